@@ -1,0 +1,67 @@
+"""What every command of both packages keeps: flags become keyword arguments, an error is one line, a file is whole."""
+
+import contextlib
+import os
+import sys
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+
+def run(command, define_flags):
+    """Defines a command's flags, parses them and calls it with one keyword argument a flag; never returns.
+
+    Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`) or with 130 after Ctrl-C.
+
+    Args:
+        command: Function whose keyword arguments are named like the flags.
+        define_flags: Function of no arguments that defines them. Flags are defined only in the process that runs the
+            command, so that modules with flags of one name can be imported together.
+    """
+
+    def main(argv):
+        if argv[1:]:
+            raise app.UsageError(f"expected only options of the form --name=value, got {' '.join(argv[1:])!r}")
+        values = {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(argv[0])}
+        try:
+            command(**values)
+        except KeyboardInterrupt:
+            print("\nInterrupted; every file in place is whole. The same command starts again.", file=sys.stderr)
+            sys.exit(130)
+        except Exception as error:
+            if logging.get_verbosity() >= logging.DEBUG:
+                raise
+            print(_describe(error), file=sys.stderr)
+            sys.exit(1)
+
+    define_flags()
+    app.run(main)
+
+
+def _describe(error):
+    if isinstance(error, (ValueError, OSError)):
+        return f"ERROR: {error}"
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"ERROR: {type(error).__name__}: {first} (--verbosity=1 shows where)"
+
+
+@contextlib.contextmanager
+def replaced(path):
+    """Yields a temporary path beside `path`; it takes that name when the block ends and is removed when it fails."""
+    folder, name = os.path.split(path)
+    if folder:
+        tf.io.gfile.makedirs(folder)
+    temporary = os.path.join(folder, f".tmp-{name}")
+    try:
+        yield temporary
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
+        raise
+
+
+def write_text(path, text):
+    """Writes a text file whole or not at all."""
+    with replaced(path) as temporary, tf.io.gfile.GFile(temporary, "w") as file:
+        file.write(text)

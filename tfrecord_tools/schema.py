@@ -1,0 +1,164 @@
+"""The one place where features, tables and category codes are spelled."""
+
+import io
+import os
+
+import pandas as pd
+import tensorflow as tf
+
+VERSION = 1
+UNKNOWN = -1
+# Codes are positions in these tuples: the order of first appearance in the competition's train.csv.
+CATEGORIES = {
+    "sex": ("male", "female"),
+    "anatom_site_general_challenge": (
+        "head/neck",
+        "upper extremity",
+        "lower extremity",
+        "torso",
+        "palms/soles",
+        "oral/genital",
+    ),
+    "diagnosis": (
+        "unknown",
+        "nevus",
+        "melanoma",
+        "seborrheic keratosis",
+        "lentigo NOS",
+        "lichenoid keratosis",
+        "solar lentigo",
+        "cafe-au-lait macule",
+        "atypical melanocytic proliferation",
+    ),
+}
+METADATA = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "width", "height")
+INDEX_COLUMNS = ("shard", "position", "image_name", "patient_id", "target", "fold")
+
+
+def encode(column, value):
+    """Turns a table's text into a record's integer.
+
+    Args:
+        column: `sex`, `anatom_site_general_challenge`, `diagnosis`, `age_approx` or `target`.
+        value: Text as in the table; blank where unknown.
+
+    Returns:
+        The category's code, the age in whole years or the target; -1 for a blank or a category not in `CATEGORIES`.
+
+    Raises:
+        ValueError: An age that is no number from 0 to 120, or a target other than 0 and 1.
+    """
+    if value == "":
+        return UNKNOWN
+    if column in CATEGORIES:
+        codes = {name.casefold(): code for code, name in enumerate(CATEGORIES[column])}
+        return codes.get(value.casefold(), UNKNOWN)
+    allowed = {"age_approx": lambda number: 0 <= number <= 120, "target": lambda number: number in (0, 1)}
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not allowed[column](number):
+        expected = "0 or 1" if column == "target" else "a number from 0 to 120 or blank"
+        raise ValueError(f"{column} must be {expected}, got {value!r}")
+    return int(number)
+
+
+def to_example(image, image_name, **integers):
+    """Serializes one record; the same arguments give the same bytes.
+
+    Args:
+        image: JPEG bytes.
+        image_name: Name without folder or extension.
+        **integers: Any of `METADATA` and `target`; -1 where unknown. Leave `target` out for an unlabelled record.
+
+    Returns:
+        Bytes of a `tf.train.Example`.
+
+    Raises:
+        ValueError: An argument is no feature of the schema.
+    """
+    unknown = sorted(set(integers) - {*METADATA, "target"})
+    if unknown:
+        raise ValueError(f"expected features {', '.join(METADATA)} or target, got {', '.join(unknown)}")
+    texts = {"image": image, "image_name": image_name.encode()}
+    feature = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in texts.items()}
+    for name, value in integers.items():
+        feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+
+def parse_spec(labelled):
+    """Gives the features to parse: `image` and `image_name` required, the integers -1 where a record lacks them.
+
+    Args:
+        labelled: Whether `target` is parsed. False for a test split: published test records have carried labels.
+
+    Returns:
+        Dict of `tf.io.FixedLenFeature` for `tf.io.parse_single_example`.
+    """
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "image_name")}
+    integers = (*METADATA, "target") if labelled else METADATA
+    return spec | {name: tf.io.FixedLenFeature([], tf.int64, UNKNOWN) for name in integers}
+
+
+def read_table(path, columns):
+    """Reads a CSV file as text, so that no name or identifier is taken for a number.
+
+    Args:
+        path: CSV file with a header, UTF-8 with or without a byte order mark.
+        columns: Names that must be there.
+
+    Returns:
+        DataFrame of stripped strings, "" where blank.
+
+    Raises:
+        ValueError: The file does not exist, is no CSV file, holds no rows, or lacks a column.
+    """
+    if not tf.io.gfile.exists(path):
+        raise ValueError(f"expected a CSV file at {path}, found none; check the path")
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            text = io.BytesIO(file.read())
+        table = pd.read_csv(text, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no comma-separated UTF-8 table: {str(error).strip()}") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise ValueError(f"{path} needs the columns {', '.join(columns)}; it has only {found}")
+    if table.empty:
+        raise ValueError(f"{path} holds a header and no rows")
+    return table.fillna("").apply(lambda column: column.str.strip())
+
+
+def read_index(data_dir, split):
+    """Reads the index of one split of a record set.
+
+    Args:
+        data_dir: Folder with `{split}.index.csv`.
+        split: `train` or `test`.
+
+    Returns:
+        DataFrame with `INDEX_COLUMNS`, one row a record in file order; `shard` is a path, `position`, `target` and
+        `fold` are int64 (-1 where blank), the rest text.
+
+    Raises:
+        ValueError: There is no index, it is not whole, or it names a file outside `data_dir`.
+    """
+    path = os.path.join(data_dir, f"{split}.index.csv")
+    if not tf.io.gfile.exists(path):
+        raise ValueError(f"no shards match: expected {split} records and {path}; make them with tfrecord_tools.build")
+    index = read_table(path, INDEX_COLUMNS)[list(INDEX_COLUMNS)]
+    outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
+    if len(outside):
+        raise ValueError(f"{path} must name shards by file name alone, got {outside.iloc[0]!r}")
+    for column in ("position", "target", "fold"):
+        try:
+            index[column] = index[column].replace("", str(UNKNOWN)).astype("int64")
+        except ValueError as error:
+            raise ValueError(f"{path}: the column {column} must hold whole numbers or blanks: {error}") from error
+    duplicates = index.loc[index["image_name"].duplicated(), "image_name"]
+    if len(duplicates):
+        raise ValueError(f"{path} lists {len(duplicates)} names twice, {duplicates.iloc[0]} first; rebuild the set")
+    return index.assign(shard=[os.path.join(data_dir, shard) for shard in index["shard"]])

@@ -1,0 +1,94 @@
+"""A table and its image files, checked against each other before any work."""
+
+import os
+import re
+
+import tensorflow as tf
+
+from tfrecord_tools import schema
+
+EXTENSIONS = (".jpg", ".jpeg", ".png")
+REQUIRED = {"train": ("image_name", "patient_id", "target"), "test": ("image_name", "patient_id")}
+# Columns that become a record's integers; whatever else a test table holds, no label is read from it.
+CODED = {
+    "train": ("sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "target"),
+    "test": ("sex", "age_approx", "anatom_site_general_challenge"),
+}
+_SAFE_NAME = re.compile(r"[^/\\\0\r\n]+")
+
+
+def find_images(folder, split):
+    """Finds the image files of one split.
+
+    Args:
+        folder: Folder that holds them, directly or in a folder named like the split.
+        split: `train` or `test`.
+
+    Returns:
+        Dict from image name to the paths of that name (more than one where `x.jpg` lies beside `x.png`).
+
+    Raises:
+        ValueError: The folder does not exist.
+    """
+    if not tf.io.gfile.isdir(folder):
+        raise ValueError(f"expected a folder of images at {folder}, found none; check --images")
+    paths = {}
+    for place in (folder, os.path.join(folder, split)):
+        for file in sorted(tf.io.gfile.listdir(place)) if tf.io.gfile.isdir(place) else ():
+            name, extension = os.path.splitext(file)
+            if extension.lower() in EXTENSIONS:
+                paths.setdefault(name, []).append(os.path.join(place, file))
+    return paths
+
+
+def find_problems(table, split, paths):
+    """Lists all that is wrong with a table, before any work on it.
+
+    Args:
+        table: DataFrame of text.
+        split: `train` or `test`.
+        paths: See `find_images`.
+
+    Returns:
+        List of lines, each a kind of problem with its count and first cases.
+    """
+    names = table["image_name"]
+    unsafe = names.map(lambda name: not _SAFE_NAME.fullmatch(name) or name in (".", ".."))
+    found = names.map(lambda name: len(paths.get(name, ())))
+    cases = {
+        "names that would leave the folder or are blank": names[unsafe],
+        "names listed more than once": names[names.duplicated()],
+        "listed images that do not exist": names[~unsafe & (found == 0)],
+        "images with more than one file": names[found > 1],
+    }
+    for column in {"age_approx", "target"} & {*CODED[split]} & {*table.columns}:
+        cases[f"values of {column} that are no such number"] = _bad_values(column, table[column])
+    if split == "train":
+        cases["images without a target"] = names[table["target"] == ""]
+    return [f"{len(rows)} {kind}: {first_cases(rows)}" for kind, rows in cases.items() if len(rows)]
+
+
+def _bad_values(column, values):
+    def is_bad(value):
+        try:
+            schema.encode(column, value)
+        except ValueError:
+            return True
+        return False
+
+    return values[values.map(is_bad)]
+
+
+def first_cases(rows, most=5):
+    """Quotes the first few of many values for an error."""
+    shown = ", ".join(repr(value) for value in rows[:most])
+    return shown + (f" and {len(rows) - most} more" if len(rows) > most else "")
+
+
+def note_unknown_categories(table, split):
+    """Prints which values have no code in the schema and will be written as unknown."""
+    for column in schema.CATEGORIES.keys() & {*CODED[split]} & {*table.columns}:
+        unknown = table[column].map(lambda value, column=column: value != "" and schema.encode(column, value) < 0)
+        if unknown.any():
+            values = first_cases(table.loc[unknown, column].unique())
+            print(f"note: {unknown.sum()} values of {column} are not the schema's and are written as unknown: {values}")
