@@ -15,6 +15,11 @@ from absl import flags
 from tfrecord_tools import command, images, index, schema, shards, tables
 
 
+def patient_codes(patient_ids):
+    """Gives each patient's integer in the records: int64 `[n]` in order of first appearance, -1 where blank."""
+    return pd.factorize(patient_ids.replace("", None))[0]
+
+
 def to_records(rows, paths, split, image_size, quality):
     """Turns rows of a table into serialized records.
 
@@ -68,7 +73,7 @@ def build(csv, images, output, split, image_size, num_shards, num_folds, folds, 
         raise ValueError("; ".join([f"{csv} does not fit {images}", *problems]))
     shards.refuse_foreign(output, split)
     tables.note_unknown_categories(table, split)
-    table["patient_code"] = pd.factorize(table["patient_id"].replace("", None))[0]
+    table["patient_code"] = patient_codes(table["patient_id"])
     fold_table = schema.read_table(folds, ("image_name", "fold")) if folds else None
     rows = shards.plan(table, num_shards, num_folds if split == "train" else 0, fold_table)
     convert = to_records(rows, {name: found[0] for name, found in paths.items()}, split, image_size, quality)

@@ -161,4 +161,8 @@ def read_index(data_dir, split):
     duplicates = index.loc[index["image_name"].duplicated(), "image_name"]
     if len(duplicates):
         raise ValueError(f"{path} lists {len(duplicates)} names twice, {duplicates.iloc[0]} first; rebuild the set")
-    return index.assign(shard=[os.path.join(data_dir, shard) for shard in index["shard"]])
+    index["shard"] = [os.path.join(data_dir, shard) for shard in index["shard"]]
+    missing = [shard for shard in sorted(set(index["shard"])) if not tf.io.gfile.exists(shard)]
+    if missing:
+        raise ValueError(f"{path} lists {len(missing)} shards that are not there, {missing[0]} first; fetch or rebuild")
+    return index

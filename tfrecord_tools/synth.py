@@ -38,7 +38,8 @@ def patient_look(rng):
     pigment = rng.beta(1.5, 3)
     skin = np.array([0.68, 0.74, 0.90]) - pigment * np.array([0.36, 0.32, 0.28])
     mole = skin * np.array([0.46, 0.50, 0.66]) * rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, 3)
-    radius, hairiness = rng.uniform(0.22, 0.42), rng.gamma(1.0, 6.0)
+    radius, hairiness = rng.uniform(0.25, 0.42), rng.gamma(1.0, 5.0)
+    skin, mole = skin.astype(np.float32), mole.astype(np.float32)
     return {"skin": skin, "mole": mole, "radius": radius, "hairiness": hairiness, "evenness": rng.uniform(0.3, 1.0)}
 
 
@@ -55,7 +56,7 @@ def draw_lesion(rng, look, severity, size):
         uint8 `[height, width, 3]`, BGR.
     """
     width, height = size
-    scale = min(1.0, 320 / height)
+    scale = min(1.0, 256 / height)
     x, y = _grid(int(width * scale), int(height * scale))
     image = look["skin"] * (1 + 0.03 * _noise(rng, x.shape, 5)[..., None]) * (1 + 0.05 * rng.normal() * x[..., None])
     mask, dx, dy = _lesion_mask(rng, look, severity, x, y)
@@ -83,17 +84,17 @@ def _noise(rng, shape, cells):
 
 def _lesion_mask(rng, look, severity, x, y):
     """Opacity of the lesion, and coordinates about its centre in units of its radius."""
-    radius = look["radius"] * rng.uniform(0.8, 1.25) * (1 + 0.45 * severity)
+    radius = look["radius"] * rng.uniform(0.85, 1.15) * (1 + 0.6 * severity)
     dx, dy = (x - rng.normal(0, 0.12)) / radius, (y - rng.normal(0, 0.1)) / radius
     angles = np.linspace(0, 2 * np.pi, 720)
-    outline = np.ones_like(angles)
+    outline = np.ones(720)
     for order in range(1, 9):
         # Even low orders keep two axes of symmetry; the others are the melanoma's.
         roughness = 0.05 * (1.3 - look["evenness"]) + severity * (0.16 if order in (1, 3) else 0.07)
         outline += roughness * rng.normal() / np.sqrt(order) * np.cos(order * angles + rng.uniform(0, 2 * np.pi))
     index = ((np.arctan2(dy, dx) + np.pi) * (719 / (2 * np.pi))).astype(np.int32)
     softness = 0.22 * (1 - 0.8 * severity * (rng.random() < 0.8)) + 0.03
-    edge = np.clip(0.5 + (outline[index] - np.hypot(dx, dy)) / softness, 0, 1)
+    edge = np.clip(0.5 + (outline.astype(np.float32)[index] - np.hypot(dx, dy)) / softness, 0, 1)
     return edge * edge * (3 - 2 * edge) * rng.uniform(0.85, 1.0), dx, dy
 
 
@@ -102,10 +103,10 @@ def _lesion_colour(rng, look, severity, dx, dy):
     darkness = 1 - 0.18 * np.exp(-(dx**2 + dy**2)) + 0.10 * _noise(rng, dx.shape, 16) + 0.08 * _noise(rng, dx.shape, 48)
     colour = look["mole"] * rng.uniform(0.88, 1.12) * darkness[..., None]
     for foreign in ((0.10, 0.09, 0.12), (0.50, 0.42, 0.38), (0.28, 0.25, 0.62), (0.78, 0.78, 0.82)):
-        strength = severity * rng.uniform(0.2, 1.1)
-        centre, spread = rng.normal(0, 0.45, 2), rng.uniform(0.25, 0.6)
+        foreign, strength = np.array(foreign, np.float32), severity * rng.uniform(0.5, 1.5)
+        centre, spread = rng.normal(0, 0.5, 2).tolist(), rng.uniform(0.3, 0.7)
         area = np.exp(-((dx - centre[0]) ** 2 + (dy - centre[1]) ** 2) / spread**2)
-        colour += np.clip(strength * area, 0, 0.9)[..., None] * (np.array(foreign) - colour)
+        colour += np.clip(strength * area, 0, 0.9)[..., None] * (foreign - colour)
     return colour
 
 
@@ -176,7 +177,7 @@ def draw_images(rng, table, folder):
     os.makedirs(folder, exist_ok=True)
     rows = zip(table["image_name"], table["patient_id"], table["target"], strict=True)
     for name, patient, target in tqdm(rows, os.path.basename(folder), len(table), unit="image", disable=None):
-        severity = rng.uniform(0.35, 1.0) if target == "1" else 0.45 * rng.beta(1, 5)
+        severity = rng.uniform(0.4, 1.0) if target == "1" else 0.4 * rng.beta(1, 5)
         size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
         with command.replaced(os.path.join(folder, f"{name}.jpg")) as path, open(path, "wb") as file:
             file.write(images.encode(draw_lesion(rng, looks[patient], severity, size), 90))

@@ -1,0 +1,39 @@
+# `make demo` and `make test` install what they need into .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   made-up images -> records -> training -> submission, in $(DEMO)/"
+	@echo "make test   the whole test suite"
+	@echo "make lint   ruff"
+	@echo "make clean  removes .venv and $(DEMO)/"
+
+.venv/.installed: setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --editable .
+	touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(BIN)/python -m pip install --editable '.[test]'
+	touch $@
+
+demo: .venv/.installed
+	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=50 --malignant_rate=0.25
+	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/train.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64
+	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/test.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64 --split=test
+	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/demo.flags
+	$(BIN)/python -m isic_tf.predict --workdir=$(DEMO)/run --records='$(DEMO)/records/test*.tfrec' --output=$(DEMO)/submission.csv --sample_submission=$(DEMO)/sample_submission.csv
+	$(BIN)/python -m isic_tf.evaluate --predictions=$(DEMO)/run/oof.csv --labels=$(DEMO)/train.csv
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+clean:
+	rm -rf .venv $(DEMO)

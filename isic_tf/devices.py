@@ -1,0 +1,88 @@
+"""The `tf.distribute` strategy of a machine."""
+
+import functools
+import glob
+import json
+import os
+
+import tensorflow as tf
+
+STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
+
+
+@functools.cache
+def choose(name="auto"):
+    """Creates a strategy, the same one at every call: two of a kind would mix up their collective operations.
+
+    Args:
+        name: One of `STRATEGIES`; `auto` takes a TPU where there is one, else the workers of TF_CONFIG, else all GPUs,
+            else the one device there is.
+
+    Returns:
+        `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: The machine has not what the strategy needs.
+    """
+    if name == "auto":
+        name = detect()
+    if name == "default":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "multiworker":
+        if count_workers() < 2:
+            raise ValueError("expected the addresses of two workers or more in TF_CONFIG for --strategy=multiworker")
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return _tpu()
+
+
+def detect():
+    """Names the strategy that `auto` stands for on this machine."""
+    if tpu_present():
+        return "tpu"
+    if count_workers() > 1:
+        return "multiworker"
+    return "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "default"
+
+
+def count_workers():
+    """Counts the workers of TF_CONFIG; 0 where it is not set."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
+
+
+def tpu_present():
+    """Looks for a TPU without touching it: `initialize_tpu_system` aborts the process where there is none."""
+    return bool(os.environ.get("TPU_NAME") or glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*"))
+
+
+def _tpu():
+    if not tpu_present():
+        raise ValueError("expected a TPU (TPU_NAME, /dev/accel* or /dev/vfio/*) for --strategy=tpu, found none")
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME") or "local")
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def local_replicas(strategy):
+    """Counts the replicas of this process."""
+    workers = count_workers() if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else 1
+    return strategy.num_replicas_in_sync // workers
+
+
+def is_chief(strategy):
+    """Tells whether this process writes the run's files: the only one, or the first worker."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0)
+
+
+def describe(strategy):
+    """Says in a line what the strategy runs on."""
+    kinds = {device.device_type for device in tf.config.list_logical_devices()} - {"TPU_SYSTEM"}
+    kind = next(kind for kind in ("TPU", "GPU", "CPU") if kind in kinds)
+    return f"{type(strategy).__name__.lstrip('_')}: {strategy.num_replicas_in_sync} replica(s) on {kind}"

@@ -1,0 +1,95 @@
+"""Exact figures on predictions, with intervals."""
+
+import numpy as np
+import pandas as pd
+
+
+def roc_auc(targets, scores, weights=None):
+    """Computes the area under the ROC curve exactly: the chance that a malignant image outranks a benign one.
+
+    Ties count a half (Mann-Whitney). Thresholded approximations are not good enough: 200 thresholds read 0.840 where
+    the area was 0.920.
+
+    Args:
+        targets: 0 or 1, `[n]`.
+        scores: Float `[n]`, finite.
+        weights: Non-negative, `[n]` or one row a resample `[r, n]`; None for equal ones.
+
+    Returns:
+        Float in [0, 1], or `[r]` of them; NaN where the weight of either class is 0.
+    """
+    targets = np.asarray(targets)
+    _, ranks = np.unique(np.asarray(scores, np.float64), return_inverse=True)
+    order = np.argsort(ranks, kind="stable")
+    starts = np.flatnonzero(np.diff(ranks[order], prepend=-1))
+    weights = np.ones(len(order)) if weights is None else np.asarray(weights)
+    positive = np.add.reduceat((weights * targets)[..., order], starts, axis=-1, dtype=np.float64)
+    negative = np.add.reduceat((weights * (1 - targets))[..., order], starts, axis=-1, dtype=np.float64)
+    below = np.cumsum(negative, axis=-1) - negative / 2
+    total = positive.sum(axis=-1) * negative.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((positive * below).sum(axis=-1)) / np.where(total > 0, total, np.nan)
+
+
+def auc_interval(targets, scores, groups, resamples=1000, seed=0, level=0.95):
+    """Computes a percentile bootstrap interval of the ROC AUC that resamples patients, not images.
+
+    A patient's images are alike, so that resampling images would claim too much (cluster bootstrap: Field and Welsh,
+    JRSS B 2007).
+
+    Args:
+        targets: 0 or 1, `[n]`.
+        scores: Float `[n]`.
+        groups: Patient of each image, any hashable values, `[n]`.
+        resamples: Number of resamples; those without both classes are drawn but not used.
+        seed: Seed of the resampling.
+        level: Share of resamples inside the interval.
+
+    Returns:
+        (low, high); NaN where over 5 % of the resamples lack a class, as with fewer than three patients of either.
+    """
+    codes, patients = pd.factorize(np.asarray(groups, dtype=object))
+    rng, aucs = np.random.default_rng(seed), []
+    # A block of resamples at a time holds at most about 4 million weights.
+    for count in np.diff([*range(0, resamples, max(1, 4_000_000 // len(codes))), resamples]):
+        drawn = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=count)
+        aucs.append(roc_auc(targets, scores, drawn[:, codes]))
+    aucs = np.concatenate(aucs)
+    aucs = aucs[np.isfinite(aucs)]
+    if len(aucs) < 0.95 * resamples:
+        return float("nan"), float("nan")
+    low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def summarize(table):
+    """Summarizes predictions: counts, exact ROC AUC and its 95 % interval over patients.
+
+    Args:
+        table: DataFrame with `image_name`, `patient_id`, `target` and `prediction`.
+
+    Returns:
+        Dict of images, malignant, patients, auc, auc_low and auc_high.
+
+    Raises:
+        ValueError: There is one class only, or a prediction is no finite number.
+    """
+    targets, scores = table["target"].to_numpy(), table["prediction"].to_numpy()
+    if not np.isfinite(scores).all():
+        raise ValueError(f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
+    if len(set(targets)) < 2:
+        raise ValueError(f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}")
+    # An image of an unknown patient is its own group.
+    groups = table["patient_id"].where(table["patient_id"] != "", "image " + table["image_name"])
+    low, high = auc_interval(targets, scores, groups)
+    counts = {"images": len(table), "malignant": int(targets.sum()), "patients": len(set(groups))}
+    return {**counts, "auc": float(roc_auc(targets, scores)), "auc_low": low, "auc_high": high}
+
+
+def describe(summary):
+    """Says in a line what `summarize` found."""
+    interval = f"[{summary['auc_low']:.4f}, {summary['auc_high']:.4f}]"
+    if np.isnan(summary["auc_low"]):
+        interval = "(too few patients for an interval)"
+    counts = f"{summary['images']} images, {summary['malignant']} malignant, {summary['patients']} patients"
+    return f"ROC AUC {summary['auc']:.4f} {interval} (95 % interval over patients; {counts})"

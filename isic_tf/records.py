@@ -1,0 +1,171 @@
+"""From shards on disk to decoded images: what to read, read, parse, decode."""
+
+import os
+import re
+
+import tensorflow as tf
+
+from tfrecord_tools import schema
+
+
+def training_files(index, fold):
+    """Splits a record set's index for one fold.
+
+    Args:
+        index: See `schema.read_index`.
+        fold: The held-out fold.
+
+    Returns:
+        Two DataFrames of index rows: to train on, and held out. Their patients may share shards.
+
+    Raises:
+        ValueError: The fold is not in the index or has one class only, labels are missing, or a patient is in both
+            parts.
+    """
+    folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
+    if fold not in folds:
+        raise ValueError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
+    held_out = index[index["fold"] == fold]
+    kept = index[~index["fold"].isin([fold, schema.UNKNOWN])]
+    for part, rows in (("training part", kept), ("held-out part", held_out)):
+        if {0, 1} != set(rows["target"]):
+            raise ValueError(f"fold {fold}: the {part} must have both classes and no blanks, has {set(rows['target'])}")
+    leaks = sorted((set(kept["patient_id"]) & set(held_out["patient_id"])) - {""})
+    if leaks:
+        raise ValueError(
+            f"fold {fold} leaks: {len(leaks)} patients are in training too, {leaks[0]} first; remake folds"
+        )
+    return kept, held_out
+
+
+def match(pattern):
+    """Lists the shards of a glob pattern, or of several separated by commas, in order of name.
+
+    Raises:
+        ValueError: None matches.
+    """
+    files = sorted({file for part in pattern.split(",") for file in tf.io.gfile.glob(part)})
+    if not files:
+        raise ValueError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
+    return files
+
+
+def read(files, seed=None):
+    """Reads serialized records.
+
+    Args:
+        files: Paths of shards.
+        seed: None for file order; else int64 `[2]`, and shards are read eight at a time in an order drawn from it.
+
+    Returns:
+        Dataset of string `[]`.
+    """
+    if seed is None:
+        return tf.data.TFRecordDataset(files, buffer_size=2**20)
+    order = tf.random.experimental.stateless_shuffle(tf.constant(list(files)), seed)
+    return tf.data.Dataset.from_tensor_slices(order).interleave(
+        lambda file: tf.data.TFRecordDataset(file, buffer_size=2**20),
+        cycle_length=8,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def parse(serialized, labelled):
+    """Parses one record.
+
+    Args:
+        serialized: string `[]`.
+        labelled: Whether to read the label; a test record never yields one.
+
+    Returns:
+        Dict of `image` (JPEG, string `[]`), `image_name` (string `[]`), the schema's integers (int64 `[]`, -1 where
+        unknown) and, where labelled, `target`.
+    """
+    return tf.io.parse_single_example(serialized, schema.parse_spec(labelled))
+
+
+def parse_name(serialized):
+    """Parses a record's `image_name` alone, string `[]`: a fraction of the work of all its features."""
+    return tf.io.parse_single_example(serialized, {"image_name": tf.io.FixedLenFeature([], tf.string)})["image_name"]
+
+
+def decode(image, image_size):
+    """Decodes a JPEG to a square of one size.
+
+    The inverse DCT itself scales by 1/2, 1/4 or 1/8 (libjpeg), so that no more pixels are decoded than the smallest
+    such size that is not below `image_size`; a resize is left only where that is not exact.
+
+    Args:
+        image: JPEG, string `[]`.
+        image_size: Side S in pixels.
+
+    Returns:
+        uint8 `[S, S, 3]`, RGB.
+    """
+    side = tf.reduce_min(tf.io.extract_jpeg_shape(image)[:2])
+    # libjpeg rounds a scaled side up.
+    fits = [-(-side // ratio) >= image_size for ratio in (8, 4, 2)]
+    decoded = tf.case(
+        [(fit, _scaled_decode(image, ratio)) for fit, ratio in zip(fits, (8, 4, 2), strict=True)],
+        default=_scaled_decode(image, 1),
+    )
+    exact = tf.reduce_all(tf.equal(tf.shape(decoded)[:2], image_size))
+    resized = tf.cond(exact, lambda: decoded, lambda: _resize(decoded, image_size))
+    return tf.ensure_shape(resized, [image_size, image_size, 3])
+
+
+def _scaled_decode(image, ratio):
+    return lambda: tf.io.decode_jpeg(image, channels=3, ratio=ratio)
+
+
+def _resize(image, image_size):
+    resized = tf.image.resize(image, [image_size, image_size], antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+
+def names(files):
+    """Reads the name of every record, in file order, without decoding an image.
+
+    Args:
+        files: Paths of shards.
+
+    Returns:
+        List of text.
+
+    Raises:
+        ValueError: A shard is corrupt or of another schema, or a name comes twice.
+    """
+    try:
+        dataset = read(files).map(parse_name, num_parallel_calls=tf.data.AUTOTUNE)
+        found = [name.decode() for name in dataset.as_numpy_iterator()]
+    except tf.errors.OpError as error:
+        raise explain(files, error) from error
+    seen = set()
+    twice = [name for name in found if name in seen or seen.add(name)]
+    if twice:
+        raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice[0]} first")
+    return found
+
+
+def explain(files, error):
+    """Finds the record that made a dataset fail.
+
+    Args:
+        files: Paths of the shards that were read.
+        error: `tf.errors.OpError` that was raised.
+
+    Returns:
+        ValueError that names the shard and the record's position in it, or `error` where all records are sound.
+    """
+    for file in files:
+        position = 0
+        try:
+            for serialized in tf.data.TFRecordDataset(file):
+                record = parse(serialized, labelled=False)
+                tf.io.decode_jpeg(record["image"], channels=3, ratio=8)
+                position += 1
+        except tf.errors.OpError as found:
+            reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", found.message.split("\n")[0]).strip()
+            return ValueError(f"{file} is corrupt at record {position}: {reason}; make or fetch this shard again")
+    return error

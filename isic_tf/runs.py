@@ -1,0 +1,167 @@
+"""The run folder: one configuration in flags.txt, and for each fold its weights, history, predictions and figures."""
+
+import hashlib
+import json
+import os
+import re
+
+import pandas as pd
+import tensorflow as tf
+
+from isic_tf import metrics
+from tfrecord_tools import command, schema
+
+FLAGS_FILE = "flags.txt"
+BEST_WEIGHTS = "best.weights.h5"
+HISTORY_FILE = "history.csv"
+METRICS_FILE = "metrics.json"
+
+
+def claim(workdir, flags, free, index):
+    """Writes the run's flags into a folder without a trained epoch, or checks that they are those of its epochs.
+
+    Args:
+        workdir: Run folder.
+        flags: Dict of the run's flags and values.
+        free: Names among them that may differ between calls, as where the data lies.
+        index: Index of the record set; other images, labels or folds are another configuration.
+
+    Raises:
+        ValueError: The folder belongs to another configuration.
+    """
+    content = index[["image_name", "patient_id", "target", "fold"]].sort_values("image_name").to_csv(index=False)
+    # The data's line is a comment to --flagfile.
+    lines = [f"# data_sha256={hashlib.sha256(content.encode()).hexdigest()}"]
+    lines += [f"--{name}={value}" for name, value in sorted(flags.items())]
+    path = os.path.join(workdir, FLAGS_FILE)
+    if not fold_files(workdir, HISTORY_FILE):
+        command.write_text(path, "\n".join(lines) + "\n")
+        return
+    old, new = read_flags(workdir), _parse(lines)
+    differing = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name) and name not in free)
+    if differing:
+        changes = ", ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
+        raise ValueError(f"{workdir} holds a run of another configuration ({changes}); choose another --workdir")
+
+
+def read_flags(workdir):
+    """Reads the flags of a run.
+
+    Returns:
+        Dict from flag to its value as text.
+
+    Raises:
+        ValueError: The folder holds no run.
+    """
+    path = os.path.join(workdir, FLAGS_FILE)
+    if not tf.io.gfile.exists(path):
+        raise ValueError(f"expected a run in {workdir}, found no {FLAGS_FILE}; check --workdir")
+    with tf.io.gfile.GFile(path) as file:
+        return _parse(file.read().splitlines())
+
+
+def _parse(lines):
+    found = (re.fullmatch(r"(?:--|# )(\w+)=(.*)", line) for line in lines)
+    return dict(match.groups() for match in found if match)
+
+
+def fold_dir(workdir, fold):
+    """Gives the folder of one fold."""
+    return os.path.join(workdir, f"fold{fold}")
+
+
+def fold_files(workdir, name):
+    """Lists a file's paths in all folds that have it, in order of fold."""
+    found = tf.io.gfile.glob(os.path.join(workdir, "fold*", name))
+    return sorted(found, key=lambda path: int(os.path.basename(os.path.dirname(path)).removeprefix("fold")))
+
+
+def is_finished(folder):
+    """Tells whether a fold has had all its epochs: its figures are written last."""
+    return tf.io.gfile.exists(os.path.join(folder, METRICS_FILE))
+
+
+def read_history(folder):
+    """Reads a fold's history; an empty list where there is none.
+
+    Returns:
+        List of dicts, one an epoch.
+    """
+    path = os.path.join(folder, HISTORY_FILE)
+    if not tf.io.gfile.exists(path):
+        return []
+    return schema.read_table(path, ("epoch", "auc")).astype("float64").astype({"epoch": "int64"}).to_dict("records")
+
+
+def write_history(folder, history):
+    """Writes a fold's history, one row an epoch."""
+    command.write_text(os.path.join(folder, HISTORY_FILE), pd.DataFrame(history).to_csv(index=False))
+
+
+def keep_best(folder, classifier, table, auc, best_auc):
+    """Keeps an epoch's weights and out-of-fold predictions if its ROC AUC is above the best so far.
+
+    The weights are saved either way, since all workers read them together and need not agree to the last bit on what
+    is best.
+
+    Args:
+        folder: Folder of the fold.
+        classifier: Keras model.
+        table: Held-out index rows with `prediction`.
+        auc: The epoch's ROC AUC.
+        best_auc: The best of the epochs before.
+    """
+    tf.io.gfile.makedirs(folder)
+    temporary = os.path.join(folder, f".tmp-{BEST_WEIGHTS}")
+    classifier.save_weights(temporary)
+    if auc > best_auc:
+        oof = table[["image_name", "prediction", "fold", "target"]]
+        command.write_text(os.path.join(folder, "oof.csv"), oof.to_csv(index=False))
+        tf.io.gfile.rename(temporary, os.path.join(folder, BEST_WEIGHTS), overwrite=True)
+    else:
+        tf.io.gfile.remove(temporary)
+
+
+def write_metrics(folder, held_out, history):
+    """Summarizes a finished fold in `metrics.json` and prints its line.
+
+    Args:
+        folder: Folder of the fold, with `oof.csv`.
+        held_out: Its index rows.
+        history: See `read_history`.
+    """
+    predictions = read_predictions(os.path.join(folder, "oof.csv"))
+    summary = metrics.summarize(predictions.merge(held_out, on="image_name", validate="one_to_one"))
+    best = max(history, key=lambda row: row["auc"])
+    figures = {**summary, "best_epoch": int(best["epoch"]), "epochs": len(history)}
+    command.write_text(os.path.join(folder, METRICS_FILE), json.dumps(figures, indent=1) + "\n")
+    print(f"{os.path.basename(folder)}: {metrics.describe(summary)}, epoch {figures['best_epoch']} of {len(history)}")
+
+
+def merge_folds(workdir):
+    """Joins the out-of-fold predictions of the folds so far into `oof.csv` of the run."""
+    tables = [schema.read_table(path, ("image_name", "prediction")) for path in fold_files(workdir, "oof.csv")]
+    command.write_text(os.path.join(workdir, "oof.csv"), pd.concat(tables).to_csv(index=False))
+
+
+def read_predictions(path):
+    """Reads a prediction file.
+
+    Args:
+        path: CSV with `image_name` and `prediction`; other columns are left out.
+
+    Returns:
+        DataFrame of `image_name` (text) and `prediction` (float64).
+
+    Raises:
+        ValueError: A name comes twice, or a prediction is no finite number from 0 to 1.
+    """
+    table = schema.read_table(path, ("image_name", "prediction"))[["image_name", "prediction"]]
+    twice = table.loc[table["image_name"].duplicated(), "image_name"]
+    if len(twice):
+        raise ValueError(f"{path} must hold every image once, {len(twice)} come again, {twice.iloc[0]} first")
+    table["prediction"] = pd.to_numeric(table["prediction"], errors="coerce")
+    bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
+    if len(bad):
+        raise ValueError(f"{path}: {len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
+    return table

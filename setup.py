@@ -1,0 +1,46 @@
+"""Packaging of isic-tf; tool settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfrecord_tools" / "__init__.py").read_text())[1]
+
+setup(
+    name="isic-tf",
+    version=VERSION,
+    description="Melanoma classifiers on the SIIM-ISIC dermoscopy data with TensorFlow, from images to a submission",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=["isic_tf", "tfrecord_tools"],
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py>=1.4",
+        "efficientnet==1.1.1",
+        "jinja2>=3.1",
+        "matplotlib>=3.7",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.8",
+        "pandas>=2.0",
+        "pydicom>=3.0",
+        "pylibjpeg[openjpeg]>=2.0",
+        "scikit-learn>=1.3",
+        "tensorflow>=2.16,<2.22",
+        # End of life, with wheels for these only; --optimizer names that need it say so.
+        'tensorflow-addons>=0.23,<0.24; python_version < "3.12" and platform_machine == "x86_64"',
+        "tf-keras>=2.16,<2.22",
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        "beam": ["apache-beam>=2.60"],
+        "test": ["hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)

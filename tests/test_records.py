@@ -1,0 +1,161 @@
+import shutil
+import struct
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from isic_tf import records
+from tfrecord_tools import images, schema
+
+
+def test_training_files_splits_by_fold_and_drops_rows_without_one(index):
+    odd = index.assign(fold=index["fold"].where(index.index != 0, -1))
+    kept, held_out = records.training_files(odd, 1)
+    assert set(held_out["fold"]) == {1}
+    assert set(kept["fold"]) == {0}
+    assert len(kept) + len(held_out) == len(index) - 1
+
+
+def test_training_files_refuses_a_fold_that_is_not_there(index):
+    with pytest.raises(ValueError, match=r"expected one of the index's folds \[0, 1\], got fold 7"):
+        records.training_files(index, 7)
+    with pytest.raises(ValueError, match="it has none"):
+        records.training_files(index.assign(fold=-1), 0)
+
+
+@pytest.mark.parametrize("target", [0, 1, -1])
+def test_training_files_refuses_one_class_and_blanks(index, target):
+    one_class = index.assign(target=index["target"].where(index["fold"] != 0, target))
+    with pytest.raises(ValueError, match="fold 0: the held-out part must have both classes and no blanks"):
+        records.training_files(one_class, 0)
+
+
+def test_training_files_refuses_a_leak_but_not_unknown_patients(index):
+    with pytest.raises(ValueError, match="fold 0 leaks: 1 patients are in training too, p first"):
+        records.training_files(index.assign(patient_id="p"), 0)
+    records.training_files(index.assign(patient_id=""), 0)
+
+
+def test_match_sorts_and_takes_several_patterns(tmp_path):
+    for name in ("b.tfrec", "a.tfrec", "c.txt"):
+        (tmp_path / name).touch()
+    found = records.match(f"{tmp_path}/b*,{tmp_path}/*.tfrec")
+    assert found == [str(tmp_path / "a.tfrec"), str(tmp_path / "b.tfrec")]
+    with pytest.raises(ValueError, match="no shards match 'none"):
+        records.match("none*.tfrec")
+
+
+def test_read_gives_file_order_without_a_seed_and_every_record_with_one(index):
+    files = sorted(set(index["shard"]))
+    names = [records.parse_name(serialized).numpy().decode() for serialized in records.read(files)]
+    assert names == index["image_name"].tolist()
+    orders = [
+        [records.parse_name(serialized).numpy() for serialized in records.read(files, tf.constant(seed, tf.int64))]
+        for seed in ([1, 0], [1, 0], [1, 1])
+    ]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[2]) == sorted(name.encode() for name in names)
+
+
+def test_parse_gives_a_label_only_where_asked():
+    serialized = schema.to_example(b"jpeg", "ISIC_1", target=1)
+    assert int(records.parse(serialized, labelled=True)["target"]) == 1
+    assert "target" not in records.parse(serialized, labelled=False)
+
+
+def jpeg(height, width, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 32 + 2, width // 32 + 2, 3), np.uint8)
+    return images.encode(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 95)
+
+
+@pytest.mark.parametrize(("side", "ratio"), [(512, 1), (256, 2), (128, 4), (64, 8)])
+def test_decode_scales_in_the_jpeg_decoder_alone_where_that_is_exact(side, ratio):
+    data = jpeg(512, 512)
+    expected = tf.io.decode_jpeg(data, channels=3, ratio=ratio)
+    assert np.array_equal(records.decode(data, side), expected)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(301, 407, 96), (97, 53, 64), (1000, 130, 128), (40, 40, 64)])
+def test_decode_of_any_shape_is_close_to_a_full_decode_and_resize(height, width, side):
+    data = jpeg(height, width)
+    full = tf.image.resize(tf.io.decode_jpeg(data, channels=3), [side, side], antialias=True)
+    decoded = records.decode(data, side)
+    assert decoded.dtype == tf.uint8
+    assert np.abs(decoded.numpy() - full.numpy()).mean() < 2.5
+
+
+@pytest.mark.realdata
+def test_decode_of_real_images_is_close_to_a_full_decode_and_resize(real_data):
+    files = [path.read_bytes() for path in sorted((real_data / "isic2020" / "jpeg512" / "train").iterdir())[:20]]
+    for side in (128, 200, 384):
+        differences = []
+        for data in files:
+            full = tf.image.resize(tf.io.decode_jpeg(data, channels=3), [side, side], antialias=True)
+            differences.append(np.abs(records.decode(data, side).numpy() - full.numpy()).mean())
+        assert np.mean(differences) < 1.5
+
+
+@pytest.fixture
+def shard(index, tmp_path):
+    """Copy of the first shard, with its records' bytes."""
+    path = tmp_path / "train00-9.tfrec"
+    shutil.copy(index["shard"][0], path)
+    return path, list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+
+
+def test_names_reads_all_in_order(index):
+    assert records.names(sorted(set(index["shard"]))) == index["image_name"].tolist()
+
+
+def test_names_refuses_a_name_that_comes_twice(shard, tmp_path):
+    shutil.copy(shard[0], tmp_path / "train01-9.tfrec")
+    with pytest.raises(ValueError, match="expected every image once, [0-9]+ come again in these shards, ISIC_"):
+        records.names(records.match(f"{tmp_path}/*.tfrec"))
+
+
+def test_a_flipped_bit_is_named_with_its_shard_and_position(shard):
+    path, serialized = shard
+    data = bytearray(path.read_bytes())
+    # A record is 8 bytes of length, 4 of its CRC, the data and 4 of its CRC.
+    data[len(serialized[0]) + 16 + 12 + 50] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"train00-9.tfrec is corrupt at record 1: corrupted record at \d+"):
+        records.names([str(path)])
+
+
+def test_a_truncated_shard_is_named_with_its_position(shard):
+    path, serialized = shard
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=f"train00-9.tfrec is corrupt at record {len(serialized) - 1}: truncated"):
+        records.names([str(path)])
+
+
+def test_a_length_field_beyond_all_memory_ends_in_an_error(shard):
+    path, _ = shard
+    path.write_bytes(struct.pack("<QI", 2**60, 0) + path.read_bytes()[12:])
+    with pytest.raises(ValueError, match="is corrupt at record 0"):
+        records.names([str(path)])
+
+
+def test_an_image_that_does_not_decode_is_named(shard):
+    path, serialized = shard
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(serialized[0])
+        writer.write(schema.to_example(b"no jpeg", "ISIC_1"))
+    error = tf.errors.InvalidArgumentError(None, None, "first seen elsewhere")
+    assert "train00-9.tfrec is corrupt at record 1" in str(records.explain([str(path)], error))
+
+
+def test_explain_gives_the_error_back_where_all_records_are_sound(shard):
+    error = tf.errors.InvalidArgumentError(None, None, "out of something else")
+    assert records.explain([str(shard[0])], error) is error
+
+
+def test_a_foreign_schema_is_an_error(tmp_path):
+    path = tmp_path / "foreign.tfrec"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(tf.train.Example().SerializeToString())
+    with pytest.raises(ValueError, match="is corrupt at record 0: .*Feature: image"):
+        records.names([str(path)])

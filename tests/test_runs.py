@@ -1,0 +1,83 @@
+import pandas as pd
+import pytest
+
+from isic_tf import runs
+from tfrecord_tools import command
+
+FLAGS = {"image_size": 64, "backbone": "efficientnet-b0", "data_dir": "/a", "deterministic": False}
+
+
+def with_epoch(workdir):
+    runs.write_history(runs.fold_dir(str(workdir), 0), [{"epoch": 1, "loss": 0.1, "auc": 0.7}])
+
+
+def test_flags_come_back_and_are_usable_as_a_flagfile(tmp_path, index):
+    runs.claim(str(tmp_path), FLAGS, (), index)
+    found = runs.read_flags(str(tmp_path))
+    assert {name: found[name] for name in FLAGS} == {name: str(value) for name, value in FLAGS.items()}
+    lines = (tmp_path / "flags.txt").read_text().splitlines()
+    assert all(line.startswith(("--", "#")) for line in lines)
+
+
+def test_the_same_configuration_goes_on_and_free_flags_may_differ(tmp_path, index):
+    runs.claim(str(tmp_path), FLAGS, ("data_dir",), index)
+    with_epoch(tmp_path)
+    runs.claim(str(tmp_path), {**FLAGS, "data_dir": "/b"}, ("data_dir",), index.sample(frac=1, random_state=0))
+
+
+def test_another_configuration_is_refused_with_what_differs(tmp_path, index):
+    runs.claim(str(tmp_path), FLAGS, (), index)
+    with_epoch(tmp_path)
+    with pytest.raises(ValueError, match=r"another configuration \(image_size was 64, is 128\); choose another"):
+        runs.claim(str(tmp_path), {**FLAGS, "image_size": 128}, (), index)
+    with pytest.raises(ValueError, match=r"another configuration \(data_sha256 was"):
+        runs.claim(str(tmp_path), FLAGS, (), index.assign(fold=1 - index["fold"]))
+
+
+def test_a_configuration_without_a_trained_epoch_binds_nobody(tmp_path, index):
+    runs.claim(str(tmp_path), FLAGS, (), index)
+    runs.claim(str(tmp_path), {**FLAGS, "image_size": 128}, (), index)
+    assert runs.read_flags(str(tmp_path))["image_size"] == "128"
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a run in .*, found no flags.txt; check --workdir"):
+        runs.read_flags(str(tmp_path))
+
+
+def test_fold_files_are_in_order_of_number(tmp_path):
+    for fold in (10, 2, 0):
+        command.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), "")
+    found = [path.split("/")[-2] for path in runs.fold_files(str(tmp_path), "oof.csv")]
+    assert found == ["fold0", "fold2", "fold10"]
+
+
+def test_history_comes_back_to_the_last_digit(tmp_path):
+    assert runs.read_history(str(tmp_path)) == []
+    history = [{"epoch": 1, "loss": 0.1 + 0.2, "auc": 2 / 3}, {"epoch": 2, "loss": 1e-17, "auc": 1.0}]
+    runs.write_history(str(tmp_path), history)
+    assert runs.read_history(str(tmp_path)) == history
+
+
+def test_merge_folds_joins_what_there_is(tmp_path):
+    for fold in (1, 0):
+        table = pd.DataFrame({"image_name": [f"i{fold}"], "prediction": [0.5], "fold": [fold], "target": [fold]})
+        command.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), table.to_csv(index=False))
+    runs.merge_folds(str(tmp_path))
+    merged = pd.read_csv(tmp_path / "oof.csv")
+    assert merged.to_numpy().tolist() == [["i0", 0.5, 0, 0], ["i1", 0.5, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,0.1\na,0.2", "must hold every image once, 1 come again, a first"),
+        ("a,0.1\nb,nan", "1 predictions are no number from 0 to 1, that of b first"),
+        ("a,1.2\nb,0.3", "1 predictions are no number from 0 to 1, that of a first"),
+        ("a,inf\nb,x", "2 predictions are no number from 0 to 1, that of a first"),
+    ],
+)
+def test_damaged_prediction_files_are_refused(tmp_path, rows, message):
+    (tmp_path / "p.csv").write_text(f"image_name,prediction\n{rows}\n")
+    with pytest.raises(ValueError, match=message):
+        runs.read_predictions(str(tmp_path / "p.csv"))

@@ -1,0 +1,73 @@
+import cv2
+import numpy as np
+import pandas as pd
+
+from tfrecord_tools import synth
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        synth.make(str(tmp_path / name), num_patients=1, malignant_rate=0.2, seed=seed)
+    files = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in "abc"
+    ]
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_tables_have_the_competitions_shape(made_up):
+    train, test = (pd.read_csv(made_up / f"{split}.csv") for split in ("train", "test"))
+    assert list(train) == [
+        "image_name",
+        "patient_id",
+        "sex",
+        "age_approx",
+        "anatom_site_general_challenge",
+        "diagnosis",
+        "benign_malignant",
+        "target",
+    ]
+    assert list(test) == list(train)[:5]
+    assert train["image_name"].is_unique
+    assert not set(train["patient_id"]) & set(test["patient_id"])
+    assert ((train["target"] == 1) == (train["benign_malignant"] == "malignant")).all()
+    sample = pd.read_csv(made_up / "sample_submission.csv")
+    assert sample["image_name"].tolist() == test["image_name"].tolist()
+    jpegs = {path.stem for path in (made_up / "jpeg" / "train").iterdir()}
+    assert jpegs == set(train["image_name"])
+
+
+def test_defaults_follow_the_real_table():
+    table = synth.make_table(np.random.default_rng(0), 2000, synth.MALIGNANT_RATE)
+    sizes = table.groupby("patient_id").size()
+    # Of the real table: 1.76 % malignant; 2 to 115 images a patient, median 12, mean 16.1; 0.2 % and 1.6 % blank.
+    assert abs((table["target"] == "1").mean() - 0.0176) < 0.0002
+    assert sizes.min() >= 2
+    assert sizes.max() <= 115
+    assert sizes.median() in (11, 12, 13)
+    assert 15 < sizes.mean() < 17.5
+    assert 0.001 < (table["sex"] == "").mean() < 0.003
+    assert 0.013 < (table["anatom_site_general_challenge"] == "").mean() < 0.019
+
+
+def lesion_features(image):
+    """Mean darkness and colour spread, from the middle of the picture."""
+    small = cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA)[8:40, 8:40].astype(float).reshape(-1, 3)
+    return np.array([small.std(axis=0).mean(), (small[:, 2] - small[:, 0]).std()])
+
+
+def test_a_melanoma_departs_from_its_patients_other_moles():
+    rng = np.random.default_rng(0)
+    larger = []
+    for _ in range(20):
+        look = synth.patient_look(rng) | {"hairiness": 0.0}
+        moles = [lesion_features(synth.draw_lesion(rng, look, 0.05, (320, 240))) for _ in range(4)]
+        melanoma = lesion_features(synth.draw_lesion(rng, look, 0.9, (320, 240)))
+        larger.append(np.linalg.norm(melanoma - np.mean(moles, axis=0)) > np.std(moles, axis=0).max())
+    assert np.mean(larger) >= 0.8
+
+
+def test_image_sizes_vary(made_up):
+    shapes = {cv2.imread(str(path)).shape for path in (made_up / "jpeg" / "train").iterdir()}
+    assert len(shapes) >= 4

@@ -1,0 +1,198 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from isic_tf import model, records, runs, train
+
+RECIPE = {
+    "image_size": 32,
+    "backbone": "efficientnet-b0",
+    "weights": "none",
+    "epochs": 3,
+    "global_batch_size": 8,
+    "learning_rate": 1e-2,
+    "weight_decay": 0.01,
+    "warmup_epochs": 1.0,
+    "label_smoothing": 0.1,
+    "augment_strength": 1.0,
+    "shuffle_buffer": 16,
+    "seed": 1,
+}
+
+
+def tiny(backbone, image_size, weights):
+    """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu")(images)
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(features)
+    return tf.keras.Model(images, tf.keras.layers.Dense(1, name="logits")(pooled))
+
+
+@pytest.fixture
+def tiny_model(monkeypatch):
+    monkeypatch.setattr(model, "build", tiny)
+
+
+def run(record_set, workdir, fold="0", strategy="default", **changes):
+    train.train(str(record_set), str(workdir), fold, strategy, deterministic=False, **{**RECIPE, **changes})
+    return pd.read_csv(workdir / f"fold{fold}" / "history.csv") if fold != "all" else None
+
+
+def test_schedule_of_a_run_worked_by_hand():
+    schedule = train.make_schedule(0.4, warmup_steps=10, total_steps=30)
+    expected = {0: 0.0, 5: 0.2, 10: 0.4, 20: 0.2, 30: 0.0}
+    expected[15] = 0.4 * (1 + math.cos(math.pi / 4)) / 2
+    assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected, abs=1e-7)
+    assert float(train.make_schedule(0.4, 0, 30)(0)) == pytest.approx(0.4)
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused():
+    with pytest.raises(ValueError, match="expected a warm-up shorter than the run's 30 steps, got 30"):
+        train.make_schedule(0.4, 30, 30)
+
+
+def test_loss_worked_by_hand():
+    # Smoothed by 0.2, a label of 1 is 0.9; at logit 0 every cross-entropy is log 2.
+    losses = train.smoothed_loss(tf.constant([1.0, 0.0, 1.0]), tf.constant([0.0, 0.0, 2.0]), 0.2).numpy()
+    probability = 1 / (1 + math.exp(-2))
+    third = -0.9 * math.log(probability) - 0.1 * math.log(1 - probability)
+    assert losses == pytest.approx([math.log(2), math.log(2), third], abs=1e-6)
+
+
+def first_step(strategy, rows):
+    """Weights of the tiny model after one step of plain SGD with rate 1, so that their change is the gradient."""
+    tf.keras.utils.set_random_seed(0)
+    with strategy.scope():
+        classifier = tiny(None, 32, None)
+        optimizer = tf.keras.optimizers.SGD(1.0)
+        optimizer.build(classifier.trainable_variables)
+    before = [weight.copy() for weight in classifier.get_weights()]
+    state = tf.train.Checkpoint(model=classifier, optimizer=optimizer)
+    batches = train.make_batches(strategy, rows, RECIPE, start=0)
+    loss = float(train.make_train_step(strategy, state, RECIPE)(batches))
+    return loss, [new - old for new, old in zip(classifier.get_weights(), before, strict=True)]
+
+
+def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(index, mirrored):
+    rows, _ = records.training_files(index, 0)
+    # The second batch's half holds other records than the first: each replica has its own share.
+    loss, gradients = first_step(tf.distribute.get_strategy(), rows)
+    loss_of_two, gradients_of_two = first_step(mirrored, rows)
+    assert loss_of_two == pytest.approx(loss, abs=1e-5)
+    # Two replicas take the stream's batches in turn, so the global batch holds the same records.
+    for one, two in zip(gradients, gradients_of_two, strict=True):
+        assert np.abs(one).max() > 1e-4
+        assert np.abs(one - two).max() < 1e-5
+
+
+def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, index, capsys):
+    history = run(record_set, tmp_path)
+    assert list(history) == ["epoch", "loss", "auc", "learning_rate", "images_per_second"]
+    assert history["epoch"].tolist() == [1, 2, 3]
+    oof = pd.read_csv(tmp_path / "fold0" / "oof.csv")
+    held_out = index[index["fold"] == 0]
+    assert list(oof) == ["image_name", "prediction", "fold", "target"]
+    assert oof["image_name"].tolist() == held_out["image_name"].tolist()
+    assert oof["target"].tolist() == held_out["target"].tolist()
+    figures = json.loads((tmp_path / "fold0" / "metrics.json").read_text())
+    assert figures["auc"] == pytest.approx(history["auc"].max(), abs=1e-12)
+    assert figures["best_epoch"] == history["auc"].idxmax() + 1
+    assert (tmp_path / "oof.csv").read_text() == (tmp_path / "fold0" / "oof.csv").read_text()
+    assert "ROC AUC" in capsys.readouterr().out
+
+
+def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, tmp_path, tiny_model, index):
+    run(record_set, tmp_path)
+    held_out = index[index["fold"] == 0]
+    classifier = tiny(None, 32, None)
+    classifier.load_weights(str(tmp_path / "fold0" / "best.weights.h5"))
+    predict = model.make_predictor([classifier], tf.distribute.get_strategy())
+    again = train.judge(predict, held_out, RECIPE)["prediction"].to_numpy()
+    oof = runs.read_predictions(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    assert np.abs(again - oof).max() < 1e-6
+
+
+def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_set, tmp_path, tiny_model, monkeypatch):
+    whole = run(record_set, tmp_path / "whole")
+    original, calls = train.run_epoch, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(train, "run_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(record_set, tmp_path / "stopped")
+    resumed = run(record_set, tmp_path / "stopped")
+    assert len(calls) == 4
+    columns = ["epoch", "loss", "auc", "learning_rate"]
+    assert np.allclose(whole[columns], resumed[columns], atol=1e-5)
+
+
+def test_a_finished_fold_is_left_alone(record_set, tmp_path, tiny_model, capsys):
+    run(record_set, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    run(record_set, tmp_path)
+    assert "fold0 is trained already" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_all_folds_are_trained_in_turn_and_joined(record_set, tmp_path, tiny_model, index):
+    run(record_set, tmp_path, fold="all", epochs=2)
+    merged = pd.read_csv(tmp_path / "oof.csv")
+    assert sorted(merged["image_name"]) == sorted(index["image_name"])
+    assert merged["fold"].tolist() == sorted(merged["fold"])
+
+
+def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tmp_path, index):
+    # With the real backbone: its batch statistics differ between replicas until they are averaged.
+    run(record_set, tmp_path, strategy="mirrored", epochs=1, warmup_epochs=0.5)
+    classifier = model.build("efficientnet-b0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
+    predict = model.make_predictor([classifier], tf.distribute.get_strategy())
+    again = train.judge(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
+    oof = runs.read_predictions(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    assert np.abs(again - oof).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fold": "7"}, "expected one of the index's folds"),
+        ({"fold": "first"}, "expected a fold's number or 'all' for --fold, got 'first'"),
+        ({"learning_rate": 1e30}, "the loss of fold0 epoch .* is (nan|inf); lower --learning_rate"),
+        ({"warmup_epochs": 3.0}, "expected a warm-up shorter than"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(record_set, tmp_path, tiny_model, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(record_set, tmp_path, **changes)
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused(record_set, tmp_path):
+    with pytest.raises(ValueError, match=r"2 replicas can share evenly, got 1; --global_batch_size=2 would do"):
+        run(record_set, tmp_path, strategy="mirrored", global_batch_size=1)
+
+
+def test_a_corrupt_shard_is_named_in_training(record_set, tmp_path, tiny_model):
+    for path in record_set.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shard = sorted(tmp_path.glob("train*.tfrec"))[-1]
+    data = bytearray(shard.read_bytes())
+    data[-40] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{shard.name} is corrupt at record \d+: corrupted record"):
+        run(tmp_path, tmp_path / "run")
+
+
+def test_records_missing_from_a_shard_are_named(index):
+    held_out = index[index["fold"] == 0].copy()
+    held_out.loc[held_out.index[0], "image_name"] = "ISIC_gone"
+    predict = model.make_predictor([tiny(None, 32, None)], tf.distribute.get_strategy())
+    with pytest.raises(ValueError, match="1 images of the index are not in its shards, ISIC_gone first"):
+        train.judge(predict, held_out, RECIPE)
