@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from isic_tf import augment, devices, metrics, model, pipeline, records, runs
+from isic_tf import devices, metrics, model, optimize, pipeline, records, runs
 from tfrecord_tools import command, schema
 
 # Flags that do not change the result, so may differ when a run goes on.
@@ -106,7 +106,7 @@ def train_fold(rows, held_out, strategy, folder, output, recipe):
     counts = f"{len(rows)} images ({rows['target'].sum()} malignant), {len(held_out)} held out"
     resumed = f", going on after epoch {first}" if first else ""
     print(f"{name}: {counts}, {steps} steps of {batch_size} an epoch{resumed}", flush=True)
-    step = make_train_step(strategy, state, recipe)
+    step = optimize.make_train_step(strategy, state, recipe)
     predict = model.make_predictor([state.model], strategy)
     batches = make_batches(strategy, rows, recipe, start=first * steps * batch_size)
     for epoch in range(first, epochs):
@@ -129,8 +129,6 @@ def train_fold(rows, held_out, strategy, folder, output, recipe):
 def make_state(strategy, recipe, steps):
     """Creates all that a checkpoint holds: `model`, `optimizer`, `epoch` (those done) and `best_auc`.
 
-    AdamW: Loshchilov and Hutter, ICLR 2019; the decay is multiplied by the learning rate and spares norms and biases.
-
     Args:
         strategy: `tf.distribute.Strategy`.
         recipe: Dict of the recipe's flags.
@@ -142,26 +140,11 @@ def make_state(strategy, recipe, steps):
     with strategy.scope():
         classifier = model.build(recipe["backbone"], recipe["image_size"], recipe["weights"])
         warmup_steps, total_steps = round(recipe["warmup_epochs"] * steps), recipe["epochs"] * steps
-        schedule = make_schedule(recipe["learning_rate"], warmup_steps, total_steps)
-        optimizer = tf.keras.optimizers.AdamW(schedule, weight_decay=recipe["weight_decay"], jit_compile=False)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        schedule = optimize.make_schedule(recipe["learning_rate"], warmup_steps, total_steps)
+        optimizer = optimize.make_optimizer(schedule, recipe["weight_decay"])
         optimizer.build(classifier.trainable_variables)
     epoch, best_auc = tf.Variable(0, dtype=tf.int64), tf.Variable(-1.0, dtype=tf.float64)
     return tf.train.Checkpoint(model=classifier, optimizer=optimizer, epoch=epoch, best_auc=best_auc)
-
-
-def make_schedule(learning_rate, warmup_steps, total_steps):
-    """Creates the schedule: linear from 0 to `learning_rate` in `warmup_steps`, then a cosine to 0 at `total_steps`.
-
-    Cosine decay: Loshchilov and Hutter, ICLR 2017; warm-up: Goyal et al. 2017.
-    """
-    if warmup_steps >= total_steps:
-        raise ValueError(f"expected a warm-up shorter than the run's {total_steps} steps, got {warmup_steps}")
-    if not warmup_steps:
-        return tf.keras.optimizers.schedules.CosineDecay(learning_rate, total_steps)
-    return tf.keras.optimizers.schedules.CosineDecay(
-        0.0, total_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
-    )
 
 
 def make_batches(strategy, rows, recipe, start):
@@ -180,53 +163,6 @@ def make_batches(strategy, rows, recipe, start):
         )
 
     return iter(strategy.distribute_datasets_from_function(input_fn))
-
-
-def smoothed_loss(labels, logits, label_smoothing):
-    """Computes each image's binary cross-entropy with labels moved to s/2 and 1 - s/2 (Szegedy et al., CVPR 2016).
-
-    Args:
-        labels: float32 `[b]`, 0 to 1.
-        logits: float32 `[b]`.
-        label_smoothing: s in [0, 1).
-
-    Returns:
-        float32 `[b]`.
-    """
-    targets = labels * (1 - label_smoothing) + label_smoothing / 2
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-
-
-def make_train_step(strategy, state, recipe):
-    """Creates the training step: augment, forward, backward, update, on every replica at once.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        state: See `make_state`.
-        recipe: Dict of the recipe's flags.
-
-    Returns:
-        Function from an iterator of distributed batches to the mean loss of its next global batch, float32 `[]`.
-    """
-    strengths = augment.scaled(recipe["augment_strength"])
-    classifier, variables = state.model, state.model.trainable_variables
-
-    def replica_step(images, labels, seeds):
-        images = augment.apply(images, augment.sample(seeds, strengths))
-        with tf.GradientTape() as tape:
-            logits = classifier(images, training=True)[:, 0]
-            losses = smoothed_loss(labels, logits, recipe["label_smoothing"])
-            # Divided by the global batch, so that the sum over replicas is the mean.
-            loss = tf.reduce_sum(losses) / recipe["global_batch_size"]
-        state.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
-
-    @tf.function
-    def step(iterator):
-        losses = strategy.run(replica_step, args=next(iterator))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
-
-    return step
 
 
 def run_epoch(step, batches, steps, label):

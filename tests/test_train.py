@@ -1,12 +1,11 @@
 import json
-import math
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from isic_tf import model, records, runs, train
+from isic_tf import model, runs, train
 
 RECIPE = {
     "image_size": 32,
@@ -40,53 +39,6 @@ def tiny_model(monkeypatch):
 def run(record_set, workdir, fold="0", strategy="default", **changes):
     train.train(str(record_set), str(workdir), fold, strategy, deterministic=False, **{**RECIPE, **changes})
     return pd.read_csv(workdir / f"fold{fold}" / "history.csv") if fold != "all" else None
-
-
-def test_schedule_of_a_run_worked_by_hand():
-    schedule = train.make_schedule(0.4, warmup_steps=10, total_steps=30)
-    expected = {0: 0.0, 5: 0.2, 10: 0.4, 20: 0.2, 30: 0.0}
-    expected[15] = 0.4 * (1 + math.cos(math.pi / 4)) / 2
-    assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected, abs=1e-7)
-    assert float(train.make_schedule(0.4, 0, 30)(0)) == pytest.approx(0.4)
-
-
-def test_a_warm_up_as_long_as_the_run_is_refused():
-    with pytest.raises(ValueError, match="expected a warm-up shorter than the run's 30 steps, got 30"):
-        train.make_schedule(0.4, 30, 30)
-
-
-def test_loss_worked_by_hand():
-    # Smoothed by 0.2, a label of 1 is 0.9; at logit 0 every cross-entropy is log 2.
-    losses = train.smoothed_loss(tf.constant([1.0, 0.0, 1.0]), tf.constant([0.0, 0.0, 2.0]), 0.2).numpy()
-    probability = 1 / (1 + math.exp(-2))
-    third = -0.9 * math.log(probability) - 0.1 * math.log(1 - probability)
-    assert losses == pytest.approx([math.log(2), math.log(2), third], abs=1e-6)
-
-
-def first_step(strategy, rows):
-    """Weights of the tiny model after one step of plain SGD with rate 1, so that their change is the gradient."""
-    tf.keras.utils.set_random_seed(0)
-    with strategy.scope():
-        classifier = tiny(None, 32, None)
-        optimizer = tf.keras.optimizers.SGD(1.0)
-        optimizer.build(classifier.trainable_variables)
-    before = [weight.copy() for weight in classifier.get_weights()]
-    state = tf.train.Checkpoint(model=classifier, optimizer=optimizer)
-    batches = train.make_batches(strategy, rows, RECIPE, start=0)
-    loss = float(train.make_train_step(strategy, state, RECIPE)(batches))
-    return loss, [new - old for new, old in zip(classifier.get_weights(), before, strict=True)]
-
-
-def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(index, mirrored):
-    rows, _ = records.training_files(index, 0)
-    # The second batch's half holds other records than the first: each replica has its own share.
-    loss, gradients = first_step(tf.distribute.get_strategy(), rows)
-    loss_of_two, gradients_of_two = first_step(mirrored, rows)
-    assert loss_of_two == pytest.approx(loss, abs=1e-5)
-    # Two replicas take the stream's batches in turn, so the global batch holds the same records.
-    for one, two in zip(gradients, gradients_of_two, strict=True):
-        assert np.abs(one).max() > 1e-4
-        assert np.abs(one - two).max() < 1e-5
 
 
 def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, index, capsys):

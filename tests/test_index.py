@@ -1,0 +1,47 @@
+import json
+
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tfrecord_tools import index, schema
+
+
+def test_an_index_of_records_that_others_made_is_read_back(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "train00-2071.tfrec")) as writer:
+        writer.write(b"any")
+    rows = [("train00-2071.tfrec", 0, "a", "p", "1", ""), ("train00-2071.tfrec", 1, "b", "", "", "4")]
+    index.write_index(str(tmp_path), "train", pd.DataFrame(rows, columns=schema.INDEX_COLUMNS))
+    found = schema.read_index(str(tmp_path), "train")
+    assert found["patient_id"].tolist() == ["p", ""]
+    assert found[["target", "fold"]].to_numpy().tolist() == [[1, -1], [-1, 4]]
+
+
+def test_a_shard_is_described_by_its_bytes(tmp_path):
+    (tmp_path / "test00-3.tfrec").write_bytes(b"abc")
+    found = index.describe_shard(str(tmp_path / "test00-3.tfrec"), 3)
+    # SHA-256 of "abc", FIPS 180-2.
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert found == {"name": "test00-3.tfrec", "records": 3, "bytes": 3, "sha256": digest}
+
+
+def test_a_manifest_counts_its_records_and_holds_no_path_of_the_machine(tmp_path):
+    shards = [{"name": f"train0{number}-2.tfrec", "records": 2, "bytes": 9, "sha256": "x"} for number in (0, 1)]
+    index.write_manifest(str(tmp_path), "train", shards, image_size=64)
+    text = (tmp_path / "train.manifest.json").read_text()
+    manifest = json.loads(text)
+    assert manifest["records"] == 4
+    assert manifest["image_size"] == 64
+    assert manifest["schema_version"] == schema.VERSION
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_built_manifests_and_indexes_agree(record_set, split):
+    manifest = json.loads((record_set / f"{split}.manifest.json").read_text())
+    found = schema.read_index(str(record_set), split)
+    counts = found.groupby("shard").size()
+    assert {shard["name"]: shard["records"] for shard in manifest["shards"]} == {
+        path.rsplit("/", 1)[-1]: count for path, count in counts.items()
+    }
+    assert (found.groupby("shard")["position"].apply(list) == counts.apply(lambda count: list(range(count)))).all()
