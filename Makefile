@@ -21,7 +21,7 @@ help:
 	touch $@
 
 demo: .venv/.installed
-	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=50 --malignant_rate=0.25
+	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=80 --malignant_rate=0.25
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/train.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/test.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64 --split=test
 	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/demo.flags

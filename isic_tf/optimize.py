@@ -11,7 +11,8 @@ def make_schedule(learning_rate, warmup_steps, total_steps):
     Cosine decay: Loshchilov and Hutter, ICLR 2017; warm-up: Goyal et al. 2017.
     """
     if warmup_steps >= total_steps:
-        raise ValueError(f"expected a warm-up shorter than the run's {total_steps} steps, got {warmup_steps}")
+        steps = f"the run's {total_steps} steps, got {warmup_steps}"
+        raise ValueError(f"expected a warm-up shorter than {steps}; lower --warmup_epochs or raise --epochs")
     if not warmup_steps:
         return tf.keras.optimizers.schedules.CosineDecay(learning_rate, total_steps)
     return tf.keras.optimizers.schedules.CosineDecay(

@@ -7,12 +7,14 @@ from conftest import ENVIRONMENT
 from tfrecord_tools import command
 
 PROGRAM = """
-from absl import flags
+import tf_keras
+from absl import flags, logging
 from tfrecord_tools import command
 
 def work(number, fail):
     if fail:
         raise {"value": ValueError("expected 1, got 2"), "key": KeyError("gone"), "stop": KeyboardInterrupt()}[fail]
+    logging.info("a remark")
     print("number", number)
 
 def define_flags():
@@ -46,6 +48,11 @@ def test_a_command_ends_with_its_code_and_one_line(tmp_path, arguments, code, la
     assert result.returncode == code
     assert (result.stderr if code else result.stdout).strip().splitlines()[-1] == last
     assert ("Traceback" in result.stderr) == ("--verbosity=1" in arguments)
+
+
+@pytest.mark.parametrize("verbosity", [(), ("--verbosity=1",)])
+def test_remarks_of_libraries_are_shown_only_on_demand(tmp_path, verbosity):
+    assert ("a remark" in run(tmp_path, *verbosity).stderr) == bool(verbosity)
 
 
 def test_a_typo_in_a_flag_is_answered_with_the_right_name(tmp_path):

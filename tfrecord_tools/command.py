@@ -22,7 +22,7 @@ def run(command, define_flags):
     def main(argv):
         if argv[1:]:
             raise app.UsageError(f"expected only options of the form --name=value, got {' '.join(argv[1:])!r}")
-        if flags.FLAGS["verbosity"].using_default_value:
+        if not flags.FLAGS["verbosity"].present:
             # TensorFlow's own remarks are not the user's business; its warnings are.
             logging.set_verbosity(logging.WARNING)
         values = {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(argv[0])}

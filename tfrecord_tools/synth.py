@@ -177,7 +177,7 @@ def draw_images(rng, table, folder):
     os.makedirs(folder, exist_ok=True)
     rows = zip(table["image_name"], table["patient_id"], table["target"], strict=True)
     for name, patient, target in tqdm(rows, os.path.basename(folder), len(table), unit="image", disable=None):
-        severity = rng.uniform(0.4, 1.0) if target == "1" else 0.4 * rng.beta(1, 5)
+        severity = rng.uniform(0.5, 1.0) if target == "1" else 0.4 * rng.beta(1, 6)
         size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
         with command.replaced(os.path.join(folder, f"{name}.jpg")) as path, open(path, "wb") as file:
             file.write(images.encode(draw_lesion(rng, looks[patient], severity, size), 90))
