@@ -6,13 +6,13 @@ import re
 from setuptools import setup
 
 HERE = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfrecord_tools" / "__init__.py").read_text())[1]
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfrecord_tools" / "__init__.py").read_text(encoding="utf-8"))[1]
 
 setup(
     name="isic-tf",
     version=VERSION,
     description="Melanoma classifiers on the SIIM-ISIC dermoscopy data with TensorFlow, from images to a submission",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=["isic_tf", "tfrecord_tools"],

@@ -140,8 +140,8 @@ def matrices(params):
     mirror = 1 - 2 * params["flip"]
     linear = tf.stack([tf.stack([mirror * cos, -mirror * sin], -1), tf.stack([sin, cos], -1)], axis=1)
     linear = linear / params["zoom"][:, None, None]
-    shift = tf.stack([params["shift_x"], params["shift_y"]], -1)[..., None]
-    return tf.concat([linear, -linear @ shift], axis=2)
+    shift = tf.stack([params["shift_x"], params["shift_y"]], -1)[:, None]
+    return tf.concat([linear, -tf.reduce_sum(linear * shift, axis=2, keepdims=True)], axis=2)
 
 
 def warp(images, matrices):
@@ -158,9 +158,10 @@ def warp(images, matrices):
     """
     size = images.shape[1]
     axis = tf.range(size, dtype=tf.float32) - (size - 1) / 2
-    grid = tf.stack([*tf.meshgrid(axis, axis), tf.fill([size, size], float(size))], axis=-1)
-    source = tf.einsum("yxk,bck->byxc", grid, matrices) + (size - 1) / 2
-    source = _mirror(source, size)
+    x, y = axis[:, None], axis[:, None, None]
+    # Not a matrix product: accelerators round its inputs to a few bits, which are pixels here.
+    along_x, along_y, shift = tf.unstack(matrices[:, None, None], axis=-1)
+    source = _mirror(x * along_x + y * along_y + size * shift + (size - 1) / 2, size)
     corner = tf.clip_by_value(tf.floor(source), 0, size - 2)
     right, down = tf.split(source - corner, 2, axis=-1)
     first = tf.cast(corner[..., 1] * size + corner[..., 0], tf.int32)

@@ -2,6 +2,7 @@
 
 import functools
 import glob
+import importlib.util
 import json
 import os
 
@@ -10,7 +11,6 @@ import tensorflow as tf
 STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
 
 
-@functools.cache
 def choose(name="auto"):
     """Creates a strategy, the same one at every call: two of a kind would mix up their collective operations.
 
@@ -24,8 +24,11 @@ def choose(name="auto"):
     Raises:
         ValueError: The machine has not what the strategy needs.
     """
-    if name == "auto":
-        name = detect()
+    return _create(detect() if name == "auto" else name)
+
+
+@functools.cache
+def _create(name):
     if name == "default":
         return tf.distribute.get_strategy()
     if name == "mirrored":
@@ -49,18 +52,24 @@ def detect():
 
 def count_workers():
     """Counts the workers of TF_CONFIG; 0 where it is not set."""
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    except ValueError as error:
+        raise ValueError(f"expected JSON in the environment variable TF_CONFIG: {error}") from error
     return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
 
 
 def tpu_present():
     """Looks for a TPU without touching it: `initialize_tpu_system` aborts the process where there is none."""
-    return bool(os.environ.get("TPU_NAME") or glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*"))
+    # Other devices are passed through under the same names, so a local TPU's library must be there too.
+    local = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+    return bool(os.environ.get("TPU_NAME") or (local and importlib.util.find_spec("libtpu")))
 
 
 def _tpu():
     if not tpu_present():
-        raise ValueError("expected a TPU (TPU_NAME, /dev/accel* or /dev/vfio/*) for --strategy=tpu, found none")
+        wanted = "a TPU (TPU_NAME, or /dev/accel* or /dev/vfio/* and libtpu)"
+        raise ValueError(f"expected {wanted} for --strategy=tpu, found none")
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME") or "local")
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)

@@ -46,7 +46,7 @@ def auc_interval(targets, scores, groups, resamples=1000, seed=0, level=0.95):
         level: Share of resamples inside the interval.
 
     Returns:
-        (low, high); NaN where over 5 % of the resamples lack a class, as with fewer than three patients of either.
+        (low, high); both None where over 5 % of the resamples lack a class, as with fewer than three patients of one.
     """
     codes, patients = pd.factorize(np.asarray(groups, dtype=object))
     rng, aucs = np.random.default_rng(seed), []
@@ -57,7 +57,7 @@ def auc_interval(targets, scores, groups, resamples=1000, seed=0, level=0.95):
     aucs = np.concatenate(aucs)
     aucs = aucs[np.isfinite(aucs)]
     if len(aucs) < 0.95 * resamples:
-        return float("nan"), float("nan")
+        return None, None
     low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -88,8 +88,8 @@ def summarize(table):
 
 def describe(summary):
     """Says in a line what `summarize` found."""
-    interval = f"[{summary['auc_low']:.4f}, {summary['auc_high']:.4f}]"
-    if np.isnan(summary["auc_low"]):
-        interval = "(too few patients for an interval)"
+    interval = "(too few patients for an interval)"
+    if summary["auc_low"] is not None:
+        interval = f"[{summary['auc_low']:.4f}, {summary['auc_high']:.4f}] (95 % interval over patients)"
     counts = f"{summary['images']} images, {summary['malignant']} malignant, {summary['patients']} patients"
-    return f"ROC AUC {summary['auc']:.4f} {interval} (95 % interval over patients; {counts})"
+    return f"ROC AUC {summary['auc']:.4f} {interval}, {counts}"

@@ -1,6 +1,7 @@
 """The classifier: images in [0, 1] in, one logit an image out."""
 
 import os
+import tempfile
 
 import efficientnet.model
 import numpy as np
@@ -45,36 +46,53 @@ def build(backbone, image_size, weights="none", dropout=0.2):
     logits = tf.keras.layers.Dense(1, dtype="float32", name="logits")(dropped)
     model = tf.keras.Model(images, logits, name="classifier")
     if weights not in WEIGHTS:
-        _load(model if weights.endswith(".weights.h5") else trunk, weights)
+        load_weights(model if weights.endswith(".weights.h5") else trunk, weights)
     return model
 
 
 def _backbone(name, image_size, weights):
     create = getattr(efficientnet.model, f"EfficientNet{name.removeprefix('efficientnet-').upper()}")
-    options = {"include_top": False, "weights": None if weights == "none" else weights}
     # `efficientnet.tfkeras` would import tensorflow.keras, which is Keras 3 where TensorFlow was imported before us.
-    keras = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
+    options = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
+    options |= {"include_top": False, "input_shape": (image_size, image_size, 3)}
+    if weights == "none":
+        return create(weights=None, **options)
     try:
-        return create(**options, input_shape=(image_size, image_size, 3), **keras)
+        return create(weights=weights, **options)
+    except tf.errors.OpError:
+        raise
     except Exception as error:
         # Keras raises a bare Exception for a failed download.
         file = f"{name}_{weights}_notop.h5"
         if weights == "imagenet":
             file = f"{name}_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5"
-        folder = os.path.join("~", ".keras", "models")
+        folder = os.path.join(os.path.expanduser("~"), ".keras", "models")
         raise ValueError(
             f"the {weights} weights of {name} could not be downloaded ({str(error).strip()}): put {file} into {folder} "
             "or give its path as --weights=PATH, or start from random ones with --weights=none"
         ) from error
 
 
-def _load(model, path):
+def load_weights(model, path):
+    """Loads weights in place.
+
+    Args:
+        model: Keras model.
+        path: Its `.h5` or `.weights.h5` file, local or not.
+
+    Raises:
+        ValueError: There is no such file, or it holds another model's weights.
+    """
     if not tf.io.gfile.exists(path):
         raise ValueError(f"expected --weights to be {', '.join(WEIGHTS)} or the path of an .h5 file, got {path!r}")
     try:
-        model.load_weights(path)
+        with tempfile.TemporaryDirectory() as folder:
+            # Keras reads HDF5 from local files only.
+            local = os.path.join(folder, os.path.basename(path))
+            tf.io.gfile.copy(path, local)
+            model.load_weights(local)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} does not hold weights of this backbone: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} does not hold weights of this backbone: {error}") from error
 
 
 def make_predictor(models, strategy):

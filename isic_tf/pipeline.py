@@ -32,6 +32,8 @@ def train_dataset(rows, *, image_size, batch_size, seed, start=0, num_workers=1,
         order = tf.stack([tf.constant(seed, tf.int64), epoch])
         dataset = records.read(files, order).map(lambda serialized: (serialized, records.parse_name(serialized)))
         dataset = dataset.filter(lambda _, name: labels.lookup(name) != schema.UNKNOWN)
+        # A set that lacks records of its index would shift the epochs, or never give a batch.
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
         dataset = dataset.map(lambda serialized, name: (serialized, record_seed(name, seed, epoch)))
         return _shuffle(dataset, shuffle_buffer, order)
 
@@ -40,7 +42,7 @@ def train_dataset(rows, *, image_size, batch_size, seed, start=0, num_workers=1,
         label, own = labels.lookup(record["image_name"]), record["target"]
         # A stale index would train on another set's labels without a sound.
         agree = tf.logical_or(own == label, own == schema.UNKNOWN)
-        tf.debugging.Assert(agree, ["index and record disagree on the target of", record["image_name"], label, own])
+        tf.debugging.Assert(agree, [records.STALE_LABEL, record["image_name"], label, own])
         return records.decode(record["image"], image_size), tf.cast(label, tf.float32), record_seed
 
     epoch, seen = divmod(start, len(rows))

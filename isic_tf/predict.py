@@ -4,6 +4,8 @@ python -m isic_tf.predict --workdir=runs/b0 --records='records/384/test*.tfrec' 
     --sample_submission=sample_submission.csv
 """
 
+import os
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -33,10 +35,15 @@ def predict(workdir, records, output, sample_submission, batch_size, strategy):
     run = runs.read_flags(workdir)
     if not paths:
         raise ValueError(f"expected a trained fold in {workdir}, found no fold*/{runs.BEST_WEIGHTS}; run isic_tf.train")
+    for path in paths:
+        if not runs.is_finished(os.path.dirname(path)):
+            print(f"note: {path} is of a fold that is still in training")
+    # Before the work, not after it: all that can fail on names and paths.
+    if tf.io.gfile.isdir(output):
+        raise ValueError(f"expected a file's name for --output, got the folder {output}")
     strategy = devices.choose(strategy)
     files = shards.match(records)
     names = shards.names(files)
-    # Before the work, not after it.
     order = read_sample(sample_submission, names) if sample_submission else names
     image_size = int(run["image_size"])
     print(f"{len(names)} images in {len(files)} shards, {len(paths)} fold(s), {devices.describe(strategy)}", flush=True)
@@ -45,13 +52,12 @@ def predict(workdir, records, output, sample_submission, batch_size, strategy):
     batch_size *= devices.local_replicas(strategy)
     dataset = pipeline.eval_dataset(files, image_size=image_size, batch_size=batch_size)
     found = {}
-    try:
-        with tqdm(total=len(names), unit="image", disable=None) as progress:
-            for batch_names, probabilities in model.make_predictor(models, strategy)(dataset):
-                found.update(zip(batch_names, probabilities, strict=True))
-                progress.update(len(batch_names))
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise shards.explain(files, error) from error
+    with shards.explained(files), tqdm(total=len(names), unit="image", disable=None) as progress:
+        for batch_names, probabilities in model.make_predictor(models, strategy)(dataset):
+            found.update(zip(batch_names, probabilities, strict=True))
+            progress.update(len(batch_names))
+    if not devices.is_chief(strategy):
+        return
     column = "target" if sample_submission else "prediction"
     table = pd.DataFrame({"image_name": order, column: np.array([found[name] for name in order])})
     command.write_text(output, table.to_csv(index=False))

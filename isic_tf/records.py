@@ -1,11 +1,15 @@
 """From shards on disk to decoded images: what to read, read, parse, decode."""
 
+import contextlib
 import os
 import re
 
 import tensorflow as tf
 
 from tfrecord_tools import schema
+
+STALE_LABEL = "index and record disagree on the target of"
+READ_ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
 
 
 def training_files(index, fold):
@@ -136,11 +140,9 @@ def names(files):
     Raises:
         ValueError: A shard is corrupt or of another schema, or a name comes twice.
     """
-    try:
+    with explained(files):
         dataset = read(files).map(parse_name, num_parallel_calls=tf.data.AUTOTUNE)
         found = [name.decode() for name in dataset.as_numpy_iterator()]
-    except tf.errors.OpError as error:
-        raise explain(files, error) from error
     seen = set()
     twice = [name for name in found if name in seen or seen.add(name)]
     if twice:
@@ -149,16 +151,22 @@ def names(files):
 
 
 def explain(files, error):
-    """Finds the record that made a dataset fail.
+    """Finds what is wrong with the records that made a dataset fail.
 
     Args:
         files: Paths of the shards that were read.
         error: `tf.errors.OpError` that was raised.
 
     Returns:
-        ValueError that names the shard and the record's position in it, or `error` where all records are sound.
+        ValueError that names the shard and the record's position in it, or the image; `error` itself where the records
+        are not to blame.
     """
-    for file in files:
+    if stale := re.search(rf"{STALE_LABEL}\W+(\w+)", error.message):
+        return ValueError(f"{STALE_LABEL} {stale[1]}; index the set again, or rebuild it")
+    if "expected to contain" in error.message:
+        return ValueError("the index lists other images than its shards hold; index the set again, or rebuild it")
+    of_records = isinstance(error, tf.errors.DataLossError) or re.search("(?i)jpe?g|feature|example", error.message)
+    for file in files if of_records else ():
         position = 0
         try:
             for serialized in tf.data.TFRecordDataset(file):
@@ -169,3 +177,15 @@ def explain(files, error):
             reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", found.message.split("\n")[0]).strip()
             return ValueError(f"{file} is corrupt at record {position}: {reason}; make or fetch this shard again")
     return error
+
+
+@contextlib.contextmanager
+def explained(files):
+    """Turns a failure of records that are read inside the block into the ValueError that `explain` gives."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        explanation = explain(files, error)
+        if explanation is error:
+            raise
+        raise explanation from error

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 
 import pandas as pd
 import tensorflow as tf
@@ -72,8 +73,10 @@ def fold_dir(workdir, fold):
 
 def fold_files(workdir, name):
     """Lists a file's paths in all folds that have it, in order of fold."""
-    found = tf.io.gfile.glob(os.path.join(workdir, "fold*", name))
-    return sorted(found, key=lambda path: int(os.path.basename(os.path.dirname(path)).removeprefix("fold")))
+    there = tf.io.gfile.listdir(workdir) if tf.io.gfile.isdir(workdir) else []
+    numbers = sorted(int(match[1]) for match in (re.fullmatch(r"fold(\d+)/?", entry) for entry in there) if match)
+    paths = [os.path.join(fold_dir(workdir, number), name) for number in numbers]
+    return [path for path in paths if tf.io.gfile.exists(path)]
 
 
 def is_finished(folder):
@@ -98,50 +101,48 @@ def write_history(folder, history):
     command.write_text(os.path.join(folder, HISTORY_FILE), pd.DataFrame(history).to_csv(index=False))
 
 
-def keep_best(folder, classifier, table, auc, best_auc):
-    """Keeps an epoch's weights and out-of-fold predictions if its ROC AUC is above the best so far.
+def keep_best(folder, classifier, is_best):
+    """Keeps an epoch's weights if it is the best so far.
 
-    The weights are saved either way, since all workers read them together and need not agree to the last bit on what
+    They are saved either way, since all workers read the variables together and need not agree to the last bit on what
     is best.
 
     Args:
         folder: Folder of the fold.
         classifier: Keras model.
-        table: Held-out index rows with `prediction`.
-        auc: The epoch's ROC AUC.
-        best_auc: The best of the epochs before.
+        is_best: Whether the epoch's ROC AUC is above that of the epochs before.
     """
-    tf.io.gfile.makedirs(folder)
-    temporary = os.path.join(folder, f".tmp-{BEST_WEIGHTS}")
-    classifier.save_weights(temporary)
-    if auc > best_auc:
-        oof = table[["image_name", "prediction", "fold", "target"]]
-        command.write_text(os.path.join(folder, "oof.csv"), oof.to_csv(index=False))
-        tf.io.gfile.rename(temporary, os.path.join(folder, BEST_WEIGHTS), overwrite=True)
-    else:
-        tf.io.gfile.remove(temporary)
+    with tempfile.TemporaryDirectory() as local:
+        # Keras writes HDF5 to local files only.
+        weights = os.path.join(local, BEST_WEIGHTS)
+        classifier.save_weights(weights)
+        if is_best:
+            with command.replaced(os.path.join(folder, BEST_WEIGHTS)) as temporary:
+                tf.io.gfile.copy(weights, temporary)
 
 
-def write_metrics(folder, held_out, history):
-    """Summarizes a finished fold in `metrics.json` and prints its line.
+def finish(folder, table, history):
+    """Writes a finished fold's `oof.csv` and, last, `metrics.json`; prints its line.
 
     Args:
-        folder: Folder of the fold, with `oof.csv`.
-        held_out: Its index rows.
+        folder: Folder of the fold.
+        table: Held-out index rows with the `prediction` of the best weights.
         history: See `read_history`.
     """
-    predictions = read_predictions(os.path.join(folder, "oof.csv"))
-    summary = metrics.summarize(predictions.merge(held_out, on="image_name", validate="one_to_one"))
+    oof = table[["image_name", "prediction", "fold", "target"]]
+    command.write_text(os.path.join(folder, "oof.csv"), oof.to_csv(index=False))
+    summary = metrics.summarize(table)
     best = max(history, key=lambda row: row["auc"])
     figures = {**summary, "best_epoch": int(best["epoch"]), "epochs": len(history)}
-    command.write_text(os.path.join(folder, METRICS_FILE), json.dumps(figures, indent=1) + "\n")
+    command.write_text(os.path.join(folder, METRICS_FILE), json.dumps(figures, indent=1, allow_nan=False) + "\n")
     print(f"{os.path.basename(folder)}: {metrics.describe(summary)}, epoch {figures['best_epoch']} of {len(history)}")
 
 
 def merge_folds(workdir):
     """Joins the out-of-fold predictions of the folds so far into `oof.csv` of the run."""
     tables = [schema.read_table(path, ("image_name", "prediction")) for path in fold_files(workdir, "oof.csv")]
-    command.write_text(os.path.join(workdir, "oof.csv"), pd.concat(tables).to_csv(index=False))
+    if tables:
+        command.write_text(os.path.join(workdir, "oof.csv"), pd.concat(tables).to_csv(index=False))
 
 
 def read_predictions(path):

@@ -36,7 +36,7 @@ def train(data_dir, workdir, fold, strategy, deterministic, **recipe):
     Raises:
         ValueError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
     """
-    settings = {"data_dir": os.path.abspath(data_dir), "strategy": strategy, "deterministic": deterministic, **recipe}
+    settings = {"data_dir": data_dir, "strategy": strategy, "deterministic": deterministic, **recipe}
     strategy = devices.choose(strategy)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -51,13 +51,10 @@ def train(data_dir, workdir, fold, strategy, deterministic, **recipe):
         folder = runs.fold_dir(workdir, number)
         if runs.is_finished(folder):
             print(f"{folder} is trained already; another --workdir trains it anew")
-            continue
-        # Every worker must save, since they read the variables together; only the chief's files are kept.
-        with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
-            try:
+        else:
+            # Every worker must save, since they read the variables together; only the chief's files are kept.
+            with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
                 train_fold(rows, held_out, strategy, folder, output, recipe)
-            except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-                raise records.explain(sorted(set(index["shard"])), error) from error
         if chief:
             runs.merge_folds(workdir)
 
@@ -97,9 +94,10 @@ def train_fold(rows, held_out, strategy, folder, output, recipe):
     tf.keras.utils.set_random_seed(recipe["seed"])
     name, epochs, batch_size = os.path.basename(folder), recipe["epochs"], recipe["global_batch_size"]
     steps = max(1, len(rows) // batch_size)
-    state = make_state(strategy, recipe, steps)
+    latest = tf.train.latest_checkpoint(os.path.join(folder, "checkpoints"))
+    state = make_state(strategy, recipe if latest is None else {**recipe, "weights": "none"}, steps)
     manager = tf.train.CheckpointManager(state, os.path.join(output, "checkpoints"), max_to_keep=2)
-    if latest := tf.train.latest_checkpoint(os.path.join(folder, "checkpoints")):
+    if latest:
         state.restore(latest).assert_consumed()
     first = int(state.epoch)
     history = runs.read_history(folder)[:first]
@@ -108,22 +106,21 @@ def train_fold(rows, held_out, strategy, folder, output, recipe):
     print(f"{name}: {counts}, {steps} steps of {batch_size} an epoch{resumed}", flush=True)
     step = optimize.make_train_step(strategy, state, recipe)
     predict = model.make_predictor([state.model], strategy)
-    batches = make_batches(strategy, rows, recipe, start=first * steps * batch_size)
-    for epoch in range(first, epochs):
-        started = time.monotonic()
-        loss = run_epoch(step, batches, steps, f"{name} epoch {epoch + 1}")
-        speed = steps * batch_size / (time.monotonic() - started)
-        average_batch_statistics(state.model)
-        table = judge(predict, held_out, recipe)
-        auc = float(metrics.roc_auc(table["target"], table["prediction"]))
-        learning_rate = float(state.optimizer.learning_rate.read_value())
-        row = {"epoch": epoch + 1, "loss": loss, "auc": auc, "learning_rate": learning_rate, "images_per_second": speed}
-        history.append(row)
-        close_epoch(state, manager, output, table, history)
-        best = f"auc {auc:.4f}  best {float(state.best_auc):.4f}"
-        print(f"{name} epoch {epoch + 1}/{epochs}  loss {loss:.4f}  {best}  {speed:.0f} images/s", flush=True)
-    if output == folder:
-        runs.write_metrics(folder, held_out, history)
+    with records.explained(sorted({*rows["shard"], *held_out["shard"]})):
+        batches = make_batches(strategy, rows, recipe, start=first * steps * batch_size)
+        for epoch in range(first, epochs):
+            started = time.monotonic()
+            loss = run_epoch(step, batches, steps, f"{name} epoch {epoch + 1}")
+            speed = steps * batch_size / (time.monotonic() - started)
+            average_batch_statistics(state.model)
+            table = judge(predict, held_out, recipe)
+            history.append({"epoch": epoch + 1, "loss": loss, **figures_of(state, table), "images_per_second": speed})
+            close_epoch(state, manager, output, history)
+            print(describe_epoch(name, epochs, history), flush=True)
+        if output == folder:
+            # Judged again from the file, so that the predictions are that file's however often the run was cut off.
+            model.load_weights(state.model, os.path.join(folder, runs.BEST_WEIGHTS))
+            runs.finish(folder, judge(predict, held_out, recipe), history)
 
 
 def make_state(strategy, recipe, steps):
@@ -176,7 +173,7 @@ def run_epoch(step, batches, steps, label):
         total += step(batches)
     loss = float(total) / steps
     if not math.isfinite(loss):
-        raise ValueError(f"the loss of {label} is {loss}; lower --learning_rate or lengthen --warmup_epochs")
+        raise ValueError(f"the loss of {label} is {loss}; start anew with a lower --learning_rate")
     return loss
 
 
@@ -194,17 +191,33 @@ def judge(predict, held_out, recipe):
     missing = [name for name in held_out["image_name"] if name not in found]
     if missing:
         raise ValueError(f"{len(missing)} images of the index are not in its shards, {missing[0]} first; index again")
-    return held_out.assign(prediction=[found[name] for name in held_out["image_name"]])
+    table = held_out.assign(prediction=[found[name] for name in held_out["image_name"]])
+    if not table["prediction"].between(0, 1).all():
+        raise ValueError("the network predicts values that are no number; start anew with a lower --learning_rate")
+    return table
 
 
-def close_epoch(state, manager, output, table, history):
-    """Keeps what an epoch gave: its weights and predictions if they are the best, the history, last the checkpoint."""
+def figures_of(state, table):
+    """Gives an epoch's exact ROC AUC and last learning rate."""
+    auc = float(metrics.roc_auc(table["target"], table["prediction"]))
+    return {"auc": auc, "learning_rate": float(state.optimizer.learning_rate.read_value())}
+
+
+def close_epoch(state, manager, output, history):
+    """Keeps what an epoch gave: its weights if they are the best, the history, and last the checkpoint."""
     auc, best_auc = history[-1]["auc"], float(state.best_auc)
-    runs.keep_best(output, state.model, table, auc, best_auc)
+    runs.keep_best(output, state.model, auc > best_auc)
     runs.write_history(output, history)
     state.best_auc.assign(max(auc, best_auc))
     state.epoch.assign(len(history))
     manager.save(checkpoint_number=len(history))
+
+
+def describe_epoch(name, epochs, history):
+    """Says in a line how the last epoch went."""
+    row, best = history[-1], max(row["auc"] for row in history)
+    figures = f"loss {row['loss']:.4f}  auc {row['auc']:.4f}  best {best:.4f}  {row['images_per_second']:.0f} images/s"
+    return f"{name} epoch {row['epoch']}/{epochs}  {figures}"
 
 
 def average_batch_statistics(classifier):

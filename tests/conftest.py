@@ -16,7 +16,8 @@ REAL_DATA = pathlib.Path(
 # For commands in processes of their own: the checkout is tested, installed or not.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
 
-# Before TensorFlow touches its devices, so that replica bugs show on any machine.
+# Before TensorFlow touches its devices, so that replica bugs show on any machine, with GPUs or without.
+tf.config.set_visible_devices([], "GPU")
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
@@ -63,3 +64,27 @@ def index(record_set):
 @pytest.fixture
 def mirrored():
     return devices.choose("mirrored")
+
+
+RECIPE = {
+    "image_size": 32,
+    "backbone": "efficientnet-b0",
+    "weights": "none",
+    "epochs": 3,
+    "global_batch_size": 8,
+    "learning_rate": 1e-2,
+    "weight_decay": 0.01,
+    "warmup_epochs": 1.0,
+    "label_smoothing": 0.1,
+    "augment_strength": 1.0,
+    "shuffle_buffer": 16,
+    "seed": 1,
+}
+
+
+def tiny(backbone, image_size, weights):
+    """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu")(images)
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(features)
+    return tf.keras.Model(images, tf.keras.layers.Dense(1, name="logits")(pooled))

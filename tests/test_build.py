@@ -97,10 +97,37 @@ def test_all_problems_come_together_and_nothing_is_written(made_up, tmp_path):
     assert not (tmp_path / "records").exists()
 
 
-def test_a_missing_column_is_named(made_up, tmp_path):
-    (tmp_path / "train.csv").write_text("image_name,target\na,0\n")
-    with pytest.raises(ValueError, match="needs the columns image_name, patient_id, target; it has only"):
+def test_a_missing_column_is_named_with_all_else_that_is_wrong(made_up, tmp_path):
+    (tmp_path / "train.csv").write_text("image_name,target\n../x,0\n")
+    with pytest.raises(ValueError, match=r"lacks patient_id; 1 names that would leave the folder .* '../x'"):
         build.build(str(tmp_path / "train.csv"), str(made_up / "jpeg"), str(tmp_path / "out"), "train", **BUILD)
+
+
+def test_targets_and_ages_written_as_decimals_are_read(made_up, tmp_path):
+    table = pd.read_csv(made_up / "train.csv")
+    table.assign(target=table["target"].astype(float)).to_csv(tmp_path / "train.csv", index=False)
+    build.build(str(tmp_path / "train.csv"), str(made_up / "jpeg"), str(tmp_path / "records"), "train", **BUILD)
+    index = schema.read_index(str(tmp_path / "records"), "train")
+    assert index["target"].sum() == table["target"].sum()
+
+
+def test_a_build_cut_off_while_it_comes_into_place_can_be_repeated(made_up, record_set, tmp_path, monkeypatch):
+    arguments = (str(made_up / "train.csv"), str(made_up / "jpeg"), str(tmp_path), "train")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build.shards, "remove_others", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build.build(*arguments, **BUILD)
+    build.build(*arguments, **BUILD)
+    assert contents(tmp_path).items() <= contents(record_set).items()
+
+
+def test_folds_for_a_test_split_are_refused(made_up, tmp_path):
+    with pytest.raises(ValueError, match="--folds goes with --split=train, got --split=test"):
+        build.build("test.csv", "jpeg", str(tmp_path), "test", **{**BUILD, "folds": "folds.csv"})
 
 
 def test_a_truncated_image_is_named_and_no_file_is_left(made_up, tmp_path):

@@ -27,7 +27,9 @@ def test_auto_takes_what_the_machine_has(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}))
     assert devices.detect() == "multiworker"
     monkeypatch.setattr(devices.glob, "glob", lambda pattern: ["/dev/accel0"] if "accel" in pattern else [])
-    assert devices.detect() == "tpu"
+    for library, found in ((None, "multiworker"), ("libtpu", "tpu")):
+        monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name, library=library: library)
+        assert devices.detect() == found
     monkeypatch.setattr(devices.glob, "glob", lambda pattern: [])
     monkeypatch.setenv("TPU_NAME", "local")
     assert devices.detect() == "tpu"
@@ -41,3 +43,9 @@ def test_a_strategy_without_its_devices_is_refused(monkeypatch):
         devices.choose("tpu")
     with pytest.raises(ValueError, match="expected the addresses of two workers or more in TF_CONFIG"):
         devices.choose("multiworker")
+
+
+def test_a_broken_cluster_description_is_named(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{cluster")
+    with pytest.raises(ValueError, match="expected JSON in the environment variable TF_CONFIG"):
+        devices.count_workers()

@@ -39,6 +39,11 @@ def test_decode_names_a_damaged_file(data, message):
         images.decode(data, "x.jpg")
 
 
+def test_data_after_the_end_of_an_image_are_ignored():
+    data = images.encode(GRADIENT, 95)
+    assert np.array_equal(images.decode(data + bytes(5000), "x.jpg"), images.decode(data, "x.jpg"))
+
+
 def test_decode_refuses_more_pixels_than_its_limit(monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="x.png has 48x64 pixels, more than 1000"):

@@ -18,8 +18,8 @@ def test_an_index_of_records_that_others_made_is_read_back(tmp_path):
 
 
 def test_a_shard_is_described_by_its_bytes(tmp_path):
-    (tmp_path / "test00-3.tfrec").write_bytes(b"abc")
-    found = index.describe_shard(str(tmp_path / "test00-3.tfrec"), 3)
+    (tmp_path / ".tmp-1").write_bytes(b"abc")
+    found = index.describe_shard(str(tmp_path / ".tmp-1"), "test00-3.tfrec", 3)
     # SHA-256 of "abc", FIPS 180-2.
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert found == {"name": "test00-3.tfrec", "records": 3, "bytes": 3, "sha256": digest}

@@ -39,19 +39,30 @@ def test_roc_auc_of_one_class_is_nan():
     assert np.isnan(metrics.roc_auc([1, 1], [0.1, 0.2]))
 
 
-def test_the_interval_holds_the_auc_and_is_wider_where_patients_are_few():
+def test_the_interval_resamples_patients():
     rng = np.random.default_rng(0)
+    patient = np.arange(600) // 10
     targets = rng.integers(0, 2, 600)
-    scores = targets + rng.normal(0, 1.5, 600)
-    auc = metrics.roc_auc(targets, scores)
+    # A patient's images share most of their error.
+    scores = targets + rng.normal(0, 1.5, 60)[patient] + rng.normal(0, 0.3, 600)
     by_image = metrics.auc_interval(targets, scores, np.arange(600))
-    by_patient = metrics.auc_interval(targets, scores, np.arange(600) // 60)
-    assert by_image[0] < auc < by_image[1]
-    assert by_image == metrics.auc_interval(targets, scores, np.arange(600))
+    by_patient = metrics.auc_interval(targets, scores, patient)
+    assert by_patient == metrics.auc_interval(targets, scores, patient)
+    for low, high in (by_image, by_patient):
+        assert low < metrics.roc_auc(targets, scores) < high
     # Every image twice under one patient is no more information than once.
     doubled = metrics.auc_interval(targets.repeat(2), scores.repeat(2), np.arange(600).repeat(2))
     assert doubled == pytest.approx(by_image, abs=0.01)
-    assert np.isfinite(by_patient).all()
+
+
+def test_the_interval_widens_where_a_patient_has_one_class():
+    rng = np.random.default_rng(0)
+    patient = np.arange(600) // 10
+    targets = rng.integers(0, 2, 60)[patient]
+    scores = targets + rng.normal(0, 1.5, 60)[patient]
+    narrow, wide = (np.ptp(metrics.auc_interval(targets, scores, groups)) for groups in (np.arange(600), patient))
+    # Ten copies of 60 independent values: wider by about the square root of ten.
+    assert 2.2 < wide / narrow < 4.5
 
 
 def test_the_interval_agrees_with_delongs_for_independent_images():
@@ -69,7 +80,7 @@ def test_the_interval_agrees_with_delongs_for_independent_images():
 def test_too_few_patients_of_a_class_give_no_interval(malignant, enough):
     # Of 10 patients, m malignant: a resample lacks the malignant ones in (1 - m / 10) ** 10: 35 %, 11 %, 0.1 %.
     targets = np.arange(10) < malignant
-    assert np.isfinite(metrics.auc_interval(targets, np.arange(10), np.arange(10))).all() == enough
+    assert (metrics.auc_interval(targets, np.arange(10), np.arange(10)) != (None, None)) == enough
 
 
 def predictions(**columns):
@@ -91,7 +102,7 @@ def test_summarize_refuses_one_class_and_predictions_that_are_no_number():
 
 
 def test_describe_says_that_there_is_no_interval():
-    summary = dict.fromkeys(("images", "malignant", "patients"), 2) | dict.fromkeys(("auc_low", "auc_high"), np.nan)
+    summary = dict.fromkeys(("images", "malignant", "patients"), 2) | dict.fromkeys(("auc_low", "auc_high"))
     assert "ROC AUC 1.0000 (too few patients for an interval)" in metrics.describe(summary | {"auc": 1.0})
 
 

@@ -88,8 +88,8 @@ def test_weights_that_cannot_be_downloaded_say_which_file_goes_where(monkeypatch
     # No network in tests: an address that refuses at once stands for any failed download.
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=rf"could not be downloaded .*put {file} into .*--weights=none"):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=rf"could not be downloaded .*put {file} into {tmp_path}.*--weights=none"):
         model.build("efficientnet-b0", 32, weights)
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_train import RECIPE, tiny
+from conftest import RECIPE, tiny
 
 from isic_tf import optimize, records, train
 

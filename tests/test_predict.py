@@ -47,3 +47,10 @@ def test_names_are_checked_before_any_prediction(tmp_path, index, record_set):
             8,
             "default",
         )
+
+
+def test_a_folder_for_an_output_is_refused_before_any_work(tmp_path, index):
+    runs.claim(str(tmp_path), {"image_size": 64}, (), index)
+    command.write_text(runs.fold_dir(str(tmp_path), 0) + "/best.weights.h5", "")
+    with pytest.raises(ValueError, match="expected a file's name for --output, got the folder"):
+        predict.predict(str(tmp_path), "x", str(tmp_path), None, 8, "default")

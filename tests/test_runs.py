@@ -46,7 +46,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 
 def test_fold_files_are_in_order_of_number(tmp_path):
-    for fold in (10, 2, 0):
+    for fold in (10, 2, 0, "_old"):
         command.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), "")
     found = [path.split("/")[-2] for path in runs.fold_files(str(tmp_path), "oof.csv")]
     assert found == ["fold0", "fold2", "fold10"]

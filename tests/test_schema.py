@@ -66,9 +66,16 @@ def test_to_example_refuses_a_feature_of_no_schema():
 
 def test_read_table_keeps_text_as_it_is_and_takes_a_byte_order_mark(tmp_path):
     path = tmp_path / "train.csv"
-    path.write_bytes(b"\xef\xbb\xbfimage_name,patient_id,note\n007, 12 ,NA\n008,,\n")
+    path.write_bytes(b"\xef\xbb\xbfimage_name, patient_id,note\n007, 12 ,1e5\nNA,NA,\n")
     table = schema.read_table(str(path), ("image_name", "patient_id"))
-    assert table.to_numpy().tolist() == [["007", "12", "NA"], ["008", "", ""]]
+    # A word for a blank is one, except that an image may be called anything.
+    assert table.to_numpy().tolist() == [["007", "12", "1e5"], ["NA", "", ""]]
+
+
+def test_a_comma_at_the_end_of_every_row_shifts_no_column(tmp_path):
+    (tmp_path / "train.csv").write_text("image_name,target\na,1,\nb,0,\n")
+    table = schema.read_table(str(tmp_path / "train.csv"), ("image_name", "target"))
+    assert table.to_numpy().tolist() == [["a", "1"], ["b", "0"]]
 
 
 @pytest.mark.parametrize(

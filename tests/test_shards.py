@@ -34,15 +34,16 @@ def fold_table(folds):
 
 
 def test_plan_takes_given_folds():
-    rows = shards.plan(table("aabc"), num_shards=4, num_folds=5, fold_table=fold_table("1104"))
+    rows = shards.plan(table("aabc"), num_shards=4, num_folds=5, fold_table=fold_table(["1", "1.0", "0", "4"]))
     assert dict(zip(rows["image_name"], rows["fold"], strict=True)) == {"i0": 1, "i1": 1, "i2": 0, "i3": 4}
 
 
 @pytest.mark.parametrize(
     ("folds", "num_shards", "message"),
     [
-        ("110", 4, "must give every image a fold from 0; not so 'i3'"),
-        (["1", "1", "0", "-1"], 4, "must give every image a fold from 0; not so 'i3'"),
+        ("110", 4, "must give every image a fold from 0; not so 'i3: nan'"),
+        (["1", "1", "0", "-1"], 4, "must give every image a fold from 0; not so 'i3: -1'"),
+        (["1", "1", "0", "0.5"], 4, "must give every image a fold from 0; not so 'i3: 0.5'"),
         ("1011", 4, "puts 1 patients in two folds, a first: a leak"),
         ("1102", 2, "at least one shard for each of 3 folds, got num_shards=2"),
     ],
@@ -52,22 +53,41 @@ def test_plan_refuses_folds_that_do_not_fit(folds, num_shards, message):
         shards.plan(table("aabc"), num_shards, 5, fold_table(folds))
 
 
+def test_plan_refuses_a_folds_file_that_lists_an_image_twice():
+    twice = pd.DataFrame({"image_name": ["i0", "i0"], "fold": ["0", "1"]})
+    with pytest.raises(ValueError, match="must list every image once; not so 'i0'"):
+        shards.plan(table("a"), 4, 5, twice)
+
+
 def write(folder, count, convert, split="train"):
     rows = pd.DataFrame({"shard": np.arange(count) // 2})
-    return shards.write(rows, convert, str(folder), split, workers=2)
+    entries, in_place = shards.write(rows, convert, str(folder), split, workers=2)
+    with in_place:
+        shards.remove_others(str(folder), split, entries)
+    return entries
 
 
 def test_write_keeps_the_order_and_names_shards_by_their_counts(tmp_path):
-    names = write(tmp_path, 5, lambda row: str(row).encode())
-    assert names == ["train00-2.tfrec", "train01-2.tfrec", "train02-1.tfrec"]
+    entries = write(tmp_path, 5, lambda row: str(row).encode())
+    names = ["train00-2.tfrec", "train01-2.tfrec", "train02-1.tfrec"]
+    assert [(entry["name"], entry["records"]) for entry in entries] == list(zip(names, (2, 2, 1), strict=True))
+    assert [entry["bytes"] for entry in entries] == [(tmp_path / name).stat().st_size for name in names]
     read = [list(tf.data.TFRecordDataset(str(tmp_path / name)).as_numpy_iterator()) for name in names]
     assert read == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
 
 
-def test_write_replaces_an_earlier_set_of_its_split_only(tmp_path):
+def test_nothing_is_in_place_before_the_last_shard_is_whole(tmp_path):
+    rows = pd.DataFrame({"shard": [0, 1]})
+    _, in_place = shards.write(rows, lambda row: b"new", str(tmp_path), "train", workers=1)
+    assert all(path.name.startswith(".tmp-") for path in tmp_path.iterdir())
+    in_place.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train00-1.tfrec", "train01-1.tfrec"]
+
+
+def test_write_replaces_an_earlier_set_of_its_split_only_and_what_a_killed_run_left(tmp_path):
     write(tmp_path, 5, lambda row: b"old")
     write(tmp_path, 2, lambda row: b"test", "test")
-    (tmp_path / "train.manifest.json").touch()
+    (tmp_path / ".tmp-77-train05-2.tfrec").touch()
     write(tmp_path, 4, lambda row: b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test00-2.tfrec", "train00-2.tfrec", "train01-2.tfrec"]
 

@@ -4,31 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from conftest import RECIPE, tiny
 
 from isic_tf import model, runs, train
-
-RECIPE = {
-    "image_size": 32,
-    "backbone": "efficientnet-b0",
-    "weights": "none",
-    "epochs": 3,
-    "global_batch_size": 8,
-    "learning_rate": 1e-2,
-    "weight_decay": 0.01,
-    "warmup_epochs": 1.0,
-    "label_smoothing": 0.1,
-    "augment_strength": 1.0,
-    "shuffle_buffer": 16,
-    "seed": 1,
-}
-
-
-def tiny(backbone, image_size, weights):
-    """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
-    images = tf.keras.Input((image_size, image_size, 3))
-    features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu")(images)
-    pooled = tf.keras.layers.GlobalAveragePooling2D()(features)
-    return tf.keras.Model(images, tf.keras.layers.Dense(1, name="logits")(pooled))
 
 
 @pytest.fixture
@@ -68,6 +46,7 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
     assert np.abs(again - oof).max() < 1e-6
 
 
+# The stand-in has no dropout, whose draws do not resume.
 def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_set, tmp_path, tiny_model, monkeypatch):
     whole = run(record_set, tmp_path / "whole")
     original, calls = train.run_epoch, []
@@ -117,7 +96,7 @@ def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tm
     [
         ({"fold": "7"}, "expected one of the index's folds"),
         ({"fold": "first"}, "expected a fold's number or 'all' for --fold, got 'first'"),
-        ({"learning_rate": 1e30}, "the loss of fold0 epoch .* is (nan|inf); lower --learning_rate"),
+        ({"learning_rate": 1e30}, "the loss of fold0 epoch .* is (nan|inf); start anew with a lower"),
         ({"warmup_epochs": 3.0}, "expected a warm-up shorter than"),
     ],
 )
@@ -140,6 +119,41 @@ def test_a_corrupt_shard_is_named_in_training(record_set, tmp_path, tiny_model):
     shard.write_bytes(data)
     with pytest.raises(ValueError, match=rf"{shard.name} is corrupt at record \d+: corrupted record"):
         run(tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("target", "index and record disagree on the target of ISIC_[0-9]+; index the set"),
+        ("name", "lists other images"),
+    ],
+)
+def test_an_index_that_is_not_its_shards_is_named_in_training(record_set, tmp_path, tiny_model, column, message):
+    for path in record_set.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    index = pd.read_csv(tmp_path / "train.index.csv", dtype=str, keep_default_na=False)
+    if column == "target":
+        index["target"] = index["target"].map({"0": "1", "1": "0"})
+    else:
+        index["image_name"] = "gone_" + index["image_name"]
+    index.to_csv(tmp_path / "train.index.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, tmp_path / "run")
+
+
+def test_a_run_killed_before_its_folds_were_joined_joins_them_the_next_time(record_set, tmp_path, tiny_model):
+    run(record_set, tmp_path, epochs=2)
+    (tmp_path / "oof.csv").unlink()
+    run(record_set, tmp_path, epochs=2)
+    assert (tmp_path / "oof.csv").read_text() == (tmp_path / "fold0" / "oof.csv").read_text()
+
+
+def test_a_network_that_predicts_no_numbers_is_refused(index):
+    classifier = tiny(None, 32, None)
+    classifier.set_weights([weight * np.nan for weight in classifier.get_weights()])
+    predict = model.make_predictor([classifier], tf.distribute.get_strategy())
+    with pytest.raises(ValueError, match="predicts values that are no number; start anew with a lower"):
+        train.judge(predict, index[index["fold"] == 0], RECIPE)
 
 
 def test_records_missing_from_a_shard_are_named(index):

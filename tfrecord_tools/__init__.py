@@ -2,7 +2,8 @@
 
 import os
 
-# TensorFlow's start-up banner would bury a one-line error; an explicit setting of the user's wins.
+# TensorFlow's remarks would bury a one-line error; an explicit setting of the user's wins. (Since 2.18 its start-up
+# banner comes before it reads this.)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"

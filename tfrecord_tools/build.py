@@ -67,7 +67,9 @@ def build(csv, images, output, split, image_size, num_shards, num_folds, folds, 
     Raises:
         ValueError: All that is wrong with the table, together; or an image cannot be decoded.
     """
-    table = schema.read_table(csv, tables.REQUIRED[split])
+    if folds and split != "train":
+        raise ValueError(f"--folds goes with --split=train, got --split={split}")
+    table = schema.read_table(csv, ())
     paths = tables.find_images(images, split)
     if problems := tables.find_problems(table, split, paths):
         raise ValueError("; ".join([f"{csv} does not fit {images}", *problems]))
@@ -77,25 +79,27 @@ def build(csv, images, output, split, image_size, num_shards, num_folds, folds, 
     fold_table = schema.read_table(folds, ("image_name", "fold")) if folds else None
     rows = shards.plan(table, num_shards, num_folds if split == "train" else 0, fold_table)
     convert = to_records(rows, {name: found[0] for name, found in paths.items()}, split, image_size, quality)
-    names = shards.write(rows, convert, output, split, workers)
-    _describe(rows, names, output, split, csv, image_size, quality)
+    entries, in_place = shards.write(rows, convert, output, split, workers)
+    # The manifest goes first: with it, a run that is killed from here on can be repeated in the same folder.
+    with in_place:
+        _describe(rows, entries, output, split, csv, image_size, quality)
+        shards.remove_others(output, split, entries)
+    patients = rows["patient_id"].nunique()
+    print(f"{split}: {len(rows)} records of {patients} patients in {len(entries)} shards in {output}")
 
 
-def _describe(rows, names, output, split, csv, image_size, quality):
-    counts = np.bincount(rows["shard"])
+def _describe(rows, entries, output, split, csv, image_size, quality):
+    with tf.io.gfile.GFile(csv, "rb") as file:
+        source = {"csv": os.path.basename(csv), "sha256": hashlib.sha256(file.read()).hexdigest()}
+    facts = {"image_size": image_size, "resize": "stretch", "quality": quality, "source": source}
+    index.write_manifest(output, split, entries, **facts)
     listed = rows.assign(
-        shard=[names[shard] for shard in rows["shard"]],
-        position=np.concatenate([np.arange(count) for count in counts]),
-        target=rows["target"] if split == "train" else "",
+        shard=[entries[shard]["name"] for shard in rows["shard"]],
+        position=np.concatenate([np.arange(entry["records"]) for entry in entries]),
+        target=[schema.encode("target", target) for target in rows["target"]] if split == "train" else "",
         fold=rows["fold"] if split == "train" else "",
     )
     index.write_index(output, split, listed)
-    with tf.io.gfile.GFile(csv, "rb") as file:
-        source = {"csv": os.path.basename(csv), "sha256": hashlib.sha256(file.read()).hexdigest()}
-    entries = [index.describe_shard(os.path.join(output, name), int(n)) for name, n in zip(names, counts, strict=True)]
-    facts = {"image_size": image_size, "resize": "stretch", "quality": quality, "source": source}
-    index.write_manifest(output, split, entries, **facts)
-    print(f"{split}: {len(rows)} records of {rows['patient_id'].nunique()} patients in {len(names)} shards in {output}")
 
 
 def define_flags():
@@ -109,7 +113,7 @@ def define_flags():
     flags.DEFINE_integer("num_folds", 5, "Number of folds.", lower_bound=2)
     flags.DEFINE_string("folds", None, "CSV with image_name and fold to use instead of --num_folds.")
     flags.DEFINE_integer("quality", 95, "JPEG quality.", 1, 100)
-    flags.DEFINE_integer("workers", os.cpu_count(), "Images in work at once.", lower_bound=1)
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Images in work at once.", lower_bound=1)
     flags.mark_flags_as_required(["csv", "images", "output"])
 
 

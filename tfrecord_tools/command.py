@@ -43,9 +43,10 @@ def run(command, define_flags):
 
 def _describe(error):
     if isinstance(error, (ValueError, OSError)):
-        return f"ERROR: {error}"
-    first = (str(error).strip().splitlines() or ["no message"])[0]
-    return f"ERROR: {type(error).__name__}: {first} (--verbosity=1 shows where)"
+        return f"ERROR: {' '.join(str(error).split())}"
+    # TensorFlow's own errors open with a line that says nothing.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "execution error" not in line]
+    return f"ERROR: {type(error).__name__}: {(lines or ['no message'])[0]} (--verbosity=1 shows where)"
 
 
 @contextlib.contextmanager
@@ -54,7 +55,8 @@ def replaced(path):
     folder, name = os.path.split(path)
     if folder:
         tf.io.gfile.makedirs(folder)
-    temporary = os.path.join(folder, f".tmp-{name}")
+    # Several processes may work in one folder, as folds trained side by side.
+    temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}")
     try:
         yield temporary
         tf.io.gfile.rename(temporary, path, overwrite=True)

@@ -1,12 +1,16 @@
 """Image bytes in, image bytes out: decode, resize, encode."""
 
-import cv2
-import numpy as np
+import os
+
+MAX_PIXELS = 2**28
+# OpenCV reads this when it loads; its own limit is four times as high.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
 
 # One image is one thread's work; the callers run several images at once.
 cv2.setNumThreads(1)
-
-MAX_PIXELS = 2**28
 
 
 def decode(data, source):
@@ -23,7 +27,8 @@ def decode(data, source):
         ValueError: The bytes are no whole image, or one of more than 2^28 pixels.
     """
     # libjpeg fills what is missing of a truncated file with grey and, in OpenCV 4, only warns.
-    truncated = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
+    # The end of image must follow the last start of scan (an earlier one is a thumbnail's); cameras append data to it.
+    truncated = data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
     try:
         image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

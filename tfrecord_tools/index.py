@@ -11,11 +11,12 @@ import tfrecord_tools
 from tfrecord_tools import command, schema
 
 
-def describe_shard(path, records):
+def describe_shard(path, name, records):
     """Gives a shard's entry in the manifest.
 
     Args:
-        path: The shard, under its final name.
+        path: Where the shard lies now.
+        name: The name it has in the set.
         records: Number of its records.
 
     Returns:
@@ -26,7 +27,7 @@ def describe_shard(path, records):
         while block := file.read(2**20):
             digest.update(block)
             size += len(block)
-    return {"name": os.path.basename(path), "records": records, "bytes": size, "sha256": digest.hexdigest()}
+    return {"name": name, "records": records, "bytes": size, "sha256": digest.hexdigest()}
 
 
 def write_index(data_dir, split, table):

@@ -32,6 +32,8 @@ CATEGORIES = {
     ),
 }
 METADATA = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "width", "height")
+# What tables write for an unknown value, besides nothing.
+_BLANKS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 INDEX_COLUMNS = ("shard", "position", "image_name", "patient_id", "target", "fold")
 
 
@@ -110,7 +112,7 @@ def read_table(path, columns):
         columns: Names that must be there.
 
     Returns:
-        DataFrame of stripped strings, "" where blank.
+        DataFrame of stripped strings, "" where blank or, but for `image_name`, a word like NA.
 
     Raises:
         ValueError: The file does not exist, is no CSV file, holds no rows, or lacks a column.
@@ -120,16 +122,20 @@ def read_table(path, columns):
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             text = io.BytesIO(file.read())
-        table = pd.read_csv(text, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        table = pd.read_csv(
+            text, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, index_col=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no comma-separated UTF-8 table: {str(error).strip()}") from error
+    table.columns = table.columns.str.strip()
     missing = [column for column in columns if column not in table.columns]
     if missing:
         found = ", ".join(map(str, table.columns))
         raise ValueError(f"{path} needs the columns {', '.join(columns)}; it has only {found}")
     if table.empty:
         raise ValueError(f"{path} holds a header and no rows")
-    return table.fillna("").apply(lambda column: column.str.strip())
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    return table.apply(lambda column: column if column.name == "image_name" else column.replace(list(_BLANKS), ""))
 
 
 def read_index(data_dir, split):

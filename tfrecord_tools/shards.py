@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import re
 
@@ -10,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrecord_tools import command, folds, schema, tables
+from tfrecord_tools import command, folds, index, schema, tables
 
 
 def plan(table, num_shards, num_folds, fold_table=None):
@@ -60,11 +61,15 @@ def _pack(groups, num_shards):
 
 
 def _given_folds(table, groups, fold_table):
-    given = dict(zip(fold_table["image_name"], fold_table["fold"], strict=True))
-    missing = [name for name in table["image_name"] if not given.get(name, "").isdecimal()]
+    twice = fold_table.loc[fold_table["image_name"].duplicated(), "image_name"]
+    if len(twice):
+        raise ValueError(f"the folds file must list every image once; not so {tables.first_cases(twice.tolist())}")
+    given = fold_table.set_index("image_name")["fold"].reindex(table["image_name"])
+    whole = given.str.extract(r"^(\d+)(?:\.0*)?$", expand=False)
+    missing = [f"{name}: {value}" for name, value in given[whole.isna()].items()]
     if missing:
         raise ValueError(f"the folds file must give every image a fold from 0; not so {tables.first_cases(missing)}")
-    fold = np.array([int(given[name]) for name in table["image_name"]])
+    fold = whole.astype(int).to_numpy()
     split = pd.Series(fold).groupby(groups).nunique()
     if (split > 1).any():
         patient = table["patient_id"][np.flatnonzero(groups == split.idxmax())[0]]
@@ -73,46 +78,54 @@ def _given_folds(table, groups, fold_table):
 
 
 def write(rows, convert, output, split, workers):
-    """Writes all shards of a split, in place only when the last one is whole.
+    """Writes the shards of a split under temporary names.
 
     Args:
         rows: DataFrame ordered by `shard`.
-        convert: See `to_records`.
-        output: Folder to write; the split's earlier manifest, index and shards there are replaced.
+        convert: Function from a row's position to its serialized record.
+        output: Folder to write.
         split: `train` or `test`.
         workers: Number of threads; OpenCV and TensorFlow release the interpreter while they work.
 
     Returns:
-        List of shard names, in order.
+        The shards' entries for the manifest, in order, and a `contextlib.ExitStack` to use as a context: left, it puts
+        the shards in place, or removes them after an error.
     """
     counts = np.bincount(rows["shard"])
-    names = [f"{split}{shard:02d}-{count}.tfrec" for shard, count in enumerate(counts)]
     bounds = np.concatenate([[0], np.cumsum(counts)])
+    _remove_leftovers(output, split)
+    entries = []
     with concurrent.futures.ThreadPoolExecutor(workers) as executor, contextlib.ExitStack() as shards:
         # After an error, no image still queued is waited for.
         shards.callback(executor.shutdown, wait=False, cancel_futures=True)
         with tqdm(total=len(rows), desc=split, unit="image", disable=None) as progress:
-            for name, first, last in zip(names, bounds[:-1], bounds[1:], strict=True):
+            for shard, (first, last) in enumerate(itertools.pairwise(bounds)):
+                name = f"{split}{shard:02d}-{last - first}.tfrec"
                 path = shards.enter_context(command.replaced(os.path.join(output, name)))
                 with tf.io.TFRecordWriter(path) as writer:
                     for record in executor.map(convert, range(first, last)):
                         writer.write(record)
                         progress.update()
-        for file in ("manifest.json", "index.csv"):
-            _remove(os.path.join(output, f"{split}.{file}"))
-        for name in set(_shards_there(output, split)) - set(names):
-            _remove(os.path.join(output, name))
-    return names
+                entries.append(index.describe_shard(path, name, int(last - first)))
+        return entries, shards.pop_all()
+
+
+def remove_others(output, split, entries):
+    """Removes the shards of an earlier set of the split that the new one does not replace."""
+    for name in set(_shards_there(output, split)) - {entry["name"] for entry in entries}:
+        tf.io.gfile.remove(os.path.join(output, name))
+
+
+def _remove_leftovers(output, split):
+    """Removes temporary shards of a killed run."""
+    for name in tf.io.gfile.listdir(output) if tf.io.gfile.isdir(output) else ():
+        if re.fullmatch(rf"\.tmp-\d+-{split}\d+-\d+\.tfrec", name):
+            tf.io.gfile.remove(os.path.join(output, name))
 
 
 def _shards_there(output, split):
     pattern = re.compile(rf"{split}\d+-\d+\.tfrec")
     return sorted(filter(pattern.fullmatch, tf.io.gfile.listdir(output))) if tf.io.gfile.isdir(output) else []
-
-
-def _remove(path):
-    if tf.io.gfile.exists(path):
-        tf.io.gfile.remove(path)
 
 
 def refuse_foreign(output, split):

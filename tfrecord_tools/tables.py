@@ -52,20 +52,23 @@ def find_problems(table, split, paths):
     Returns:
         List of lines, each a kind of problem with its count and first cases.
     """
-    names = table["image_name"]
-    unsafe = names.map(lambda name: not _SAFE_NAME.fullmatch(name) or name in (".", ".."))
-    found = names.map(lambda name: len(paths.get(name, ())))
-    cases = {
-        "names that would leave the folder or are blank": names[unsafe],
-        "names listed more than once": names[names.duplicated()],
-        "listed images that do not exist": names[~unsafe & (found == 0)],
-        "images with more than one file": names[found > 1],
-    }
-    for column in {"age_approx", "target"} & {*CODED[split]} & {*table.columns}:
-        cases[f"values of {column} that are no such number"] = _bad_values(column, table[column])
-    if split == "train":
+    missing = [column for column in REQUIRED[split] if column not in table]
+    problems = [f"needs the columns {', '.join(REQUIRED[split])}, lacks {', '.join(missing)}"] if missing else []
+    cases = {}
+    if "image_name" in table:
+        names = table["image_name"]
+        unsafe = names.map(lambda name: not _SAFE_NAME.fullmatch(name) or name in (".", ".."))
+        found = names.map(lambda name: len(paths.get(name, ())))
+        cases["names that would leave the folder or are blank"] = names[unsafe]
+        cases["names listed more than once"] = names[names.duplicated()]
+        cases["listed images that do not exist"] = names[~unsafe & (found == 0)]
+        cases["images with more than one file"] = names[found > 1]
+    for column in ("age_approx", "target"):
+        if column in table and column in CODED[split]:
+            cases[f"values of {column} that are no such number"] = _bad_values(column, table[column])
+    if split == "train" and "target" in table and "image_name" in table:
         cases["images without a target"] = names[table["target"] == ""]
-    return [f"{len(rows)} {kind}: {first_cases(rows)}" for kind, rows in cases.items() if len(rows)]
+    return problems + [f"{len(rows)} {kind}: {first_cases(rows)}" for kind, rows in cases.items() if len(rows)]
 
 
 def _bad_values(column, values):
@@ -87,7 +90,9 @@ def first_cases(rows, most=5):
 
 def note_unknown_categories(table, split):
     """Prints which values have no code in the schema and will be written as unknown."""
-    for column in schema.CATEGORIES.keys() & {*CODED[split]} & {*table.columns}:
+    for column in schema.CATEGORIES:
+        if column not in table or column not in CODED[split]:
+            continue
         unknown = table[column].map(lambda value, column=column: value != "" and schema.encode(column, value) < 0)
         if unknown.any():
             values = first_cases(table.loc[unknown, column].unique())
