@@ -117,10 +117,11 @@ def train_fold(rows, held_out, strategy, folder, output, recipe):
             history.append({"epoch": epoch + 1, "loss": loss, **figures_of(state, table), "images_per_second": speed})
             close_epoch(state, manager, output, history)
             print(describe_epoch(name, epochs, history), flush=True)
-        if output == folder:
-            # Judged again from the file, so that the predictions are that file's however often the run was cut off.
-            model.load_weights(state.model, os.path.join(folder, runs.BEST_WEIGHTS))
-            runs.finish(folder, judge(predict, held_out, recipe), history)
+        # Judged again from the file, so that the predictions are that file's however often the run was cut off.
+        model.load_weights(state.model, os.path.join(folder, runs.BEST_WEIGHTS))
+        table = judge(predict, held_out, recipe)
+    if output == folder:
+        runs.finish(folder, table, history)
 
 
 def make_state(strategy, recipe, steps):
