@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 
 import pandas as pd
 import tensorflow as tf
@@ -122,10 +123,12 @@ def read_table(path, columns):
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             text = io.BytesIO(file.read())
-        table = pd.read_csv(
-            text, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, index_col=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skipinitialspace": True}
+        with warnings.catch_warnings():
+            # Rows longer than the header would lose a column, or by default shift all of them.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(text, index_col=False, **options)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no comma-separated UTF-8 table: {str(error).strip()}") from error
     table.columns = table.columns.str.strip()
     missing = [column for column in columns if column not in table.columns]
