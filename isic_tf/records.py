@@ -43,12 +43,13 @@ def training_files(index, fold):
 
 
 def match(pattern):
-    """Lists the shards of a glob pattern, or of several separated by commas, in order of name.
+    """Lists the shards of a glob pattern, or of several separated by commas, in order of name; no index or manifest.
 
     Raises:
         ValueError: None matches.
     """
-    files = sorted({file for part in pattern.split(",") for file in tf.io.gfile.glob(part)})
+    found = {file for part in pattern.split(",") for file in tf.io.gfile.glob(part)}
+    files = sorted(file for file in found if not file.endswith((".csv", ".json")))
     if not files:
         raise ValueError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
     return files

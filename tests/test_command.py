@@ -39,7 +39,7 @@ def run(tmp_path, *arguments):
         (("--fail=value",), 1, "ERROR: expected 1, got 2"),
         (("--fail=key",), 1, "ERROR: KeyError: 'gone' (--verbosity=1 shows where)"),
         (("--fail=value", "--verbosity=1"), 1, "ValueError: expected 1, got 2"),
-        (("--fail=stop",), 130, "Interrupted; every file in place is whole. The same command starts again."),
+        (("--fail=stop",), 130, "Interrupted; every file in place is whole. Give the same command to go on."),
         (("--nubmer=5",), 1, "Pass --helpshort or --helpfull to see help on flags."),
     ],
 )

@@ -10,6 +10,10 @@ COUNTS = {
     "efficientnet-b1": (6_575_232, 1280),
     "efficientnet-b2": (7_768_562, 1408),
     "efficientnet-b3": (10_783_528, 1536),
+    "efficientnet-b4": (17_673_816, 1792),
+    "efficientnet-b5": (28_513_520, 2048),
+    "efficientnet-b6": (40_960_136, 2304),
+    "efficientnet-b7": (64_097_680, 2560),
 }
 
 
@@ -19,7 +23,7 @@ def b0():
     return model.build("efficientnet-b0", 32)
 
 
-@pytest.mark.parametrize("backbone", COUNTS)
+@pytest.mark.parametrize("backbone", model.BACKBONES)
 def test_parameter_counts_are_the_published_ones(backbone):
     count, features = COUNTS[backbone]
     assert model.build(backbone, 32).count_params() == count + features + 1

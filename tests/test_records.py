@@ -39,7 +39,7 @@ def test_training_files_refuses_a_leak_but_not_unknown_patients(index):
 
 
 def test_match_sorts_and_takes_several_patterns(tmp_path):
-    for name in ("b.tfrec", "a.tfrec", "c.txt"):
+    for name in ("b.tfrec", "a.tfrec", "c.txt", "b.index.csv", "b.manifest.json"):
         (tmp_path / name).touch()
     found = records.match(f"{tmp_path}/b*,{tmp_path}/*.tfrec")
     assert found == [str(tmp_path / "a.tfrec"), str(tmp_path / "b.tfrec")]

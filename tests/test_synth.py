@@ -1,3 +1,5 @@
+import time
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -71,3 +73,11 @@ def test_a_melanoma_departs_from_its_patients_other_moles():
 def test_image_sizes_vary(made_up):
     shapes = {cv2.imread(str(path)).shape for path in (made_up / "jpeg" / "train").iterdir()}
     assert len(shapes) >= 4
+
+
+def test_two_hundred_images_take_at_most_twenty_seconds_of_one_core():
+    rng = np.random.default_rng(0)
+    look, size, started = synth.patient_look(rng), (768, 576), time.process_time()
+    for _ in range(20):
+        synth.draw_lesion(rng, look, 0.5, size)
+    assert time.process_time() - started < 2

@@ -29,7 +29,7 @@ def run(command, define_flags):
         try:
             command(**values)
         except KeyboardInterrupt:
-            print("\nInterrupted; every file in place is whole. The same command starts again.", file=sys.stderr)
+            print("\nInterrupted; every file in place is whole. Give the same command to go on.", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
             if logging.get_verbosity() >= logging.DEBUG:
