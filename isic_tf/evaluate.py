@@ -43,9 +43,7 @@ def read_labels(path):
     """
     columns = ["image_name", "patient_id", "target"]
     table = schema.read_table(path, columns)[columns]
-    twice = table.loc[table["image_name"].duplicated(), "image_name"]
-    if len(twice):
-        raise ValueError(f"{path} must label every image once, {len(twice)} come again, {twice.iloc[0]} first")
+    schema.refuse_repeats(path, table, "label")
     try:
         table["target"] = [schema.encode("target", target) for target in table["target"]]
     except ValueError as error:

@@ -162,7 +162,7 @@ def explain(files, error):
         ValueError that names the shard and the record's position in it, or the image; `error` itself where the records
         are not to blame.
     """
-    if stale := re.search(rf"{STALE_LABEL}\W+(\w+)", error.message):
+    if stale := re.search(rf"{STALE_LABEL}\W+([^\]\"]+)", error.message):
         return ValueError(f"{STALE_LABEL} {stale[1]}; index the set again, or rebuild it")
     if "expected to contain" in error.message:
         return ValueError("the index lists other images than its shards hold; index the set again, or rebuild it")

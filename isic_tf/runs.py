@@ -158,9 +158,7 @@ def read_predictions(path):
         ValueError: A name comes twice, or a prediction is no finite number from 0 to 1.
     """
     table = schema.read_table(path, ("image_name", "prediction"))[["image_name", "prediction"]]
-    twice = table.loc[table["image_name"].duplicated(), "image_name"]
-    if len(twice):
-        raise ValueError(f"{path} must hold every image once, {len(twice)} come again, {twice.iloc[0]} first")
+    schema.refuse_repeats(path, table, "hold")
     table["prediction"] = pd.to_numeric(table["prediction"], errors="coerce")
     bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
     if len(bad):

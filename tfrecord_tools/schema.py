@@ -141,6 +141,13 @@ def read_table(path, columns):
     return table.apply(lambda column: column if column.name == "image_name" else column.replace(list(_BLANKS), ""))
 
 
+def refuse_repeats(path, table, verb):
+    """Raises a ValueError where a table names an image twice: it must `verb` ("hold", "label") every image once."""
+    twice = table.loc[table["image_name"].duplicated(), "image_name"]
+    if len(twice):
+        raise ValueError(f"{path} must {verb} every image once, {len(twice)} come again, {twice.iloc[0]} first")
+
+
 def read_index(data_dir, split):
     """Reads the index of one split of a record set.
 
