@@ -42,7 +42,7 @@ def predict(workdir, records, output, sample_submission, batch_size, strategy):
     if tf.io.gfile.isdir(output):
         raise ValueError(f"expected a file's name for --output, got the folder {output}")
     strategy = devices.choose(strategy)
-    files = shards.match(records)
+    files = schema.match(records)
     names = shards.names(files)
     order = read_sample(sample_submission, names) if sample_submission else names
     image_size = int(run["image_size"])

@@ -1,7 +1,6 @@
 """From shards on disk to decoded images: what to read, read, parse, decode."""
 
 import contextlib
-import os
 import re
 
 import tensorflow as tf
@@ -40,19 +39,6 @@ def training_files(index, fold):
             f"fold {fold} leaks: {len(leaks)} patients are in training too, {leaks[0]} first; remake folds"
         )
     return kept, held_out
-
-
-def match(pattern):
-    """Lists the shards of a glob pattern, or of several separated by commas, in order of name; no index or manifest.
-
-    Raises:
-        ValueError: None matches.
-    """
-    found = {file for part in pattern.split(",") for file in tf.io.gfile.glob(part)}
-    files = sorted(file for file in found if not file.endswith((".csv", ".json")))
-    if not files:
-        raise ValueError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
-    return files
 
 
 def read(files, seed=None):

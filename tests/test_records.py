@@ -41,10 +41,10 @@ def test_training_files_refuses_a_leak_but_not_unknown_patients(index):
 def test_match_sorts_and_takes_several_patterns(tmp_path):
     for name in ("b.tfrec", "a.tfrec", "c.txt", "b.index.csv", "b.manifest.json"):
         (tmp_path / name).touch()
-    found = records.match(f"{tmp_path}/b*,{tmp_path}/*.tfrec")
+    found = schema.match(f"{tmp_path}/b*,{tmp_path}/*.tfrec")
     assert found == [str(tmp_path / "a.tfrec"), str(tmp_path / "b.tfrec")]
     with pytest.raises(ValueError, match="no shards match 'none"):
-        records.match("none*.tfrec")
+        schema.match("none*.tfrec")
 
 
 def test_read_gives_file_order_without_a_seed_and_every_record_with_one(index):
@@ -112,7 +112,7 @@ def test_names_reads_all_in_order(index):
 def test_names_refuses_a_name_that_comes_twice(shard, tmp_path):
     shutil.copy(shard[0], tmp_path / "train01-9.tfrec")
     with pytest.raises(ValueError, match="expected every image once, [0-9]+ come again in these shards, ISIC_"):
-        records.names(records.match(f"{tmp_path}/*.tfrec"))
+        records.names(schema.match(f"{tmp_path}/*.tfrec"))
 
 
 def test_a_flipped_bit_is_named_with_its_shard_and_position(shard):

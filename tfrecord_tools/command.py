@@ -4,8 +4,9 @@ import contextlib
 import os
 import sys
 
-import tensorflow as tf
 from absl import app, flags, logging
+
+from tfrecord_tools import storage
 
 
 def run(command, define_flags):
@@ -54,19 +55,19 @@ def replaced(path):
     """Yields a temporary path beside `path`; it takes that name when the block ends and is removed when it fails."""
     folder, name = os.path.split(path)
     if folder:
-        tf.io.gfile.makedirs(folder)
+        storage.makedirs(folder)
     # Several processes may work in one folder, as folds trained side by side.
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}")
     try:
         yield temporary
-        tf.io.gfile.rename(temporary, path, overwrite=True)
+        storage.replace(temporary, path)
     except BaseException:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.remove(temporary)
+        if storage.exists(temporary):
+            storage.remove(temporary)
         raise
 
 
 def write_text(path, text):
     """Writes a text file whole or not at all."""
-    with replaced(path) as temporary, tf.io.gfile.GFile(temporary, "w") as file:
+    with replaced(path) as temporary, storage.open(temporary, "w") as file:
         file.write(text)

@@ -5,7 +5,8 @@ import os
 import warnings
 
 import pandas as pd
-import tensorflow as tf
+
+from tfrecord_tools import example, storage
 
 VERSION = 1
 UNKNOWN = -1
@@ -85,10 +86,7 @@ def to_example(image, image_name, **integers):
     if unknown:
         raise ValueError(f"expected features {', '.join(METADATA)} or target, got {', '.join(unknown)}")
     texts = {"image": image, "image_name": image_name.encode()}
-    feature = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in texts.items()}
-    for name, value in integers.items():
-        feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+    return example.serialize(texts | {name: int(value) for name, value in integers.items()})
 
 
 def parse_spec(labelled):
@@ -100,17 +98,20 @@ def parse_spec(labelled):
     Returns:
         Dict of `tf.io.FixedLenFeature` for `tf.io.parse_single_example`.
     """
+    import tensorflow as tf
+
     spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "image_name")}
     integers = (*METADATA, "target") if labelled else METADATA
     return spec | {name: tf.io.FixedLenFeature([], tf.int64, UNKNOWN) for name in integers}
 
 
-def read_table(path, columns):
+def read_table(path, columns, may_be_empty=False):
     """Reads a CSV file as text, so that no name or identifier is taken for a number.
 
     Args:
         path: CSV file with a header, UTF-8 with or without a byte order mark.
         columns: Names that must be there.
+        may_be_empty: Whether a header without rows will do.
 
     Returns:
         DataFrame of stripped strings, "" where blank or, but for `image_name`, a word like NA.
@@ -118,11 +119,10 @@ def read_table(path, columns):
     Raises:
         ValueError: The file does not exist, is no CSV file, holds no rows, or lacks a column.
     """
-    if not tf.io.gfile.exists(path):
+    if not storage.exists(path):
         raise ValueError(f"expected a CSV file at {path}, found none; check the path")
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            text = io.BytesIO(file.read())
+        text = io.BytesIO(storage.read(path))
         options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skipinitialspace": True}
         with warnings.catch_warnings():
             # Rows longer than the header would lose a column, or by default shift all of them.
@@ -135,7 +135,7 @@ def read_table(path, columns):
     if missing:
         found = ", ".join(map(str, table.columns))
         raise ValueError(f"{path} needs the columns {', '.join(columns)}; it has only {found}")
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise ValueError(f"{path} holds a header and no rows")
     table = table.fillna("").apply(lambda column: column.str.strip())
     return table.apply(lambda column: column if column.name == "image_name" else column.replace(list(_BLANKS), ""))
@@ -146,6 +146,19 @@ def refuse_repeats(path, table, verb):
     twice = table.loc[table["image_name"].duplicated(), "image_name"]
     if len(twice):
         raise ValueError(f"{path} must {verb} every image once, {len(twice)} come again, {twice.iloc[0]} first")
+
+
+def match(pattern):
+    """Lists the shards of a glob pattern, or of several separated by commas, in order of name.
+
+    Raises:
+        ValueError: None matches.
+    """
+    found = {file for part in pattern.split(",") for file in storage.glob(part)}
+    files = sorted(file for file in found if not file.endswith((".csv", ".json")) and not storage.isdir(file))
+    if not files:
+        raise ValueError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
+    return files
 
 
 def read_index(data_dir, split):
@@ -163,7 +176,7 @@ def read_index(data_dir, split):
         ValueError: There is no index, it is not whole, or it names a file outside `data_dir`.
     """
     path = os.path.join(data_dir, f"{split}.index.csv")
-    if not tf.io.gfile.exists(path):
+    if not storage.exists(path):
         raise ValueError(f"no shards match: expected {split} records and {path}; make them with tfrecord_tools.build")
     index = read_table(path, INDEX_COLUMNS)[list(INDEX_COLUMNS)]
     outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
@@ -178,7 +191,7 @@ def read_index(data_dir, split):
     if len(duplicates):
         raise ValueError(f"{path} lists {len(duplicates)} names twice, {duplicates.iloc[0]} first; rebuild the set")
     index["shard"] = [os.path.join(data_dir, shard) for shard in index["shard"]]
-    missing = [shard for shard in sorted(set(index["shard"])) if not tf.io.gfile.exists(shard)]
+    missing = [shard for shard in sorted(set(index["shard"])) if not storage.exists(shard)]
     if missing:
         raise ValueError(f"{path} lists {len(missing)} shards that are not there, {missing[0]} first; fetch or rebuild")
     return index
