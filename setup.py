@@ -20,14 +20,19 @@ setup(
     install_requires=[
         "absl-py>=1.4",
         "efficientnet==1.1.1",
+        "google-crc32c>=1.5",
         "jinja2>=3.1",
         "matplotlib>=3.7",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",
         "pandas>=2.0",
+        "protobuf>=4.22",
         "pydicom>=3.0",
+        # JPEG-LS and JPEG 2000 in DICOM files.
+        "pyjpegls>=1.2",
         "pylibjpeg[openjpeg]>=2.0",
         "scikit-learn>=1.3",
+        "scipy>=1.11",
         "tensorflow>=2.16,<2.22",
         # End of life, with wheels for these only; --optimizer names that need it say so.
         'tensorflow-addons>=0.23,<0.24; python_version < "3.12" and platform_machine == "x86_64"',
@@ -36,7 +41,7 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "test": ["hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6"],
+        "test": ["apache-beam>=2.60", "hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -3,11 +3,13 @@
 import os
 import pathlib
 
+import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from isic_tf import devices
-from tfrecord_tools import build, schema, synth
+from tfrecord_tools import build, images, schema, shards, synth
 
 REAL_DATA = pathlib.Path(
     os.environ.get("ISIC_REAL_DATA", pathlib.Path(__file__).parents[2] / "shared" / "realdata")
@@ -44,7 +46,28 @@ def made_up(tmp_path_factory):
     return folder
 
 
-BUILD = {"image_size": 64, "num_shards": 6, "num_folds": 2, "folds": None, "quality": 95, "workers": 2}
+BUILD = {
+    "records": None,
+    "image_size": 64,
+    "resize": "stretch",
+    "trim_border": False,
+    "color_constancy": "none",
+    "quality": 95,
+    "num_shards": 6,
+    "num_folds": 2,
+    "folds": None,
+    "on_error": "stop",
+    "workers": 1,
+    "runner": "local",
+    "beam_options": "",
+    "csv_from_dicom": None,
+}
+
+
+def build_set(csv, images, output, split="train", **options):
+    """Builds a record set with `BUILD` but for some options; paths may be `pathlib.Path`."""
+    paths = {"csv": csv, "images": images, "output": output}
+    build.build(**{name: path and str(path) for name, path in paths.items()}, split=split, **(BUILD | options))
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +75,7 @@ def record_set(made_up, tmp_path_factory):
     """Folder with train and test records of `made_up` at 64 px in 2 folds."""
     folder = tmp_path_factory.mktemp("records")
     for split in ("train", "test"):
-        build.build(str(made_up / f"{split}.csv"), str(made_up / "jpeg"), str(folder), split, **BUILD)
+        build_set(made_up / f"{split}.csv", made_up / "jpeg", folder, split)
     return folder
 
 
@@ -88,3 +111,24 @@ def tiny(backbone, image_size, weights):
     features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu")(images)
     pooled = tf.keras.layers.GlobalAveragePooling2D()(features)
     return tf.keras.Model(images, tf.keras.layers.Dense(1, name="logits")(pooled))
+
+
+CONVERT = {"image_size": 32, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 90}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Five images in two shards."""
+    (tmp_path / "jpeg").mkdir()
+    table = []
+    for number in range(5):
+        path = tmp_path / "jpeg" / f"i{number}.jpg"
+        path.write_bytes(images.encode(np.full((40, 60, 3), 40 * number, "uint8"), 90))
+        integers = {"target": number % 2}
+        table.append((f"i{number}", str(path), 0, 0, integers, number // 3, "p", str(number % 2), 0))
+    columns = ["image_name", "path", "offset", "length", "integers", "shard", "patient_id", "target", "fold"]
+    return pd.DataFrame(table, columns=columns)
+
+
+def make_jobs(rows, output, on_error="stop", **options):
+    return shards.make_jobs(rows, str(output), "train", CONVERT | options, on_error)

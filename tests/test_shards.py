@@ -1,109 +1,121 @@
-import numpy as np
-import pandas as pd
+import json
+import resource
+import shutil
+import signal
+
 import pytest
-import tensorflow as tf
+from conftest import make_jobs
 
-from tfrecord_tools import shards
-
-
-def table(patients, targets=None):
-    count = len(patients)
-    names = [f"i{number}" for number in range(count)]
-    return pd.DataFrame({"image_name": names, "patient_id": list(patients), "target": targets or ["0"] * count})
+from tfrecord_tools import shards, tfrecords
 
 
-def test_plan_packs_whole_patients_the_largest_first():
-    # Sizes a 3, b 2, c 2, d 1 into two shards: a | b, then c beside b (2 < 3), then d beside a (3 < 4).
-    rows = shards.plan(table("aaabbccd"), num_shards=2, num_folds=0)
-    assert rows.groupby("shard")["patient_id"].agg(lambda ids: "".join(sorted(set(ids)))).tolist() == ["ad", "bc"]
-    assert (rows["fold"] == -1).all()
+def names(path):
+    return [features["image_name"] for _, _, features in tfrecords.read(path)]
 
 
-def test_plan_gives_each_fold_its_own_shards_and_leaves_no_gap():
-    patients = [f"p{number % 7}" for number in range(40)]
-    targets = [str(int(number % 5 == 0)) for number in range(40)]
-    rows = shards.plan(table(patients, targets), num_shards=7, num_folds=3)
-    assert rows.groupby("shard")["fold"].nunique().max() == 1
-    assert rows.groupby("patient_id")["shard"].nunique().max() == 1
-    assert sorted(set(rows["shard"])) == list(range(rows["shard"].max() + 1))
-    assert rows["shard"].max() < 7
+def test_a_shard_holds_its_rows_in_order_and_says_what_it_is(rows, tmp_path):
+    counted = []
+    for job in make_jobs(rows, tmp_path / "out"):
+        shards.make(job, lambda: counted.append(1))
+    entries = [shards.find_finished(job, str(tmp_path / "out")) for job in make_jobs(rows, tmp_path / "out")]
+    assert [entry["shard"]["name"] for entry in entries] == ["train00-3.tfrec", "train01-2.tfrec"]
+    assert [names(entry["staged"]) for entry in entries] == [["i0", "i1", "i2"], ["i3", "i4"]]
+    assert [entry["skipped"] for entry in entries] == [[], []]
+    assert len(counted) == 5
 
 
-def fold_table(folds):
-    return pd.DataFrame({"image_name": [f"i{number}" for number in range(len(folds))], "fold": list(folds)})
+def test_nothing_is_in_place_before_put_in_place_and_then_nothing_else_is(rows, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    for old in ("train00-9.tfrec", "train01-2.tfrec", "test00-9.tfrec"):
+        (output / old).write_bytes(b"old")
+    for job in make_jobs(rows, output):
+        shards.make(job)
+    assert (output / "train01-2.tfrec").read_bytes() == b"old"
+    entries = [shards.find_finished(job, str(output)) for job in make_jobs(rows, output)]
+    shards.put_in_place(str(output), "train", entries)
+    assert sorted(path.name for path in output.iterdir()) == ["test00-9.tfrec", "train00-3.tfrec", "train01-2.tfrec"]
+    assert names(str(output / "train01-2.tfrec")) == ["i3", "i4"]
 
 
-def test_plan_takes_given_folds():
-    rows = shards.plan(table("aabc"), num_shards=4, num_folds=5, fold_table=fold_table(["1", "1.0", "0", "4"]))
-    assert dict(zip(rows["image_name"], rows["fold"], strict=True)) == {"i0": 1, "i1": 1, "i2": 0, "i3": 4}
+def test_a_finished_shard_is_found_again_staged_or_in_place_unless_anything_changed(rows, tmp_path):
+    output = tmp_path / "out"
+    job = make_jobs(rows, output)[0]
+    assert shards.find_finished(job, str(output)) is None
+    shards.make(job)
+    entry = shards.find_finished(job, str(output))
+    assert entry["shard"]["records"] == 3
+    for changed in (make_jobs(rows, output, quality=80)[0], make_jobs(rows.assign(integers=[{}] * 5), output)[0]):
+        assert shards.find_finished(changed, str(output)) is None
+    shutil.move(entry["staged"], output / entry["shard"]["name"])
+    assert shards.find_finished(job, str(output)) == entry
+    (output / entry["shard"]["name"]).write_bytes(b"damaged")
+    assert shards.find_finished(job, str(output)) is None
 
 
-@pytest.mark.parametrize(
-    ("folds", "num_shards", "message"),
-    [
-        ("110", 4, "must give every image a fold from 0; not so 'i3: nan'"),
-        (["1", "1", "0", "-1"], 4, "must give every image a fold from 0; not so 'i3: -1'"),
-        (["1", "1", "0", "0.5"], 4, "must give every image a fold from 0; not so 'i3: 0.5'"),
-        ("1011", 4, "puts 1 patients in two folds, a first: a leak"),
-        ("1102", 2, "at least one shard for each of 3 folds, got num_shards=2"),
-    ],
-)
-def test_plan_refuses_folds_that_do_not_fit(folds, num_shards, message):
-    with pytest.raises(ValueError, match=message):
-        shards.plan(table("aabc"), num_shards, 5, fold_table(folds))
+def test_a_replaced_image_makes_its_shard_anew(rows, tmp_path):
+    shards.make(make_jobs(rows, tmp_path / "out")[0])
+    (tmp_path / "jpeg" / "i1.jpg").write_bytes((tmp_path / "jpeg" / "i4.jpg").read_bytes())
+    assert shards.find_finished(make_jobs(rows, tmp_path / "out")[0], str(tmp_path / "out")) is None
 
 
-def test_plan_refuses_a_folds_file_that_lists_an_image_twice():
-    twice = pd.DataFrame({"image_name": ["i0", "i0"], "fold": ["0", "1"]})
-    with pytest.raises(ValueError, match="must list every image once; not so 'i0'"):
-        shards.plan(table("a"), 4, 5, twice)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"fingerprint": 1}'])
+def test_a_damaged_entry_makes_its_shard_anew(rows, tmp_path, text):
+    job = make_jobs(rows, tmp_path / "out")[0]
+    shards.make(job)
+    entry = json.loads((tmp_path / "out" / ".making-train" / "train00.json").read_text())
+    text = text.replace("1", json.dumps(entry["fingerprint"]))
+    (tmp_path / "out" / ".making-train" / "train00.json").write_text(text)
+    assert shards.find_finished(job, str(tmp_path / "out")) is None
 
 
-def write(folder, count, convert, split="train"):
-    rows = pd.DataFrame({"shard": np.arange(count) // 2})
-    entries, in_place = shards.write(rows, convert, str(folder), split, workers=2)
-    with in_place:
-        shards.remove_others(str(folder), split, entries)
-    return entries
+def test_leftovers_of_other_runs_are_cleared_and_finished_shards_stay(rows, tmp_path):
+    job = make_jobs(rows, tmp_path / "out")[0]
+    shards.make(job)
+    staging = tmp_path / "out" / ".making-train"
+    before = sorted(staging.iterdir())
+    for leftover in (".tmp-7-train01-0000.tfrec", "train00-deadbeef.tfrec", "train01.json"):
+        (staging / leftover).touch()
+    for leftover in (".tmp-7-train.manifest.json", ".tmp-7-train.index.csv", ".tmp-7-test.index.csv"):
+        (tmp_path / "out" / leftover).touch()
+    shards.clear_leftovers(str(tmp_path / "out"), "train", [shards.find_finished(job, str(tmp_path / "out"))])
+    assert sorted(staging.iterdir()) == before
+    # Another run may be at work on the other split.
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == [".tmp-7-test.index.csv"]
 
 
-def test_write_keeps_the_order_and_names_shards_by_their_counts(tmp_path):
-    entries = write(tmp_path, 5, lambda row: str(row).encode())
-    names = ["train00-2.tfrec", "train01-2.tfrec", "train02-1.tfrec"]
-    assert [(entry["name"], entry["records"]) for entry in entries] == list(zip(names, (2, 2, 1), strict=True))
-    assert [entry["bytes"] for entry in entries] == [(tmp_path / name).stat().st_size for name in names]
-    read = [list(tf.data.TFRecordDataset(str(tmp_path / name)).as_numpy_iterator()) for name in names]
-    assert read == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
+def test_an_image_that_cannot_be_read_is_named_or_skipped_and_listed(rows, tmp_path):
+    (tmp_path / "jpeg" / "i1.jpg").write_bytes(b"no image")
+    (tmp_path / "jpeg" / "i4.jpg").unlink()
+    with pytest.raises(
+        ValueError, match=r"image i1: .*i1.jpg is no whole JPEG .*; or leave such out by --on_error=skip"
+    ):
+        shards.make(make_jobs(rows, tmp_path / "out")[0])
+    with pytest.raises(ValueError, match=r"image i4: .*No such file .*i4.jpg'; or leave such out"):
+        shards.make(make_jobs(rows, tmp_path / "out")[1])
+    skipped = []
+    for job in make_jobs(rows, tmp_path / "out", "skip"):
+        shards.make(job)
+        entry = shards.find_finished(job, str(tmp_path / "out"))
+        skipped += entry["skipped"]
+        part = rows[rows["shard"] == job["shard"]]
+        assert shards.positions(entry, part)["image_name"].tolist() == names(entry["staged"])
+        assert shards.positions(entry, part)["position"].tolist() == list(range(entry["shard"]["records"]))
+    assert [row["image_name"] for row in skipped] == ["i1", "i4"]
+    assert str(tmp_path) not in json.dumps(skipped)
 
 
-def test_nothing_is_in_place_before_the_last_shard_is_whole(tmp_path):
-    rows = pd.DataFrame({"shard": [0, 1]})
-    _, in_place = shards.write(rows, lambda row: b"new", str(tmp_path), "train", workers=1)
-    assert all(path.name.startswith(".tmp-") for path in tmp_path.iterdir())
-    in_place.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["train00-1.tfrec", "train01-1.tfrec"]
-
-
-def test_write_replaces_an_earlier_set_of_its_split_only_and_what_a_killed_run_left(tmp_path):
-    write(tmp_path, 5, lambda row: b"old")
-    write(tmp_path, 2, lambda row: b"test", "test")
-    (tmp_path / ".tmp-77-train05-2.tfrec").touch()
-    write(tmp_path, 4, lambda row: b"new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["test00-2.tfrec", "train00-2.tfrec", "train01-2.tfrec"]
-
-
-def test_an_error_half_way_leaves_the_earlier_set_as_it_was(tmp_path):
-    write(tmp_path, 4, lambda row: b"old")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def convert(row):
-        if row == 3:
-            raise ValueError("broken image")
-        return b"new"
-
-    with pytest.raises(ValueError, match="broken image"):
-        write(tmp_path, 4, convert)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+def test_a_full_disk_is_named_with_the_image_and_always_stops(rows, tmp_path):
+    limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # No file may grow beyond this, as on a disk with so much left.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, limit[1]))
+    try:
+        with pytest.raises(ValueError, match=r"cannot write train00 in .*making-train at image i\d: .*too large; free"):
+            shards.make(make_jobs(rows, tmp_path / "out", "skip")[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list((tmp_path / "out" / ".making-train").iterdir()) == []
 
 
 def test_foreign_shards_are_not_overwritten(tmp_path):

@@ -1,120 +1,164 @@
-"""Builds a TFRecord set from a folder of JPEG or PNG files and a table.
+"""Builds a TFRecord set from image files and a table, or from the records of another set.
 
 python -m tfrecord_tools.build --csv=train.csv --images=jpeg --output=records/512 --image_size=512
-python -m tfrecord_tools.build --csv=test.csv --images=jpeg --output=records/512 --image_size=512 --split=test
+python -m tfrecord_tools.build --csv=test.csv --images=dicom --output=records/512 --image_size=512 --split=test
+python -m tfrecord_tools.build --records='records/1024/train*.tfrec' --output=records/256 --image_size=256
+python -m tfrecord_tools.build --images=dicom --split=test --csv_from_dicom=test.csv
 """
 
+import collections
 import hashlib
 import os
 
-import numpy as np
 import pandas as pd
-import tensorflow as tf
 from absl import flags
 
-from tfrecord_tools import command, images, index, schema, shards, tables
+from tfrecord_tools import command, convert, images, manifest, plan, runners, schema, shards, sources, storage
+
+_OPTIONS = ("image_size", "resize", "trim_border", "color_constancy", "quality")
 
 
-def patient_codes(patient_ids):
-    """Gives each patient's integer in the records: int64 `[n]` in order of first appearance, -1 where blank."""
-    return pd.factorize(patient_ids.replace("", None))[0]
-
-
-def to_records(rows, paths, split, image_size, quality):
-    """Turns rows of a table into serialized records.
-
-    Args:
-        rows: DataFrame of text with a column `patient_code` of int64.
-        paths: Dict from image name to the path of its file.
-        split: `train` or `test`.
-        image_size: Side in pixels.
-        quality: JPEG quality, 1 to 100.
-
-    Returns:
-        Function from a row's position to bytes; safe to call from several threads.
-    """
-    columns = [column for column in tables.CODED[split] if column in rows]
-    coded = {column: [schema.encode(column, value) for value in rows[column]] for column in columns}
-    names, codes = rows["image_name"].tolist(), rows["patient_code"].tolist()
-
-    def convert(row):
-        path = paths[names[row]]
-        with tf.io.gfile.GFile(path, "rb") as file:
-            image = images.decode(file.read(), path)
-        integers = {column: values[row] for column, values in coded.items()}
-        jpeg = images.encode(images.resize(image, image_size), quality)
-        height, width = image.shape[:2]
-        return schema.to_example(jpeg, names[row], patient_id=codes[row], width=width, height=height, **integers)
-
-    return convert
-
-
-def build(csv, images, output, split, image_size, num_shards, num_folds, folds, quality, workers):
+def build(
+    csv, images, records, output, split, image_size, resize, trim_border, color_constancy, quality, num_shards,
+    num_folds, folds, on_error, workers, runner, beam_options, csv_from_dicom,
+):  # fmt: skip
     """Builds one split of a record set; the same input gives the same bytes.
+
+    Shards that an earlier run finished from the same input and options are kept. An earlier set in `output` stays until
+    all shards of the new one are made.
 
     Args:
         csv: Table with `image_name`, `patient_id`, in a training split `target`, and the competition's other columns.
-        images: Folder of JPEG or PNG files named like `image_name`, in it or in its folder named like the split.
+        images: Folder of JPEG, PNG or DICOM files named like `image_name`, in it or in its folder named like the split.
+        records: Glob of another set's shards to read instead of `images`; then `csv` may be None.
         output: Folder to write.
         split: `train` (labelled, in folds) or `test` (neither).
         image_size: Side of the square images in pixels.
+        resize: See `images.to_square`.
+        trim_border: See `images.to_square`.
+        color_constancy: See `images.to_square`.
+        quality: JPEG quality, 1 to 100.
         num_shards: Number of shards at the most.
         num_folds: Number of folds, where `folds` is None.
         folds: CSV file of `image_name` and `fold` to use instead; or None.
-        quality: JPEG quality, 1 to 100.
-        workers: Number of threads.
+        on_error: `stop` at an image that cannot be read, or `skip` it and list it in the manifest.
+        workers: Number of processes.
+        runner: `local` or `beam`.
+        beam_options: See `runners.run_beam`.
+        csv_from_dicom: Path of a table to write from the tags of `images` instead of building; or None.
 
     Raises:
-        ValueError: All that is wrong with the table, together; or an image cannot be decoded.
+        ValueError: All that is wrong with the table, together; or an image cannot be read; or options contradict.
     """
+    _check_options(csv, images, records, output, split, folds, csv_from_dicom)
+    if csv_from_dicom:
+        sources.write_tags(images, split, csv_from_dicom)
+        return
+    shards.refuse_foreign(output, split)
+    table = sources.read_records(records, csv, split) if records else sources.read_images(csv, images, split)
+    fold_table = schema.read_table(folds, ("image_name", "fold")) if folds else None
+    rows = plan.assign(table, num_shards, num_folds if split == "train" else 0, fold_table)
+    options = dict(zip(_OPTIONS, (image_size, resize, trim_border, color_constancy, quality), strict=True))
+    jobs = shards.make_jobs(rows, output, split, options, on_error)
+    entries = _make_all(jobs, output, split, workers, runner, beam_options)
+    if not sum(entry["shard"]["records"] for entry in entries):
+        raise ValueError(f"none of {len(rows)} images could be read, {entries[0]['skipped'][0]['problem']}")
+    # The manifest goes first: with it, a run that is killed from here on can be repeated in the same folder.
+    _describe(rows, entries, output, split, csv, options)
+    shards.put_in_place(output, split, entries)
+    _report(rows, entries, output, split)
+
+
+def _check_options(csv, images, records, output, split, folds, csv_from_dicom):
     if folds and split != "train":
         raise ValueError(f"--folds goes with --split=train, got --split={split}")
-    table = schema.read_table(csv, ())
-    paths = tables.find_images(images, split)
-    if problems := tables.find_problems(table, split, paths):
-        raise ValueError("; ".join([f"{csv} does not fit {images}", *problems]))
-    shards.refuse_foreign(output, split)
-    tables.note_unknown_categories(table, split)
-    table["patient_code"] = patient_codes(table["patient_id"])
-    fold_table = schema.read_table(folds, ("image_name", "fold")) if folds else None
-    rows = shards.plan(table, num_shards, num_folds if split == "train" else 0, fold_table)
-    convert = to_records(rows, {name: found[0] for name, found in paths.items()}, split, image_size, quality)
-    entries, in_place = shards.write(rows, convert, output, split, workers)
-    # The manifest goes first: with it, a run that is killed from here on can be repeated in the same folder.
-    with in_place:
-        _describe(rows, entries, output, split, csv, image_size, quality)
-        shards.remove_others(output, split, entries)
+    if bool(images) == bool(records):
+        raise ValueError(f"expected one of --images and --records, got {'both' if images else 'neither'}")
+    if csv_from_dicom:
+        if records or csv:
+            raise ValueError("--csv_from_dicom writes a table from --images alone, got --records or --csv with it")
+    elif not output:
+        raise ValueError("expected --output, the folder of the new set; got none")
+    elif images and not csv:
+        raise ValueError("--images needs --csv, the table that says which images; got none")
+    elif records and os.path.abspath(output) in {os.path.abspath(os.path.dirname(p)) for p in records.split(",")}:
+        raise ValueError(f"--output must be another folder than that of --records, got {output} for both")
+
+
+def _make_all(jobs, output, split, workers, runner, beam_options):
+    """Makes the shards that no earlier run finished; gives the entries of all."""
+    finished = [entry for job in jobs if (entry := shards.find_finished(job, output))]
+    shards.clear_leftovers(output, split, finished)
+    done = {entry["fingerprint"] for entry in finished}
+    waiting = [job for job in jobs if job["fingerprint"] not in done]
+    if done and waiting:
+        print(f"{split}: {len(done)} of {len(jobs)} shards are finished already; going on with the others")
+    if runner == "beam":
+        runners.run_beam(waiting, beam_options)
+    else:
+        runners.run_local(waiting, workers)
+    entries = [shards.find_finished(job, output) for job in jobs]
+    if lost := [job["shard"] for job, entry in zip(jobs, entries, strict=True) if entry is None]:
+        raise ValueError(f"shards {lost} are not whole in {output}; did a file change? give the same command again")
+    return entries
+
+
+def _describe(rows, entries, output, split, csv, options):
+    source = {"files": sorted({os.path.splitext(path)[1].lower().lstrip(".") for path in rows["path"]})}
+    if csv:
+        source |= {"csv": os.path.basename(csv), "sha256": hashlib.sha256(storage.read(csv)).hexdigest()}
+    skipped = [row for entry in entries for row in entry["skipped"]]
+    facts = {**options, "source": source, "skipped": skipped, "tag_disagreements": _count_tags(entries)}
+    made = [entry["shard"] for entry in entries if entry["shard"]["records"]]
+    manifest.write_manifest(output, split, made, **facts)
+    listed = rows.assign(target=rows["target"] if split == "train" else "", fold=rows["fold"].replace(-1, ""))
+    parts = [part for _, part in listed.groupby("shard", sort=True)]
+    listed = pd.concat([shards.positions(entry, part) for entry, part in zip(entries, parts, strict=True)])
+    listed["target"] = [schema.encode("target", target) for target in listed["target"]] if split == "train" else ""
+    manifest.write_index(output, split, listed)
+
+
+def _count_tags(entries):
+    """Counts on how many DICOM files the tags and the table disagree, by column."""
+    counts = sum((collections.Counter(entry["tags"]) for entry in entries), collections.Counter())
+    return {name: counts[name] for name in ("files", *convert.TAGGED)} if counts else {}
+
+
+def _report(rows, entries, output, split):
+    made = [entry["shard"]["records"] for entry in entries if entry["shard"]["records"]]
     patients = rows["patient_id"].nunique()
-    print(f"{split}: {len(rows)} records of {patients} patients in {len(entries)} shards in {output}")
-
-
-def _describe(rows, entries, output, split, csv, image_size, quality):
-    with tf.io.gfile.GFile(csv, "rb") as file:
-        source = {"csv": os.path.basename(csv), "sha256": hashlib.sha256(file.read()).hexdigest()}
-    facts = {"image_size": image_size, "resize": "stretch", "quality": quality, "source": source}
-    index.write_manifest(output, split, entries, **facts)
-    listed = rows.assign(
-        shard=[entries[shard]["name"] for shard in rows["shard"]],
-        position=np.concatenate([np.arange(entry["records"]) for entry in entries]),
-        target=[schema.encode("target", target) for target in rows["target"]] if split == "train" else "",
-        fold=rows["fold"] if split == "train" else "",
-    )
-    index.write_index(output, split, listed)
+    print(f"{split}: {sum(made)} records of {patients} patients in {len(made)} shards in {output}")
+    tags = _count_tags(entries)
+    if differing := [f"{name} {tags[name]}" for name in convert.TAGGED if tags.get(name)]:
+        print(f"{split}: tags of {tags['files']} DICOM files differ from the table, which wins: {', '.join(differing)}")
+    if skipped := [row for entry in entries for row in entry["skipped"]]:
+        print(f"{split}: {len(skipped)} images skipped, listed in the manifest; first: {skipped[0]['problem']}")
 
 
 def define_flags():
     """Defines the command's flags."""
     flags.DEFINE_string("csv", None, "Table with image_name, patient_id, target and the competition's other columns.")
-    flags.DEFINE_string("images", None, "Folder of JPEG or PNG files, in it or in its folder named like --split.")
+    flags.DEFINE_string(
+        "images", None, "Folder of JPEG, PNG or DICOM files, or of a folder of them named like --split."
+    )
+    flags.DEFINE_string("records", None, "Glob of a record set to rebuild, in place of --images; --csv is optional.")
     flags.DEFINE_string("output", None, "Folder of the record set.")
     flags.DEFINE_enum("split", "train", ["train", "test"], "A train split has labels and folds, a test split neither.")
     flags.DEFINE_integer("image_size", 1024, "Side of the square images, pixels.", 8, 8192)
+    flags.DEFINE_enum(
+        "resize", "stretch", images.RESIZE_MODES, "The whole image, its centre square, or black at the sides."
+    )
+    flags.DEFINE_boolean("trim_border", False, "Cut off a black frame or what a black circle leaves dark.")
+    flags.DEFINE_enum("color_constancy", "none", images.COLOR_CONSTANCIES, "Correction of the colour of the light.")
+    flags.DEFINE_integer("quality", 95, "JPEG quality.", 1, 100)
     flags.DEFINE_integer("num_shards", 15, "Number of shards at the most, split evenly between the folds.", 1, 100)
     flags.DEFINE_integer("num_folds", 5, "Number of folds.", lower_bound=2)
-    flags.DEFINE_string("folds", None, "CSV with image_name and fold to use instead of --num_folds.")
-    flags.DEFINE_integer("quality", 95, "JPEG quality.", 1, 100)
-    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Images in work at once.", lower_bound=1)
-    flags.mark_flags_as_required(["csv", "images", "output"])
+    flags.DEFINE_string("folds", None, "CSV with image_name and fold to use instead of --num_folds; an index will do.")
+    flags.DEFINE_enum("on_error", "stop", ["stop", "skip"], "At an image that cannot be read; skipped ones are listed.")
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes, each with a shard in work.", lower_bound=1)
+    flags.DEFINE_enum("runner", "local", ["local", "beam"], "Processes of this machine, or Apache Beam.")
+    flags.DEFINE_string("beam_options", "", "Beam's own options, as '--runner=DataflowRunner --project=...'.")
+    flags.DEFINE_string("csv_from_dicom", None, "Write a table from the tags of --images to this path, and stop.")
 
 
 if __name__ == "__main__":

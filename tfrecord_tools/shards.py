@@ -1,136 +1,183 @@
-"""The shards of a record set: which row goes where, and how they come into place."""
+"""One shard made from its rows, alone and again if need be, and the shards of a set brought into place.
 
-import concurrent.futures
-import contextlib
-import itertools
+Shards are made in a hidden folder beside the set, `.making-{split}`, each with an entry that says what it was made
+from and what came out. A build that was cut off finds its finished shards there.
+"""
+
+import collections
+import hashlib
+import json
 import os
 import re
+import secrets
 
-import numpy as np
-import pandas as pd
-import tensorflow as tf
-from tqdm import tqdm
-
-from tfrecord_tools import command, folds, index, schema, tables
+import tfrecord_tools
+from tfrecord_tools import command, convert, manifest, schema, storage, tfrecords
 
 
-def plan(table, num_shards, num_folds, fold_table=None):
-    """Decides each row's fold and shard; no patient is in two of either.
+def make_jobs(rows, output, split, options, on_error):
+    """Describes the work of each shard, complete in itself: plain values that any process or machine can take.
 
     Args:
-        table: DataFrame of text with `patient_id`, and `target` in a training split.
-        num_shards: Number of shards at the most, split evenly between the folds.
-        num_folds: Number of folds; 0 for a split that has none.
-        fold_table: DataFrame of text, `image_name` and `fold`, that decides the folds instead; or None.
+        rows: DataFrame ordered by `shard`, with the columns that `convert.to_record` reads.
+        output: Folder of the record set.
+        split: `train` or `test`.
+        options: See `convert.to_record`.
+        on_error: `stop` or `skip`.
 
     Returns:
-        The table with int64 columns `fold` (-1 where there are none) and `shard`, ordered by shard.
+        List of dicts.
+    """
+    columns = ["image_name", "path", "offset", "length", "integers"]
+    jobs = []
+    for shard, part in rows.groupby("shard", sort=True):
+        described = part[columns].to_dict("records")
+        job = {"split": split, "shard": int(shard), "options": options, "on_error": on_error, "rows": described}
+        job["fingerprint"] = _fingerprint(job)
+        jobs.append(job | {"staged": os.path.join(_staging(output, split), f"{split}{shard:02d}")})
+    return jobs
+
+
+def _staging(output, split):
+    return os.path.join(output, f".making-{split}")
+
+
+def _fingerprint(job):
+    """Changes with anything that decides a shard's bytes; of its sources, local ones are known by size and time."""
+    sources = {row["path"] for row in job["rows"]}
+    stats = [(path, os.stat(path)) for path in sorted(sources) if os.path.exists(path)]
+    facts = [tfrecord_tools.__version__, job, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def make(job, advance=lambda: None):
+    """Makes one shard and its entry; the same job gives the same bytes.
+
+    Args:
+        job: See `make_jobs`.
+        advance: Called after each image; what it raises ends the work.
 
     Raises:
-        ValueError: The folds do not cover the table, split a patient or are no whole numbers; or there are fewer
-            shards than folds.
+        ValueError: An image cannot be read or decoded and `on_error` is `stop`, or the shard cannot be written.
     """
-    groups = folds.group_codes(table["patient_id"])
-    if num_folds == 0:
-        fold = np.full(len(table), schema.UNKNOWN)
-    elif fold_table is None:
-        fold = folds.assign(groups, pd.to_numeric(table["target"]), num_folds)
-    else:
-        fold = _given_folds(table, groups, fold_table)
-    values = np.unique(fold)
-    if num_shards < len(values):
-        raise ValueError(f"expected at least one shard for each of {len(values)} folds, got num_shards={num_shards}")
-    shard, first = np.zeros(len(table), np.int64), 0
-    for position, value in enumerate(values):
-        rows = np.flatnonzero(fold == value)
-        share = num_shards // len(values) + (position < num_shards % len(values))
-        shard[rows] = first + _pack(groups[rows], share)
-        first = shard[rows].max() + 1
-    return table.assign(fold=fold, shard=shard).sort_values("shard", kind="stable").reset_index(drop=True)
+    count, skipped, tags = 0, [], collections.Counter()
+    # Attempts of one shard may run at once on several machines; the last to end is the one that stays.
+    staged = f"{job['staged']}-{secrets.token_hex(4)}.tfrec"
+    with command.replaced(staged) as temporary:
+        row = {"image_name": "the first image"}
+        try:
+            with storage.open(temporary, "wb") as file:
+                for row in job["rows"]:
+                    record, disagreements, problem = _convert(row, job)
+                    if problem:
+                        skipped.append({"image_name": row["image_name"], "problem": problem})
+                    else:
+                        tfrecords.write(file, record)
+                        count += 1
+                    if disagreements is not None:
+                        tags.update(["files", *disagreements])
+                    advance()
+        except Exception as error:
+            if not storage.is_failure(error):
+                raise
+            raise ValueError(
+                f"cannot write {os.path.basename(job['staged'])} in {os.path.dirname(job['staged'])} at image "
+                f"{row['image_name']}: {_one_line(error)}; free space and give the same command to go on"
+            ) from error
+        entry = manifest.describe_shard(temporary, f"{job['split']}{job['shard']:02d}-{count}.tfrec", count)
+    entry = {"fingerprint": job["fingerprint"], "staged": staged, "shard": entry, "skipped": skipped, "tags": tags}
+    command.write_text(f"{job['staged']}.json", json.dumps(entry))
 
 
-def _pack(groups, num_shards):
-    """Packs whole groups into shards of like size, the largest first; gives each row's shard, without gaps."""
-    codes, rows = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(rows)
-    loads, chosen = np.zeros(num_shards), np.zeros(len(codes), np.int64)
-    for group in np.argsort(-sizes, kind="stable"):
-        chosen[group] = np.argmin(loads)
-        loads[chosen[group]] += sizes[group]
-    return np.unique(chosen, return_inverse=True)[1][rows]
+def _convert(row, job):
+    try:
+        record, disagreements = convert.to_record(row, job["options"])
+    except Exception as error:
+        if not isinstance(error, ValueError) and not storage.is_failure(error):
+            raise
+        problem = _one_line(error)
+        if job["on_error"] == "stop":
+            raise ValueError(f"image {row['image_name']}: {problem}; or leave such out by --on_error=skip") from error
+        # The manifest names files, not folders of the machine.
+        return None, None, problem.replace(os.path.join(os.path.dirname(row["path"]), ""), "")
+    return record, disagreements, ""
 
 
-def _given_folds(table, groups, fold_table):
-    twice = fold_table.loc[fold_table["image_name"].duplicated(), "image_name"]
-    if len(twice):
-        raise ValueError(f"the folds file must list every image once; not so {tables.first_cases(twice.tolist())}")
-    given = fold_table.set_index("image_name")["fold"].reindex(table["image_name"])
-    whole = given.str.extract(r"^(\d+)(?:\.0*)?$", expand=False)
-    missing = [f"{name}: {value}" for name, value in given[whole.isna()].items()]
-    if missing:
-        raise ValueError(f"the folds file must give every image a fold from 0; not so {tables.first_cases(missing)}")
-    fold = whole.astype(int).to_numpy()
-    split = pd.Series(fold).groupby(groups).nunique()
-    if (split > 1).any():
-        patient = table["patient_id"][np.flatnonzero(groups == split.idxmax())[0]]
-        raise ValueError(f"the folds file puts {(split > 1).sum()} patients in two folds, {patient} first: a leak")
-    return fold
+def _one_line(error):
+    return " ".join(str(getattr(error, "message", error)).split())
 
 
-def write(rows, convert, output, split, workers):
-    """Writes the shards of a split under temporary names.
+def find_finished(job, output):
+    """Gives the entry of a shard that an earlier run finished from the same job, or None.
+
+    Such a shard lies in the staging folder or, where the run was cut off at its very end, in place already.
+    """
+    if not storage.exists(f"{job['staged']}.json"):
+        return None
+    try:
+        entry = json.loads(storage.read(f"{job['staged']}.json"))
+        if entry["fingerprint"] != job["fingerprint"]:
+            return None
+        for path in (entry["staged"], os.path.join(output, entry["shard"]["name"])):
+            shard = entry["shard"]
+            if storage.exists(path) and manifest.describe_shard(path, shard["name"], shard["records"]) == shard:
+                return entry
+    except (ValueError, KeyError, TypeError):
+        # The entry is not whole: the shard is made again.
+        return None
+    return None
+
+
+def clear_leftovers(output, split, entries):
+    """Removes what earlier runs left unfinished, or finished from other jobs, of a split that no run works on now."""
+    kept = {os.path.basename(entry["staged"]) for entry in entries}
+    kept |= {re.sub(r"-[0-9a-f]{8}\.tfrec$", ".json", name) for name in kept}
+    folder = _staging(output, split)
+    for name in storage.listdir(folder):
+        if name not in kept:
+            storage.remove(os.path.join(folder, name))
+    for name in storage.listdir(output):
+        if re.fullmatch(rf"\.tmp-\d+-{split}\.(manifest\.json|index\.csv)", name):
+            storage.remove(os.path.join(output, name))
+
+
+def put_in_place(output, split, entries):
+    """Moves finished shards to their names, over those of an earlier set, and removes the shards of that set.
 
     Args:
-        rows: DataFrame ordered by `shard`.
-        convert: Function from a row's position to its serialized record.
-        output: Folder to write.
+        output: Folder of the record set.
         split: `train` or `test`.
-        workers: Number of threads; OpenCV and TensorFlow release the interpreter while they work.
-
-    Returns:
-        The shards' entries for the manifest, in order, and a `contextlib.ExitStack` to use as a context: left, it puts
-        the shards in place, or removes them after an error.
+        entries: See `find_finished`.
     """
-    counts = np.bincount(rows["shard"])
-    bounds = np.concatenate([[0], np.cumsum(counts)])
-    _remove_leftovers(output, split)
-    entries = []
-    with concurrent.futures.ThreadPoolExecutor(workers) as executor, contextlib.ExitStack() as shards:
-        # After an error, no image still queued is waited for.
-        shards.callback(executor.shutdown, wait=False, cancel_futures=True)
-        with tqdm(total=len(rows), desc=split, unit="image", disable=None) as progress:
-            for shard, (first, last) in enumerate(itertools.pairwise(bounds)):
-                name = f"{split}{shard:02d}-{last - first}.tfrec"
-                path = shards.enter_context(command.replaced(os.path.join(output, name)))
-                with tf.io.TFRecordWriter(path) as writer:
-                    for record in executor.map(convert, range(first, last)):
-                        writer.write(record)
-                        progress.update()
-                entries.append(index.describe_shard(path, name, int(last - first)))
-        return entries, shards.pop_all()
+    kept = {entry["shard"]["name"]: entry["staged"] for entry in entries if entry["shard"]["records"]}
+    for name, staged in kept.items():
+        if storage.exists(staged):
+            storage.replace(staged, os.path.join(output, name))
+    for name in set(shards_there(output, split)) - set(kept):
+        storage.remove(os.path.join(output, name))
+    storage.rmtree(_staging(output, split))
 
 
-def remove_others(output, split, entries):
-    """Removes the shards of an earlier set of the split that the new one does not replace."""
-    for name in set(_shards_there(output, split)) - {entry["name"] for entry in entries}:
-        tf.io.gfile.remove(os.path.join(output, name))
-
-
-def _remove_leftovers(output, split):
-    """Removes temporary shards of a killed run."""
-    for name in tf.io.gfile.listdir(output) if tf.io.gfile.isdir(output) else ():
-        if re.fullmatch(rf"\.tmp-\d+-{split}\d+-\d+\.tfrec", name):
-            tf.io.gfile.remove(os.path.join(output, name))
-
-
-def _shards_there(output, split):
+def shards_there(output, split):
+    """Lists the names of a split's shards in a folder, in order."""
     pattern = re.compile(rf"{split}\d+-\d+\.tfrec")
-    return sorted(filter(pattern.fullmatch, tf.io.gfile.listdir(output))) if tf.io.gfile.isdir(output) else []
+    return list(filter(pattern.fullmatch, storage.listdir(output)))
 
 
 def refuse_foreign(output, split):
     """Raises a ValueError where `output` holds shards of the split without a manifest: not ours to replace."""
-    manifest = os.path.join(output, f"{split}.manifest.json")
-    shards = _shards_there(output, split)
-    if shards and not tf.io.gfile.exists(manifest):
-        raise ValueError(f"{output} holds {split} shards without a manifest, as {shards[0]}; choose another --output")
+    there = shards_there(output, split)
+    if there and not storage.exists(os.path.join(output, f"{split}.manifest.json")):
+        raise ValueError(f"{output} holds {split} shards without a manifest, as {there[0]}; choose another --output")
+
+
+def positions(entry, rows):
+    """Gives the rows of a shard that became records, in order of position, with the columns of an index.
+
+    Args:
+        entry: See `find_finished`.
+        rows: DataFrame of the shard's rows.
+    """
+    skipped = {row["image_name"] for row in entry["skipped"]}
+    kept = rows[~rows["image_name"].isin(skipped)].reset_index(drop=True)
+    return kept.assign(shard=entry["shard"]["name"], position=range(len(kept)))[list(schema.INDEX_COLUMNS)]

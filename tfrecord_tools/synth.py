@@ -6,11 +6,13 @@ both the image and the patient's other images tell. Nothing measured on it says 
     python -m tfrecord_tools.synth --output=made_up --num_patients=60
 """
 
+import io
 import os
 
 import cv2
 import numpy as np
 import pandas as pd
+import pydicom.encaps
 from absl import flags
 from tqdm import tqdm
 
@@ -171,20 +173,57 @@ def make_table(rng, num_patients, malignant_rate):
     return table.sample(frac=1, random_state=rng).reset_index(drop=True)
 
 
-def draw_images(rng, table, folder):
-    """Draws every row's image into `folder` as JPEG; returns nothing."""
+def draw_images(rng, table, output, split):
+    """Draws every row's image into `jpeg/{split}` and, of the test split, the same JPEG into a file of `dicom/test`."""
     looks = {patient: patient_look(rng) for patient in sorted(set(table["patient_id"]))}
-    os.makedirs(folder, exist_ok=True)
-    rows = zip(table["image_name"], table["patient_id"], table["target"], strict=True)
-    for name, patient, target in tqdm(rows, os.path.basename(folder), len(table), unit="image", disable=None):
-        severity = rng.uniform(0.5, 1.0) if target == "1" else 0.4 * rng.beta(1, 6)
+    for row in tqdm(table.itertuples(), split, len(table), unit="image", disable=None):
+        severity = rng.uniform(0.5, 1.0) if row.target == "1" else 0.4 * rng.beta(1, 6)
         size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
-        with command.replaced(os.path.join(folder, f"{name}.jpg")) as path, open(path, "wb") as file:
-            file.write(images.encode(draw_lesion(rng, looks[patient], severity, size), 90))
+        jpeg = images.encode(draw_lesion(rng, looks[row.patient_id], severity, size), 90)
+        files = {f"jpeg/{split}/{row.image_name}.jpg": jpeg}
+        if split == "test":
+            files[f"dicom/test/{row.image_name}.dcm"] = wrap_in_dicom(jpeg, row, size)
+        for name, data in files.items():
+            with command.replaced(os.path.join(output, name)) as path, open(path, "wb") as file:
+                file.write(data)
+
+
+def wrap_in_dicom(jpeg, row, size):
+    """Wraps a JPEG as the competition's DICOM files are, their faults included.
+
+    The header claims 4:2:2 whatever the JPEG is, values carry literal quotes, `PatientID` is the image's name, and the
+    age is five years low.
+
+    Args:
+        jpeg: JPEG bytes.
+        row: Named tuple of text with `image_name`, `sex`, `age_approx` and `anatom_site_general_challenge`.
+        size: (width, height) in pixels.
+
+    Returns:
+        The file's bytes.
+    """
+    # The faults are meant.
+    with pydicom.config.disable_value_validation():
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+        dataset.SOPClassUID = pydicom.uid.VLPhotographicImageStorage
+        dataset.SOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[row.image_name])
+        dataset.PatientID, dataset.PatientName = f'"{row.image_name}"', f'"{row.image_name.replace("_", "^")}"'
+        dataset.PatientSex = {"male": "M", "female": "F"}.get(row.sex, "")
+        dataset.PatientAge = f"{float(row.age_approx) - 5:03.0f}Y" if row.age_approx else ""
+        dataset.BodyPartExamined = row.anatom_site_general_challenge.upper() or "SKIN"
+        dataset.Columns, dataset.Rows = size
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "YBR_FULL_422", 0
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+        dataset.PixelData = pydicom.encaps.encapsulate([jpeg])
+        file = io.BytesIO()
+        dataset.save_as(file, enforce_file_format=True)
+        return file.getvalue()
 
 
 def make(output, num_patients, malignant_rate, seed):
-    """Writes train.csv, test.csv, sample_submission.csv, jpeg/train and jpeg/test; the same seed, the same bytes.
+    """Writes train.csv, test.csv, sample_submission.csv, jpeg/ and, of the test split, dicom/; same seed, same bytes.
 
     Args:
         output: Folder to write; a third as many patients again go to the test split, without labels.
@@ -195,7 +234,7 @@ def make(output, num_patients, malignant_rate, seed):
     for position, (split, count) in enumerate((("train", num_patients), ("test", max(1, num_patients // 3)))):
         rng = np.random.default_rng([seed, position])
         table = make_table(rng, count, malignant_rate)
-        draw_images(rng, table, os.path.join(output, "jpeg", split))
+        draw_images(rng, table, output, split)
         if split == "test":
             submission = table[["image_name"]].assign(target=0)
             command.write_text(os.path.join(output, "sample_submission.csv"), submission.to_csv(index=False))

@@ -1,13 +1,11 @@
-"""A table and its image files, checked against each other before any work."""
+"""A table and its images, checked against each other before any work."""
 
 import os
 import re
 
-import tensorflow as tf
+from tfrecord_tools import schema, storage
 
-from tfrecord_tools import schema
-
-EXTENSIONS = (".jpg", ".jpeg", ".png")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
 REQUIRED = {"train": ("image_name", "patient_id", "target"), "test": ("image_name", "patient_id")}
 # Columns that become a record's integers; whatever else a test table holds, no label is read from it.
 CODED = {
@@ -30,11 +28,11 @@ def find_images(folder, split):
     Raises:
         ValueError: The folder does not exist.
     """
-    if not tf.io.gfile.isdir(folder):
+    if not storage.isdir(folder):
         raise ValueError(f"expected a folder of images at {folder}, found none; check --images")
     paths = {}
     for place in (folder, os.path.join(folder, split)):
-        for file in sorted(tf.io.gfile.listdir(place)) if tf.io.gfile.isdir(place) else ():
+        for file in storage.listdir(place):
             name, extension = os.path.splitext(file)
             if extension.lower() in EXTENSIONS:
                 paths.setdefault(name, []).append(os.path.join(place, file))
