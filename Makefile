@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   made-up images -> records -> training -> submission, in $(DEMO)/"
 	@echo "make test   the whole test suite"
 	@echo "make lint   ruff"
+	@echo "make bench  speed against the textbook way, on real files (half an hour, an otherwise idle machine)"
 	@echo "make clean  removes .venv and $(DEMO)/"
 
 .venv/.installed: setup.py
@@ -34,6 +35,9 @@ test: .venv/.installed-test
 lint: .venv/.installed-test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+bench: .venv/.installed-test
+	@for claim in $$(ls experiments/benchmarks/*.py | grep -v common.py); do $(BIN)/python $$claim || exit 1; done
 
 clean:
 	rm -rf .venv $(DEMO)
