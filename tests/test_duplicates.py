@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools import duplicates, folds, images, likeness, schema
+from tfrecord_tools import duplicates, images, likeness, schema
 
 
 def picture(seed, height=240, width=240):
@@ -163,7 +163,7 @@ def test_the_list_is_sorted_and_whole(folder, tmp_path, capsys):
     assert {tuple(pair) for pair in found[["image_name_1", "image_name_2"]].to_numpy()} == pairs
     assert found["distance"].is_monotonic_increasing
     assert f"6 images: 4 pairs in 2 clusters, written to {tmp_path / 'pairs.csv'}" in capsys.readouterr().out
-    assert len(folds.read_pairs(str(tmp_path / "pairs.csv"))) == 4
+    assert len(schema.read_pairs(str(tmp_path / "pairs.csv"))) == 4
 
 
 def test_the_same_images_give_the_same_bytes(folder, tmp_path):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from tfrecord_tools import fold_audit, folds
+from tfrecord_tools import fold_audit, folds, schema
 
 # Fold 0: patient A with 2 images, one malignant, and B with 3; fold 1: C with 5, two malignant.
 PATIENTS = [0, 0, 1, 1, 1, 2, 2, 2, 2, 2]
@@ -147,7 +147,7 @@ def test_audit_gives_the_figures_of_the_published_folds(real_data, preset, expec
         target=table["target"].astype(int),
         fold=folds.preset_folds(table["tfrecord"], preset),
     )
-    _, figures = fold_audit.audit(table, folds.read_pairs(str(folder / "ISIC_2020_Training_Duplicates.csv")))
+    _, figures = fold_audit.audit(table, schema.read_pairs(str(folder / "ISIC_2020_Training_Duplicates.csv")))
     found = [figures[name] for name in ("rate_spread", "images_apart", "patients_apart", "total_variation")]
     assert found == pytest.approx(expected, abs=5e-5)
     assert figures["images_in_no_fold"] == 434

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools import fold_audit, folds
+from tfrecord_tools import fold_audit, folds, schema
 
 
 def by_groups(groups, targets, assigned):
@@ -89,24 +89,11 @@ def test_duplicates_join_groups_through_others_and_foreign_names_do_not():
     ]
 
 
-def test_read_pairs_leaves_other_columns_out(tmp_path):
-    (tmp_path / "pairs.csv").write_text("distance,image_name_1,image_name_2\n3,a,b\n")
-    assert folds.read_pairs(str(tmp_path / "pairs.csv")).to_dict("list") == {
-        "image_name_1": ["a"],
-        "image_name_2": ["b"],
-    }
-
-
 def test_there_may_be_no_pairs(tmp_path):
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2,distance\n")
-    assert folds.read_pairs(str(tmp_path / "pairs.csv")).empty
-    assert folds.join_duplicates(np.array([0, 1]), ["a", "b"], folds.read_pairs(str(tmp_path / "pairs.csv"))).max() == 1
-
-
-def test_read_pairs_refuses_half_a_pair(tmp_path):
-    (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\na,b\nc,\n")
-    with pytest.raises(ValueError, match="must name two images in every row, row 2"):
-        folds.read_pairs(str(tmp_path / "pairs.csv"))
+    pairs = schema.read_pairs(str(tmp_path / "pairs.csv"))
+    assert pairs.empty
+    assert folds.join_duplicates(np.array([0, 1]), ["a", "b"], pairs).max() == 1
 
 
 def check_real(table, num_folds, seed, patients=None, limits=(0.0081, 0.003, 1, 0.0211)):
@@ -151,7 +138,7 @@ def test_joined_patients_of_the_real_table_balance_as_well(real_table):
 
 @pytest.mark.realdata
 def test_the_listed_duplicates_of_the_real_table_join_no_patients(real_table, real_data):
-    pairs = folds.read_pairs(str(real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"))
+    pairs = schema.read_pairs(str(real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"))
     assert len(pairs) == 425
     groups = folds.join_duplicates(real_table["patient"].to_numpy(), real_table["image_name"], pairs)
     assert (groups == real_table["patient"]).all()

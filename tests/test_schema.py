@@ -126,3 +126,17 @@ def test_read_index_refuses_a_damaged_index(tmp_path, lines, message):
 def test_read_index_says_that_no_shards_match(tmp_path):
     with pytest.raises(ValueError, match=r"no shards match: expected test records and .*test.index.csv"):
         schema.read_index(str(tmp_path), "test")
+
+
+def test_read_pairs_leaves_other_columns_out(tmp_path):
+    (tmp_path / "pairs.csv").write_text("distance,image_name_1,image_name_2\n3,a,b\n")
+    assert schema.read_pairs(str(tmp_path / "pairs.csv")).to_dict("list") == {
+        "image_name_1": ["a"],
+        "image_name_2": ["b"],
+    }
+
+
+def test_read_pairs_refuses_half_a_pair(tmp_path):
+    (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\na,b\nc,\n")
+    with pytest.raises(ValueError, match="must name two images in every row, row 2"):
+        schema.read_pairs(str(tmp_path / "pairs.csv"))

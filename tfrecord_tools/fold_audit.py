@@ -5,7 +5,6 @@ import pandas as pd
 
 from tfrecord_tools import schema, tables
 
-PAIR_COLUMNS = ("image_name_1", "image_name_2")
 # Images of a patient: over 0 to 2, over 2 to 4 and so on, and over 200. The audit of Deotte's folds has these bins.
 SIZE_EDGES = (0, 2, 4, 6, 8, 10, 12, 15, 20, 30, 40, 60, 80, 200)
 
@@ -108,7 +107,7 @@ def audit(table, pairs=None):
 
 def _count_pairs(table, pairs):
     fold = table.set_index("image_name")["fold"]
-    first, second = (pairs[column].map(fold) for column in PAIR_COLUMNS)
+    first, second = (pairs[column].map(fold) for column in schema.PAIR_COLUMNS)
     apart = (first >= 0) & (second >= 0) & (first != second)
     absent = first.isna() | second.isna()
     return {"listed_pairs": len(pairs), "absent_pairs": absent.sum(), "leaking_pairs": apart.sum()}

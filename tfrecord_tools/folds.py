@@ -38,25 +38,6 @@ def group_codes(patient_ids):
     return pd.factorize(pd.Series(keys, dtype=object))[0]
 
 
-def read_pairs(path):
-    """Reads a list of duplicates, such as ISIC's own or that of `tfrecord_tools.duplicates`.
-
-    Args:
-        path: CSV file with `image_name_1` and `image_name_2`; other columns are left out.
-
-    Returns:
-        DataFrame of text, `image_name_1` and `image_name_2`.
-
-    Raises:
-        ValueError: The file is not there, is no CSV file, lacks a column, or leaves a name blank.
-    """
-    pairs = schema.read_table(path, fold_audit.PAIR_COLUMNS, may_be_empty=True)[list(fold_audit.PAIR_COLUMNS)]
-    blank = np.flatnonzero((pairs == "").any(axis=1))
-    if len(blank):
-        raise ValueError(f"{path} must name two images in every row, row {blank[0] + 1} and perhaps others do not")
-    return pairs
-
-
 def join_duplicates(groups, names, pairs):
     """Joins groups that a duplicate links, directly or through others; pairs of other images change nothing.
 
@@ -68,7 +49,7 @@ def join_duplicates(groups, names, pairs):
     Returns:
         int64 `[n]`, codes in order of first appearance, from 0 without gaps.
     """
-    first, second = (pd.Index(names).get_indexer(pairs[column]) for column in fold_audit.PAIR_COLUMNS)
+    first, second = (pd.Index(names).get_indexer(pairs[column]) for column in schema.PAIR_COLUMNS)
     known = (first >= 0) & (second >= 0)
     links = groups[first[known]], groups[second[known]]
     num_groups = groups.max() + 1
@@ -160,7 +141,7 @@ def make(csv, output=None, num_folds=None, seed=None, duplicates=None, preset=No
         output: CSV file to write; None where folds are audited.
         num_folds: Number of folds; None for 5.
         seed: See `assign`; None for 0.
-        duplicates: CSV file of pairs that must share a fold, see `read_pairs`; or None.
+        duplicates: CSV file of pairs that must share a fold, see `schema.read_pairs`; or None.
         preset: See `preset_folds`; or None.
         audit: CSV file of folds to judge; or None.
 
@@ -170,7 +151,7 @@ def make(csv, output=None, num_folds=None, seed=None, duplicates=None, preset=No
     """
     _refuse_contradictions(output, num_folds, seed, preset, audit)
     table = _read(csv, ("tfrecord",) if preset else ())
-    pairs = read_pairs(duplicates) if duplicates else None
+    pairs = schema.read_pairs(duplicates) if duplicates else None
     if audit:
         table["fold"] = fold_audit.read(audit, table["image_name"])
     elif preset:

@@ -37,6 +37,7 @@ METADATA = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge", 
 # What tables write for an unknown value, besides nothing.
 _BLANKS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 INDEX_COLUMNS = ("shard", "position", "image_name", "patient_id", "target", "fold")
+PAIR_COLUMNS = ("image_name_1", "image_name_2")
 
 
 def encode(column, value):
@@ -146,6 +147,26 @@ def refuse_repeats(path, table, verb):
     twice = table.loc[table["image_name"].duplicated(), "image_name"]
     if len(twice):
         raise ValueError(f"{path} must {verb} every image once, {len(twice)} come again, {twice.iloc[0]} first")
+
+
+def read_pairs(path):
+    """Reads a list of duplicates, such as ISIC's own or that of `tfrecord_tools.duplicates`.
+
+    Args:
+        path: CSV file with `image_name_1` and `image_name_2`; other columns are left out.
+
+    Returns:
+        DataFrame of text, `image_name_1` and `image_name_2`.
+
+    Raises:
+        ValueError: The file is not there, is no CSV file, lacks a column, or leaves a name blank.
+    """
+    pairs = read_table(path, PAIR_COLUMNS, may_be_empty=True)[list(PAIR_COLUMNS)]
+    blank = (pairs == "").any(axis=1)
+    if blank.any():
+        row = blank.idxmax() + 1
+        raise ValueError(f"{path} must name two images in every row, row {row} and perhaps others do not")
+    return pairs
 
 
 def match(pattern):

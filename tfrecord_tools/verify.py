@@ -12,7 +12,7 @@ import pandas as pd
 from absl import flags
 from tqdm import tqdm
 
-from tfrecord_tools import command, examine, folds, index, manifest, schema, storage, tfrecords
+from tfrecord_tools import command, examine, index, manifest, schema, storage, tfrecords
 
 _SHOWN = 100
 
@@ -31,7 +31,7 @@ def verify(records, duplicates, decode, quarantine, workers):
         ValueError: Something is wrong, or `quarantine` holds files.
     """
     files = schema.match(records)
-    pairs = folds.read_pairs(duplicates) if duplicates else None
+    pairs = schema.read_pairs(duplicates) if duplicates else None
     if quarantine:
         _refuse_quarantine(quarantine, files)
     sets = _read_sets(files)
