@@ -1,200 +1,222 @@
 """Augmentation on the device: draw parameters from each record's seed, then apply them to the batch.
 
-Keras's random layers draw the same numbers on every replica, and TensorFlow's generators differ between device types.
-Here every number comes from a counter and the record's seed by integer arithmetic, so that (seed, epoch, record) fixes
-it on CPU, GPU and TPU, whatever the batch size, the replica or the order.
+Every number is drawn by integer arithmetic from the record's seed, so that (seed, epoch, record) fixes it on CPU, GPU
+and TPU, whatever the batch size, the replica or the order; only mixup and cutmix also depend on the record's neighbour
+in the batch. All of it compiles under XLA with static shapes.
 """
 
 import math
 
+import numpy as np
+import scipy.special
 import tensorflow as tf
 
-# What the strengths mean, and how much of each is drawn; `scaled` multiplies them all.
-STRENGTHS = {
-    "flip": 1.0,  # 1: mirrored left to right in half of the images
-    "turn": 1.0,  # 1: turned by 0, 90, 180 or 270 degrees
-    "rotation": 15.0,  # degrees either way
-    "zoom": 0.12,  # log scale either way
-    "shift": 0.06,  # share of the side, either way
-    "brightness": 0.1,  # added, either way
-    "contrast": 0.2,  # factor from 1 - c to 1 + c about the image's mean
-    "saturation": 0.2,  # factor from 1 - s to 1 + s about the pixel's grey
-}
-# Threefry-2x32's rotations and key parity (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
-# ITU-R BT.601 luma.
-_GREY = (0.299, 0.587, 0.114)
+from isic_tf import colour, draws, occlude, policies, warp
+
+# What `warp.matrices` takes; one of them brings all.
+GEOMETRY = ("transpose", "flip_x", "flip_y", "turn", "rotation", "shear", "zoom_x", "zoom_y", "shift_x", "shift_y")
+# Numbers for each operation: its chance, two for its value, and one to spare.
+_EACH = 4
+# Steps of a Beta distribution's table.
+_QUANTILES = 4096
 
 
-def threefry(key, counter):
-    """Encrypts counters with keys: Threefry-2x32 with 20 rounds (Salmon et al. 2011).
-
-    Args:
-        key: Pair of uint32 tensors.
-        counter: Pair of uint32 tensors that broadcast with the key's.
-
-    Returns:
-        Pair of uint32 tensors, each bit as good as random.
-    """
-    keys = (*key, tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(*key), tf.constant(_PARITY, tf.uint32)))
-    x, y = counter[0] + keys[0], counter[1] + keys[1]
-    for block in range(5):
-        for rotation in _ROTATIONS[block % 2]:
-            x = x + y
-            left = tf.bitwise.left_shift(y, tf.constant(rotation, tf.uint32))
-            right = tf.bitwise.right_shift(y, tf.constant(32 - rotation, tf.uint32))
-            y = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_or(left, right), x)
-        x = x + keys[(block + 1) % 3]
-        y = y + keys[(block + 2) % 3] + tf.constant(block + 1, tf.uint32)
-    return x, y
-
-
-def uniform(seeds, count):
-    """Draws uniform numbers for each record.
-
-    Args:
-        seeds: int64 `[b, 2]`.
-        count: Numbers n a record.
-
-    Returns:
-        float32 `[b, n]` in [0, 1), of 24 bits.
-    """
-    low, high = (tf.cast(word, tf.uint32)[..., None] for word in (seeds, tf.bitwise.right_shift(seeds, 32)))
-    # One half of the seed encrypts the other, which is then the key of the numbers' positions.
-    key = threefry((low[:, 0], high[:, 0]), (low[:, 1], high[:, 1]))
-    positions = tf.cast(tf.range(count), tf.uint32)[None]
-    bits, _ = threefry(key, (positions, tf.zeros_like(positions)))
-    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
-
-
-def sample(seeds, strengths):
+def sample(seeds, policy):
     """Draws the parameters of a batch.
 
     Args:
         seeds: int64 `[b, 2]`, one a record.
-        strengths: Dict like `STRENGTHS`; 0 switches an operation off.
+        policy: See `policies`.
 
     Returns:
-        Dict of float32 `[b]`: `flip` (0 or 1), `turn` (quarter turns counter-clockwise, 0 to 3), `rotation` (radians,
-        counter-clockwise), `zoom` (factor above 0; 2 shows half the side), `shift_x` and `shift_y` (share of the side;
-        positive moves the picture right and down), `brightness` (added), `contrast` and `saturation` (factors).
+        Dict of tensors that begin with b: float32 `[b]` for the policy's operations, the value that changes nothing
+        where an image does not get one. Any of `GEOMETRY` brings all of them, with `zoom` and `aspect` multiplied into
+        `zoom_x` and `zoom_y`. Besides `lens` and `grid` (float32 `[b, 2, 5]`, see `warp.warp`), `hair` has `hairs`
+        (see `occlude.draw_hairs`), `microscope` has `microscope_x` and `microscope_y`, `dropout` and `cutmix` have
+        their middles (`[b, n, 2]`, `[b, 1, 2]`) and `noise` has `noise_seeds` (int64 `[b, 2]`).
     """
-    draws = tf.unstack(uniform(seeds, 9), axis=1)
-    either = [2 * draw - 1 for draw in draws]
-    return {
-        "flip": tf.floor(draws[0] + 0.5 * strengths["flip"]),
-        "turn": tf.floor(draws[1] * (1 + 3 * strengths["turn"])),
-        "rotation": either[2] * strengths["rotation"] * math.pi / 180,
-        "zoom": tf.exp(either[3] * strengths["zoom"]),
-        "shift_x": either[4] * strengths["shift"],
-        "shift_y": either[5] * strengths["shift"],
-        "brightness": either[6] * strengths["brightness"],
-        "contrast": 1 + either[7] * strengths["contrast"],
-        "saturation": 1 + either[8] * strengths["saturation"],
-    }
+    numbers = tf.unstack(draws.uniform(seeds, _EACH * len(policies.OPERATIONS)), axis=1)
+    slots = {name: numbers[_EACH * place :][:_EACH] for place, name in enumerate(policies.OPERATIONS)}
+    given = [name for name in policies.OPERATIONS if name in policy]
+    active = _choose(policy, given, slots)
+    params = {}
+    for name in given:
+        value = _draw(name, policy[name], *slots[name][1:3])
+        params[name] = tf.where(active[name], value, policies.OPERATIONS[name][0])
+    return _complete(params, seeds, policy)
 
 
-def scaled(strength):
-    """Gives `STRENGTHS`, all multiplied by `strength` (0 to 1 for what is drawn as a chance)."""
-    chances = ("flip", "turn")
-    return {
-        name: min(1.0, value * strength) if name in chances else value * strength for name, value in STRENGTHS.items()
-    }
+def _choose(policy, given, slots):
+    """Gives for each operation which images get it, bool `[b]`."""
+    count, picked = policy.get("pick", (0, ()))
+    active, begun = {}, {}
+    for name in given:
+        entry, chance = policy[name], slots[name][0]
+        if name in picked:
+            rank = tf.add_n([tf.cast(slots[other][0] < chance, tf.int32) for other in picked])
+            active[name] = rank < count
+            continue
+        label = entry.get("together") or entry.get("instead")
+        # Operations with a common label share the chance drawn for the first of them.
+        chance, low = begun.get(label, (chance, 0.0)) if label else (chance, 0.0)
+        high = low + entry.get("p", 1.0)
+        active[name] = (low <= chance) & (chance < high)
+        if label:
+            begun[label] = chance, high if "instead" in entry else 0.0
+    return active
 
 
-def as_float(images):
-    """Turns uint8 images into float32 in [0, 1], the model's input."""
-    return tf.cast(images, tf.float32) / 255.0
+def _draw(name, entry, first, second):
+    if name == "turn":
+        return tf.floor(4 * first)
+    if name in policies.SWITCHES:
+        return tf.ones_like(first)
+    if name in policies.MIXES:
+        steps = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+        table = tf.constant(scipy.special.betaincinv(entry["alpha"], entry["alpha"], steps), tf.float32)
+        return tf.gather(table, tf.cast(first * _QUANTILES, tf.int32))
+    if "normal" in entry:
+        mean, deviation = entry["normal"]
+        _, low, high = policies.OPERATIONS[name]
+        return tf.clip_by_value(mean + deviation * draws.normal(first, second), low, high)
+    low, high = entry["uniform"]
+    return low + (high - low) * first
 
 
-def apply(images, params):
-    """Applies drawn parameters; deterministic.
+def _complete(params, seeds, policy):
+    """Adds what belongs to the drawn operations."""
+    neutral = tf.zeros_like(seeds[:, 0], tf.float32)
+    zoom, aspect = params.pop("zoom", neutral + 1), params.pop("aspect", neutral + 1)
+    if policy.keys() & {*GEOMETRY, "zoom", "aspect"}:
+        for name in GEOMETRY:
+            params.setdefault(name, neutral + policies.OPERATIONS[name][0])
+        params["zoom_x"] *= zoom * tf.sqrt(aspect)
+        params["zoom_y"] *= zoom / tf.sqrt(aspect)
+    if "grid" in params:
+        cells = draws.uniform(seeds, 2 * warp.CELLS, draws.CELLS)
+        params["grid"] = 1 + params["grid"][:, None, None] * (2 * tf.reshape(cells, [-1, 2, warp.CELLS]) - 1)
+    if "hair" in params:
+        high = policy["hair"].get("uniform", [0, occlude.MOST_HAIRS])[1]
+        params["hairs"] = occlude.draw_hairs(seeds, math.ceil(high))
+    if "microscope" in params:
+        x, y = tf.unstack(draws.uniform(seeds, 2, draws.FIELD), axis=1)
+        # Up to a twentieth of the side off the middle.
+        params |= {"microscope_x": (x - 0.5) / 10, "microscope_y": (y - 0.5) / 10}
+    if "dropout" in params:
+        count = policy["dropout"].get("count", 1)
+        params["dropout_middles"] = tf.reshape(draws.uniform(seeds, 2 * count, draws.HOLES), [-1, count, 2])
+    if "cutmix" in params:
+        params["cutmix_middles"] = draws.uniform(seeds, 2, draws.BOX)[:, None]
+    if "noise" in params:
+        params["noise_seeds"] = seeds
+    return params
+
+
+def as_float(images, dtype=tf.float32):
+    """Turns uint8 images into floating point in [0, 1], the model's input."""
+    # A product, since compilers turn a division by a constant into one and lose a bit.
+    return tf.cast(images, dtype) * (1 / 255)
+
+
+def apply(images, params, fill="reflect", dtype=tf.float32, training=True, wrap=lambda stage: stage):
+    """Applies drawn parameters, but for mixup and cutmix; deterministic.
 
     Args:
         images: uint8 `[b, S, S, 3]`.
         params: See `sample`.
+        fill: See `warp.warp`.
+        dtype: float32, or bfloat16 for the pixels; positions are float32 in any case.
+        training: Whether to change anything.
+        wrap: What to make of each stage's function before it is called.
 
     Returns:
-        float32 `[b, S, S, 3]` in [0, 1].
+        `dtype` `[b, S, S, 3]` in [0, 1].
     """
-    return recolour(warp(as_float(images), matrices(params)), params)
+    stages = _stages(params.keys(), fill) if training else []
+    if not stages:
+        return as_float(images, dtype)
+    first, *others = stages
+    images = wrap(lambda images, params: first(as_float(images, dtype), params))(images, params)
+    for stage in others:
+        images = wrap(stage)(images, params)
+    return images
 
 
-def matrices(params):
-    """Composes flip, turn, rotation, zoom and shift.
+def _stages(given, fill):
+    """Lists the functions that apply what is given: warp, hair, colour, blur, noise, microscope and dropout."""
+
+    def resample(images, params):
+        still = tf.constant([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+        matrices = warp.matrices(params) if "rotation" in params else still
+        return warp.warp(images, matrices, fill, params.get("lens"), params.get("grid"))
+
+    def occlude_last(images, params):
+        if "microscope" in params:
+            images = occlude.microscope(images, *(params[f"microscope{end}"] for end in ("", "_x", "_y")))
+        if "dropout" in params:
+            images = occlude.dropout(images, params["dropout"], params["dropout_middles"])
+        return images
+
+    stages = [
+        ({*GEOMETRY, "lens", "grid"}, resample),
+        ({"hair"}, lambda images, params: occlude.hair(images, params["hair"], params["hairs"])),
+        ({*colour.KEYS}, colour.recolour),
+        ({"blur"}, lambda images, params: colour.blur(images, params["blur"], axis=1)),
+        ({"blur"}, lambda images, params: colour.blur(images, params["blur"], axis=2)),
+        ({"noise"}, lambda images, params: colour.add_noise(images, params["noise"], params["noise_seeds"])),
+        ({"microscope", "dropout"}, occlude_last),
+    ]
+    return [stage for names, stage in stages if names & given]
+
+
+def mix(images, labels, params):
+    """Mixes each image and its label with those of its neighbour in the batch: mixup, then cutmix.
 
     Args:
-        params: See `sample`; in the picture they take place in this order: flip, turn, rotation, zoom, shift.
+        images: float `[b, S, S, 3]`.
+        labels: float32 `[b]`.
+        params: See `sample`: `mixup` and `cutmix` are the shares that stay.
 
     Returns:
-        float32 `[b, 2, 3]`: from an output pixel's (x, y, 1) about the centre, in units of the side and y down, to the
-        input's (x, y). Exact for flips and quarter turns, so that these move pixels without blurring them.
+        Images and labels of the same shapes; a label is mixed as its pixels are.
     """
-    turn = tf.cast(params["turn"], tf.int32)
-    quarter_cos = tf.gather([1.0, 0.0, -1.0, 0.0], turn)
-    quarter_sin = tf.gather([0.0, 1.0, 0.0, -1.0], turn)
-    cos, sin = tf.cos(params["rotation"]), tf.sin(params["rotation"])
-    # The inverse of a counter-clockwise turn, where y points down.
-    cos, sin = cos * quarter_cos - sin * quarter_sin, sin * quarter_cos + cos * quarter_sin
-    mirror = 1 - 2 * params["flip"]
-    linear = tf.stack([tf.stack([mirror * cos, -mirror * sin], -1), tf.stack([sin, cos], -1)], axis=1)
-    linear = linear / params["zoom"][:, None, None]
-    shift = tf.stack([params["shift_x"], params["shift_y"]], -1)[:, None]
-    return tf.concat([linear, -tf.reduce_sum(linear * shift, axis=2, keepdims=True)], axis=2)
+    if "mixup" in params:
+        share = params["mixup"]
+        weight = tf.cast(share, images.dtype)[:, None, None, None]
+        images = weight * images + (1 - weight) * tf.roll(images, 1, axis=0)
+        labels = share * labels + (1 - share) * tf.roll(labels, 1, axis=0)
+    if "cutmix" in params:
+        side = tf.sqrt(1 - params["cutmix"])
+        own = occlude.dropout(tf.ones_like(images[..., :1]), side, params["cutmix_middles"])
+        images = own * images + (1 - own) * tf.roll(images, 1, axis=0)
+        share = tf.reduce_mean(tf.cast(own, tf.float32), axis=(1, 2, 3))
+        labels = share * labels + (1 - share) * tf.roll(labels, 1, axis=0)
+    return images, labels
 
 
-def warp(images, matrices):
-    """Warps images affinely with bilinear sampling; beyond the border the picture is mirrored.
-
-    A gather, since `ImageProjectiveTransformV3` does not compile under XLA.
+def make_augment(policy, dtype=tf.float32):
+    """Creates the function that a training step calls.
 
     Args:
-        images: float32 `[b, S, S, 3]`.
-        matrices: See `matrices`.
+        policy: See `policies`.
+        dtype: See `apply`.
 
     Returns:
-        float32 `[b, S, S, 3]`.
+        Function from uint8 `[b, S, S, 3]`, float32 `[b]` labels and int64 `[b, 2]` seeds to `dtype` `[b, S, S, 3]` in
+        [0, 1] and float32 `[b]` labels.
     """
-    size = images.shape[1]
-    axis = tf.range(size, dtype=tf.float32) - (size - 1) / 2
-    x, y = axis[:, None], axis[:, None, None]
-    # Not a matrix product: accelerators round its inputs to a few bits, which are pixels here.
-    along_x, along_y, shift = tf.unstack(matrices[:, None, None], axis=-1)
-    source = _mirror(x * along_x + y * along_y + size * shift + (size - 1) / 2, size)
-    corner = tf.clip_by_value(tf.floor(source), 0, size - 2)
-    right, down = tf.split(source - corner, 2, axis=-1)
-    first = tf.cast(corner[..., 1] * size + corner[..., 0], tf.int32)
-    pixels = tf.reshape(images, [-1, size * size, 3])
 
-    def at(offset):
-        return tf.gather(pixels, first + offset, batch_dims=1)
+    # Compiled, a stage takes a quarter of the time. Each by itself: in one program XLA would compute what is blurred
+    # again for each tap of the blur.
+    def compiled(function):
+        return tf.function(function, jit_compile=True, autograph=False)
 
-    top = (1 - right) * at(0) + right * at(1)
-    bottom = (1 - right) * at(size) + right * at(size + 1)
-    return (1 - down) * top + down * bottom
+    draw, mixed = compiled(lambda seeds: sample(seeds, policy)), compiled(mix)
 
+    @tf.function(autograph=False)
+    def augment(images, labels, seeds):
+        params = draw(seeds)
+        images = apply(images, params, policy.get("fill", "reflect"), dtype, wrap=compiled)
+        return mixed(images, labels, params) if policy.keys() & set(policies.MIXES) else (images, labels)
 
-def _mirror(position, size):
-    """Folds positions back into [0, size - 1], the border pixel not repeated."""
-    span = size - 1
-    return span - tf.abs(tf.math.floormod(position, 2.0 * span) - span)
-
-
-def recolour(images, params):
-    """Changes saturation, contrast and brightness, in this order, and clips to [0, 1].
-
-    Args:
-        images: float32 `[b, S, S, 3]` in [0, 1].
-        params: See `sample`.
-
-    Returns:
-        float32 `[b, S, S, 3]` in [0, 1].
-    """
-    saturation, contrast, brightness = (
-        params[name][:, None, None, None] for name in ("saturation", "contrast", "brightness")
-    )
-    grey = tf.reduce_sum(images * tf.constant(_GREY), axis=-1, keepdims=True)
-    images = grey + saturation * (images - grey)
-    mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-    return tf.clip_by_value(mean + contrast * (images - mean) + brightness, 0.0, 1.0)
+    return augment

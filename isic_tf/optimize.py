@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from isic_tf import augment
+from isic_tf import augment, policies
 
 
 def make_schedule(learning_rate, warmup_steps, total_steps):
@@ -62,11 +62,11 @@ def make_train_step(strategy, state, recipe):
     Returns:
         Function from an iterator of distributed batches to the mean loss of its next global batch, float32 `[]`.
     """
-    strengths = augment.scaled(recipe["augment_strength"])
+    augmented = augment.make_augment(policies.read(recipe["augment_policy"], recipe["augment_strength"]))
     classifier, variables = state.model, state.model.trainable_variables
 
     def replica_step(images, labels, seeds):
-        images = augment.apply(images, augment.sample(seeds, strengths))
+        images, labels = augmented(images, labels, seeds)
         with tf.GradientTape() as tape:
             logits = classifier(images, training=True)[:, 0]
             losses = smoothed_loss(labels, logits, recipe["label_smoothing"])

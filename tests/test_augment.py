@@ -2,179 +2,251 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 
-from isic_tf import augment
+from isic_tf import augment, policies
 
 SEEDS = tf.stack([tf.range(4000, dtype=tf.int64) // 7, tf.range(4000, dtype=tf.int64) * 2**33], axis=1)
-IDENTITY = {
-    "flip": 0.0,
-    "turn": 0.0,
-    "rotation": 0.0,
-    "zoom": 1.0,
-    "shift_x": 0.0,
-    "shift_y": 0.0,
-    "brightness": 0.0,
-    "contrast": 1.0,
-    "saturation": 1.0,
-}
+EVERYTHING = {
+    name: {"alpha": 1.0}
+    if name in policies.MIXES
+    else {}
+    if name in policies.SWITCHES
+    else {"uniform": [max(low, 0.3), min(high, 0.9)]}
+    for name, (_, low, high) in policies.OPERATIONS.items()
+    if name not in ("hue", "blur", "hair")
+} | {"hue": {"uniform": [20, 40]}, "blur": {"uniform": [0.004, 0.006]}, "hair": {"uniform": [2, 3]}}
 
 
-def picture(size=9, count=2):
+def picture(size=16, count=2):
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
-def params(**changes):
-    return {name: tf.fill([2], np.float32(value)) for name, value in {**IDENTITY, **changes}.items()}
+def drawn(policy, count=4000):
+    return {name: value.numpy() for name, value in augment.sample(SEEDS[:count], policy).items()}
 
 
-def warped(image, **changes):
-    return augment.warp(augment.as_float(image), augment.matrices(params(**changes))).numpy()
+def test_only_what_a_policy_names_is_drawn():
+    assert augment.sample(SEEDS, {}) == {}
+    assert set(drawn({"brightness": {"uniform": [0, 1]}})) == {"brightness"}
+    assert set(drawn({"zoom": {"uniform": [1, 2]}})) == set(augment.GEOMETRY)
+    assert set(drawn({"microscope": {"uniform": [0.5, 0.6]}})) == {"microscope", "microscope_x", "microscope_y"}
+    shapes = {name: value.shape for name, value in drawn(EVERYTHING, 5).items()}
+    assert shapes.pop("grid") == (5, 2, 5)
+    assert shapes.pop("hairs") == (5, 3, 8)
+    assert shapes.pop("dropout_middles") == shapes.pop("cutmix_middles") == (5, 1, 2)
+    assert shapes.pop("noise_seeds") == (5, 2)
+    assert set(shapes.values()) == {(5,)}
 
 
-@pytest.mark.parametrize(
-    ("key", "counter", "expected"),
-    [
-        # The known answers published with Random123 for threefry2x32, 20 rounds.
-        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
-        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
-        ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
-    ],
-)
-def test_threefry_gives_the_published_answers(key, counter, expected):
-    found = augment.threefry(*[tuple(tf.constant(word, tf.uint32) for word in pair) for pair in (key, counter)])
-    assert tuple(int(word) for word in found) == expected
+def test_uniform_and_normal_values_and_chances():
+    policy = {
+        "brightness": {"uniform": [-0.1, 0.3]},
+        "rotation": {"normal": [10, 180]},
+        "contrast": {"p": 0.3, "uniform": [2, 3]},
+        "turn": {},
+        "flip_x": {"p": 0.25},
+        "zoom_x": {"normal": [1, 5]},
+    }
+    found = drawn(policy)
+    assert found["brightness"].min() == pytest.approx(-0.1, abs=1e-3)
+    assert found["brightness"].max() == pytest.approx(0.3, abs=1e-3)
+    assert found["brightness"].mean() == pytest.approx(0.1, abs=0.01)
+    assert found["rotation"].mean() == pytest.approx(10, abs=10)
+    assert found["rotation"].std() == pytest.approx(180, rel=0.04)
+    # Where an image does not get it, the value that changes nothing.
+    assert (found["contrast"] != 1).mean() == pytest.approx(0.3, abs=0.03)
+    assert set(np.unique(found["turn"])) == {0, 1, 2, 3}
+    assert np.bincount(found["turn"].astype(int)) / 4000 == pytest.approx([0.25] * 4, abs=0.03)
+    assert found["flip_x"].mean() == pytest.approx(0.25, abs=0.03)
+    # Held within what a zoom may be.
+    assert (found["zoom_x"].min(), found["zoom_x"].max()) == (pytest.approx(0.2), pytest.approx(5))
 
 
-def test_uniform_numbers_fill_the_interval_evenly_and_are_independent():
-    draws = augment.uniform(SEEDS, 8).numpy()
-    assert draws.min() >= 0
-    assert draws.max() < 1
-    assert np.abs(draws.mean(axis=0) - 0.5).max() < 0.02
-    assert np.abs(np.histogram(draws, 20, (0, 1))[0] / draws.size - 0.05).max() < 0.005
-    correlation = np.corrcoef(draws.T) - np.eye(8)
-    assert np.abs(correlation).max() < 0.06
-    assert len(np.unique(draws[:, 0])) > 3990
+def test_values_of_different_operations_are_independent():
+    found = drawn({name: {"uniform": [0, 1]} for name in ("hue", "brightness", "contrast", "noise")})
+    columns = np.stack([found[name] for name in ("hue", "brightness", "contrast", "noise")])
+    assert np.abs(np.corrcoef(columns) - np.eye(4)).max() < 0.06
 
 
-def test_numbers_are_the_same_under_xla():
-    compiled = tf.function(lambda seeds: augment.uniform(seeds, 5), jit_compile=True)
-    assert np.array_equal(compiled(SEEDS), augment.uniform(SEEDS, 5))
+def test_another_operation_in_the_policy_changes_no_draw():
+    one = drawn({"hue": {"uniform": [0, 1]}})["hue"]
+    assert np.array_equal(one, drawn(EVERYTHING | {"hue": {"uniform": [0, 1]}})["hue"])
 
 
-def test_both_halves_of_a_seed_and_all_their_bits_count():
-    base = augment.uniform(tf.constant([[3, 5]], tf.int64), 4).numpy()
-    for word in (0, 1):
-        for bit in (0, 31, 32, 62):
-            seed = np.array([[3, 5]], np.int64)
-            seed[0, word] ^= 1 << bit
-            assert (augment.uniform(tf.constant(seed), 4).numpy() != base).all()
+def test_together_and_instead():
+    changes = {"uniform": [0.1, 0.2]}
+    found = drawn(
+        {
+            "hue": {"p": 0.5, "together": "a", **changes},
+            "value_shift": {"p": 0.5, "together": "a", **changes},
+            "blur": {"p": 0.5, "instead": "b", "uniform": [0.001, 0.002]},
+            "noise": {"p": 0.3, "instead": "b", **changes},
+            "brightness": {"p": 0.5, **changes},
+        }
+    )
+    active = {name: found[name] != 0 for name in ("hue", "value_shift", "blur", "noise", "brightness")}
+    assert np.array_equal(active["hue"], active["value_shift"])
+    assert not (active["blur"] & active["noise"]).any()
+    assert active["blur"].mean() == pytest.approx(0.5, abs=0.03)
+    assert active["noise"].mean() == pytest.approx(0.3, abs=0.03)
+    assert (active["hue"] & active["brightness"]).mean() == pytest.approx(0.25, abs=0.03)
 
 
-def test_draws_stay_within_their_strengths():
-    drawn = {name: value.numpy() for name, value in augment.sample(SEEDS, augment.STRENGTHS).items()}
-    assert set(np.unique(drawn["flip"])) == {0, 1}
-    assert abs(drawn["flip"].mean() - 0.5) < 0.03
-    assert set(np.unique(drawn["turn"])) == {0, 1, 2, 3}
-    assert math.radians(14.5) < np.abs(drawn["rotation"]).max() <= math.radians(15)
-    assert np.abs(np.log(drawn["zoom"])).max() <= 0.12 + 1e-6
-    assert np.abs(drawn["shift_x"]).max() <= 0.06
-    assert 0.8 <= drawn["contrast"].min() < drawn["contrast"].max() <= 1.2
+def test_pick_gives_each_image_so_many_evenly():
+    names = ["hue", "value_shift", "noise", "brightness", "blur"]
+    policy = {name: {"uniform": [0.001, 0.002]} for name in names} | {"pick": [2, names], "lens": {"uniform": [1, 1]}}
+    found = drawn(policy)
+    active = np.stack([found[name] != 0 for name in names])
+    assert (active.sum(axis=0) == 2).all()
+    assert active.mean(axis=1) == pytest.approx([0.4] * 5, abs=0.03)
+    assert (found["lens"] == 1).all()
 
 
-def test_strength_zero_is_the_identity():
-    drawn = augment.sample(SEEDS[:2], augment.scaled(0.0))
-    image = picture()
-    assert np.abs(augment.apply(image, drawn) - augment.as_float(image)).max() < 1e-6
+def test_zoom_and_aspect_are_shared_out_between_the_axes():
+    found = drawn({"zoom": {"uniform": [2, 2]}, "aspect": {"uniform": [4, 4]}, "zoom_x": {"uniform": [3, 3]}}, 2)
+    assert found["zoom_x"] == pytest.approx(2 * 2 * 3)
+    assert found["zoom_y"] == pytest.approx(2 / 2)
 
 
-def test_strengths_scale_but_chances_stay_chances():
-    assert augment.scaled(0.5)["rotation"] == 7.5
-    assert augment.scaled(2.0)["flip"] == 1.0
+@pytest.mark.parametrize("alpha", [0.4, 1.0, 3.0])
+def test_shares_of_mixing_are_beta_distributed(alpha):
+    share = drawn({"mixup": {"alpha": alpha}})["mixup"]
+    for quantile in (0.1, 0.25, 0.5, 0.9):
+        expected = scipy.special.betaincinv(alpha, alpha, quantile)
+        assert (share < expected).mean() == pytest.approx(quantile, abs=0.025)
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2, 3])
-def test_turns_and_flips_move_pixels_exactly(turn):
-    image = picture()
-    plain = augment.as_float(image).numpy()
-    assert np.array_equal(warped(image, turn=turn), np.rot90(plain, turn, (1, 2)))
-    assert np.array_equal(warped(image, turn=turn, flip=1), np.rot90(plain[:, :, ::-1], turn, (1, 2)))
+def test_mixup_as_worked_by_hand():
+    images = tf.constant(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1) * np.ones((1, 2, 2, 3), np.float32))
+    params = {"mixup": tf.constant([1.0, 0.75, 0.5])}
+    mixed, labels = augment.mix(images, tf.constant([1.0, 0.0, 1.0]), params)
+    # Each with the one before it, the first with the last.
+    assert mixed[:, 0, 0, 0].numpy() == pytest.approx([0, 0.75 * 1 + 0.25 * 0, 0.5 * 2 + 0.5 * 1])
+    assert labels.numpy() == pytest.approx([1, 0.25, 0.5])
 
 
-def test_a_shift_is_right_and_down_and_mirrors_the_border():
-    image = picture(size=10)
-    plain, moved = augment.as_float(image).numpy(), warped(image, shift_x=0.2, shift_y=0.1)
-    # Two pixels right: columns 2.. come from 0..; column 1 mirrors column 1 about column 0, and column 0 column 2.
-    assert np.allclose(moved[:, 1:, 2:], plain[:, :-1, :-2], atol=1e-6)
-    assert np.allclose(moved[:, 1:, 0], plain[:, :-1, 2], atol=1e-6)
-    assert np.allclose(moved[:, 0, 2:], plain[:, 1, :-2], atol=1e-6)
+def test_cutmix_as_worked_by_hand():
+    images = tf.constant(np.arange(2, dtype=np.float32).reshape(2, 1, 1, 1) * np.ones((1, 8, 8, 3), np.float32))
+    # A quarter of the area is a square of half the side; at a corner a quarter of that is left.
+    params = {"cutmix": tf.constant([0.75, 0.75]), "cutmix_middles": tf.constant([[[0.5, 0.5]], [[0.0, 1.0]]])}
+    mixed, labels = augment.mix(images, tf.constant([0.0, 1.0]), params)
+    assert np.array_equal(mixed[0, 2:6, 2:6, 0], np.ones((4, 4)))
+    assert mixed[0].numpy().sum() == 4 * 4 * 3
+    assert np.array_equal(mixed[1, 6:, :2, 0], np.zeros((2, 2)))
+    assert mixed[1].numpy().sum() == (64 - 4) * 3
+    assert labels.numpy() == pytest.approx([16 / 64, 1 - 4 / 64])
 
 
-def reference_warp(image, matrix):
-    """The warp of one image in NumPy, pixel by pixel."""
-    size = len(image)
-    result, span = np.zeros_like(image), size - 1
-    for y in range(size):
-        for x in range(size):
-            about_centre = np.array([x - span / 2, y - span / 2, size])
-            u, v = (span - abs((matrix @ about_centre + span / 2) % (2 * span) - span)).tolist()
-            left, top = min(int(u), size - 2), min(int(v), size - 2)
-            for row, column, weight in (
-                (top, left, (1 - (u - left)) * (1 - (v - top))),
-                (top, left + 1, (u - left) * (1 - (v - top))),
-                (top + 1, left, (1 - (u - left)) * (v - top)),
-                (top + 1, left + 1, (u - left) * (v - top)),
-            ):
-                result[y, x] += weight * image[row, column]
-    return result
+def test_labels_and_pixels_are_mixed_by_the_same_share():
+    white = np.zeros((64, 16, 16, 3), np.uint8)
+    white[::2] = 255
+    labels = tf.constant([1.0, 0.0] * 32)
+    for name in policies.MIXES:
+        images, mixed = augment.make_augment({name: {"alpha": 1.0}})(white, labels, SEEDS[:64])
+        assert np.abs(tf.reduce_mean(images, axis=(1, 2, 3)) - mixed).max() < 1e-5
+        assert len(set(mixed.numpy().round(3))) > 20
 
 
-def test_warp_equals_its_numpy_reference_value_by_value():
-    drawn = augment.sample(SEEDS[40:46], {**augment.STRENGTHS, "rotation": 180.0, "shift": 0.4, "zoom": 0.7})
-    image = picture(size=12, count=6)
-    matrices = augment.matrices(drawn).numpy().astype(np.float64)
-    found = augment.warp(augment.as_float(image), augment.matrices(drawn)).numpy()
-    for one, matrix, plain in zip(found, matrices, augment.as_float(image).numpy(), strict=True):
-        assert np.abs(one - reference_warp(plain.astype(np.float64), matrix)).max() < 1e-4
+@pytest.mark.parametrize("name", [name for name in policies.PRESETS if name != "strong"])
+def test_labels_stay_where_nothing_is_mixed(name):
+    labels = tf.constant([0.0, 1.0])
+    assert np.array_equal(augment.make_augment(policies.read(name))(picture(), labels, SEEDS[:2])[1], labels)
 
 
-def test_matrices_compose_as_worked_by_hand():
-    # Zoomed by 2 and moved right by a quarter: output x = 2 * input x + 0.25, so input x = (output x - 0.25) / 2.
-    assert np.allclose(augment.matrices(params(zoom=2, shift_x=0.25))[0], [[0.5, 0, -0.125], [0, 0.5, 0]], atol=1e-7)
-    # A counter-clockwise turn by 30 degrees carries the input's (1, 0) to (cos 30, -sin 30), y pointing down.
-    inverse = augment.matrices(params(rotation=math.radians(30)))[0, :, :2].numpy()
-    assert np.allclose(inverse @ [math.sqrt(3) / 2, -0.5], [1, 0], atol=1e-6)
+def test_nothing_changes_without_training_or_without_a_policy():
+    images, plain = picture(), augment.as_float(picture())
+    params = augment.sample(SEEDS[:2], EVERYTHING)
+    assert np.array_equal(augment.apply(images, params, training=False), plain)
+    assert np.array_equal(augment.apply(images, {}), plain)
+    none = augment.make_augment(policies.read("winner", 0.0))
+    assert np.array_equal(none(images, tf.zeros(2), SEEDS[:2])[0], plain)
 
 
-def test_colours_as_worked_by_hand():
-    image = np.zeros((2, 1, 2, 3), np.float32)
-    image[:, 0, 0] = (0.8, 0.4, 0.2)
-    image[:, 0, 1] = (0.4, 0.4, 0.4)
-    # Grey of the first pixel: 0.299 * 0.8 + 0.587 * 0.4 + 0.114 * 0.2 = 0.4968; half of the way from it to the pixel.
-    found = augment.recolour(image, params(saturation=0.5)).numpy()
-    assert np.allclose(found[0, 0], [(0.6484, 0.4484, 0.3484), (0.4, 0.4, 0.4)], atol=1e-6)
-    # Red: mean 0.6, so 0.6 + 1.5 * 0.2 = 0.9 and 0.3; then 0.2 added, clipped at 1.
-    found = augment.recolour(image, params(contrast=1.5, brightness=0.2)).numpy()
-    assert np.allclose(found[0, 0, :, 0], (1.0, 0.5), atol=1e-6)
+@pytest.mark.parametrize("name", [name for name in policies.OPERATIONS if name not in policies.MIXES])
+def test_every_operation_changes_an_image_and_its_neutral_value_does_not(name):
+    images, plain = picture(64), augment.as_float(picture(64))
+    params = augment.sample(SEEDS[:2], {name: EVERYTHING[name]})
+    if name == "turn":
+        params["turn"] = tf.ones(2)
+    assert np.abs(augment.apply(images, params) - plain).max() > 0.02
+    # Chance 0: drawn, and given to none.
+    neutral = augment.sample(SEEDS[:2], {name: {**EVERYTHING[name], "p": 0.0}})
+    assert np.abs(augment.apply(images, neutral) - plain).max() < 1e-5
 
 
-def test_the_whole_augmentation_compiles_under_xla_and_agrees():
-    def whole(images, seeds):
-        return augment.apply(images, augment.sample(seeds, augment.STRENGTHS))
+@pytest.mark.parametrize("fill", ["reflect", "edge", "constant"])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_all_operations_at_once_compile_under_xla_and_agree(fill, dtype):
+    def whole(images, labels, seeds):
+        params = augment.sample(seeds, EVERYTHING)
+        return augment.mix(augment.apply(images, params, fill, dtype), labels, params)
 
-    image = tf.constant(picture(size=16, count=5))
-    compiled = tf.function(whole, jit_compile=True)(image, SEEDS[:5])
-    assert np.abs(compiled - whole(image, SEEDS[:5])).max() < 1e-4
+    images, labels = tf.constant(picture(count=3)), tf.constant([0.0, 1.0, 1.0])
+    given = images, labels, SEEDS[:3]
+    plain, compiled = whole(*given), tf.function(whole, jit_compile=True)(*given)
+    assert compiled[0].dtype == dtype
+    assert compiled[0].shape == images.shape
+    difference = np.abs(tf.cast(compiled[0], tf.float32) - tf.cast(plain[0], tf.float32))
+    if dtype == tf.float32:
+        assert difference.max() < 1e-4
+    else:
+        # A compiler may keep more digits between two operations.
+        assert np.quantile(difference, 0.99) < 0.03
+    assert np.abs(compiled[1] - plain[1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["deotte", "winner"])
+def test_a_preset_is_nearly_the_same_in_half_precision(name):
+    policy = policies.read(name)
+    images = tf.image.resize(picture(4, 3), [64, 64], "bicubic")
+    images = tf.cast(tf.clip_by_value(images, 0, 255), tf.uint8)
+    full, half = (
+        tf.cast(augment.make_augment(policy, dtype)(images, tf.zeros(3), SEEDS[:3])[0], tf.float32)
+        for dtype in (tf.float32, tf.bfloat16)
+    )
+    assert np.abs(full - half).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", ["light", "deotte", "winner", "strong"])
+def test_presets_stay_in_range_and_in_one_piece(name):
+    images, _ = augment.make_augment(policies.read(name))(picture(32, 16), tf.zeros(16), SEEDS[:16])
+    assert images.dtype == tf.float32
+    assert np.isfinite(images).all()
+    assert images.numpy().min() >= 0
+    assert images.numpy().max() <= 1
+    assert len({image.tobytes() for image in images.numpy()}) == 16
+
+
+def test_shifts_scale_with_the_side():
+    # The same picture at two sizes, moved by the same share: an eighth is 2 of 16 pixels and 4 of 32.
+    policy = {"fill": "edge", "shift_x": {"uniform": [0.125, 0.125]}}
+    small = picture(16, 1)
+    large = small.repeat(2, 1).repeat(2, 2)
+    moved = [augment.apply(image, augment.sample(SEEDS[:1], policy), "edge").numpy() for image in (small, large)]
+    assert np.allclose(moved[0][:, :, 2:], augment.as_float(small)[:, :, :-2], atol=1e-6)
+    assert np.allclose(moved[1][:, :, 4:], augment.as_float(large)[:, :, :-4], atol=1e-6)
+
+
+def test_a_records_augmentation_does_not_depend_on_its_batch():
+    policy = {name: entry for name, entry in policies.read("strong").items() if name not in policies.MIXES}
+    function, images = augment.make_augment(policy), picture(32, 6)
+    whole = function(images, tf.zeros(6), SEEDS[:6])[0].numpy()
+    order = [4, 1]
+    part = function(images[order], tf.zeros(2), tf.gather(SEEDS, order))[0].numpy()
+    assert np.abs(part - whole[order]).max() < 1e-5
 
 
 def test_replicas_differ_and_a_records_augmentation_depends_on_its_seed_alone(mirrored):
-    image = tf.constant(picture(size=16, count=1)).numpy().repeat(4, 0)
-    whole = augment.apply(image, augment.sample(SEEDS[10:14], augment.STRENGTHS)).numpy()
+    image = tf.constant(picture(count=1)).numpy().repeat(4, 0)
+    function = augment.make_augment(policies.read("winner"))
+    whole = function(image, tf.zeros(4), SEEDS[10:14])[0].numpy()
     assert len({one.tobytes() for one in whole}) == 4
 
     @tf.function
     def step(images, seeds):
-        return mirrored.run(lambda x, s: augment.apply(x, augment.sample(s, augment.STRENGTHS)), args=(images, seeds))
+        return mirrored.run(lambda x, s: function(x, tf.zeros(2), s)[0], args=(images, seeds))
 
     def share(values):
         return mirrored.experimental_distribute_values_from_function(
@@ -183,3 +255,11 @@ def test_replicas_differ_and_a_records_augmentation_depends_on_its_seed_alone(mi
 
     results = mirrored.experimental_local_results(step(share(tf.constant(image)), share(SEEDS[10:14])))
     assert np.abs(np.concatenate(results) - whole).max() < 1e-5
+
+
+def test_rotation_is_in_degrees():
+    images = picture(9, 1)
+    params = augment.sample(SEEDS[:1], {"rotation": {"uniform": [90, 90]}})
+    turned = np.rot90(augment.as_float(images), 1, (1, 2))
+    assert np.abs(augment.apply(images, params) - turned).max() < 1e-4
+    assert math.isclose(params["rotation"][0], 90)

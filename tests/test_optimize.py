@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import RECIPE, tiny
 
-from isic_tf import optimize, records, train
+from isic_tf import epochs, mixture, optimize
 
 
 def test_schedule_of_a_run_worked_by_hand():
@@ -29,7 +29,7 @@ def test_loss_worked_by_hand():
     assert losses == pytest.approx([math.log(2), math.log(2), third], abs=1e-6)
 
 
-def first_step(strategy, rows):
+def first_step(strategy, plan):
     """Weights of the tiny model after one step of plain SGD with rate 1, so that their change is the gradient."""
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
@@ -38,15 +38,15 @@ def first_step(strategy, rows):
         optimizer.build(classifier.trainable_variables)
     before = [weight.copy() for weight in classifier.get_weights()]
     state = tf.train.Checkpoint(model=classifier, optimizer=optimizer)
-    batches = train.make_batches(strategy, rows, RECIPE, start=0)
+    batches = epochs.make_batches(strategy, plan, None, RECIPE, start=0)
     loss = float(optimize.make_train_step(strategy, state, RECIPE)(batches))
     return loss, [new - old for new, old in zip(classifier.get_weights(), before, strict=True)]
 
 
-def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(index, mirrored):
-    rows, _ = records.training_files(index, 0)
-    loss, gradients = first_step(tf.distribute.get_strategy(), rows)
-    loss_of_two, gradients_of_two = first_step(mirrored, rows)
+def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(record_set, mirrored):
+    plan = mixture.plan_fold(mixture.read_sets(str(record_set)), 0)
+    loss, gradients = first_step(tf.distribute.get_strategy(), plan)
+    loss_of_two, gradients_of_two = first_step(mirrored, plan)
     assert loss_of_two == pytest.approx(loss, abs=1e-5)
     # Two replicas take half batches of the stream in turn, so a global batch holds the records of one replica's.
     for one, two in zip(gradients, gradients_of_two, strict=True):
