@@ -27,6 +27,7 @@ setup(
         "opencv-python-headless>=4.8",
         "pandas>=2.0",
         "protobuf>=4.22",
+        "psutil>=5.9",
         "pydicom>=3.0",
         # JPEG-LS and JPEG 2000 in DICOM files.
         "pyjpegls>=1.2",
@@ -41,7 +42,7 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "test": ["apache-beam>=2.60", "hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6"],
+        "test": ["apache-beam>=2.60", "hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -1,117 +1,271 @@
-"""Batches for training and for evaluation, from records on disk."""
+"""Batches for training and for evaluation, from records on disk or from decoded images."""
 
+import os
+
+import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from isic_tf import records
 from tfrecord_tools import schema
 
+_SHARDS_AT_ONCE = 8
+# Batches that wait for the device.
+_READY = 2
 
-def train_dataset(rows, *, image_size, batch_size, seed, start=0, num_workers=1, worker=0, shuffle_buffer=2048):
+
+def train_dataset(
+    rows,
+    quotas=None,
+    *,
+    image_size,
+    batch_size,
+    seed,
+    threads,
+    start=0,
+    num_workers=1,
+    worker=0,
+    shuffle_buffer=2048,
+    images=None,
+):
     """Streams training batches without end; a pure function of its arguments.
 
-    The stream is the epochs one after another, each all records once in an order drawn from (seed, epoch), cut into
-    global batches without regard to where an epoch ends. So record k of the stream is the same whatever the batch
-    size, and a run that stopped after k records continues with `start=k`.
+    The stream is the epochs one after another, each in an order drawn from (seed, epoch), cut into global batches
+    without regard to where an epoch ends. So record k of the stream is the same whatever the batch size, and a run that
+    stopped after k records continues with `start=k`. Where the images come from changes nothing either.
 
     Args:
-        rows: Index rows to train on.
+        rows: DataFrame of records to train on, see `mixture.split` and `mixture.weigh`.
+        quotas: int64 `[groups]`, records of each group in an epoch; None for every record once.
         image_size: Side S in pixels.
         batch_size: Images b in one replica's batch.
-        seed: Whole number.
+        seed: Whole number below 2^31.
+        threads: Images decoded at once, in a thread pool of the dataset's own.
         start: Records of the stream already seen, by all workers together.
         num_workers: Number of processes that share the stream.
         worker: This process's number; it takes every `num_workers`-th record.
-        shuffle_buffer: Records shuffled at a time, as JPEG bytes.
+        shuffle_buffer: Records that the shuffle holds, as JPEG bytes.
+        images: Function from record numbers to decoded images, see `cache.open_images`; None to read and decode.
 
     Returns:
         Dataset of (uint8 `[b, S, S, 3]`, float32 `[b]` labels, int64 `[b, 2]` seeds).
     """
-    files, labels = sorted(set(rows["shard"])), _table(rows["image_name"], rows["target"].to_numpy())
+    groups = rows["group"].to_numpy() if quotas is not None else np.zeros(len(rows), np.int64)
+    quotas = [len(rows)] if quotas is None else [int(quota) for quota in quotas]
+    labels = tf.constant(rows["target"].to_numpy(), tf.float32)
+    keys = tf.strings.to_hash_bucket_fast(tf.constant(rows["key"].tolist()), 2**62)
+    open_unit, num_units = _unit_reader(rows, stored=images is None)
+    sizes, first = np.bincount(groups), _word(0)
+    partial, repeated = (np.array(quotas) < sizes).any(), (np.array(quotas) > sizes).any()
 
     def epoch_records(epoch):
-        order = tf.stack([tf.constant(seed, tf.int64), epoch])
-        dataset = records.read(files, order).map(lambda serialized: (serialized, records.parse_name(serialized)))
-        dataset = dataset.filter(lambda _, name: labels.lookup(name) != schema.UNKNOWN)
+        copies = epoch_copies(groups, quotas, seed, epoch)
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_units), tf.stack([_word(seed), epoch]))
+        dataset = tf.data.Dataset.from_tensor_slices(order).interleave(
+            lambda unit: open_unit(unit, copies if partial else None),
+            cycle_length=_SHARDS_AT_ONCE,
+            num_parallel_calls=min(threads, _SHARDS_AT_ONCE),
+            deterministic=True,
+        )
+        if repeated:
+            dataset = dataset.flat_map(lambda *record: _repeat(record, copies, epoch))
+        else:
+            # A function that hands on what it is given costs nothing, one that makes a zero does.
+            dataset = dataset.map(lambda row, data: (row, data, first, epoch))
         # A set that lacks records of its index would shift the epochs, or never give a batch.
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
-        dataset = dataset.map(lambda serialized, name: (serialized, record_seed(name, seed, epoch)))
-        return _shuffle(dataset, shuffle_buffer, order)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(quotas)))
+        return _shuffle(dataset, shuffle_buffer, seed, epoch)
 
-    def load(serialized, record_seed):
-        record = records.parse(serialized, labelled=True)
-        label, own = labels.lookup(record["image_name"]), record["target"]
-        # A stale index would train on another set's labels without a sound.
-        agree = tf.logical_or(own == label, own == schema.UNKNOWN)
-        tf.debugging.Assert(agree, [records.STALE_LABEL, record["image_name"], label, own])
-        return records.decode(record["image"], image_size), tf.cast(label, tf.float32), record_seed
+    def finish(images, row, copy, epoch):
+        return images, tf.gather(labels, row), record_seed(tf.gather(keys, row), seed, epoch, copy)
 
-    epoch, seen = divmod(start, len(rows))
+    epoch, seen = divmod(start, sum(quotas))
     dataset = tf.data.Dataset.counter(epoch).flat_map(epoch_records).skip(seen).shard(num_workers, worker)
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
-    return _unsharded(dataset).prefetch(tf.data.AUTOTUNE)
+    load, collect = _loaders(rows, image_size, images, labelled=True)
+    dataset = dataset.map(lambda row, data, *which: (load(data), row, *which), threads)
+    # What can be done for a whole batch at once is done after it: each small operation costs as much for one.
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return _settled(dataset.map(lambda loaded, row, *which: finish(collect(loaded, row), row, *which)), threads)
 
 
-def _shuffle(dataset, buffer, seed):
-    """Shuffles blocks of records; unlike `Dataset.shuffle` it depends on nothing but the tensor `seed`."""
-
-    def shuffle_block(*columns):
-        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(columns[0])[0]), seed)
-        return tuple(tf.gather(column, order) for column in columns)
-
-    return dataset.batch(buffer).map(shuffle_block).unbatch()
+def count_cores():
+    """Counts the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def record_seed(name, seed, epoch):
-    """Gives a record's seed in one epoch: int64 `[2]`, the same whatever the batch, the replica and the order.
+def _word(number):
+    return tf.constant(number, tf.int64)
+
+
+def epoch_copies(groups, quotas, seed, epoch):
+    """Draws how often each record comes in an epoch.
 
     Args:
-        name: `image_name`, string `[]`.
+        groups: int `[n]`, from 0.
+        quotas: Records of each group in an epoch; what does not divide by the group's size goes to some of its records,
+            others each epoch.
         seed: Whole number.
         epoch: int64 `[]`.
+
+    Returns:
+        int64 `[n]`.
     """
-    # Epochs below a million never meet another seed's.
-    return tf.stack([tf.constant(seed, tf.int64) * 1_000_000 + epoch, tf.strings.to_hash_bucket_fast(name, 2**62)])
+    copies = tf.zeros(len(groups), tf.int64)
+    for group, quota in enumerate(quotas):
+        members = np.flatnonzero(groups == group)
+        every, some = divmod(quota, len(members))
+        # Below zero, so not the numbers that order the shards.
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(members)), tf.stack([_word(seed), -1 - epoch * len(quotas) - group])
+        )
+        copies += tf.scatter_nd(members[:, None], every + tf.cast(order < some, tf.int64), [len(groups)])
+    return copies
 
 
-def eval_dataset(files, *, image_size, batch_size, kept=None):
-    """Reads every record once, in file order; the last batch is filled up with black images without a name.
+def record_seed(key, seed, epoch, copy):
+    """Gives a record's seed in one epoch, the same whatever the batch, the replica and the order.
 
     Args:
-        files: Paths of shards.
+        key: int64 `[...]`, hash of what names the record.
+        seed: Whole number below 2^31.
+        epoch: int64 `[...]`, below a million.
+        copy: int64 `[...]`, which of the record's occurrences in the epoch this is, below 2,048.
+
+    Returns:
+        int64 `[..., 2]`.
+    """
+    return tf.stack([copy * 2**52 + _word(seed) * 1_000_000 + epoch, key], axis=-1)
+
+
+def eval_dataset(rows, *, image_size, batch_size, threads, images=None):
+    """Gives every record once, in the order of `in_file_order`; the last batch is filled up with black images.
+
+    Args:
+        rows: DataFrame of records, with `shard`, `position` and `image_name`.
         image_size: Side S in pixels.
         batch_size: Images B in a batch, of all replicas.
-        kept: Names to keep, the rest is not decoded; None for all.
+        threads: Images decoded at once, in a thread pool of the dataset's own.
+        images: See `train_dataset`.
 
     Returns:
         Dataset of (uint8 `[B, S, S, 3]`, string `[B]` names, "" where filled up).
     """
-    dataset = records.read(files)
-    if kept is not None:
-        known = _table(kept, tf.ones(len(kept), tf.int64))
-        dataset = dataset.filter(lambda serialized: known.lookup(records.parse_name(serialized)) == 1)
+    names = tf.constant(rows["image_name"].tolist(), tf.string)
+    open_unit, num_units = _unit_reader(rows, stored=images is None)
+    dataset = tf.data.Dataset.range(num_units).flat_map(open_unit)
+    load, collect = _loaders(rows, image_size, images, labelled=False)
+    dataset = dataset.map(lambda row, data: (load(data), row), threads).batch(batch_size)
 
-    def load(serialized):
-        record = records.parse(serialized, labelled=False)
-        return records.decode(record["image"], image_size), record["image_name"]
+    def fill(loaded, row):
+        missing = batch_size - tf.shape(row)[0]
+        found = tf.pad(collect(loaded, row), [[0, missing], [0, 0], [0, 0], [0, 0]])
+        named = tf.concat([tf.gather(names, row), tf.fill([missing], "")], axis=0)
+        return tf.ensure_shape(found, [batch_size, image_size, image_size, 3]), tf.ensure_shape(named, [batch_size])
 
-    def fill(images, names):
-        rows = batch_size - tf.shape(names)[0]
-        images = tf.pad(images, [[0, rows], [0, 0], [0, 0], [0, 0]])
-        names = tf.concat([names, tf.fill([rows], "")], axis=0)
-        return tf.ensure_shape(images, [batch_size, image_size, image_size, 3]), tf.ensure_shape(names, [batch_size])
-
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).map(fill)
-    return _unsharded(dataset).prefetch(tf.data.AUTOTUNE)
+    return _settled(dataset.map(fill), threads)
 
 
-def _table(names, values):
-    """Lookup from a name to an int64 value, -1 for other names."""
-    initial = tf.lookup.KeyValueTensorInitializer(tf.constant(list(names), tf.string), tf.cast(values, tf.int64))
-    return tf.lookup.StaticHashTable(initial, default_value=schema.UNKNOWN)
+def in_file_order(rows):
+    """Orders rows shard by shard, as the shards first come, and by position within them."""
+    return rows.iloc[np.lexsort((rows["position"], pd.factorize(rows["shard"])[0]))]
 
 
-def _unsharded(dataset):
-    """Keeps `tf.distribute` from splitting a dataset by files: its workers are split here, by record."""
+def _unit_reader(rows, stored):
+    """Creates the function that opens one shard, and counts the shards.
+
+    Returns:
+        Function from a shard's number (and how often each row is wanted, int64 `[n]`; None for once) to a dataset of
+        (int64 row, string serialized record, "" unless `stored`) in file order; and the number of shards.
+    """
+    codes, shards = pd.factorize(rows["shard"])
+    positions = [rows["position"].to_numpy()[codes == code] for code in range(len(shards))]
+    slots = []
+    for code, part in enumerate(positions):
+        slots.append(np.full(part.max() + 1, -1))
+        slots[-1][part] = np.flatnonzero(codes == code)
+    # A filter costs more than reading, so there is none where a set's folds do not cut through its shards.
+    whole = all((slot >= 0).all() for slot in slots)
+    slots, paths = tf.ragged.constant(slots, tf.int64), tf.constant(list(shards))
+    flat, splits = slots.flat_values, tf.cast(slots.row_splits, tf.int64)
+
+    def open_unit(unit, copies=None):
+        wanted = flat[splits[unit] : splits[unit + 1]]
+        if copies is not None:
+            wanted = tf.where(tf.gather(copies, tf.maximum(wanted, 0)) > 0, wanted, -1)
+        data = records.read(paths[unit]) if stored else tf.data.Dataset.from_tensors("").repeat()
+        dataset = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(wanted), data))
+        return dataset if whole and copies is None else dataset.filter(lambda row, _: row >= 0)
+
+    return open_unit, len(shards)
+
+
+def _shuffle(dataset, buffer, seed, epoch):
+    """Shuffles; unlike by `Dataset.shuffle`, the order depends on nothing but `seed` and the tensor `epoch`."""
+    spec = dataset.element_spec
+    shuffled = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        buffer_size=_word(buffer),
+        seed=_word(seed),
+        # Two zeros would ask for any seed.
+        seed2=epoch + 1,
+        output_types=[part.dtype for part in spec],
+        output_shapes=[part.shape for part in spec],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(shuffled, spec)
+
+
+def _repeat(record, copies, epoch):
+    return tf.data.Dataset.range(copies[record[0]]).map(lambda copy: (*record, copy, epoch))
+
+
+def _loaders(rows, image_size, images, labelled):
+    """Creates the two functions that turn serialized records into images: one for each record, one for each batch.
+
+    Returns:
+        Function from a serialized record to what the batch holds of it; and function from that, batched, and the rows'
+        numbers to the images.
+    """
+    if images is not None:
+        numbers = tf.constant(rows["number"].to_numpy(), tf.int64)
+
+        def fetch(_, row):
+            found = tf.numpy_function(images, [tf.gather(numbers, row)], tf.uint8)
+            return tf.ensure_shape(found, [row.shape[0], image_size, image_size, 3])
+
+        return (lambda data: data), fetch
+    names = tf.constant(rows["image_name"].tolist(), tf.string)
+    targets = tf.constant(rows["target"].to_numpy(), tf.int64) if labelled else None
+
+    def load(data):
+        record = records.parse(data, labelled)
+        own = record["target"] if labelled else ()
+        return records.decode(record["image"], image_size), record["image_name"], own
+
+    def check(loaded, row):
+        found, named, own = loaded
+        name = tf.gather(names, row)
+        _assert(named == name, records.STALE_NAME, name)
+        if labelled:
+            # A stale index would train on another set's labels without a sound.
+            _assert((own == tf.gather(targets, row)) | (own == schema.UNKNOWN), records.STALE_LABEL, name)
+        return found
+
+    return load, check
+
+
+def _assert(right, problem, name):
+    """Fails where not all of a batch is right, naming the first that is not."""
+    tf.debugging.Assert(tf.reduce_all(right), [problem, tf.boolean_mask(name, ~right)[:1]])
+
+
+def _settled(dataset, threads):
+    """Leaves nothing of a dataset's speed or order to TensorFlow's discretion."""
     options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = threads
+    options.threading.max_intra_op_parallelism = 1
+    # `tf.distribute` would split by files: workers are split here, by record.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options)
+    return dataset.with_options(options).prefetch(_READY)

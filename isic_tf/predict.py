@@ -17,7 +17,7 @@ from isic_tf import records as shards
 from tfrecord_tools import command, schema
 
 
-def predict(workdir, records, output, sample_submission, batch_size, strategy):
+def predict(workdir, records, output, sample_submission, batch_size, threads, strategy):
     """Averages the probabilities of a run's folds and writes a prediction file, or a submission.
 
     Args:
@@ -26,6 +26,7 @@ def predict(workdir, records, output, sample_submission, batch_size, strategy):
         output: CSV file to write: `image_name, prediction`, or `image_name, target` where a sample is given.
         sample_submission: CSV file whose names, in its order, the output must have; or None for the records' own.
         batch_size: Images in a step on one replica.
+        threads: Images decoded at once; 0 for as many as there are cores.
         strategy: One of `devices.STRATEGIES`.
 
     Raises:
@@ -43,14 +44,16 @@ def predict(workdir, records, output, sample_submission, batch_size, strategy):
         raise ValueError(f"expected a file's name for --output, got the folder {output}")
     strategy = devices.choose(strategy)
     files = schema.match(records)
-    names = shards.names(files)
+    rows = shards.list_records(files)
+    names = rows["image_name"].tolist()
     order = read_sample(sample_submission, names) if sample_submission else names
     image_size = int(run["image_size"])
     print(f"{len(names)} images in {len(files)} shards, {len(paths)} fold(s), {devices.describe(strategy)}", flush=True)
     with strategy.scope():
         models = [model.build(run["backbone"], image_size, path) for path in paths]
     batch_size *= devices.local_replicas(strategy)
-    dataset = pipeline.eval_dataset(files, image_size=image_size, batch_size=batch_size)
+    threads = threads or pipeline.count_cores()
+    dataset = pipeline.eval_dataset(rows, image_size=image_size, batch_size=batch_size, threads=threads)
     found = {}
     with shards.explained(files), tqdm(total=len(names), unit="image", disable=None) as progress:
         for batch_names, probabilities in model.make_predictor(models, strategy)(dataset):
@@ -98,6 +101,7 @@ def define_flags():
         "sample_submission", None, "Write a submission instead: image_name, target in this file's order."
     )
     flags.DEFINE_integer("batch_size", 32, "Images in a step on one replica.", lower_bound=1)
+    flags.DEFINE_integer("threads", 0, "Images decoded at once; 0: as many as there are cores.", 0, 1024)
     flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, "What to predict on; auto takes what the machine has.")
     flags.mark_flags_as_required(["workdir", "records", "output"])
 

@@ -3,11 +3,13 @@
 import contextlib
 import re
 
+import pandas as pd
 import tensorflow as tf
 
 from tfrecord_tools import schema
 
 STALE_LABEL = "index and record disagree on the target of"
+STALE_NAME = "the shard holds another record where the index has"
 READ_ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
 
 
@@ -41,25 +43,16 @@ def training_files(index, fold):
     return kept, held_out
 
 
-def read(files, seed=None):
-    """Reads serialized records.
+def read(files):
+    """Reads serialized records in file order.
 
     Args:
-        files: Paths of shards.
-        seed: None for file order; else int64 `[2]`, and shards are read eight at a time in an order drawn from it.
+        files: Path of a shard, or several.
 
     Returns:
         Dataset of string `[]`.
     """
-    if seed is None:
-        return tf.data.TFRecordDataset(files, buffer_size=2**20)
-    order = tf.random.experimental.stateless_shuffle(tf.constant(list(files)), seed)
-    return tf.data.Dataset.from_tensor_slices(order).interleave(
-        lambda file: tf.data.TFRecordDataset(file, buffer_size=2**20),
-        cycle_length=8,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+    return tf.data.TFRecordDataset(files)
 
 
 def parse(serialized, labelled):
@@ -111,30 +104,48 @@ def _scaled_decode(image, ratio):
 
 
 def _resize(image, image_size):
-    resized = tf.image.resize(image, [image_size, image_size], antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    sides = tf.shape(image)[:2]
+    size = [image_size, image_size]
+
+    def bilinear():
+        return tf.raw_ops.ResizeBilinear(images=image[tf.newaxis], size=size, half_pixel_centers=True)[0]
+
+    def area_or_antialiased():
+        # The area average comes as near to an antialiased resize on photographs and costs a quarter; it cannot enlarge.
+        return tf.cond(
+            tf.reduce_all(sides >= image_size),
+            lambda: tf.image.resize(image, size, "area"),
+            lambda: tf.image.resize(image, size, antialias=True),
+        )
+
+    # Up to 4/3 (512 px to 384) four neighbours leave out next to nothing, in half the time again.
+    near = tf.reduce_all((sides >= image_size) & (3 * sides <= 4 * image_size))
+    # All three are averages, so none leaves the range.
+    return tf.cast(tf.cond(near, bilinear, area_or_antialiased) + 0.5, tf.uint8)
 
 
-def names(files):
+def list_records(files):
     """Reads the name of every record, in file order, without decoding an image.
 
     Args:
         files: Paths of shards.
 
     Returns:
-        List of text.
+        DataFrame of `shard`, `position` and `image_name`.
 
     Raises:
         ValueError: A shard is corrupt or of another schema, or a name comes twice.
     """
-    with explained(files):
-        dataset = read(files).map(parse_name, num_parallel_calls=tf.data.AUTOTUNE)
-        found = [name.decode() for name in dataset.as_numpy_iterator()]
-    seen = set()
-    twice = [name for name in found if name in seen or seen.add(name)]
-    if twice:
-        raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice[0]} first")
-    return found
+    tables = []
+    for file in files:
+        with explained([file]):
+            names = [name.decode() for name in read(file).map(parse_name).as_numpy_iterator()]
+        tables.append(pd.DataFrame({"shard": file, "position": range(len(names)), "image_name": names}))
+    rows = pd.concat(tables, ignore_index=True)
+    twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
+    if len(twice):
+        raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first")
+    return rows
 
 
 def explain(files, error):
@@ -148,10 +159,10 @@ def explain(files, error):
         ValueError that names the shard and the record's position in it, or the image; `error` itself where the records
         are not to blame.
     """
-    if stale := re.search(rf"{STALE_LABEL}\W+([^\]\"]+)", error.message):
-        return ValueError(f"{STALE_LABEL} {stale[1]}; index the set again, or rebuild it")
+    if stale := re.search(rf"({STALE_LABEL}|{STALE_NAME})\W+([^\]\"]+)", error.message):
+        return ValueError(f"{stale[1]} {stale[2]}; index the set again, or rebuild it")
     if "expected to contain" in error.message:
-        return ValueError("the index lists other images than its shards hold; index the set again, or rebuild it")
+        return ValueError("the index lists more images than its shards hold; index the set again, or rebuild it")
     of_records = isinstance(error, tf.errors.DataLossError) or re.search("(?i)jpe?g|feature|example", error.message)
     for file in files if of_records else ():
         position = 0

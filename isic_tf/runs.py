@@ -18,21 +18,23 @@ HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 
 
-def claim(workdir, flags, free, index):
+def claim(workdir, flags, free, index, files=()):
     """Writes the run's flags into a folder without a trained epoch, or checks that they are those of its epochs.
 
     Args:
         workdir: Run folder.
         flags: Dict of the run's flags and values.
         free: Names among them that may differ between calls, as where the data lies.
-        index: Index of the record set; other images, labels or folds are another configuration.
+        index: Index of the record sets; other images, labels or folds are another configuration.
+        files: Contents (bytes) of files that the flags name; others are another configuration too.
 
     Raises:
         ValueError: The folder belongs to another configuration.
     """
-    content = index[["image_name", "patient_id", "target", "fold"]].sort_values("image_name").to_csv(index=False)
+    columns = ["image_name", "patient_id", "target", "fold"]
+    content = index[columns].sort_values(columns).to_csv(index=False).encode()
     # The data's line is a comment to --flagfile.
-    lines = [f"# data_sha256={hashlib.sha256(content.encode()).hexdigest()}"]
+    lines = [f"# data_sha256={hashlib.sha256(b''.join([content, *files])).hexdigest()}"]
     lines += [f"--{name}={value}" for name, value in sorted(flags.items())]
     path = os.path.join(workdir, FLAGS_FILE)
     if not fold_files(workdir, HISTORY_FILE):

@@ -47,16 +47,10 @@ def test_match_sorts_and_takes_several_patterns(tmp_path):
         schema.match("none*.tfrec")
 
 
-def test_read_gives_file_order_without_a_seed_and_every_record_with_one(index):
+def test_read_gives_file_order(index):
     files = sorted(set(index["shard"]))
     names = [records.parse_name(serialized).numpy().decode() for serialized in records.read(files)]
     assert names == index["image_name"].tolist()
-    orders = [
-        [records.parse_name(serialized).numpy() for serialized in records.read(files, tf.constant(seed, tf.int64))]
-        for seed in ([1, 0], [1, 0], [1, 1])
-    ]
-    assert orders[0] == orders[1] != orders[2]
-    assert sorted(orders[2]) == sorted(name.encode() for name in names)
 
 
 def test_parse_gives_a_label_only_where_asked():
@@ -89,12 +83,13 @@ def test_decode_of_any_shape_is_close_to_a_full_decode_and_resize(height, width,
 @pytest.mark.realdata
 def test_decode_of_real_images_is_close_to_a_full_decode_and_resize(real_data):
     files = [path.read_bytes() for path in sorted((real_data / "isic2020" / "jpeg512" / "train").iterdir())[:20]]
-    for side in (128, 200, 384):
+    # At 260 the decoder halves nothing and the resize nearly does, at 250 the other way round; 384 is bilinear.
+    for side in (128, 200, 250, 260, 380, 384, 600):
         differences = []
         for data in files:
             full = tf.image.resize(tf.io.decode_jpeg(data, channels=3), [side, side], antialias=True)
             differences.append(np.abs(records.decode(data, side).numpy() - full.numpy()).mean())
-        assert np.mean(differences) < 1.5
+        assert np.mean(differences) < 1.5, side
 
 
 @pytest.fixture
@@ -105,14 +100,15 @@ def shard(index, tmp_path):
     return path, list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
 
 
-def test_names_reads_all_in_order(index):
-    assert records.names(sorted(set(index["shard"]))) == index["image_name"].tolist()
+def test_list_records_gives_all_in_order(index):
+    found = records.list_records(sorted(set(index["shard"])))
+    assert found.equals(index[["shard", "position", "image_name"]])
 
 
-def test_names_refuses_a_name_that_comes_twice(shard, tmp_path):
+def test_list_records_refuses_a_name_that_comes_twice(shard, tmp_path):
     shutil.copy(shard[0], tmp_path / "train01-9.tfrec")
     with pytest.raises(ValueError, match="expected every image once, [0-9]+ come again in these shards, ISIC_"):
-        records.names(schema.match(f"{tmp_path}/*.tfrec"))
+        records.list_records(schema.match(f"{tmp_path}/*.tfrec"))
 
 
 def test_a_flipped_bit_is_named_with_its_shard_and_position(shard):
@@ -122,21 +118,21 @@ def test_a_flipped_bit_is_named_with_its_shard_and_position(shard):
     data[len(serialized[0]) + 16 + 12 + 50] ^= 1
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"train00-9.tfrec is corrupt at record 1: corrupted record at \d+"):
-        records.names([str(path)])
+        records.list_records([str(path)])
 
 
 def test_a_truncated_shard_is_named_with_its_position(shard):
     path, serialized = shard
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError, match=f"train00-9.tfrec is corrupt at record {len(serialized) - 1}: truncated"):
-        records.names([str(path)])
+        records.list_records([str(path)])
 
 
 def test_a_damaged_length_field_ends_in_an_error(shard):
     path, _ = shard
     path.write_bytes(struct.pack("<QI", 2**60, 0) + path.read_bytes()[12:])
     with pytest.raises(ValueError, match="is corrupt at record 0"):
-        records.names([str(path)])
+        records.list_records([str(path)])
 
 
 def test_an_image_that_does_not_decode_is_named(shard):
@@ -158,4 +154,4 @@ def test_a_foreign_schema_is_an_error(tmp_path):
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(tf.train.Example().SerializeToString())
     with pytest.raises(ValueError, match="is corrupt at record 0: .*Feature: image"):
-        records.names([str(path)])
+        records.list_records([str(path)])

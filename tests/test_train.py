@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from conftest import RECIPE, tiny
 
-from isic_tf import model, runs, train
+from isic_tf import epochs, model, runs, train
 
 
 @pytest.fixture
@@ -15,7 +15,9 @@ def tiny_model(monkeypatch):
 
 
 def run(record_set, workdir, fold="0", strategy="default", **changes):
-    train.train(str(record_set), str(workdir), fold, strategy, deterministic=False, **{**RECIPE, **changes})
+    sets = {"data_dir": str(record_set), "extra_data_dir": ""}
+    options = {"workdir": str(workdir), "fold": fold, "strategy": strategy, "deterministic": False}
+    train.train(**{**sets, **options, **RECIPE, **changes})
     return pd.read_csv(workdir / f"fold{fold}" / "history.csv") if fold != "all" else None
 
 
@@ -41,7 +43,7 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
     classifier = tiny(None, 32, None)
     classifier.load_weights(str(tmp_path / "fold0" / "best.weights.h5"))
     predict = model.make_predictor([classifier], tf.distribute.get_strategy())
-    again = train.judge(predict, held_out, RECIPE)["prediction"].to_numpy()
+    again = epochs.judge(predict, held_out, RECIPE)["prediction"].to_numpy()
     oof = runs.read_predictions(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-6
 
@@ -49,7 +51,7 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
 # The stand-in has no dropout, whose draws do not resume.
 def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_set, tmp_path, tiny_model, monkeypatch):
     whole = run(record_set, tmp_path / "whole")
-    original, calls = train.run_epoch, []
+    original, calls = epochs.run, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -57,7 +59,7 @@ def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_s
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(train, "run_epoch", interrupted)
+    monkeypatch.setattr(epochs, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(record_set, tmp_path / "stopped")
     resumed = run(record_set, tmp_path / "stopped")
@@ -86,7 +88,7 @@ def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tm
     run(record_set, tmp_path, strategy="mirrored", epochs=1, warmup_epochs=0.5)
     classifier = model.build("efficientnet-b0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
     predict = model.make_predictor([classifier], tf.distribute.get_strategy())
-    again = train.judge(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
+    again = epochs.judge(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
     oof = runs.read_predictions(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-5
 
@@ -125,7 +127,7 @@ def test_a_corrupt_shard_is_named_in_training(record_set, tmp_path, tiny_model):
     ("column", "message"),
     [
         ("target", "index and record disagree on the target of ISIC_[0-9]+; index the set"),
-        ("name", "lists other images"),
+        ("name", "the shard holds another record where the index has gone_ISIC_[0-9]+; index the set"),
     ],
 )
 def test_an_index_that_is_not_its_shards_is_named_in_training(record_set, tmp_path, tiny_model, column, message):
@@ -153,12 +155,80 @@ def test_a_network_that_predicts_no_numbers_is_refused(index):
     classifier.set_weights([weight * np.nan for weight in classifier.get_weights()])
     predict = model.make_predictor([classifier], tf.distribute.get_strategy())
     with pytest.raises(ValueError, match="predicts values that are no number; start anew with a lower"):
-        train.judge(predict, index[index["fold"] == 0], RECIPE)
+        epochs.judge(predict, index[index["fold"] == 0], RECIPE)
 
 
 def test_records_missing_from_a_shard_are_named(index):
     held_out = index[index["fold"] == 0].copy()
-    held_out.loc[held_out.index[0], "image_name"] = "ISIC_gone"
+    last = held_out["shard"].map(held_out["shard"].value_counts())[held_out.index[-1]]
+    extra = held_out.iloc[-1:].assign(image_name="ISIC_gone", position=last)
     predict = model.make_predictor([tiny(None, 32, None)], tf.distribute.get_strategy())
     with pytest.raises(ValueError, match="1 images of the index are not in its shards, ISIC_gone first"):
-        train.judge(predict, held_out, RECIPE)
+        epochs.judge(predict, pd.concat([held_out, extra]), RECIPE)
+
+
+def copy_of(record_set, folder):
+    folder.mkdir()
+    for path in record_set.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_several_sets_are_trained_on_and_the_log_says_how_often(record_set, tmp_path, tiny_model, index, capsys):
+    # An extra set that holds all images of the first: those of the held-out fold must not be trained on.
+    extra = copy_of(record_set, tmp_path / "extra")
+    run(record_set, tmp_path / "run", extra_data_dir=str(extra), mix="extra=0.5", malignant_repeats=2, epochs=2)
+    kept, held_out = (index[index["fold"] != 0], index[index["fold"] == 0])
+    malignant, benign = (int((kept["target"] == label).sum()) for label in (1, 0))
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  left out of the extra sets: {len(held_out)} of the name of a held-out image" in lines
+    assert f"  {record_set}: {2 * malignant} malignant of {malignant}, {benign} benign of {benign}" in lines
+    assert f"  {extra}: {malignant} malignant of {malignant}, {round(benign / 2)} benign of {benign}" in lines
+    assert any("shuffling 16 records at a time, at most 0 MB" in line for line in lines)
+    assert set(pd.read_csv(tmp_path / "run" / "oof.csv")["image_name"]) == set(held_out["image_name"])
+
+
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_a_cached_run_ends_like_one_that_decodes(record_set, tmp_path, tiny_model, where):
+    plain = run(record_set, tmp_path / "plain", epochs=2)
+    cached = run(
+        record_set, tmp_path / "cached", epochs=2, cache=where if where == "memory" else str(tmp_path / "images")
+    )
+    columns = ["epoch", "loss", "auc", "learning_rate"]
+    assert np.allclose(plain[columns], cached[columns], atol=1e-6)
+
+
+def test_a_corrupt_record_is_skipped_where_asked_and_listed_after_every_epoch(record_set, tmp_path, tiny_model, capsys):
+    folder = copy_of(record_set, tmp_path / "set")
+    shard = sorted(folder.glob("train*.tfrec"))[-1]
+    data = bytearray(shard.read_bytes())
+    data[-40] ^= 255
+    shard.write_bytes(data)
+    run(folder, tmp_path / "run", on_corrupt="skip", epochs=2)
+    out = capsys.readouterr().out
+    assert out.count("; 1 corrupt records left out:\n") == 2
+    assert out.count(f"  {shard}, record ") == 2
+    assert "the checksum of its data is wrong" in out
+
+
+def test_a_policy_that_is_not_there_is_told_before_any_file_is_written(record_set, tmp_path, tiny_model):
+    with pytest.raises(ValueError, match="got 'winer'; did you mean winner"):
+        run(record_set, tmp_path / "run", augment_policy="winer")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_and_the_number_of_threads_may_change_when_a_run_goes_on(record_set, tmp_path, tiny_model, capsys):
+    run(record_set, tmp_path, epochs=2)
+    run(record_set, tmp_path, epochs=2, cache="memory", threads=1)
+    assert "fold0 is trained already" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="augment_policy was light, is deotte"):
+        run(record_set, tmp_path, epochs=2, augment_policy="deotte")
+
+
+def test_a_policy_file_that_changed_is_another_configuration(record_set, tmp_path, tiny_model):
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"flip_x": {"p": 0.5}}')
+    run(record_set, tmp_path / "run", epochs=2, augment_policy=str(policy))
+    policy.write_text('{"flip_x": {"p": 0.4}}')
+    with pytest.raises(ValueError, match="holds a run of another configuration .data_sha256 was"):
+        run(record_set, tmp_path / "run", epochs=2, augment_policy=str(policy))

@@ -1,0 +1,97 @@
+"""What an epoch of training is: batches in, a loss, and a verdict on the held-out images."""
+
+import math
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from isic_tf import metrics, pipeline
+from tfrecord_tools import storage
+
+
+def make_batches(strategy, plan, images, recipe, start):
+    """Starts the stream of training batches at its record `start`, each replica with its share of the global batch."""
+
+    def input_fn(context):
+        return pipeline.train_dataset(
+            plan.rows,
+            plan.quotas,
+            image_size=recipe["image_size"],
+            batch_size=context.get_per_replica_batch_size(recipe["global_batch_size"]),
+            seed=recipe["seed"],
+            threads=recipe["threads"],
+            start=start,
+            num_workers=context.num_input_pipelines,
+            worker=context.input_pipeline_id,
+            shuffle_buffer=recipe["shuffle_buffer"],
+            images=images,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(input_fn))
+
+
+def describe_shuffle(rows, recipe, images):
+    """Says how many records the shuffle holds, and about how much memory they take."""
+    count = min(recipe["shuffle_buffer"], len(rows))
+    shards = set(rows["shard"])
+    size = 0 if images else count * sum(map(storage.size, shards)) / len(rows)
+    return f"shuffling {count} records at a time, at most {size / 1e6:.0f} MB"
+
+
+def run(step, batches, steps, label):
+    """Runs one epoch and gives its mean loss.
+
+    Raises:
+        ValueError: The loss is no finite number.
+    """
+    total = tf.zeros([])
+    for _ in tqdm(range(steps), label, leave=False, unit="step", disable=None):
+        total += step(batches)
+    loss = float(total) / steps
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss of {label} is {loss}; start anew with a lower --learning_rate")
+    return loss
+
+
+def judge(predict, held_out, recipe, images=None):
+    """Predicts the held-out rows; gives them with a column `prediction`."""
+    dataset = pipeline.eval_dataset(
+        held_out,
+        image_size=recipe["image_size"],
+        batch_size=recipe["global_batch_size"],
+        threads=recipe["threads"],
+        images=images,
+    )
+    found = {}
+    for names, scores in predict(dataset):
+        found.update(zip(names, scores, strict=True))
+    missing = [name for name in held_out["image_name"] if name not in found]
+    if missing:
+        raise ValueError(f"{len(missing)} images of the index are not in its shards, {missing[0]} first; index again")
+    table = held_out.assign(prediction=[found[name] for name in held_out["image_name"]])
+    if not table["prediction"].between(0, 1).all():
+        raise ValueError("the network predicts values that are no number; start anew with a lower --learning_rate")
+    return table
+
+
+def figures_of(state, table):
+    """Gives an epoch's exact ROC AUC and last learning rate."""
+    auc = float(metrics.roc_auc(table["target"], table["prediction"]))
+    return {"auc": auc, "learning_rate": float(state.optimizer.learning_rate.read_value())}
+
+
+def describe_epoch(name, epochs, history):
+    """Says in a line how the last epoch went."""
+    row, best = history[-1], max(row["auc"] for row in history)
+    figures = f"loss {row['loss']:.4f}  auc {row['auc']:.4f}  best {best:.4f}  {row['images_per_second']:.0f} images/s"
+    return f"{name} epoch {row['epoch']}/{epochs}  {figures}"
+
+
+def average_batch_statistics(classifier):
+    """Sets every replica's moving statistics to their mean.
+
+    They drift apart, and a saved model holds their mean: without this, the figures would be those of another model
+    than the one that is kept.
+    """
+    for variable in classifier.non_trainable_variables:
+        variable.assign(variable.read_value())

@@ -1,0 +1,200 @@
+"""Which record sets a run trains on, what is left out so that no fold leaks, and how often a record comes an epoch."""
+
+import os
+import typing
+
+import numpy as np
+import pandas as pd
+
+from isic_tf import records
+from tfrecord_tools import schema
+
+
+class Plan(typing.NamedTuple):
+    """What one fold is trained on, and how often."""
+
+    rows: pd.DataFrame  # to train on, with `group`
+    quotas: np.ndarray  # int64: the records of each group in an epoch
+    held_out: pd.DataFrame
+    text: str  # says all this
+
+    @property
+    def size(self):
+        """The records of an epoch."""
+        return int(self.quotas.sum())
+
+
+def read_sets(data_dir, extra_data_dir=""):
+    """Reads the indexes of all record sets of a run.
+
+    Args:
+        data_dir: Folders with folds, separated by commas; no image may be in two of them.
+        extra_data_dir: Folders that are for training alone, whatever folds they have; or "".
+
+    Returns:
+        DataFrame with the columns of `schema.read_index` and `source` (the folder, as given), `extra` (bool), `number`
+        (the row, from 0) and `key` (text that tells records apart: `image_name`, but for an extra set's copy of it).
+
+    Raises:
+        ValueError: A folder is named twice, an index cannot be read, or a name is in two sets with folds.
+    """
+    main, extra = ([part.strip() for part in text.split(",") if part.strip()] for text in (data_dir, extra_data_dir))
+    folders = main + extra
+    if not main or len(set(folders)) < len(folders):
+        raise ValueError(f"expected different folders in --data_dir and --extra_data_dir, got {', '.join(folders)!r}")
+    tables = []
+    for place, folder in enumerate(folders):
+        table = schema.read_index(folder, "train").assign(source=folder, extra=place >= len(main))
+        if len(folders) > 1:
+            # A bare number is each set's own code for a patient; other identifiers are the archive's.
+            codes = table["patient_id"].str.fullmatch(r"-?\d+")
+            table["patient_id"] = table["patient_id"].where(~codes, f"{place}:" + table["patient_id"])
+        tables.append(table)
+    rows = pd.concat(tables, ignore_index=True)
+    twice = rows.loc[~rows["extra"] & rows["image_name"].duplicated(), "image_name"]
+    if len(twice):
+        raise ValueError(
+            f"{len(twice)} images are in two sets of --data_dir, {twice.iloc[0]} first; name one of the sets in "
+            "--extra_data_dir, or rebuild it without them"
+        )
+    copies = rows.groupby("image_name").cumcount().astype(str)
+    key = rows["image_name"].where(copies == "0", rows["image_name"] + "#" + copies)
+    return rows.assign(number=np.arange(len(rows)), key=key)
+
+
+def split(rows, fold, pairs=None):
+    """Splits the rows for one fold; of the extra sets, what shows a held-out image or patient is left out.
+
+    Args:
+        rows: See `read_sets`.
+        fold: The held-out fold of the sets with folds.
+        pairs: See `schema.read_pairs`, or None.
+
+    Returns:
+        DataFrame of rows to train on, DataFrame of rows held out, and a dict from reason to number of records of the
+        extra sets that were left out.
+
+    Raises:
+        ValueError: See `records.training_files`.
+    """
+    kept, held_out = records.training_files(rows[~rows["extra"]], fold)
+    extra = rows[rows["extra"]]
+    names, patients = set(held_out["image_name"]), set(held_out["patient_id"]) - {""}
+    reasons = {
+        "without a label": extra["target"] == schema.UNKNOWN,
+        "of the name of a held-out image": extra["image_name"].isin(names),
+        "listed as a duplicate of a held-out image": extra["image_name"].isin(_linked(names, pairs) - names),
+        "of a held-out patient": extra["patient_id"].isin(patients),
+    }
+    left_out, counts = pd.Series(False, index=extra.index), {}
+    for reason, found in reasons.items():
+        counts[reason] = int((found & ~left_out).sum())
+        left_out |= found
+    return pd.concat([kept, extra[~left_out]]), held_out, {reason: n for reason, n in counts.items() if n}
+
+
+def _linked(names, pairs):
+    """Gives `names` and all that pairs link to them, directly or through others."""
+    linked = set(names)
+    if pairs is not None:
+        first, second = (pairs[column].to_numpy() for column in schema.PAIR_COLUMNS)
+        both = pd.Series(np.concatenate([first, second]), index=np.concatenate([second, first]))
+        while more := set(both[both.index.isin(linked)]) - linked:
+            linked |= more
+    return linked
+
+
+def parse_mix(text, sources):
+    """Reads `--mix`, as in `C=0.5,D=2`.
+
+    Args:
+        text: The flag.
+        sources: The folders of the run's sets.
+
+    Returns:
+        Dict from folder to weight, 1 where not named.
+
+    Raises:
+        ValueError: A name is no folder's, or that of two, or a weight is no number above 0 and up to 100.
+    """
+    weights = dict.fromkeys(sources, 1.0)
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        found = [s for s in sources if s == name] or [s for s in sources if os.path.basename(s.rstrip("/")) == name]
+        if len(found) != 1:
+            raise ValueError(f"expected one of the sets {', '.join(sources)} in --mix, got {name!r}")
+        try:
+            weights[found[0]] = float(value)
+        except ValueError:
+            weights[found[0]] = float("nan")
+        if not 0 < weights[found[0]] <= 100:
+            raise ValueError(f"expected --mix=SET=WEIGHT with a weight above 0 and up to 100, got {part!r}")
+    return weights
+
+
+def weigh(rows, mix, malignant_repeats=1, balance=0.0):
+    """Says how many records of each set and class an epoch has.
+
+    Args:
+        rows: Rows to train on, see `split`.
+        mix: Dict from source to how often each of its records comes in an epoch, on average.
+        malignant_repeats: Factor on that for malignant records.
+        balance: Share of malignant records in an epoch that stays as long as it is; 0 for what comes of the above.
+
+    Returns:
+        The rows with `group` (int, of source and class), and an int64 array: the records of each group an epoch.
+
+    Raises:
+        ValueError: Both ways to raise the malignant share at once.
+    """
+    if balance and malignant_repeats != 1:
+        raise ValueError(f"expected one of --balance={balance} and --malignant_repeats={malignant_repeats}, not both")
+    groups = rows.groupby(["source", "target"], sort=False)
+    sizes = groups.size().rename("images").reset_index()
+    malignant = sizes["target"] == 1
+    quotas = sizes["images"] * sizes["source"].map(mix) * np.where(malignant, malignant_repeats, 1)
+    if balance:
+        share = quotas[malignant].sum() / quotas.sum()
+        quotas = quotas * np.where(malignant, balance / share, (1 - balance) / (1 - share))
+    return rows.assign(group=groups.ngroup()), np.maximum(1, np.round(quotas)).astype(np.int64).to_numpy()
+
+
+def plan_fold(rows, fold, mix="", duplicates=None, malignant_repeats=1, balance=0.0):
+    """Decides what one fold is trained on.
+
+    Args:
+        rows: See `read_sets`.
+        fold: The held-out fold.
+        mix: See `parse_mix`.
+        duplicates: CSV file of pairs, see `schema.read_pairs`, or None.
+        malignant_repeats: See `weigh`.
+        balance: See `weigh`.
+
+    Returns:
+        `Plan`.
+    """
+    pairs = schema.read_pairs(duplicates) if duplicates else None
+    kept, held_out, left_out = split(rows, fold, pairs)
+    weights = parse_mix(mix, list(rows["source"].unique()))
+    kept, quotas = weigh(kept, weights, malignant_repeats, balance)
+    lines = [
+        f"fold{fold}: {sum(quotas)} images an epoch, {len(held_out)} ({held_out['target'].sum()} malignant) held out"
+    ]
+    lines += [f"  left out of the extra sets: {count} {reason}" for reason, count in left_out.items()]
+    return Plan(kept, quotas, held_out, "\n".join([*lines, describe(kept, quotas)]))
+
+
+def describe(rows, quotas):
+    """Says in a line for each source how many images of either class an epoch has, and of how many."""
+    firsts = rows.drop_duplicates("group").set_index("group").sort_index()
+    table = firsts[["source", "target"]].assign(quota=quotas, images=rows.groupby("group").size())
+    lines = []
+    for source, part in table.groupby("source", sort=False):
+        counts = part.set_index("target")
+        texts = [
+            f"{counts.at[target, 'quota']} {name} of {counts.at[target, 'images']}"
+            for target, name in ((1, "malignant"), (0, "benign"))
+            if target in counts.index
+        ]
+        lines.append(f"  {source}: {', '.join(texts)}")
+    return "\n".join(lines)
