@@ -21,6 +21,7 @@ COMMANDS = (
     "isic_tf.train",
     "isic_tf.predict",
     "isic_tf.evaluate",
+    "isic_tf.show",
 )
 
 
@@ -118,13 +119,13 @@ def imports(path):
 
 
 def test_the_packages_import_each_other_as_designed():
-    shared = {"tfrecord_tools.schema", "tfrecord_tools.command"}
+    shared = {f"tfrecord_tools.{name}" for name in ("schema", "command", "storage", "tfrecords")}
     for path in (ROOT / "isic_tf").glob("*.py"):
         assert {name for name in imports(path) if name.startswith("tfrecord_tools")} <= shared, path
     for path in (ROOT / "tfrecord_tools").glob("*.py"):
         assert not [name for name in imports(path) if name.startswith("isic_tf")], path
-    below = {"tfrecord_tools.storage", "tfrecord_tools.example"}
-    for name in ("schema", "command", "storage", "example"):
+    below = shared | {"tfrecord_tools.example"}
+    for name in ("schema", "command", "storage", "tfrecords", "example"):
         # So that isic_tf runs where OpenCV is not installed.
         outside = set(imports(ROOT / "tfrecord_tools" / f"{name}.py")) - below
         assert not [module for module in outside if module.split(".")[0] in ("cv2", "pydicom", "tfrecord_tools")]
