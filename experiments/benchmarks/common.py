@@ -45,3 +45,21 @@ def job_of(paths, output):
     rows = [(f"i{number}", str(path), 0, 0, {"target": 0}, 0) for number, path in enumerate(paths)]
     table = pd.DataFrame(rows, columns=["image_name", "path", "offset", "length", "integers", "shard"])
     return shards.make_jobs(table, str(output), "train", OPTIONS, "stop")[0]
+
+
+def make_set(folder, copies):
+    """Makes records of 1024 px of the real DICOM files, each so many times, in four shards.
+
+    Returns:
+        Paths of the shards, and rows as `mixture.split` gives them.
+    """
+    names = find_real("isic2020/dicom/*/*.dcm") * (copies // 4)
+    tables, files = [], []
+    for number in range(4):
+        output = pathlib.Path(folder) / str(number)
+        shards.make(job_of(names, output))
+        files.append(str(next(output.rglob("*.tfrec"))))
+        columns = {"shard": files[-1], "position": range(len(names)), "target": 0, "source": str(folder)}
+        tables.append(pd.DataFrame({**columns, "image_name": [f"i{place}" for place in range(len(names))]}))
+    rows = pd.concat(tables, ignore_index=True)
+    return files, rows.assign(number=range(len(rows)), key=rows["image_name"] + rows["shard"])

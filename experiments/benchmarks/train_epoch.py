@@ -1,0 +1,50 @@
+"""A whole training epoch of EfficientNet-B0 at 64 px from records of 1024 px, against the textbook and `model.fit`."""
+
+import tempfile
+
+import common
+import numpy as np
+import tensorflow as tf
+import textbook
+
+from isic_tf import epochs, mixture, model, optimize, pipeline, train
+
+BATCH, SIZE = 32, 64
+RECIPE = {
+    "image_size": SIZE,
+    "backbone": "efficientnet-b0",
+    "weights": "none",
+    "epochs": 2,
+    "global_batch_size": BATCH,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "warmup_epochs": 0.0,
+    "label_smoothing": 0.05,
+    "augment_policy": "deotte",
+    "augment_strength": 1.0,
+    "shuffle_buffer": 256,
+    "seed": 0,
+    "threads": pipeline.count_cores(),
+}
+
+with tempfile.TemporaryDirectory() as folder:
+    files, rows = common.make_set(folder, 40)
+    steps = len(rows) // BATCH
+    network = model.build("efficientnet-b0", SIZE)
+    network.compile(tf.keras.optimizers.Adam(1e-3), tf.keras.losses.BinaryCrossentropy(from_logits=True))
+    fit = textbook.dataset(files, SIZE, BATCH, 256)
+    network.fit(fit.take(1), verbose=0)
+
+    strategy = tf.distribute.get_strategy()
+    plan = mixture.Plan(rows.assign(group=0), np.array([len(rows)]), rows, "")
+    state = train.make_state(strategy, RECIPE, steps)
+    step = optimize.make_train_step(strategy, state, RECIPE)
+    batches = epochs.make_batches(strategy, plan, None, RECIPE, start=0)
+    step(batches)
+    common.compare(
+        f"an epoch of {steps * BATCH} records, input, augmentation and B0 at {SIZE} px",
+        1.15,
+        lambda: network.fit(fit, verbose=0),
+        lambda: epochs.run(step, batches, steps, "epoch"),
+        repeats=5,
+    )
