@@ -2,7 +2,6 @@
 
 import math
 
-import tensorflow as tf
 from tqdm import tqdm
 
 from isic_tf import metrics, pipeline
@@ -38,23 +37,37 @@ def describe_shuffle(rows, recipe, images):
     return f"shuffling {count} records at a time, at most {size / 1e6:.0f} MB"
 
 
-def run(step, batches, steps, label):
-    """Runs one epoch and gives its mean loss.
+def run(step, state, batches, steps, label, pause=lambda step: None):
+    """Runs what is left of an epoch.
+
+    Args:
+        step: See `optimize.make_train_step`.
+        state: See `checkpoints.make_state`.
+        batches: Iterator of distributed batches from the state's step on.
+        steps: Steps of an epoch.
+        label: Text before the progress bar.
+        pause: Function to call after each step, with the number of steps done since the run began.
+
+    Returns:
+        The epoch's mean loss, and the steps that were run.
 
     Raises:
         ValueError: The loss is no finite number.
     """
-    total = tf.zeros([])
-    for _ in tqdm(range(steps), label, leave=False, unit="step", disable=None):
-        total += step(batches)
-    loss = float(total) / steps
+    first, before = int(state.epoch) * steps, int(state.step)
+    # Counted here, since a look at the state's own number would wait for the device.
+    numbers = range(before + 1, first + steps + 1)
+    for number in tqdm(numbers, label, steps, initial=before - first, leave=False, unit="step", disable=None):
+        step(batches)
+        pause(number)
+    loss = float(state.loss) / steps
     if not math.isfinite(loss):
         raise ValueError(f"the loss of {label} is {loss}; start anew with a lower --learning_rate")
-    return loss
+    return loss, len(numbers)
 
 
-def judge(predict, held_out, recipe, images=None):
-    """Predicts the held-out rows; gives them with a column `prediction`."""
+def judge(predict, held_out, recipe, images=None, pause=lambda: None):
+    """Predicts the held-out rows; gives them with a column `prediction`. Calls `pause` after each batch."""
     dataset = pipeline.eval_dataset(
         held_out,
         image_size=recipe["image_size"],
@@ -65,6 +78,7 @@ def judge(predict, held_out, recipe, images=None):
     found = {}
     for names, scores in predict(dataset):
         found.update(zip(names, scores, strict=True))
+        pause()
     missing = [name for name in held_out["image_name"] if name not in found]
     if missing:
         raise ValueError(f"{len(missing)} images of the index are not in its shards, {missing[0]} first; index again")
@@ -80,10 +94,10 @@ def figures_of(state, table):
     return {"auc": auc, "learning_rate": float(state.optimizer.learning_rate.read_value())}
 
 
-def describe_epoch(name, epochs, history):
+def describe_epoch(name, epochs, history, speed):
     """Says in a line how the last epoch went."""
     row, best = history[-1], max(row["auc"] for row in history)
-    figures = f"loss {row['loss']:.4f}  auc {row['auc']:.4f}  best {best:.4f}  {row['images_per_second']:.0f} images/s"
+    figures = f"loss {row['loss']:.4f}  auc {row['auc']:.4f}  best {best:.4f}  {speed:.0f} images/s"
     return f"{name} epoch {row['epoch']}/{epochs}  {figures}"
 
 

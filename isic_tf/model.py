@@ -38,6 +38,8 @@ def build(backbone, image_size, weights="none", dropout=0.2):
         raise ValueError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
     if not isinstance(image_size, int) or image_size < 32:
         raise ValueError(f"expected an image size in whole pixels from 32, got {image_size!r}")
+    # Dropout's random state in variables, which checkpoints can hold.
+    tf.keras.backend.experimental.enable_tf_random_generator()
     images = tf.keras.Input((image_size, image_size, 3), name="image")
     scale = tf.keras.layers.Rescaling(1 / np.array(IMAGENET_STD), -np.array(IMAGENET_MEAN) / IMAGENET_STD)
     trunk = _backbone(backbone, image_size, weights if weights in WEIGHTS else "none")

@@ -56,11 +56,12 @@ def make_train_step(strategy, state, recipe):
 
     Args:
         strategy: `tf.distribute.Strategy`.
-        state: See `make_state`.
+        state: See `checkpoints.make_state`.
         recipe: Dict of the recipe's flags.
 
     Returns:
-        Function from an iterator of distributed batches to the mean loss of its next global batch, float32 `[]`.
+        Function that takes the next global batch from an iterator of distributed batches. It adds the mean loss to
+        `state.loss` and 1 to `state.step`.
     """
     augmented = augment.make_augment(policies.read(recipe["augment_policy"], recipe["augment_strength"]))
     classifier, variables = state.model, state.model.trainable_variables
@@ -78,6 +79,7 @@ def make_train_step(strategy, state, recipe):
     @tf.function
     def step(iterator):
         losses = strategy.run(replica_step, args=next(iterator))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+        state.loss.assign_add(strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None))
+        state.step.assign_add(1)
 
     return step

@@ -2,7 +2,7 @@
 
 python -m isic_tf.train --data_dir=records/384 --workdir=runs/b0 --fold=0 --image_size=384 --backbone=efficientnet-b0
 
-The same command again goes on after the last whole epoch.
+The same command again goes on where the run was stopped, and ends as if it had not been.
 """
 
 import contextlib
@@ -13,11 +13,24 @@ import time
 import tensorflow as tf
 from absl import flags
 
-from isic_tf import cache, devices, epochs, mixture, model, optimize, pipeline, policies, records, runs, salvage
+from isic_tf import (
+    cache,
+    checkpoints,
+    devices,
+    epochs,
+    mixture,
+    model,
+    optimize,
+    pipeline,
+    policies,
+    records,
+    runs,
+    salvage,
+)
 from tfrecord_tools import command, schema, storage
 
 # Flags that do not change the result, so may differ when a run goes on.
-_FREE = ("data_dir", "extra_data_dir", "strategy", "cache", "threads")
+_FREE = ("data_dir", "extra_data_dir", "strategy", "cache", "threads", "save_steps")
 
 
 def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **recipe):
@@ -120,31 +133,31 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
     tf.keras.utils.set_random_seed(recipe["seed"])
     name, batch_size = os.path.basename(folder), recipe["global_batch_size"]
     steps = max(1, plan.size // batch_size)
-    latest = tf.train.latest_checkpoint(os.path.join(folder, "checkpoints"))
-    state = make_state(strategy, recipe if latest is None else {**recipe, "weights": "none"}, steps)
-    manager = tf.train.CheckpointManager(state, os.path.join(output, "checkpoints"), max_to_keep=2)
-    if latest:
-        state.restore(latest).assert_consumed()
+    saved = checkpoints.find(os.path.join(folder, "checkpoints"))
+    state = checkpoints.make_state(strategy, {**recipe, "weights": "none"} if saved else recipe, steps)
+    checkpoints.restore(state, os.path.join(folder, "checkpoints"))
     first = int(state.epoch)
     history = runs.read_history(folder)[:first]
     print(plan.text)
-    resumed = f", going on after epoch {first}" if first else ""
+    resumed = f", going on after step {int(state.step)}" if saved else ""
     shuffle = epochs.describe_shuffle(plan.rows, recipe, images)
     print(f"  {steps} steps of {batch_size} an epoch, {shuffle}{resumed}", flush=True)
     step = optimize.make_train_step(strategy, state, recipe)
     predict = model.make_predictor([state.model], strategy)
-    with records.explained(sorted({*plan.rows["shard"], *plan.held_out["shard"]})):
-        batches = epochs.make_batches(strategy, plan, images, recipe, start=first * steps * batch_size)
+    shards = sorted({*plan.rows["shard"], *plan.held_out["shard"]})
+    alone = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    saving = checkpoints.saving(state, os.path.join(output, "checkpoints"), recipe["save_steps"], alone)
+    with records.explained(shards), saving as (save, pause):
+        batches = epochs.make_batches(strategy, plan, images, recipe, start=int(state.step) * batch_size)
         for epoch in range(first, recipe["epochs"]):
             started = time.monotonic()
-            loss = epochs.run(step, batches, steps, f"{name} epoch {epoch + 1}")
-            speed = steps * batch_size / (time.monotonic() - started)
+            loss, done = epochs.run(step, state, batches, steps, f"{name} epoch {epoch + 1}", pause)
+            speed = done * batch_size / (time.monotonic() - started)
             epochs.average_batch_statistics(state.model)
-            table = epochs.judge(predict, plan.held_out, recipe, images)
-            figures = {**epochs.figures_of(state, table), "images_per_second": speed}
-            history.append({"epoch": epoch + 1, "loss": loss, **figures})
-            close_epoch(state, manager, output, history)
-            print(epochs.describe_epoch(name, recipe["epochs"], history) + skipped, flush=True)
+            table = epochs.judge(predict, plan.held_out, recipe, images, pause)
+            history.append({"epoch": epoch + 1, "loss": loss, **epochs.figures_of(state, table)})
+            close_epoch(state, save, output, history)
+            print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
         # Judged again from the file, so that the predictions are that file's however often the run was cut off.
         model.load_weights(state.model, os.path.join(folder, runs.BEST_WEIGHTS))
         table = epochs.judge(predict, plan.held_out, recipe, images)
@@ -152,35 +165,15 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
         runs.finish(folder, table, history)
 
 
-def make_state(strategy, recipe, steps):
-    """Creates all that a checkpoint holds: `model`, `optimizer`, `epoch` (those done) and `best_auc`.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        recipe: Dict of the recipe's flags.
-        steps: Steps of an epoch.
-
-    Returns:
-        `tf.train.Checkpoint`.
-    """
-    with strategy.scope():
-        classifier = model.build(recipe["backbone"], recipe["image_size"], recipe["weights"])
-        warmup_steps, total_steps = round(recipe["warmup_epochs"] * steps), recipe["epochs"] * steps
-        schedule = optimize.make_schedule(recipe["learning_rate"], warmup_steps, total_steps)
-        optimizer = optimize.make_optimizer(schedule, recipe["weight_decay"])
-        optimizer.build(classifier.trainable_variables)
-    epoch, best_auc = tf.Variable(0, dtype=tf.int64), tf.Variable(-1.0, dtype=tf.float64)
-    return tf.train.Checkpoint(model=classifier, optimizer=optimizer, epoch=epoch, best_auc=best_auc)
-
-
-def close_epoch(state, manager, output, history):
+def close_epoch(state, save, output, history):
     """Keeps what an epoch gave: its weights if they are the best, the history, and last the checkpoint."""
     auc, best_auc = history[-1]["auc"], float(state.best_auc)
     runs.keep_best(output, state.model, auc > best_auc)
     runs.write_history(output, history)
     state.best_auc.assign(max(auc, best_auc))
     state.epoch.assign(len(history))
-    manager.save(checkpoint_number=len(history))
+    state.loss.assign(0.0)
+    save()
 
 
 def define_data_flags():
@@ -215,6 +208,7 @@ def define_flags():
     flags.DEFINE_float("augment_strength", 1.0, "Factor on the policy's strengths; 0: no augmentation.", 0.0, 5.0)
     flags.DEFINE_integer("seed", 0, "Fixes initial weights, order and augmentation.", 0, 2**31 - 1)
     flags.DEFINE_bool("deterministic", False, "The same bits from the same run on the same device; slower.")
+    flags.DEFINE_integer("save_steps", 1000, "Steps between checkpoints, besides that of every epoch.", lower_bound=1)
     flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, "What to train on; auto takes what the machine has.")
     flags.mark_flags_as_required(["data_dir", "workdir"])
 

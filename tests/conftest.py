@@ -109,6 +109,7 @@ RECIPE = {
     "on_corrupt": "stop",
     "threads": 2,
     "shuffle_buffer": 16,
+    "save_steps": 1000,
     "seed": 1,
 }
 

@@ -36,11 +36,13 @@ def first_step(strategy, plan):
         classifier = tiny(None, 32, None)
         optimizer = tf.keras.optimizers.SGD(1.0)
         optimizer.build(classifier.trainable_variables)
+    counts = {"step": tf.Variable(0, dtype=tf.int64), "loss": tf.Variable(0.0)}
     before = [weight.copy() for weight in classifier.get_weights()]
-    state = tf.train.Checkpoint(model=classifier, optimizer=optimizer)
+    state = tf.train.Checkpoint(model=classifier, optimizer=optimizer, **counts)
     batches = epochs.make_batches(strategy, plan, None, RECIPE, start=0)
-    loss = float(optimize.make_train_step(strategy, state, RECIPE)(batches))
-    return loss, [new - old for new, old in zip(classifier.get_weights(), before, strict=True)]
+    optimize.make_train_step(strategy, state, RECIPE)(batches)
+    assert int(state.step) == 1
+    return float(state.loss), [new - old for new, old in zip(classifier.get_weights(), before, strict=True)]
 
 
 def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(record_set, mirrored):

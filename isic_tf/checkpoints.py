@@ -1,0 +1,126 @@
+"""Checkpoints that a run goes on from to the bit, whatever stopped it."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+
+import tensorflow as tf
+
+from isic_tf import model, optimize
+
+
+def make_state(strategy, recipe, steps):
+    """Creates all that a checkpoint holds.
+
+    `model`, `optimizer`, `dropout` (its random states), `epoch` (those done), `step` (those done in all epochs, so the
+    place in the data too), `loss` (the sum over the steps of an unfinished epoch) and `best_auc`.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        recipe: Dict of the recipe's flags.
+        steps: Steps of an epoch.
+
+    Returns:
+        `tf.train.Checkpoint`.
+    """
+    with strategy.scope():
+        classifier = model.build(recipe["backbone"], recipe["image_size"], recipe["weights"])
+        warmup_steps, total_steps = round(recipe["warmup_epochs"] * steps), recipe["epochs"] * steps
+        schedule = optimize.make_schedule(recipe["learning_rate"], warmup_steps, total_steps)
+        optimizer = optimize.make_optimizer(schedule, recipe["weight_decay"])
+        optimizer.build(classifier.trainable_variables)
+    return tf.train.Checkpoint(
+        model=classifier,
+        optimizer=optimizer,
+        dropout=_dropout_states(classifier),
+        epoch=tf.Variable(0, dtype=tf.int64),
+        step=tf.Variable(0, dtype=tf.int64),
+        loss=tf.Variable(0.0),
+        best_auc=tf.Variable(-1.0, dtype=tf.float64),
+    )
+
+
+def _dropout_states(network):
+    """Lists the random states of a network's dropout layers, which Keras leaves out of checkpoints."""
+    layers = [layer for layer in network.submodules if isinstance(layer, tf.keras.layers.Dropout)]
+    return [layer._random_generator._generator for layer in layers]
+
+
+def find(folder):
+    """Lists the checkpoints of a folder, the newest first, without the prefix's endings.
+
+    Their own list in the file `checkpoint` is not asked: a damaged one would make a run begin anew without a word.
+    """
+    there = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    found = filter(None, (re.fullmatch(r"ckpt-(\d+)\.index", name) for name in there))
+    return [
+        os.path.join(folder, f"ckpt-{number}") for number in sorted((int(match[1]) for match in found), reverse=True)
+    ]
+
+
+def restore(state, folder):
+    """Restores the newest checkpoint that is whole, and says so where that is not the newest.
+
+    Args:
+        state: `tf.train.Checkpoint`.
+        folder: Folder of the checkpoints.
+
+    Raises:
+        ValueError: There are checkpoints, and none of them can be read.
+    """
+    paths = find(folder)
+    for path in paths:
+        try:
+            state.restore(path).assert_consumed()
+            return
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            print(f"{path} cannot be read ({reason}); trying the one before", flush=True)
+    if paths:
+        raise ValueError(f"expected a whole checkpoint in {folder}, found none; remove it to train the fold anew")
+
+
+@contextlib.contextmanager
+def saving(state, folder, save_steps, alone=True):
+    """Saves a run's state while it trains, and ends the run in good order where the machine asks for it by SIGTERM.
+
+    Args:
+        state: `tf.train.Checkpoint`.
+        folder: Folder of the checkpoints; the last two are kept.
+        save_steps: Steps between checkpoints.
+        alone: Whether this process trains alone. Workers must all save at once, so SIGTERM ends one of several as it
+            would any program.
+
+    Yields:
+        Function that saves now; and function to call between steps, with the number of steps done, and between other
+        pieces of work, without.
+    """
+    manager = tf.train.CheckpointManager(state, folder, max_to_keep=2)
+    with _termination(alone) as asked:
+
+        def pause(step=None):
+            if asked():
+                print(f"\nasked to stop: saved {manager.save()}; the same command goes on from there", flush=True)
+                sys.exit(0)
+            if step and step % save_steps == 0:
+                manager.save()
+
+        yield manager.save, pause
+
+
+@contextlib.contextmanager
+def _termination(caught):
+    """Catches SIGTERM; yields a function that tells whether it came."""
+    asked = threading.Event()
+    # Python lets no other thread set a handler.
+    if not caught or threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,144 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import RECIPE
+
+from isic_tf import checkpoints
+
+# Trains with a network of a second, with dropout and batch norm, and sends itself a signal after a number of steps.
+SCRIPT = """
+import json, os, sys
+import isic_tf
+import tensorflow as tf
+from isic_tf import model, optimize, train
+
+def build(backbone, image_size, weights):
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    layers = tf.keras.layers
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = layers.BatchNormalization()(layers.Conv2D(8, 5, strides=4, activation="relu")(images))
+    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(features))
+    return tf.keras.Model(images, layers.Dense(1)(pooled))
+
+flags, stop, number = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+make, calls = optimize.make_train_step, []
+
+def make_train_step(*arguments):
+    step = make(*arguments)
+
+    def stopping(batches):
+        step(batches)
+        calls.append(1)
+        if len(calls) == stop:
+            os.kill(os.getpid(), number)
+
+    return stopping
+
+model.build, optimize.make_train_step = build, make_train_step
+train.train(**flags)
+"""
+
+
+def start(record_set, workdir, stop=0, number=0):
+    flags = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(workdir), "fold": "0"}
+    flags |= {"strategy": "default", "deterministic": True, **RECIPE, "save_steps": 2}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(flags), str(stop), str(int(number))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_run_stopped_at_three_steps_ends_in_the_bits_of_one_that_was_not(record_set, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert start(record_set, whole).returncode == 0
+    steps = np.random.default_rng().integers(1, 4, 3)
+    print("stopped after", steps)
+    # A checkpoint is written every other step: a kill may lose one step, a request to end loses none.
+    for stop, number in zip(steps, (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL), strict=True):
+        ended = start(record_set, stopped, stop, number)
+        if number == signal.SIGKILL:
+            assert ended.returncode == -signal.SIGKILL
+        else:
+            assert ended.returncode == 0, ended.stderr
+            assert "asked to stop: saved" in ended.stdout
+    ended = start(record_set, stopped)
+    assert ended.returncode == 0, ended.stderr
+    assert ", going on after step " in ended.stdout
+    for name in ("history.csv", "oof.csv", "best.weights.h5", "metrics.json"):
+        assert (stopped / "fold0" / name).read_bytes() == (whole / "fold0" / name).read_bytes(), name
+    final = [
+        tf.train.load_checkpoint(checkpoints.find(str(run / "fold0" / "checkpoints"))[0]) for run in (whole, stopped)
+    ]
+    for name in final[0].get_variable_to_shape_map():
+        if not name.startswith(("save_counter", "_CHECKPOINTABLE")):
+            assert np.array_equal(*(reader.get_tensor(name) for reader in final)), name
+
+
+def test_all_dropout_of_a_backbone_goes_on_from_a_checkpoint(tmp_path):
+    tf.keras.utils.set_random_seed(0)
+    state = checkpoints.make_state(tf.distribute.get_strategy(), RECIPE, 3)
+    # Ten layers: that of the head and one of each block that adds its input.
+    assert len(state.dropout) == 10
+    forward = tf.function(lambda: state.model(tf.ones([4, 32, 32, 3]), training=True))
+    state.save(str(tmp_path / "ckpt"))
+    first, second = forward().numpy(), forward().numpy()
+    checkpoints.restore(state, str(tmp_path))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, forward().numpy())
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Three checkpoints of a number, the last two of which are kept."""
+    state = tf.train.Checkpoint(step=tf.Variable(0))
+    with checkpoints.saving(state, str(tmp_path), save_steps=10) as (save, pause):
+        for step in (10, 15, 20):
+            state.step.assign(step)
+            pause(step)
+        save()
+    return tmp_path
+
+
+def test_the_last_two_checkpoints_are_kept_the_newest_first(saved):
+    assert checkpoints.find(str(saved)) == [str(saved / "ckpt-3"), str(saved / "ckpt-2")]
+    assert checkpoints.find(str(saved / "none")) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "lost", "index"])
+def test_the_checkpoint_before_a_damaged_one_is_restored_and_this_is_said(saved, damage, capsys):
+    state = tf.train.Checkpoint(step=tf.Variable(20))
+    state.step.assign(30)
+    path = saved / ("ckpt-3.index" if damage == "index" else "ckpt-3.data-00000-of-00001")
+    data = bytearray(path.read_bytes())
+    if damage == "changed":
+        data[0] ^= 255
+    if damage == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(data if damage == "changed" else data[: len(data) // 2])
+    checkpoints.restore(state, str(saved))
+    assert int(state.step) == 20
+    assert f"{saved}/ckpt-3 cannot be read (" in capsys.readouterr().out
+
+
+def test_checkpoints_that_are_all_damaged_are_refused(saved):
+    for path in saved.glob("*.index"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="expected a whole checkpoint in .*, found none; remove it"):
+        checkpoints.restore(tf.train.Checkpoint(step=tf.Variable(0)), str(saved))
+
+
+def test_a_request_to_end_between_two_pieces_of_work_saves_and_exits_with_0(tmp_path):
+    state = tf.train.Checkpoint(step=tf.Variable(7))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, checkpoints.saving(state, str(tmp_path), 10) as (_, pause):
+        os.kill(os.getpid(), signal.SIGTERM)
+        pause()
+    assert ended.value.code == 0
+    assert pathlib.Path(checkpoints.find(str(tmp_path))[0] + ".index").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
