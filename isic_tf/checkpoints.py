@@ -9,14 +9,15 @@ import threading
 
 import tensorflow as tf
 
-from isic_tf import model, optimize
+from isic_tf import model, optimize, optimizers
 
 
 def make_state(strategy, recipe, steps):
     """Creates all that a checkpoint holds.
 
-    `model`, `optimizer`, `dropout` (its random states), `epoch` (those done), `step` (those done in all epochs, so the
-    place in the data too), `loss` (the sum over the steps of an unfinished epoch) and `best_auc`.
+    `model`; `optimizer`, and in `others` that of the backbone where it has a rate of its own; `averages` of weights, if
+    any; `dropout` (its random states); `epoch` (those done); `step` (those done in all epochs, so the place in the data
+    too); `loss` (the sum over the steps of an unfinished epoch); and `best_auc`.
 
     Args:
         strategy: `tf.distribute.Strategy`.
@@ -27,20 +28,52 @@ def make_state(strategy, recipe, steps):
         `tf.train.Checkpoint`.
     """
     with strategy.scope():
-        classifier = model.build(recipe["backbone"], recipe["image_size"], recipe["weights"])
-        warmup_steps, total_steps = round(recipe["warmup_epochs"] * steps), recipe["epochs"] * steps
-        schedule = optimize.make_schedule(recipe["learning_rate"], warmup_steps, total_steps)
-        optimizer = optimize.make_optimizer(schedule, recipe["weight_decay"])
-        optimizer.build(classifier.trainable_variables)
+        classifier = _build(recipe)
+        weights = optimize.trained_weights(classifier)
+        trunk = model.trunk_of(classifier).trainable_variables if recipe["backbone_rate"] != 1 else []
+        apart = {variable.ref() for variable in trunk}
+        head = [variable for variable in classifier.trainable_variables if variable.ref() not in apart]
+        groups = [(1.0, head)] + ([(recipe["backbone_rate"], trunk)] if trunk else [])
+        optimizer, *others = [_build_optimizer(recipe, steps, *group) for group in groups]
+        averages = [
+            # All replicas hold the same, so one may assign for all.
+            tf.Variable(weight, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            for weight in (weights if recipe["ema"] else ())
+        ]
     return tf.train.Checkpoint(
         model=classifier,
         optimizer=optimizer,
+        others=others,
+        averages=averages,
         dropout=_dropout_states(classifier),
         epoch=tf.Variable(0, dtype=tf.int64),
         step=tf.Variable(0, dtype=tf.int64),
         loss=tf.Variable(0.0),
         best_auc=tf.Variable(-1.0, dtype=tf.float64),
     )
+
+
+def _build_optimizer(recipe, steps, factor, variables):
+    optimizer = optimizers.make_optimizer(recipe, optimizers.make_schedule(recipe, steps, factor))
+    optimizers.build(optimizer, variables)
+    return optimizer
+
+
+def _build(recipe):
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(recipe["precision"])
+    try:
+        return model.build(recipe["backbone"], recipe["image_size"], recipe["weights"])
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def make_judged(strategy, state, recipe):
+    """Gives the classifier that is judged and kept: of the averaged weights, if any, or the one in training."""
+    if not state.averages:
+        return state.model
+    with strategy.scope():
+        return _build({**recipe, "weights": "none"})
 
 
 def _dropout_states(network):

@@ -4,7 +4,7 @@ import math
 
 from tqdm import tqdm
 
-from isic_tf import metrics, pipeline
+from isic_tf import pipeline
 from tfrecord_tools import storage
 
 
@@ -86,12 +86,6 @@ def judge(predict, held_out, recipe, images=None, pause=lambda: None):
     if not table["prediction"].between(0, 1).all():
         raise ValueError("the network predicts values that are no number; start anew with a lower --learning_rate")
     return table
-
-
-def figures_of(state, table):
-    """Gives an epoch's exact ROC AUC and last learning rate."""
-    auc = float(metrics.roc_auc(table["target"], table["prediction"]))
-    return {"auc": auc, "learning_rate": float(state.optimizer.learning_rate.read_value())}
 
 
 def describe_epoch(name, epochs, history, speed):

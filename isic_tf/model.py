@@ -41,7 +41,9 @@ def build(backbone, image_size, weights="none", dropout=0.2):
     # Dropout's random state in variables, which checkpoints can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
     images = tf.keras.Input((image_size, image_size, 3), name="image")
-    scale = tf.keras.layers.Rescaling(1 / np.array(IMAGENET_STD), -np.array(IMAGENET_MEAN) / IMAGENET_STD)
+    scale = tf.keras.layers.Rescaling(
+        1 / np.array(IMAGENET_STD), -np.array(IMAGENET_MEAN) / IMAGENET_STD, dtype="float32"
+    )
     trunk = _backbone(backbone, image_size, weights if weights in WEIGHTS else "none")
     pooled = tf.keras.layers.GlobalAveragePooling2D(name="pooled")(trunk(scale(images)))
     dropped = tf.keras.layers.Dropout(dropout, name="dropout")(pooled)
@@ -73,6 +75,11 @@ def _backbone(name, image_size, weights):
             f"the {weights} weights of {name} could not be downloaded ({str(error).strip()}): put {file} into {folder} "
             "or give its path as --weights=PATH, or start from random ones with --weights=none"
         ) from error
+
+
+def trunk_of(classifier):
+    """Gives a classifier's backbone, a Keras model of its own."""
+    return next(layer for layer in classifier.layers if isinstance(layer, tf.keras.Model))
 
 
 def load_weights(model, path):

@@ -1,39 +1,8 @@
-"""What a training step does: schedule, optimizer, loss, and the update on all replicas."""
+"""What a training step does: augment, forward, loss, backward, update, on all replicas."""
 
 import tensorflow as tf
 
-from isic_tf import augment, policies
-
-
-def make_schedule(learning_rate, warmup_steps, total_steps):
-    """Creates the schedule: linear from 0 to `learning_rate` in `warmup_steps`, then a cosine to 0 at `total_steps`.
-
-    Cosine decay: Loshchilov and Hutter, ICLR 2017; warm-up: Goyal et al. 2017.
-    """
-    if warmup_steps >= total_steps:
-        steps = f"the run's {total_steps} steps, got {warmup_steps}"
-        raise ValueError(f"expected a warm-up shorter than {steps}; lower --warmup_epochs or raise --epochs")
-    if not warmup_steps:
-        return tf.keras.optimizers.schedules.CosineDecay(learning_rate, total_steps)
-    return tf.keras.optimizers.schedules.CosineDecay(
-        0.0, total_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
-    )
-
-
-def make_optimizer(schedule, weight_decay):
-    """Creates AdamW (Loshchilov and Hutter, ICLR 2019).
-
-    Args:
-        schedule: Learning rate or its schedule.
-        weight_decay: Multiplied by the learning rate; norms and biases are spared. 0 makes it Adam.
-
-    Returns:
-        Keras optimizer.
-    """
-    # Compiled, the update would be another program on each kind of device.
-    optimizer = tf.keras.optimizers.AdamW(schedule, weight_decay=weight_decay, jit_compile=False)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+from isic_tf import augment, model, policies
 
 
 def smoothed_loss(labels, logits, label_smoothing):
@@ -51,29 +20,33 @@ def smoothed_loss(labels, logits, label_smoothing):
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
-def make_train_step(strategy, state, recipe):
-    """Creates the training step: augment, forward, backward, update, on every replica at once.
+def make_train_step(strategy, state, recipe, frozen=False):
+    """Creates the training step.
 
     Args:
         strategy: `tf.distribute.Strategy`.
         state: See `checkpoints.make_state`.
         recipe: Dict of the recipe's flags.
+        frozen: Whether the backbone stays as it is, its batch statistics too.
 
     Returns:
         Function that takes the next global batch from an iterator of distributed batches. It adds the mean loss to
         `state.loss` and 1 to `state.step`.
     """
+    if frozen or recipe["freeze_epochs"]:
+        model.trunk_of(state.model).trainable = not frozen
     augmented = augment.make_augment(policies.read(recipe["augment_policy"], recipe["augment_strength"]))
-    classifier, variables = state.model, state.model.trainable_variables
+    gradients_of = _make_gradients(state, recipe)
 
     def replica_step(images, labels, seeds):
         images, labels = augmented(images, labels, seeds)
-        with tf.GradientTape() as tape:
-            logits = classifier(images, training=True)[:, 0]
-            losses = smoothed_loss(labels, logits, recipe["label_smoothing"])
-            # Divided by the global batch, so that the sum over replicas is the mean.
-            loss = tf.reduce_sum(losses) / recipe["global_batch_size"]
-        state.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        loss, gradients = gradients_of(images, labels)
+        # Summed before they are clipped, so that the clipping does not depend on the number of replicas.
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if recipe["clip_norm"]:
+            gradients, _ = tf.clip_by_global_norm(gradients, recipe["clip_norm"])
+        _update(state, gradients)
+        _average(state, recipe["ema"])
         return loss
 
     @tf.function
@@ -83,3 +56,71 @@ def make_train_step(strategy, state, recipe):
         state.step.assign_add(1)
 
     return step
+
+
+def _make_gradients(state, recipe):
+    """Creates the function from a replica's images and labels to its share of the mean loss and of the gradients."""
+    classifier, variables = state.model, state.model.trainable_variables
+    scaled = isinstance(state.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+    parts = recipe["accumulate"]
+
+    def gradients_of(images, labels):
+        with tf.GradientTape() as tape:
+            logits = classifier(images, training=True)[:, 0]
+            losses = smoothed_loss(labels, logits, recipe["label_smoothing"])
+            # Divided by the global batch, so that the sum over replicas and parts is the mean.
+            loss = tf.reduce_sum(losses) / recipe["global_batch_size"]
+            target = state.optimizer.get_scaled_loss(loss) if scaled else loss
+        gradients = tape.gradient(target, variables)
+        return loss, state.optimizer.get_unscaled_gradients(gradients) if scaled else gradients
+
+    def accumulated(images, labels):
+        images, labels = (tf.reshape(whole, [parts, -1, *whole.shape[1:]]) for whole in (images, labels))
+        loss, gradients = tf.zeros([]), [tf.zeros_like(variable) for variable in variables]
+        # A loop of the graph, so that only one part's activations are held at a time.
+        for part in tf.range(parts):
+            own_loss, own = gradients_of(images[part], labels[part])
+            loss += own_loss
+            gradients = [whole + share for whole, share in zip(gradients, own, strict=True)]
+        return loss, gradients
+
+    return gradients_of if parts == 1 else accumulated
+
+
+def _update(state, gradients):
+    variables = state.model.trainable_variables
+    pairs = list(zip(gradients, variables, strict=True))
+    trunk = {variable.ref() for variable in model.trunk_of(state.model).trainable_variables} if state.others else ()
+    for optimizer, own in ((state.optimizer, False), *((other, True) for other in state.others)):
+        part = [pair for pair in pairs if (pair[1].ref() in trunk) == own]
+        # The optimizers of tensorflow-addons are of Keras's older kind.
+        new = isinstance(optimizer, tf.keras.optimizers.Optimizer)
+        unsummed = {"skip_gradients_aggregation": True} if new else {"experimental_aggregate_gradients": False}
+        if part:
+            optimizer.apply_gradients(part, **unsummed)
+
+
+def trained_weights(classifier):
+    """Lists all weights that training changes, frozen or not, in a fixed order."""
+    return sorted((weight for weight in classifier.weights if weight.trainable), key=lambda weight: weight.name)
+
+
+def _average(state, decay):
+    if state.averages:
+        # Faster in the first steps, as TensorFlow's own average.
+        done = tf.cast(state.optimizer.iterations, tf.float32)
+        current = tf.minimum(decay, done / (done + 9))
+        for average, weight in zip(state.averages, trained_weights(state.model), strict=True):
+            average.assign(current * average + (1 - current) * weight)
+
+
+def copy_averages(state, classifier):
+    """Gives a classifier the averaged weights and the batch statistics of the one that is trained."""
+    for weight, average in zip(trained_weights(classifier), state.averages, strict=True):
+        weight.assign(average)
+    rest = [
+        sorted((weight for weight in one.weights if not weight.trainable), key=lambda weight: weight.name)
+        for one in (classifier, state.model)
+    ]
+    for weight, own in zip(*rest, strict=True):
+        weight.assign(own.read_value())

@@ -18,9 +18,11 @@ from isic_tf import (
     checkpoints,
     devices,
     epochs,
+    metrics,
     mixture,
     model,
     optimize,
+    optimizers,
     pipeline,
     policies,
     records,
@@ -53,7 +55,7 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **re
     strategy = devices.choose(strategy)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    _check_batch(recipe["global_batch_size"], strategy.num_replicas_in_sync)
+    _check_recipe(recipe, strategy.num_replicas_in_sync)
     recipe["threads"] = recipe["threads"] or pipeline.count_cores()
     policies.read(recipe["augment_policy"])
     rows = mixture.read_sets(data_dir, extra_data_dir)
@@ -105,13 +107,17 @@ def _parse_fold(fold, index):
     return [int(fold)]
 
 
-def _check_batch(global_batch_size, replicas):
-    if global_batch_size % replicas:
-        fitting = -(-global_batch_size // replicas) * replicas
+def _check_recipe(recipe, replicas):
+    batch_size, parts = recipe["global_batch_size"], replicas * recipe["accumulate"]
+    if batch_size % parts:
+        shares = f"{replicas} replicas" + (f" in {recipe['accumulate']} parts" if recipe["accumulate"] > 1 else "")
         raise ValueError(
-            f"expected a global batch that {replicas} replicas can share evenly, got {global_batch_size}; "
-            f"--global_batch_size={fitting} would do"
+            f"expected a global batch that {shares} can share evenly, got {batch_size}; "
+            f"--global_batch_size={-(-batch_size // parts) * parts} would do"
         )
+    if recipe["precision"] == "mixed_float16" and recipe["backbone_rate"] != 1:
+        # Two optimizers would scale one loss.
+        raise ValueError("expected --backbone_rate=1 with --precision=mixed_float16; mixed_bfloat16 takes any")
 
 
 def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
@@ -142,33 +148,40 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
     resumed = f", going on after step {int(state.step)}" if saved else ""
     shuffle = epochs.describe_shuffle(plan.rows, recipe, images)
     print(f"  {steps} steps of {batch_size} an epoch, {shuffle}{resumed}", flush=True)
-    step = optimize.make_train_step(strategy, state, recipe)
-    predict = model.make_predictor([state.model], strategy)
+    judged = checkpoints.make_judged(strategy, state, recipe)
+    predict = model.make_predictor([judged], strategy)
+    schedule = optimizers.make_schedule(recipe, steps)
     shards = sorted({*plan.rows["shard"], *plan.held_out["shard"]})
     alone = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     saving = checkpoints.saving(state, os.path.join(output, "checkpoints"), recipe["save_steps"], alone)
     with records.explained(shards), saving as (save, pause):
         batches = epochs.make_batches(strategy, plan, images, recipe, start=int(state.step) * batch_size)
         for epoch in range(first, recipe["epochs"]):
+            if epoch in (first, recipe["freeze_epochs"]):
+                step = optimize.make_train_step(strategy, state, recipe, frozen=epoch < recipe["freeze_epochs"])
             started = time.monotonic()
             loss, done = epochs.run(step, state, batches, steps, f"{name} epoch {epoch + 1}", pause)
             speed = done * batch_size / (time.monotonic() - started)
             epochs.average_batch_statistics(state.model)
+            if judged is not state.model:
+                optimize.copy_averages(state, judged)
             table = epochs.judge(predict, plan.held_out, recipe, images, pause)
-            history.append({"epoch": epoch + 1, "loss": loss, **epochs.figures_of(state, table)})
-            close_epoch(state, save, output, history)
+            auc = float(metrics.roc_auc(table["target"], table["prediction"]))
+            rate = float(schedule(int(state.step) - 1))
+            history.append({"epoch": epoch + 1, "loss": loss, "auc": auc, "learning_rate": rate})
+            close_epoch(state, judged, save, output, history)
             print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
         # Judged again from the file, so that the predictions are that file's however often the run was cut off.
-        model.load_weights(state.model, os.path.join(folder, runs.BEST_WEIGHTS))
+        model.load_weights(judged, os.path.join(folder, runs.BEST_WEIGHTS))
         table = epochs.judge(predict, plan.held_out, recipe, images)
     if output == folder:
         runs.finish(folder, table, history)
 
 
-def close_epoch(state, save, output, history):
+def close_epoch(state, judged, save, output, history):
     """Keeps what an epoch gave: its weights if they are the best, the history, and last the checkpoint."""
     auc, best_auc = history[-1]["auc"], float(state.best_auc)
-    runs.keep_best(output, state.model, auc > best_auc)
+    runs.keep_best(output, judged, auc > best_auc)
     runs.write_history(output, history)
     state.best_auc.assign(max(auc, best_auc))
     state.epoch.assign(len(history))
@@ -190,9 +203,27 @@ def define_data_flags():
     flags.DEFINE_integer("threads", 0, "Images decoded at once; 0: as many as there are cores.", 0, 1024)
 
 
+def define_optimizer_flags():
+    """Defines the flags that say how the weights are changed."""
+    flags.DEFINE_enum("optimizer", "adamw", optimizers.OPTIMIZERS, "The last four need tensorflow-addons.")
+    flags.DEFINE_float("learning_rate", 3e-4, "Peak learning rate.", lower_bound=0.0)
+    flags.DEFINE_enum("schedule", "cosine", optimizers.SCHEDULES, "How the learning rate goes after the warm-up.")
+    flags.DEFINE_float("warmup_epochs", 1.0, "Epochs in which the learning rate rises to its peak.", lower_bound=0.0)
+    flags.DEFINE_float("hold_epochs", 0.0, "Epochs at the peak, for --schedule=deotte.", lower_bound=0.0)
+    flags.DEFINE_float("weight_decay", 0.01, "Decoupled weight decay, times the learning rate; not for adam.", 0.0, 1.0)
+    flags.DEFINE_float("clip_norm", 0.0, "Largest norm of all gradients together; 0: any.", lower_bound=0.0)
+    flags.DEFINE_integer("accumulate", 1, "Parts in which a replica's batch passes the network, to save memory.", 1)
+    flags.DEFINE_float("ema", 0.0, "Decay of the moving average of weights that is judged and kept; 0: none.", 0.0, 1.0)
+    flags.DEFINE_float("backbone_rate", 1.0, "Factor on the backbone's learning rate.", lower_bound=0.0)
+    flags.DEFINE_integer("freeze_epochs", 0, "Epochs that leave the backbone as it is, its statistics too.", 0)
+    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
+    flags.DEFINE_enum("precision", "float32", precisions, "Of the network; its weights and the loss stay float32.")
+
+
 def define_flags():
     """Defines the command's flags."""
     define_data_flags()
+    define_optimizer_flags()
     flags.DEFINE_string("workdir", None, "Folder of the run: one configuration, a subfolder for each fold.")
     flags.DEFINE_string("fold", "0", "The fold to hold out; 'all' trains each in turn.")
     flags.DEFINE_integer("image_size", 384, "Side of the model's square input, pixels.", 32, 4096)
@@ -200,9 +231,6 @@ def define_flags():
     flags.DEFINE_string("weights", "noisy-student", f"Weights to start from: {', '.join(model.WEIGHTS)} or a path.")
     flags.DEFINE_integer("epochs", 15, "Passes over the training images.", lower_bound=1)
     flags.DEFINE_integer("global_batch_size", 32, "Images in a step, of all replicas together.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 3e-4, "Peak learning rate of AdamW.", lower_bound=0.0)
-    flags.DEFINE_float("weight_decay", 0.01, "Decoupled weight decay, times the learning rate; 0: Adam.", 0.0, 1.0)
-    flags.DEFINE_float("warmup_epochs", 1.0, "Epochs of linear warm-up, before a cosine decay to 0.", lower_bound=0.0)
     flags.DEFINE_float("label_smoothing", 0.05, "s: the targets become s/2 and 1 - s/2.", 0.0, 0.99)
     flags.DEFINE_string("augment_policy", "light", f"One of {', '.join(policies.PRESETS)}, or a JSON file.")
     flags.DEFINE_float("augment_strength", 1.0, "Factor on the policy's strengths; 0: no augmentation.", 0.0, 5.0)

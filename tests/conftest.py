@@ -95,9 +95,18 @@ RECIPE = {
     "weights": "none",
     "epochs": 3,
     "global_batch_size": 8,
+    "optimizer": "adamw",
     "learning_rate": 1e-2,
-    "weight_decay": 0.01,
+    "schedule": "cosine",
     "warmup_epochs": 1.0,
+    "hold_epochs": 0.0,
+    "weight_decay": 0.01,
+    "clip_norm": 0.0,
+    "accumulate": 1,
+    "ema": 0.0,
+    "backbone_rate": 1.0,
+    "freeze_epochs": 0,
+    "precision": "float32",
     "label_smoothing": 0.1,
     "augment_policy": "light",
     "augment_strength": 1.0,
@@ -117,9 +126,10 @@ RECIPE = {
 def tiny(backbone, image_size, weights):
     """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
     images = tf.keras.Input((image_size, image_size, 3))
-    features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu")(images)
-    pooled = tf.keras.layers.GlobalAveragePooling2D()(features)
-    return tf.keras.Model(images, tf.keras.layers.Dense(1, name="logits")(pooled))
+    convolution = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="convolution")
+    trunk = tf.keras.Model(images, convolution(images))
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(trunk(images))
+    return tf.keras.Model(images, tf.keras.layers.Dense(1, dtype="float32", name="logits")(pooled))
 
 
 CONVERT = {"image_size": 32, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 90}

@@ -23,15 +23,15 @@ def build(backbone, image_size, weights):
     tf.keras.backend.experimental.enable_tf_random_generator()
     layers = tf.keras.layers
     images = tf.keras.Input((image_size, image_size, 3))
-    features = layers.BatchNormalization()(layers.Conv2D(8, 5, strides=4, activation="relu")(images))
-    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(features))
+    trunk = tf.keras.Model(images, layers.BatchNormalization()(layers.Conv2D(8, 5, strides=4)(images)))
+    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
     return tf.keras.Model(images, layers.Dense(1)(pooled))
 
 flags, stop, number = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 make, calls = optimize.make_train_step, []
 
-def make_train_step(*arguments):
-    step = make(*arguments)
+def make_train_step(*arguments, **options):
+    step = make(*arguments, **options)
 
     def stopping(batches):
         step(batches)

@@ -5,20 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import RECIPE, tiny
 
-from isic_tf import epochs, mixture, optimize
-
-
-def test_schedule_of_a_run_worked_by_hand():
-    schedule = optimize.make_schedule(0.4, warmup_steps=10, total_steps=30)
-    expected = {0: 0.0, 5: 0.2, 10: 0.4, 20: 0.2, 30: 0.0}
-    expected[15] = 0.4 * (1 + math.cos(math.pi / 4)) / 2
-    assert {step: float(schedule(step)) for step in expected} == pytest.approx(expected, abs=1e-7)
-    assert float(optimize.make_schedule(0.4, 0, 30)(0)) == pytest.approx(0.4)
-
-
-def test_a_warm_up_as_long_as_the_run_is_refused():
-    with pytest.raises(ValueError, match="expected a warm-up shorter than the run's 30 steps, got 30"):
-        optimize.make_schedule(0.4, 30, 30)
+from isic_tf import checkpoints, epochs, mixture, model, optimize
 
 
 def test_loss_worked_by_hand():
@@ -29,43 +16,140 @@ def test_loss_worked_by_hand():
     assert losses == pytest.approx([math.log(2), math.log(2), third], abs=1e-6)
 
 
-def first_step(strategy, plan):
-    """Weights of the tiny model after one step of plain SGD with rate 1, so that their change is the gradient."""
+def one_step(strategy, plan, frozen=False, **changes):
+    """Gives the loss, and by name the change of the tiny model's weights in a step of SGD with rate 1."""
+    recipe = {**RECIPE, **changes}
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
         classifier = tiny(None, 32, None)
         optimizer = tf.keras.optimizers.SGD(1.0)
         optimizer.build(classifier.trainable_variables)
     counts = {"step": tf.Variable(0, dtype=tf.int64), "loss": tf.Variable(0.0)}
-    before = [weight.copy() for weight in classifier.get_weights()]
-    state = tf.train.Checkpoint(model=classifier, optimizer=optimizer, **counts)
-    batches = epochs.make_batches(strategy, plan, None, RECIPE, start=0)
-    optimize.make_train_step(strategy, state, RECIPE)(batches)
+    before = {weight.name: weight.numpy() for weight in classifier.weights}
+    state = tf.train.Checkpoint(model=classifier, optimizer=optimizer, others=[], averages=[], **counts)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+    optimize.make_train_step(strategy, state, recipe, frozen)(batches)
     assert int(state.step) == 1
-    return float(state.loss), [new - old for new, old in zip(classifier.get_weights(), before, strict=True)]
+    return float(state.loss), {weight.name: weight.numpy() - before[weight.name] for weight in classifier.weights}
 
 
-def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(record_set, mirrored):
-    plan = mixture.plan_fold(mixture.read_sets(str(record_set)), 0)
-    loss, gradients = first_step(tf.distribute.get_strategy(), plan)
-    loss_of_two, gradients_of_two = first_step(mirrored, plan)
-    assert loss_of_two == pytest.approx(loss, abs=1e-5)
-    # Two replicas take half batches of the stream in turn, so a global batch holds the records of one replica's.
-    for one, two in zip(gradients, gradients_of_two, strict=True):
-        assert np.abs(one).max() > 1e-4
-        assert np.abs(one - two).max() < 1e-5
+@pytest.fixture
+def plan(record_set):
+    return mixture.plan_fold(mixture.read_sets(str(record_set)), 0)
 
 
-def test_weight_decay_spares_norms_and_biases():
-    # With a gradient of zero only the decay moves a weight: w - rate * decay * w = 1 - 0.1 * 0.5.
-    layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(2), tf.keras.layers.BatchNormalization()]
-    network = tf.keras.Sequential(layers)
-    for variable in network.trainable_variables:
-        variable.assign(tf.ones_like(variable))
-    optimizer = optimize.make_optimizer(0.1, 0.5)
-    optimizer.build(network.trainable_variables)
-    optimizer.apply_gradients([(tf.zeros_like(variable), variable) for variable in network.trainable_variables])
-    found = {variable.name.split("/")[-1]: variable.numpy() for variable in network.trainable_variables}
-    assert found["kernel:0"] == pytest.approx(0.95)
-    for name in ("bias:0", "gamma:0", "beta:0"):
-        assert (found[name] == 1).all()
+def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(plan, mirrored):
+    # Clipped too: not each replica's own gradients.
+    for clip_norm in (0.0, 0.01):
+        loss, gradients = one_step(tf.distribute.get_strategy(), plan, clip_norm=clip_norm)
+        loss_of_two, gradients_of_two = one_step(mirrored, plan, clip_norm=clip_norm)
+        assert loss_of_two == pytest.approx(loss, abs=1e-5)
+        # Two replicas take half batches of the stream in turn, so a global batch holds the records of one replica's.
+        for name, gradient in gradients.items():
+            assert np.abs(gradient).max() > 1e-4
+            assert np.abs(gradient - gradients_of_two[name]).max() < 1e-5
+
+
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(plan, mirrored):
+    loss, gradients = one_step(tf.distribute.get_strategy(), plan)
+    for strategy, parts in ((tf.distribute.get_strategy(), 4), (mirrored, 2)):
+        loss_in_parts, in_parts = one_step(strategy, plan, accumulate=parts)
+        assert loss_in_parts == pytest.approx(loss, abs=1e-5)
+        for name, gradient in gradients.items():
+            assert np.abs(gradient - in_parts[name]).max() < 1e-5
+
+
+def test_clipped_gradients_have_the_norm_and_keep_their_direction(plan):
+    _, gradients = one_step(tf.distribute.get_strategy(), plan)
+    _, clipped = one_step(tf.distribute.get_strategy(), plan, clip_norm=0.01)
+    norm = math.sqrt(sum((gradient**2).sum() for gradient in gradients.values()))
+    assert norm > 0.01
+    for name, gradient in gradients.items():
+        assert clipped[name] == pytest.approx(gradient * 0.01 / norm, abs=1e-6)
+
+
+def test_a_frozen_backbone_stays_and_the_head_moves(plan):
+    _, changes = one_step(tf.distribute.get_strategy(), plan, frozen=True)
+    for name, change in changes.items():
+        assert (np.abs(change).max() > 1e-4) == ("logits" in name)
+
+
+def make_state(monkeypatch, **changes):
+    monkeypatch.setattr(model, "build", tiny)
+    tf.keras.utils.set_random_seed(0)
+    recipe = {**RECIPE, "warmup_epochs": 0.0, "schedule": "constant", **changes}
+    strategy = tf.distribute.get_strategy()
+    return strategy, recipe, checkpoints.make_state(strategy, recipe, 3)
+
+
+def test_a_frozen_batch_norm_keeps_its_statistics(plan, monkeypatch):
+    images, norm = tf.keras.Input((32, 32, 3)), tf.keras.layers.BatchNormalization()
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.Model(images, norm(images))(images))
+    network = tf.keras.Model(images, tf.keras.layers.Dense(1)(pooled))
+    monkeypatch.setattr(model, "build", lambda *_: network)
+    recipe, strategy = {**RECIPE, "freeze_epochs": 1}, tf.distribute.get_strategy()
+    state = checkpoints.make_state(strategy, recipe, 3)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+    for frozen in (True, False):
+        before = norm.moving_mean.numpy()
+        optimize.make_train_step(strategy, state, recipe, frozen)(batches)
+        assert np.array_equal(before, norm.moving_mean.numpy()) == frozen
+
+
+def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
+    changes = []
+    for rate in (1.0, 0.25):
+        options = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.1, "backbone_rate": rate}
+        strategy, recipe, state = make_state(monkeypatch, **options)
+        before = {weight.name: weight.numpy() for weight in state.model.weights}
+        batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+        optimize.make_train_step(strategy, state, recipe)(batches)
+        changes.append({weight.name: weight.numpy() - before[weight.name] for weight in state.model.weights})
+    for name, change in changes[0].items():
+        factor = 0.25 if "convolution" in name else 1
+        assert np.abs(change).max() > 1e-5
+        assert changes[1][name] == pytest.approx(factor * change, abs=1e-7)
+
+
+def test_averaged_weights_worked_by_hand(plan, monkeypatch):
+    strategy, recipe, state = make_state(monkeypatch, ema=0.15)
+    judged = checkpoints.make_judged(strategy, state, recipe)
+    step = optimize.make_train_step(strategy, state, recipe)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+    expected = [weight.numpy() for weight in optimize.trained_weights(state.model)]
+    # After the first step the decay is 1/10; the rule's 2/11 and 3/12 are above the flag's 0.15.
+    for decay in (0.1, 0.15, 0.15):
+        step(batches)
+        current = [weight.numpy() for weight in optimize.trained_weights(state.model)]
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, current, strict=True)]
+    optimize.copy_averages(state, judged)
+    for found, wanted, now in zip(optimize.trained_weights(judged), expected, current, strict=True):
+        assert found.numpy() == pytest.approx(wanted, abs=1e-6)
+        assert np.abs(found.numpy() - now).max() > 1e-5
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_trains_float32_weights_nearly_alike(plan, monkeypatch, precision):
+    losses = []
+    for name in ("float32", precision):
+        strategy, recipe, state = make_state(monkeypatch, precision=name)
+        batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+        step = optimize.make_train_step(strategy, state, recipe)
+        for _ in range(4):
+            step(batches)
+        losses.append(float(state.loss))
+        assert {weight.dtype for weight in state.model.weights} == {tf.float32}
+    assert model.trunk_of(state.model).layers[-1].compute_dtype == precision.removeprefix("mixed_")
+    assert state.model.output.dtype == tf.float32
+    assert 0 < abs(losses[0] - losses[1]) < 0.02
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+
+
+def test_a_step_whose_scaled_gradients_overflow_is_skipped_and_the_scale_halved(plan, monkeypatch):
+    strategy, recipe, state = make_state(monkeypatch, precision="mixed_float16")
+    scale = float(state.optimizer.loss_scale)
+    state.model.set_weights([weight * 1e30 for weight in state.model.get_weights()])
+    enormous = state.model.get_weights()
+    optimize.make_train_step(strategy, state, recipe)(epochs.make_batches(strategy, plan, None, recipe, start=0))
+    assert all(np.array_equal(*pair) for pair in zip(state.model.get_weights(), enormous, strict=True))
+    assert float(state.optimizer.loss_scale) == scale / 2

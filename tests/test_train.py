@@ -105,6 +105,35 @@ def test_flags_that_do_not_fit_are_refused(record_set, tmp_path, tiny_model, cha
         run(record_set, tmp_path, **changes)
 
 
+def test_a_float16_backbone_has_no_rate_of_its_own(record_set, tmp_path):
+    with pytest.raises(ValueError, match="expected --backbone_rate=1 with --precision=mixed_float16"):
+        run(record_set, tmp_path, precision="mixed_float16", backbone_rate=0.1)
+
+
+def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set, tmp_path, tiny_model, index):
+    changes = {"ema": 0.9, "freeze_epochs": 1, "backbone_rate": 0.5, "schedule": "deotte", "clip_norm": 1.0}
+    whole = run(record_set, tmp_path / "whole", **changes)
+    original, calls = epochs.run, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(epochs, "run", interrupted)
+        run(record_set, tmp_path / "stopped", **changes)
+    resumed = run(record_set, tmp_path / "stopped", **changes)
+    assert np.allclose(whole, resumed, atol=1e-5)
+    classifier = tiny(None, 32, None)
+    classifier.load_weights(str(tmp_path / "whole" / "fold0" / "best.weights.h5"))
+    predict = model.make_predictor([classifier], tf.distribute.get_strategy())
+    again = epochs.judge(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
+    oof = runs.read_predictions(str(tmp_path / "whole" / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    assert np.abs(again - oof).max() < 1e-6
+
+
 def test_a_batch_that_replicas_cannot_share_is_refused(record_set, tmp_path):
     with pytest.raises(ValueError, match=r"2 replicas can share evenly, got 1; --global_batch_size=2 would do"):
         run(record_set, tmp_path, strategy="mirrored", global_batch_size=1)

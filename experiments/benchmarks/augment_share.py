@@ -13,7 +13,7 @@ BATCH, SIZE = 16, 256
 images = tf.constant(np.random.default_rng(0).integers(0, 256, (BATCH, SIZE, SIZE, 3), np.uint8))
 labels, seeds = tf.zeros(BATCH), tf.random.stateless_uniform([BATCH, 2], [0, 0], 0, 2**62, tf.int64)
 classifier = model.build("efficientnet-b0", SIZE)
-optimizer = optimize.make_optimizer(1e-3, 0.01)
+optimizer = tf.keras.optimizers.AdamW(1e-3, weight_decay=0.01, jit_compile=False)
 optimizer.build(classifier.trainable_variables)
 variables = classifier.trainable_variables
 plain = augment.as_float(images)

@@ -1,0 +1,148 @@
+"""Learning-rate schedules and optimizers."""
+
+import math
+import sys
+
+import tensorflow as tf
+
+SCHEDULES = ("cosine", "deotte", "constant")
+OPTIMIZERS = ("adamw", "adam", "sgd", "lamb", "novograd", "radam", "ranger")
+# Deotte's notebook starts at 5e-6, rises to 3.2e-4 and falls towards 1e-6 by 0.8 an epoch.
+_DEOTTE_START, _DEOTTE_END, _DEOTTE_DECAY = 1 / 64, 1 / 320, 0.8
+_SPARED = ("bias", "gamma", "beta")
+
+
+class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """What optimizers ask of a function from the step, float32 `[]`, to the learning rate."""
+
+    def __init__(self, rate_at):
+        self.rate_at = rate_at
+
+    def __call__(self, step):
+        return self.rate_at(tf.cast(step, tf.float32))
+
+    def get_config(self):
+        raise NotImplementedError("a run's schedule is made from its flags")
+
+
+def make_schedule(recipe, steps, factor=1.0):
+    """Creates the learning rate's schedule.
+
+    `cosine`: linear from 0 in `warmup_epochs` (Goyal et al. 2017), then a cosine to 0 at the run's end (Loshchilov and
+    Hutter, ICLR 2017). `constant`: the same warm-up, then no change. `deotte`: by whole epochs, linear from 1/64 in
+    `warmup_epochs`, as it is for `hold_epochs`, then 0.8 times an epoch towards 1/320 (the notebook "Triple Stratified
+    KFold with TFRecords", there with 5 and 0 epochs).
+
+    Args:
+        recipe: Dict of the recipe's flags: `schedule`, `learning_rate`, `warmup_epochs`, `hold_epochs` and `epochs`.
+        steps: Steps of an epoch.
+        factor: Factor on the whole.
+
+    Returns:
+        Keras schedule, from the step to the learning rate, float32 `[]`.
+
+    Raises:
+        ValueError: The warm-up leaves no step of the run.
+    """
+    peak, total = factor * recipe["learning_rate"], recipe["epochs"] * steps
+    warmup = round(recipe["warmup_epochs"] * steps)
+    if warmup >= total:
+        raise ValueError(
+            f"expected a warm-up shorter than the run's {total} steps, got {warmup}; lower --warmup_epochs or raise "
+            "--epochs"
+        )
+
+    def cosine(step):
+        done = tf.minimum((step - warmup) / (total - warmup), 1.0)
+        return tf.where(step < warmup, peak * step / max(warmup, 1), peak * (1 + tf.cos(math.pi * done)) / 2)
+
+    def constant(step):
+        return tf.where(step < warmup, peak * step / max(warmup, 1), peak)
+
+    def deotte(step):
+        epoch, ramp = tf.floor(step / steps), recipe["warmup_epochs"]
+        rising = _DEOTTE_START + (1 - _DEOTTE_START) * epoch / max(ramp, 1.0)
+        since = tf.maximum(epoch - ramp - recipe["hold_epochs"], 0.0)
+        return peak * tf.where(epoch < ramp, rising, _DEOTTE_END + (1 - _DEOTTE_END) * _DEOTTE_DECAY**since)
+
+    return _Schedule({"cosine": cosine, "deotte": deotte, "constant": constant}[recipe["schedule"]])
+
+
+def make_optimizer(recipe, schedule):
+    """Creates the optimizer.
+
+    Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter 2019; SGD with Nesterov's momentum of 0.9; LAMB: You et al.
+    2020; NovoGrad: Ginsburg et al. 2019; Rectified Adam: Liu et al. 2020; Ranger: Lookahead of it (Zhang et al. 2019).
+
+    Args:
+        recipe: Dict of the recipe's flags: `optimizer`, `weight_decay` (decoupled: times the learning rate; norms and
+            biases are spared; none for `adam`) and `precision`.
+        schedule: See `make_schedule`.
+
+    Returns:
+        Keras optimizer; for `mixed_float16` one that scales the loss.
+
+    Raises:
+        ValueError: The optimizer's package is not there.
+    """
+    name, decay = recipe["optimizer"], recipe["weight_decay"]
+    if name in ("adam", "adamw", "sgd"):
+        # Compiled, the update would be another program on each kind of device.
+        options = {"weight_decay": decay if decay and name != "adam" else None, "jit_compile": False}
+        if name == "sgd":
+            optimizer = tf.keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **options)
+        else:
+            optimizer = tf.keras.optimizers.Adam(schedule, **options)
+        if options["weight_decay"]:
+            optimizer.exclude_from_weight_decay(var_names=list(_SPARED))
+    else:
+        optimizer = _make_addon(name, schedule, decay)
+    if recipe["precision"] == "mixed_float16":
+        return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _make_addon(name, schedule, decay):
+    addons = _import_addons(name)
+    if name == "lamb":
+        # Its own decay, which counts in the ratio of the layer's norms.
+        return addons.LAMB(schedule, weight_decay=decay, exclude_from_weight_decay=list(_SPARED))
+    base = addons.NovoGrad if name == "novograd" else addons.RectifiedAdam
+
+    class Decayed(base):
+        """Spares norms and biases, which the package's own decay of these optimizers cannot."""
+
+        def _resource_apply_dense(self, grad, var, apply_state=None):
+            if any(part in var.name for part in _SPARED):
+                return super()._resource_apply_dense(grad, var, apply_state)
+            with tf.control_dependencies([var.assign_sub(decay * schedule(self.iterations) * var)]):
+                return super()._resource_apply_dense(grad, var, apply_state)
+
+    return addons.Lookahead(Decayed(schedule)) if name == "ranger" else Decayed(schedule)
+
+
+def _import_addons(name):
+    # It looks for Keras 2 under names that Keras 3 has taken: one in any case, the other where TensorFlow was imported
+    # before this package.
+    import tf_keras.api._v2.keras
+    import tf_keras.src.engine
+
+    sys.modules.setdefault("keras.src.engine", tf_keras.src.engine)
+    sys.modules.setdefault("tensorflow.keras", tf_keras.api._v2.keras)
+    try:
+        import tensorflow_addons.optimizers
+    except ImportError as error:
+        raise ValueError(
+            f"--optimizer={name} needs the package tensorflow-addons, which has wheels up to Python 3.11 "
+            f"(pip install 'tensorflow-addons<0.24'): {error}; adamw needs nothing"
+        ) from error
+    return tensorflow_addons.optimizers
+
+
+def build(optimizer, variables):
+    """Creates all of an optimizer's variables, so that a checkpoint has a place for each."""
+    if hasattr(optimizer, "build"):
+        optimizer.build(variables)
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner._create_all_weights(variables)
