@@ -1,5 +1,6 @@
 """The `tf.distribute` strategy of a machine."""
 
+import contextlib
 import functools
 import glob
 import importlib.util
@@ -88,6 +89,20 @@ def is_chief(strategy):
         return True
     resolver = strategy.cluster_resolver
     return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0)
+
+
+@contextlib.contextmanager
+def explained():
+    """Turns the failure of a step whose other workers are gone into a ValueError that says what to do."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        if "ollective" not in error.message:
+            raise
+        raise ValueError(
+            "another worker is gone; start all workers with the same command again, and they go on from the last "
+            "checkpoint"
+        ) from error
 
 
 def describe(strategy):

@@ -115,7 +115,9 @@ def _average(state, decay):
 
 
 def copy_averages(state, classifier):
-    """Gives a classifier the averaged weights and the batch statistics of the one that is trained."""
+    """Gives a classifier the averaged weights and the batch statistics of the one that is trained, if it is another."""
+    if classifier is state.model:
+        return
     for weight, average in zip(trained_weights(classifier), state.averages, strict=True):
         weight.assign(average)
     rest = [

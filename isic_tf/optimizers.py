@@ -2,6 +2,7 @@
 
 import math
 import sys
+import warnings
 
 import tensorflow as tf
 
@@ -130,7 +131,10 @@ def _import_addons(name):
     sys.modules.setdefault("keras.src.engine", tf_keras.src.engine)
     sys.modules.setdefault("tensorflow.keras", tf_keras.api._v2.keras)
     try:
-        import tensorflow_addons.optimizers
+        with warnings.catch_warnings():
+            # Of its end of life and of newer TensorFlow, with which the suite tests what is used here.
+            warnings.simplefilter("ignore")
+            import tensorflow_addons.optimizers
     except ImportError as error:
         raise ValueError(
             f"--optimizer={name} needs the package tensorflow-addons, which has wheels up to Python 3.11 "

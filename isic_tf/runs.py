@@ -140,11 +140,21 @@ def finish(folder, table, history):
     print(f"{os.path.basename(folder)}: {metrics.describe(summary)}, epoch {figures['best_epoch']} of {len(history)}")
 
 
-def merge_folds(workdir):
-    """Joins the out-of-fold predictions of the folds so far into `oof.csv` of the run."""
+def merge_folds(workdir, index):
+    """Joins the out-of-fold predictions of the folds so far into `oof.csv` of the run; prints the figures of several.
+
+    Args:
+        workdir: Run folder.
+        index: DataFrame with `image_name` and `patient_id` of the images that were held out.
+    """
     tables = [schema.read_table(path, ("image_name", "prediction")) for path in fold_files(workdir, "oof.csv")]
     if tables:
         command.write_text(os.path.join(workdir, "oof.csv"), pd.concat(tables).to_csv(index=False))
+    if len(tables) > 1:
+        patients = index.drop_duplicates("image_name").set_index("image_name")["patient_id"]
+        table = pd.concat(tables).astype({"prediction": "float64", "target": "int64"})
+        summary = metrics.summarize(table.assign(patient_id=table["image_name"].map(patients)))
+        print(f"{len(tables)} folds together: {metrics.describe(summary)}")
 
 
 def read_predictions(path):

@@ -76,7 +76,7 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **re
             with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
                 train_fold(plan, images, strategy, folder, output, recipe, skipped)
         if chief:
-            runs.merge_folds(workdir)
+            runs.merge_folds(workdir, rows)
 
 
 def prepare(rows, folds, recipe):
@@ -154,7 +154,7 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
     shards = sorted({*plan.rows["shard"], *plan.held_out["shard"]})
     alone = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     saving = checkpoints.saving(state, os.path.join(output, "checkpoints"), recipe["save_steps"], alone)
-    with records.explained(shards), saving as (save, pause):
+    with records.explained(shards), devices.explained(), saving as (save, pause):
         batches = epochs.make_batches(strategy, plan, images, recipe, start=int(state.step) * batch_size)
         for epoch in range(first, recipe["epochs"]):
             if epoch in (first, recipe["freeze_epochs"]):
@@ -163,8 +163,7 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
             loss, done = epochs.run(step, state, batches, steps, f"{name} epoch {epoch + 1}", pause)
             speed = done * batch_size / (time.monotonic() - started)
             epochs.average_batch_statistics(state.model)
-            if judged is not state.model:
-                optimize.copy_averages(state, judged)
+            optimize.copy_averages(state, judged)
             table = epochs.judge(predict, plan.held_out, recipe, images, pause)
             auc = float(metrics.roc_auc(table["target"], table["prediction"]))
             rate = float(schedule(int(state.step) - 1))

@@ -1,7 +1,10 @@
 """Shared fixtures: two logical CPU devices, and one made-up data set and record set for the whole session."""
 
+import json
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -130,6 +133,49 @@ def tiny(backbone, image_size, weights):
     trunk = tf.keras.Model(images, convolution(images))
     pooled = tf.keras.layers.GlobalAveragePooling2D()(trunk(images))
     return tf.keras.Model(images, tf.keras.layers.Dense(1, dtype="float32", name="logits")(pooled))
+
+
+# Trains with a network of a second, with dropout and batch norm, and sends itself a signal after a number of steps.
+_SCRIPT = """
+import json, os, sys
+import isic_tf
+import tensorflow as tf
+from isic_tf import model, optimize, train
+
+def build(backbone, image_size, weights):
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    layers = tf.keras.layers
+    images = tf.keras.Input((image_size, image_size, 3))
+    trunk = tf.keras.Model(images, layers.BatchNormalization()(layers.Conv2D(8, 5, strides=4)(images)))
+    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
+    return tf.keras.Model(images, layers.Dense(1)(pooled))
+
+flags, stop, number = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+make, calls = optimize.make_train_step, []
+
+def make_train_step(*arguments, **options):
+    step = make(*arguments, **options)
+
+    def stopping(batches):
+        step(batches)
+        calls.append(1)
+        if len(calls) == stop:
+            os.kill(os.getpid(), number)
+
+    return stopping
+
+model.build, optimize.make_train_step = build, make_train_step
+train.train(**flags)
+"""
+
+
+def train_apart(record_set, workdir, stop=0, number=0, environment=None, **changes):
+    """Trains fold 0 in a process of its own, which sends itself the signal `number` after `stop` steps."""
+    flags = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(workdir), "fold": "0"}
+    flags |= {"strategy": "default", "deterministic": False, **RECIPE, **changes}
+    command = [sys.executable, "-c", _SCRIPT, json.dumps(flags), str(stop), str(int(number))]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**ENVIRONMENT, **(environment or {})}, **options)
 
 
 CONVERT = {"image_size": 32, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 90}

@@ -1,74 +1,38 @@
-import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import RECIPE
+from conftest import RECIPE, train_apart
 
 from isic_tf import checkpoints
 
-# Trains with a network of a second, with dropout and batch norm, and sends itself a signal after a number of steps.
-SCRIPT = """
-import json, os, sys
-import isic_tf
-import tensorflow as tf
-from isic_tf import model, optimize, train
-
-def build(backbone, image_size, weights):
-    tf.keras.backend.experimental.enable_tf_random_generator()
-    layers = tf.keras.layers
-    images = tf.keras.Input((image_size, image_size, 3))
-    trunk = tf.keras.Model(images, layers.BatchNormalization()(layers.Conv2D(8, 5, strides=4)(images)))
-    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
-    return tf.keras.Model(images, layers.Dense(1)(pooled))
-
-flags, stop, number = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-make, calls = optimize.make_train_step, []
-
-def make_train_step(*arguments, **options):
-    step = make(*arguments, **options)
-
-    def stopping(batches):
-        step(batches)
-        calls.append(1)
-        if len(calls) == stop:
-            os.kill(os.getpid(), number)
-
-    return stopping
-
-model.build, optimize.make_train_step = build, make_train_step
-train.train(**flags)
-"""
-
 
 def start(record_set, workdir, stop=0, number=0):
-    flags = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(workdir), "fold": "0"}
-    flags |= {"strategy": "default", "deterministic": True, **RECIPE, "save_steps": 2}
-    command = [sys.executable, "-c", SCRIPT, json.dumps(flags), str(stop), str(int(number))]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    process = train_apart(record_set, workdir, stop, number, deterministic=True, save_steps=2)
+    output, errors = process.communicate()
+    return process.returncode, output, errors
 
 
 def test_a_run_stopped_at_three_steps_ends_in_the_bits_of_one_that_was_not(record_set, tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert start(record_set, whole).returncode == 0
+    code, _, errors = start(record_set, whole)
+    assert code == 0, errors
     steps = np.random.default_rng().integers(1, 4, 3)
     print("stopped after", steps)
     # A checkpoint is written every other step: a kill may lose one step, a request to end loses none.
     for stop, number in zip(steps, (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL), strict=True):
-        ended = start(record_set, stopped, stop, number)
+        code, output, errors = start(record_set, stopped, stop, number)
         if number == signal.SIGKILL:
-            assert ended.returncode == -signal.SIGKILL
+            assert code == -signal.SIGKILL
         else:
-            assert ended.returncode == 0, ended.stderr
-            assert "asked to stop: saved" in ended.stdout
-    ended = start(record_set, stopped)
-    assert ended.returncode == 0, ended.stderr
-    assert ", going on after step " in ended.stdout
+            assert code == 0, errors
+            assert "asked to stop: saved" in output
+    code, output, errors = start(record_set, stopped)
+    assert code == 0, errors
+    assert ", going on after step " in output
     for name in ("history.csv", "oof.csv", "best.weights.h5", "metrics.json"):
         assert (stopped / "fold0" / name).read_bytes() == (whole / "fold0" / name).read_bytes(), name
     final = [

@@ -59,13 +59,17 @@ def test_history_comes_back_to_the_last_digit(tmp_path):
     assert runs.read_history(str(tmp_path)) == history
 
 
-def test_merge_folds_joins_what_there_is(tmp_path):
-    for fold in (1, 0):
-        table = pd.DataFrame({"image_name": [f"i{fold}"], "prediction": [0.5], "fold": [fold], "target": [fold]})
+def test_merge_folds_joins_what_there_is_and_judges_several_together(tmp_path, capsys):
+    index = pd.DataFrame({"image_name": ["i0", "i1", "i2"], "patient_id": ["p", "q", "q"]})
+    tables = {0: [("i0", 0.25, 0, 0)], 1: [("i1", 0.75, 1, 1), ("i2", 0.25, 1, 0)]}
+    for fold, rows in tables.items():
+        table = pd.DataFrame(rows, columns=["image_name", "prediction", "fold", "target"])
         command.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), table.to_csv(index=False))
-    runs.merge_folds(str(tmp_path))
-    merged = pd.read_csv(tmp_path / "oof.csv")
-    assert merged.to_numpy().tolist() == [["i0", 0.5, 0, 0], ["i1", 0.5, 1, 1]]
+        runs.merge_folds(str(tmp_path), index)
+        merged = pd.read_csv(tmp_path / "oof.csv")
+        # One fold's figures are its own, printed when it ends.
+        assert ("2 folds together: ROC AUC 1.0000" in capsys.readouterr().out) == (fold == 1)
+    assert merged.to_numpy().tolist() == [list(row) for row in tables[0] + tables[1]]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+import json
+import signal
+import socket
+
+import numpy as np
+import pandas as pd
+from conftest import train_apart
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def train_on_two(record_set, workdir, stop=0):
+    """Trains on two worker processes; the second kills itself after `stop` steps. Gives their codes and outputs."""
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for place in range(2):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place}}
+        environment = {"TF_CONFIG": json.dumps(task)}
+        own = stop if place == 1 else 0
+        options = {"strategy": "multiworker", "save_steps": 2}
+        processes.append(train_apart(record_set, workdir, own, signal.SIGKILL, environment, **options))
+    outputs = [process.communicate(timeout=240) for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def history(workdir):
+    return pd.read_csv(workdir / "fold0" / "history.csv")
+
+
+def test_two_workers_one_killed_and_restarted_end_with_the_steps_of_two_that_were_not(record_set, tmp_path):
+    codes, outputs = train_on_two(record_set, tmp_path / "whole")
+    assert codes == [0, 0], outputs
+    codes, outputs = train_on_two(record_set, tmp_path / "stopped", stop=5)
+    assert codes == [1, -signal.SIGKILL], outputs
+    assert "ValueError: another worker is gone; start all workers with the same command again" in outputs[0][1]
+    codes, outputs = train_on_two(record_set, tmp_path / "stopped")
+    assert codes == [0, 0], outputs
+    assert ", going on after step 4" in outputs[0][0]
+    whole, stopped = history(tmp_path / "whole"), history(tmp_path / "stopped")
+    assert whole.shape == stopped.shape
+    columns = ["loss", "auc", "learning_rate"]
+    assert np.allclose(whole[columns], stopped[columns], atol=1e-5)
+    assert (tmp_path / "stopped" / "fold0" / "metrics.json").exists()
