@@ -35,6 +35,28 @@ def make_train_step(strategy, state, recipe, frozen=False):
     """
     if frozen or recipe["freeze_epochs"]:
         model.trunk_of(state.model).trainable = not frozen
+    replica_step = make_replica_step(state, recipe)
+
+    @tf.function
+    def step(iterator):
+        losses = strategy.run(replica_step, args=next(iterator))
+        state.loss.assign_add(strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None))
+        state.step.assign_add(1)
+
+    return step
+
+
+def make_replica_step(state, recipe):
+    """Creates what one replica does in a step; all of it compiles under XLA with static shapes, as TPUs want it.
+
+    Args:
+        state: See `checkpoints.make_state`.
+        recipe: Dict of the recipe's flags.
+
+    Returns:
+        Function from uint8 `[b, S, S, 3]`, float32 `[b]` labels and int64 `[b, 2]` seeds to the replica's share of the
+        mean loss, float32 `[]`.
+    """
     augmented = augment.make_augment(policies.read(recipe["augment_policy"], recipe["augment_strength"]))
     gradients_of = _make_gradients(state, recipe)
 
@@ -49,13 +71,7 @@ def make_train_step(strategy, state, recipe, frozen=False):
         _average(state, recipe["ema"])
         return loss
 
-    @tf.function
-    def step(iterator):
-        losses = strategy.run(replica_step, args=next(iterator))
-        state.loss.assign_add(strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None))
-        state.step.assign_add(1)
-
-    return step
+    return replica_step
 
 
 def _make_gradients(state, recipe):

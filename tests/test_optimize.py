@@ -153,3 +153,31 @@ def test_a_step_whose_scaled_gradients_overflow_is_skipped_and_the_scale_halved(
     optimize.make_train_step(strategy, state, recipe)(epochs.make_batches(strategy, plan, None, recipe, start=0))
     assert all(np.array_equal(*pair) for pair in zip(state.model.get_weights(), enormous, strict=True))
     assert float(state.optimizer.loss_scale) == scale / 2
+
+
+@pytest.mark.parametrize(
+    ("backbone", "changes"),
+    [
+        ("tiny", {"accumulate": 2, "augment_policy": "winner"}),
+        ("efficientnet-b0", {}),
+    ],
+)
+def test_the_whole_step_compiles_under_xla_as_tpus_want_it(monkeypatch, backbone, changes):
+    if backbone == "tiny":
+        monkeypatch.setattr(model, "build", tiny)
+    recipe = {**RECIPE, "precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0, **changes}
+    state = checkpoints.make_state(tf.distribute.get_strategy(), recipe, 3)
+    # XLA takes no operation of the host and no shape that is not known.
+    step = tf.function(optimize.make_replica_step(state, recipe), jit_compile=True)
+    images = tf.cast(tf.random.stateless_uniform([8, 32, 32, 3], [1, 2], 0, 256, tf.int32), tf.uint8)
+    before = state.averages[0].numpy()
+    loss = step(images, tf.constant([0.0, 1.0] * 4), tf.random.stateless_uniform([8, 2], [3, 4], 0, 2**60, tf.int64))
+    assert math.isfinite(loss)
+    assert not np.array_equal(before, state.averages[0].numpy())
+
+
+def test_prediction_compiles_under_xla(monkeypatch):
+    classifier = model.build("efficientnet-b0", 32)
+    forward = tf.function(lambda images: tf.sigmoid(classifier(images, training=False)), jit_compile=True)
+    images = tf.random.stateless_uniform([4, 32, 32, 3], [1, 2])
+    assert forward(images).numpy() == pytest.approx(tf.sigmoid(classifier(images)).numpy(), abs=1e-4)
