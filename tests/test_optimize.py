@@ -74,11 +74,11 @@ def test_a_frozen_backbone_stays_and_the_head_moves(plan):
         assert (np.abs(change).max() > 1e-4) == ("logits" in name)
 
 
-def make_state(monkeypatch, **changes):
+def make_state(monkeypatch, strategy=None, **changes):
     monkeypatch.setattr(model, "build", tiny)
     tf.keras.utils.set_random_seed(0)
     recipe = {**RECIPE, "warmup_epochs": 0.0, "schedule": "constant", **changes}
-    strategy = tf.distribute.get_strategy()
+    strategy = strategy or tf.distribute.get_strategy()
     return strategy, recipe, checkpoints.make_state(strategy, recipe, 3)
 
 
@@ -126,6 +126,22 @@ def test_averaged_weights_worked_by_hand(plan, monkeypatch):
     for found, wanted, now in zip(optimize.trained_weights(judged), expected, current, strict=True):
         assert found.numpy() == pytest.approx(wanted, abs=1e-6)
         assert np.abs(found.numpy() - now).max() > 1e-5
+
+
+def test_two_replicas_average_and_decay_the_backbone_at_its_own_rate_as_one_does(plan, monkeypatch, mirrored):
+    found = []
+    for chosen in (tf.distribute.get_strategy(), mirrored):
+        options = {"ema": 0.5, "backbone_rate": 0.5, "optimizer": "sgd", "weight_decay": 0.5}
+        strategy, recipe, state = make_state(monkeypatch, chosen, **options)
+        step = optimize.make_train_step(strategy, state, recipe)
+        batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+        step(batches)
+        step(batches)
+        judged = checkpoints.make_judged(strategy, state, recipe)
+        optimize.copy_averages(state, judged)
+        found.append([weight.numpy() for weight in optimize.trained_weights(judged)])
+    for one, two in zip(*found, strict=True):
+        assert np.abs(one - two).max() < 1e-5
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
