@@ -88,6 +88,12 @@ def judge(predict, held_out, recipe, images=None, pause=lambda: None):
     return table
 
 
+def is_past_best(history, patience):
+    """Tells whether the best ROC AUC is `patience` epochs old; never where that is 0."""
+    aucs = [row["auc"] for row in history]
+    return 0 < patience <= len(aucs) - 1 - aucs.index(max(aucs)) if aucs else False
+
+
 def describe_epoch(name, epochs, history, speed):
     """Says in a line how the last epoch went."""
     row, best = history[-1], max(row["auc"] for row in history)

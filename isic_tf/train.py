@@ -16,6 +16,7 @@ from absl import flags
 from isic_tf import (
     cache,
     checkpoints,
+    curves,
     devices,
     epochs,
     metrics,
@@ -60,6 +61,9 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **re
     policies.read(recipe["augment_policy"])
     rows = mixture.read_sets(data_dir, extra_data_dir)
     rows, plans, skipped = prepare(rows, _parse_fold(fold, rows), recipe)
+    for plan in plans.values():
+        # What does not fit the run's length shows before any image is decoded.
+        optimizers.make_schedule(recipe, count_steps(plan, recipe))
     print(devices.describe(strategy))
     chief, images = devices.is_chief(strategy), None
     if chief:
@@ -120,6 +124,11 @@ def _check_recipe(recipe, replicas):
         raise ValueError("expected --backbone_rate=1 with --precision=mixed_float16; mixed_bfloat16 takes any")
 
 
+def count_steps(plan, recipe):
+    """Counts the steps of an epoch."""
+    return max(1, plan.size // recipe["global_batch_size"])
+
+
 def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
     """Trains on some records and keeps the epoch whose exact ROC AUC on the held-out ones is best.
 
@@ -138,7 +147,7 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(recipe["seed"])
     name, batch_size = os.path.basename(folder), recipe["global_batch_size"]
-    steps = max(1, plan.size // batch_size)
+    steps = count_steps(plan, recipe)
     saved = checkpoints.find(os.path.join(folder, "checkpoints"))
     state = checkpoints.make_state(strategy, {**recipe, "weights": "none"} if saved else recipe, steps)
     checkpoints.restore(state, os.path.join(folder, "checkpoints"))
@@ -157,6 +166,9 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
     with records.explained(shards), devices.explained(), saving as (save, pause):
         batches = epochs.make_batches(strategy, plan, images, recipe, start=int(state.step) * batch_size)
         for epoch in range(first, recipe["epochs"]):
+            if epochs.is_past_best(history, recipe["early_stop_patience"]):
+                print(f"{name} has not got better for {recipe['early_stop_patience']} epochs: stopped", flush=True)
+                break
             if epoch in (first, recipe["freeze_epochs"]):
                 step = optimize.make_train_step(strategy, state, recipe, frozen=epoch < recipe["freeze_epochs"])
             started = time.monotonic()
@@ -174,6 +186,7 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
         model.load_weights(judged, os.path.join(folder, runs.BEST_WEIGHTS))
         table = epochs.judge(predict, plan.held_out, recipe, images)
     if output == folder:
+        curves.draw(folder, name)
         runs.finish(folder, table, history)
 
 
@@ -230,6 +243,7 @@ def define_flags():
     flags.DEFINE_string("weights", "noisy-student", f"Weights to start from: {', '.join(model.WEIGHTS)} or a path.")
     flags.DEFINE_integer("epochs", 15, "Passes over the training images.", lower_bound=1)
     flags.DEFINE_integer("global_batch_size", 32, "Images in a step, of all replicas together.", lower_bound=1)
+    flags.DEFINE_integer("early_stop_patience", 0, "Epochs without a better one that end a fold; 0: any number.", 0)
     flags.DEFINE_float("label_smoothing", 0.05, "s: the targets become s/2 and 1 - s/2.", 0.0, 0.99)
     flags.DEFINE_string("augment_policy", "light", f"One of {', '.join(policies.PRESETS)}, or a JSON file.")
     flags.DEFINE_float("augment_strength", 1.0, "Factor on the policy's strengths; 0: no augmentation.", 0.0, 5.0)

@@ -110,6 +110,7 @@ RECIPE = {
     "backbone_rate": 1.0,
     "freeze_epochs": 0,
     "precision": "float32",
+    "early_stop_patience": 0,
     "label_smoothing": 0.1,
     "augment_policy": "light",
     "augment_strength": 1.0,

@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +36,7 @@ def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, 
     assert figures["best_epoch"] == history["auc"].idxmax() + 1
     assert (tmp_path / "oof.csv").read_text() == (tmp_path / "fold0" / "oof.csv").read_text()
     assert "ROC AUC" in capsys.readouterr().out
+    assert cv2.imread(str(tmp_path / "fold0" / "training.png")).std() > 1
 
 
 def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, tmp_path, tiny_model, index):
@@ -108,6 +110,25 @@ def test_flags_that_do_not_fit_are_refused(record_set, tmp_path, tiny_model, cha
 def test_a_float16_backbone_has_no_rate_of_its_own(record_set, tmp_path):
     with pytest.raises(ValueError, match="expected --backbone_rate=1 with --precision=mixed_float16"):
         run(record_set, tmp_path, precision="mixed_float16", backbone_rate=0.1)
+
+
+def test_a_fold_that_gets_no_better_is_stopped_and_stays_so(record_set, tmp_path, tiny_model, capsys):
+    # Without a learning rate every epoch is as good as the first.
+    changes = {"learning_rate": 0.0, "epochs": 9, "early_stop_patience": 2, "warmup_epochs": 0.0}
+    history = run(record_set, tmp_path, **changes)
+    assert len(history) == 3
+    assert "fold0 has not got better for 2 epochs: stopped" in capsys.readouterr().out
+    assert json.loads((tmp_path / "fold0" / "metrics.json").read_text())["best_epoch"] == 1
+    (tmp_path / "fold0" / "metrics.json").unlink()
+    assert len(run(record_set, tmp_path, **changes)) == 3
+
+
+@pytest.mark.parametrize(
+    ("aucs", "patience", "expected"),
+    [([], 2, False), ([0.5, 0.6], 1, False), ([0.6, 0.5], 1, True), ([0.6, 0.5, 0.6], 2, True), ([0.6, 0.5], 0, False)],
+)
+def test_a_fold_is_past_its_best_after_so_many_epochs(aucs, patience, expected):
+    assert epochs.is_past_best([{"auc": auc} for auc in aucs], patience) == expected
 
 
 def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set, tmp_path, tiny_model, index):
