@@ -18,17 +18,16 @@ def draw(folder, name):
 
     history = runs.read_history(folder)
     epochs = [row["epoch"] for row in history]
-    best = max(history, key=lambda row: row["auc"])
     figure = Figure(figsize=(10, 3.2), dpi=100, layout="constrained")
-    axes = figure.subplots(1, 3)
-    for axis, column in zip(axes, ("loss", "auc", "learning_rate"), strict=True):
+    titles = {"loss": "training loss", "learning_rate": "learning rate"}
+    if "auc" in history[0]:
+        best = max(history, key=lambda row: row["auc"])
+        titles["auc"] = f"ROC AUC, held out: best {best['auc']:.4f} in epoch {best['epoch']}"
+    for axis, (column, title) in zip(figure.subplots(1, len(titles)), titles.items(), strict=True):
         axis.plot(epochs, [row[column] for row in history], marker="." if len(history) < 40 else None)
-        title = {"loss": "training loss", "auc": "ROC AUC, held out", "learning_rate": "learning rate"}[column]
         axis.set(xlabel="epoch", title=title)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    axes[1].axvline(best["epoch"], color="gray", linestyle=":")
-    axes[1].text(0.98, 0.03, f"best {best['auc']:.4f}, epoch {best['epoch']}", ha="right", transform=axes[1].transAxes)
     figure.suptitle(name, fontsize=10, parse_math=False)
     path = f"{folder}/{CURVES_FILE}"
     with command.replaced(path) as temporary, storage.open(temporary, "wb") as file:

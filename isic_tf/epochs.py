@@ -68,6 +68,8 @@ def run(step, state, batches, steps, label, pause=lambda step: None):
 
 def judge(predict, held_out, recipe, images=None, pause=lambda: None):
     """Predicts the held-out rows; gives them with a column `prediction`. Calls `pause` after each batch."""
+    if held_out.empty:
+        return held_out.assign(prediction=[])
     dataset = pipeline.eval_dataset(
         held_out,
         image_size=recipe["image_size"],
@@ -90,15 +92,15 @@ def judge(predict, held_out, recipe, images=None, pause=lambda: None):
 
 def is_past_best(history, patience):
     """Tells whether the best ROC AUC is `patience` epochs old; never where that is 0."""
-    aucs = [row["auc"] for row in history]
+    aucs = [row["auc"] for row in history if "auc" in row]
     return 0 < patience <= len(aucs) - 1 - aucs.index(max(aucs)) if aucs else False
 
 
 def describe_epoch(name, epochs, history, speed):
     """Says in a line how the last epoch went."""
-    row, best = history[-1], max(row["auc"] for row in history)
-    figures = f"loss {row['loss']:.4f}  auc {row['auc']:.4f}  best {best:.4f}  {speed:.0f} images/s"
-    return f"{name} epoch {row['epoch']}/{epochs}  {figures}"
+    row, aucs = history[-1], [row["auc"] for row in history if "auc" in row]
+    verdict = f"  auc {aucs[-1]:.4f}  best {max(aucs):.4f}" if aucs else ""
+    return f"{name} epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}{verdict}  {speed:.0f} images/s"
 
 
 def average_batch_statistics(classifier):

@@ -67,7 +67,7 @@ def split(rows, fold, pairs=None):
 
     Args:
         rows: See `read_sets`.
-        fold: The held-out fold of the sets with folds.
+        fold: The held-out fold of the sets with folds; None to hold out nothing.
         pairs: See `schema.read_pairs`, or None.
 
     Returns:
@@ -164,7 +164,7 @@ def plan_fold(rows, fold, mix="", duplicates=None, malignant_repeats=1, balance=
 
     Args:
         rows: See `read_sets`.
-        fold: The held-out fold.
+        fold: The held-out fold; None to hold out nothing.
         mix: See `parse_mix`.
         duplicates: CSV file of pairs, see `schema.read_pairs`, or None.
         malignant_repeats: See `weigh`.
@@ -177,9 +177,10 @@ def plan_fold(rows, fold, mix="", duplicates=None, malignant_repeats=1, balance=
     kept, held_out, left_out = split(rows, fold, pairs)
     weights = parse_mix(mix, list(rows["source"].unique()))
     kept, quotas = weigh(kept, weights, malignant_repeats, balance)
-    lines = [
-        f"fold{fold}: {sum(quotas)} images an epoch, {len(held_out)} ({held_out['target'].sum()} malignant) held out"
-    ]
+    name, counts = f"fold{fold}", f"{len(held_out)} ({held_out['target'].sum()} malignant)"
+    if fold is None:
+        name, counts = "full", "none"
+    lines = [f"{name}: {sum(quotas)} images an epoch, {counts} held out"]
     lines += [f"  left out of the extra sets: {count} {reason}" for reason, count in left_out.items()]
     return Plan(kept, quotas, held_out, "\n".join([*lines, describe(kept, quotas)]))
 

@@ -18,7 +18,7 @@ def training_files(index, fold):
 
     Args:
         index: See `schema.read_index`.
-        fold: The held-out fold.
+        fold: The held-out fold; None to hold out nothing.
 
     Returns:
         Two DataFrames of index rows: to train on, and held out. Their patients may share shards.
@@ -28,13 +28,16 @@ def training_files(index, fold):
             parts.
     """
     folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
-    if fold not in folds:
+    if fold is not None and fold not in folds:
         raise ValueError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
-    held_out = index[index["fold"] == fold]
-    kept = index[~index["fold"].isin([fold, schema.UNKNOWN])]
-    for part, rows in (("training part", kept), ("held-out part", held_out)):
+    held_out = index[index["fold"] == fold] if fold is not None else index[:0]
+    # Where there are folds, a record in none is a duplicate of another.
+    kept = index[~index["fold"].isin([fold, schema.UNKNOWN])] if folds else index
+    parts = {"training part": kept} | ({} if fold is None else {"held-out part": held_out})
+    for part, rows in parts.items():
         if {0, 1} != set(rows["target"]):
-            raise ValueError(f"fold {fold}: the {part} must have both classes and no blanks, has {set(rows['target'])}")
+            name = "full" if fold is None else f"fold {fold}"
+            raise ValueError(f"{name}: the {part} must have both classes and no blanks, has {set(rows['target'])}")
     leaks = sorted((set(kept["patient_id"]) & set(held_out["patient_id"])) - {""})
     if leaks:
         raise ValueError(

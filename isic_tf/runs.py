@@ -69,15 +69,15 @@ def _parse(lines):
 
 
 def fold_dir(workdir, fold):
-    """Gives the folder of one fold."""
-    return os.path.join(workdir, f"fold{fold}")
+    """Gives the folder of one fold; None for that of the run that holds out nothing."""
+    return os.path.join(workdir, "full" if fold is None else f"fold{fold}")
 
 
 def fold_files(workdir, name):
-    """Lists a file's paths in all folds that have it, in order of fold."""
+    """Lists a file's paths in all folds that have it, in order of fold, that without a fold last."""
     there = tf.io.gfile.listdir(workdir) if tf.io.gfile.isdir(workdir) else []
     numbers = sorted(int(match[1]) for match in (re.fullmatch(r"fold(\d+)/?", entry) for entry in there) if match)
-    paths = [os.path.join(fold_dir(workdir, number), name) for number in numbers]
+    paths = [os.path.join(fold_dir(workdir, number), name) for number in [*numbers, None]]
     return [path for path in paths if tf.io.gfile.exists(path)]
 
 
@@ -95,7 +95,7 @@ def read_history(folder):
     path = os.path.join(folder, HISTORY_FILE)
     if not tf.io.gfile.exists(path):
         return []
-    return schema.read_table(path, ("epoch", "auc")).astype("float64").astype({"epoch": "int64"}).to_dict("records")
+    return schema.read_table(path, ("epoch", "loss")).astype("float64").astype({"epoch": "int64"}).to_dict("records")
 
 
 def write_history(folder, history):
@@ -128,15 +128,21 @@ def finish(folder, table, history):
 
     Args:
         folder: Folder of the fold.
-        table: Held-out index rows with the `prediction` of the best weights.
+        table: Held-out index rows with the `prediction` of the best weights; None where nothing was held out.
         history: See `read_history`.
     """
+    path = os.path.join(folder, METRICS_FILE)
+    if table is None:
+        figures = {"epochs": len(history), "loss": history[-1]["loss"]}
+        command.write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")
+        print(f"{os.path.basename(folder)}: trained for {len(history)} epochs, nothing held out to judge it by")
+        return
     oof = table[["image_name", "prediction", "fold", "target"]]
     command.write_text(os.path.join(folder, "oof.csv"), oof.to_csv(index=False))
     summary = metrics.summarize(table)
     best = max(history, key=lambda row: row["auc"])
     figures = {**summary, "best_epoch": int(best["epoch"]), "epochs": len(history)}
-    command.write_text(os.path.join(folder, METRICS_FILE), json.dumps(figures, indent=1, allow_nan=False) + "\n")
+    command.write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")
     print(f"{os.path.basename(folder)}: {metrics.describe(summary)}, epoch {figures['best_epoch']} of {len(history)}")
 
 

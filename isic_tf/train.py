@@ -43,7 +43,7 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **re
         data_dir: Folders of record sets with folds, separated by commas.
         extra_data_dir: Folders of record sets for training alone, or "".
         workdir: Run folder.
-        fold: Number of the held-out fold as text, or `all`.
+        fold: Number of the held-out fold as text, `all`, or `full` to hold out nothing.
         strategy: One of `devices.STRATEGIES`.
         deterministic: Whether the same run on the same device gives the same bits, at some cost of speed.
         **recipe: The remaining flags, see `define_flags`.
@@ -88,7 +88,7 @@ def prepare(rows, folds, recipe):
 
     Args:
         rows: See `mixture.read_sets`.
-        folds: Numbers of the folds to hold out.
+        folds: Numbers of the folds to hold out; None in it to hold out nothing.
         recipe: Dict of the recipe's flags.
 
     Returns:
@@ -106,8 +106,10 @@ def prepare(rows, folds, recipe):
 def _parse_fold(fold, index):
     if fold == "all":
         return sorted(set(index["fold"]) - {schema.UNKNOWN})
+    if fold == "full":
+        return [None]
     if not fold.isdecimal():
-        raise ValueError(f"expected a fold's number or 'all' for --fold, got {fold!r}")
+        raise ValueError(f"expected a fold's number, 'all' or 'full' for --fold, got {fold!r}")
     return [int(fold)]
 
 
@@ -177,9 +179,9 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
             epochs.average_batch_statistics(state.model)
             optimize.copy_averages(state, judged)
             table = epochs.judge(predict, plan.held_out, recipe, images, pause)
-            auc = float(metrics.roc_auc(table["target"], table["prediction"]))
+            verdict = {"auc": float(metrics.roc_auc(table["target"], table["prediction"]))} if len(table) else {}
             rate = float(schedule(int(state.step) - 1))
-            history.append({"epoch": epoch + 1, "loss": loss, "auc": auc, "learning_rate": rate})
+            history.append({"epoch": epoch + 1, "loss": loss, **verdict, "learning_rate": rate})
             close_epoch(state, judged, save, output, history)
             print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
         # Judged again from the file, so that the predictions are that file's however often the run was cut off.
@@ -187,12 +189,13 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
         table = epochs.judge(predict, plan.held_out, recipe, images)
     if output == folder:
         curves.draw(folder, name)
-        runs.finish(folder, table, history)
+        runs.finish(folder, table if len(table) else None, history)
 
 
 def close_epoch(state, judged, save, output, history):
     """Keeps what an epoch gave: its weights if they are the best, the history, and last the checkpoint."""
-    auc, best_auc = history[-1]["auc"], float(state.best_auc)
+    # Where nothing is held out the last epoch is the best.
+    auc, best_auc = history[-1].get("auc", len(history)), float(state.best_auc)
     runs.keep_best(output, judged, auc > best_auc)
     runs.write_history(output, history)
     state.best_auc.assign(max(auc, best_auc))
@@ -237,7 +240,7 @@ def define_flags():
     define_data_flags()
     define_optimizer_flags()
     flags.DEFINE_string("workdir", None, "Folder of the run: one configuration, a subfolder for each fold.")
-    flags.DEFINE_string("fold", "0", "The fold to hold out; 'all' trains each in turn.")
+    flags.DEFINE_string("fold", "0", "The fold to hold out; 'all': each in turn; 'full': none.")
     flags.DEFINE_integer("image_size", 384, "Side of the model's square input, pixels.", 32, 4096)
     flags.DEFINE_enum("backbone", "efficientnet-b0", model.BACKBONES, "The network before the head.")
     flags.DEFINE_string("weights", "noisy-student", f"Weights to start from: {', '.join(model.WEIGHTS)} or a path.")

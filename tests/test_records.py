@@ -59,6 +59,16 @@ def test_parse_gives_a_label_only_where_asked():
     assert "target" not in records.parse(serialized, labelled=False)
 
 
+def test_nothing_is_held_out_of_a_full_run_with_folds_or_without(index):
+    duplicate = index.copy()
+    duplicate.loc[0, "fold"] = -1
+    for rows, count in ((index, len(index)), (duplicate, len(index) - 1), (index.assign(fold=-1), len(index))):
+        kept, held_out = records.training_files(rows, None)
+        assert (len(kept), len(held_out)) == (count, 0)
+    with pytest.raises(ValueError, match="full: the training part must have both classes"):
+        records.training_files(index.assign(target=0), None)
+
+
 def jpeg(height, width, seed=0):
     noise = np.random.default_rng(seed).integers(0, 256, (height // 32 + 2, width // 32 + 2, 3), np.uint8)
     return images.encode(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 95)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import RECIPE, tiny
 
-from isic_tf import epochs, model, runs, train
+from isic_tf import checkpoints, epochs, model, runs, train
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def run(record_set, workdir, fold="0", strategy="default", **changes):
     sets = {"data_dir": str(record_set), "extra_data_dir": ""}
     options = {"workdir": str(workdir), "fold": fold, "strategy": strategy, "deterministic": False}
     train.train(**{**sets, **options, **RECIPE, **changes})
-    return pd.read_csv(workdir / f"fold{fold}" / "history.csv") if fold != "all" else None
+    folder = workdir / ("full" if fold == "full" else f"fold{fold}")
+    return pd.read_csv(folder / "history.csv") if fold != "all" else None
 
 
 def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, index, capsys):
@@ -83,6 +84,23 @@ def test_all_folds_are_trained_in_turn_and_joined(record_set, tmp_path, tiny_mod
     assert merged["fold"].tolist() == sorted(merged["fold"])
 
 
+def test_a_run_on_all_images_keeps_its_last_weights(record_set, tmp_path, tiny_model, index, capsys):
+    history = run(record_set, tmp_path, fold="full", epochs=2)
+    assert list(history) == ["epoch", "loss", "learning_rate"]
+    output = capsys.readouterr().out
+    assert f"full: {len(index)} images an epoch, none held out" in output
+    assert "full: trained for 2 epochs, nothing held out to judge it by" in output
+    assert not (tmp_path / "oof.csv").exists()
+    assert (tmp_path / "full" / "training.png").exists()
+    assert runs.fold_files(str(tmp_path), runs.BEST_WEIGHTS) == [str(tmp_path / "full" / runs.BEST_WEIGHTS)]
+    recipe = {**RECIPE, "epochs": 2}
+    state = checkpoints.make_state(tf.distribute.get_strategy(), recipe, 3)
+    checkpoints.restore(state, str(tmp_path / "full" / "checkpoints"))
+    kept = tiny(None, 32, None)
+    kept.load_weights(str(tmp_path / "full" / runs.BEST_WEIGHTS))
+    assert all(np.array_equal(*pair) for pair in zip(kept.get_weights(), state.model.get_weights(), strict=True))
+
+
 def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tmp_path, index):
     # With the real backbone: its batch statistics differ between replicas until they are averaged.
     run(record_set, tmp_path, strategy="mirrored", epochs=1, warmup_epochs=0.5)
@@ -97,7 +115,7 @@ def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tm
     ("changes", "message"),
     [
         ({"fold": "7"}, "expected one of the index's folds"),
-        ({"fold": "first"}, "expected a fold's number or 'all' for --fold, got 'first'"),
+        ({"fold": "first"}, "expected a fold's number, 'all' or 'full' for --fold, got 'first'"),
         ({"learning_rate": 1e30}, "the loss of fold0 epoch .* is (nan|inf); start anew with a lower"),
         ({"warmup_epochs": 3.0}, "expected a warm-up shorter than"),
     ],
