@@ -30,7 +30,7 @@ demo: .venv/.installed
 	$(BIN)/python -m isic_tf.evaluate --predictions=$(DEMO)/run/oof.csv --labels=$(DEMO)/train.csv
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 lint: .venv/.installed-test
 	$(BIN)/python -m ruff check .
