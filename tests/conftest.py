@@ -136,6 +136,17 @@ def tiny(backbone, image_size, weights):
     return tf.keras.Model(images, tf.keras.layers.Dense(1, dtype="float32", name="logits")(pooled))
 
 
+def tiny_with_norm(backbone, image_size, weights):
+    """Stands in for the classifier where batch norm, dropout and a depthwise convolution matter."""
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    layers = tf.keras.layers
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = layers.DepthwiseConv2D(3, padding="same")(layers.Conv2D(8, 5, strides=4)(images))
+    trunk = tf.keras.Model(images, layers.Activation("swish")(layers.BatchNormalization()(features)))
+    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
+    return tf.keras.Model(images, layers.Dense(1, dtype="float32", name="logits")(pooled))
+
+
 # Trains with a network of a second, with dropout and batch norm, and sends itself a signal after a number of steps.
 _SCRIPT = """
 import json, os, sys
