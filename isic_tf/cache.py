@@ -63,8 +63,8 @@ def _exists(path):
 def _path(rows, folder, image_size):
     """Names a set's file by what it holds: the shards as their manifest describes them, the records and the size."""
     shards = sorted(set(rows["shard"]))
-    manifest = os.path.join(os.path.dirname(shards[0]), "train.manifest.json")
-    described = json.loads(storage.read(manifest))["shards"] if storage.exists(manifest) else []
+    manifests = [os.path.join(os.path.dirname(shards[0]), f"{split}.manifest.json") for split in ("train", "test")]
+    described = [json.loads(storage.read(manifest))["shards"] for manifest in manifests if storage.exists(manifest)]
     sizes = [(os.path.basename(shard), storage.size(shard)) for shard in shards]
     names = rows[["position", "image_name"]].to_csv(index=False)
     content = json.dumps([_LAYOUT, image_size, sizes, described, names], sort_keys=True)

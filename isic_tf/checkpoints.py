@@ -12,29 +12,31 @@ import tensorflow as tf
 from isic_tf import model, optimize, optimizers
 
 
-def make_state(strategy, recipe, steps):
+def make_state(strategy, recipe, steps, start=None):
     """Creates all that a checkpoint holds.
 
     `model`; `optimizer`, and in `others` that of the backbone where it has a rate of its own; `averages` of weights, if
     any; `dropout` (its random states); `epoch` (those done); `step` (those done in all epochs, so the place in the data
-    too); `loss` (the sum over the steps of an unfinished epoch); and `best_auc`.
+    too); `loss` and `gradient_norm` (sums over the steps of an unfinished epoch); `bad_step` (the first that diverged;
+    -1 for none); and `best_auc`.
 
     Args:
         strategy: `tf.distribute.Strategy`.
         recipe: Dict of the recipe's flags.
         steps: Steps of an epoch.
+        start: Function to call with the new classifier, before the averages begin; or None.
 
     Returns:
         `tf.train.Checkpoint`.
     """
     with strategy.scope():
         classifier = _build(recipe)
+        if start:
+            start(classifier)
         weights = optimize.trained_weights(classifier)
-        trunk = model.trunk_of(classifier).trainable_variables if recipe["backbone_rate"] != 1 else []
-        apart = {variable.ref() for variable in trunk}
-        head = [variable for variable in classifier.trainable_variables if variable.ref() not in apart]
-        groups = [(1.0, head)] + ([(recipe["backbone_rate"], trunk)] if trunk else [])
-        optimizer, *others = [_build_optimizer(recipe, steps, *group) for group in groups]
+        groups = model.group_variables(classifier, apart=recipe["backbone_rate"] != 1)
+        factors = (1.0, recipe["backbone_rate"])
+        optimizer, *others = [_build_optimizer(recipe, steps, *one) for one in zip(factors, groups, strict=False)]
         averages = [
             # All replicas hold the same, so one may assign for all.
             tf.Variable(weight, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -49,6 +51,8 @@ def make_state(strategy, recipe, steps):
         epoch=tf.Variable(0, dtype=tf.int64),
         step=tf.Variable(0, dtype=tf.int64),
         loss=tf.Variable(0.0),
+        gradient_norm=tf.Variable(0.0),
+        bad_step=tf.Variable(-1, dtype=tf.int64),
         best_auc=tf.Variable(-1.0, dtype=tf.float64),
     )
 
@@ -63,7 +67,8 @@ def _build(recipe):
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(recipe["precision"])
     try:
-        return model.build(recipe["backbone"], recipe["image_size"], recipe["weights"])
+        options = {**model.options(recipe), "sync_batch_norm": recipe["sync_batch_norm"]}
+        return model.build(recipe["backbone"], recipe["image_size"], recipe["weights"], **options)
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
 
@@ -94,17 +99,16 @@ def find(folder):
     ]
 
 
-def restore(state, folder):
+def restore(state, paths):
     """Restores the newest checkpoint that is whole, and says so where that is not the newest.
 
     Args:
         state: `tf.train.Checkpoint`.
-        folder: Folder of the checkpoints.
+        paths: See `find`; none to leave the state as it is.
 
     Raises:
         ValueError: There are checkpoints, and none of them can be read.
     """
-    paths = find(folder)
     for path in paths:
         try:
             state.restore(path).assert_consumed()
@@ -113,11 +117,12 @@ def restore(state, folder):
             reason = str(error).strip().split("\n")[0]
             print(f"{path} cannot be read ({reason}); trying the one before", flush=True)
     if paths:
+        folder = os.path.dirname(paths[0])
         raise ValueError(f"expected a whole checkpoint in {folder}, found none; remove it to train the fold anew")
 
 
 @contextlib.contextmanager
-def saving(state, folder, save_steps, alone=True):
+def saving(state, folder, save_steps, alone=True, check=lambda: None):
     """Saves a run's state while it trains, and ends the run in good order where the machine asks for it by SIGTERM.
 
     Args:
@@ -126,22 +131,28 @@ def saving(state, folder, save_steps, alone=True):
         save_steps: Steps between checkpoints.
         alone: Whether this process trains alone. Workers must all save at once, so SIGTERM ends one of several as it
             would any program.
+        check: Function to call before a checkpoint is written; it raises where the state is not worth saving.
 
     Yields:
-        Function that saves now; and function to call between steps, with the number of steps done, and between other
-        pieces of work, without.
+        Function that saves now; and function to call between steps, with the numbers of steps done before and now, and
+        between other pieces of work, without.
     """
     manager = tf.train.CheckpointManager(state, folder, max_to_keep=2)
+
+    def save():
+        check()
+        return manager.save()
+
     with _termination(alone) as asked:
 
-        def pause(step=None):
+        def pause(before=0, step=0):
             if asked():
-                print(f"\nasked to stop: saved {manager.save()}; the same command goes on from there", flush=True)
+                print(f"\nasked to stop: saved {save()}; the same command goes on from there", flush=True)
                 sys.exit(0)
-            if step and step % save_steps == 0:
-                manager.save()
+            if step // save_steps > before // save_steps:
+                save()
 
-        yield manager.save, pause
+        yield save, pause
 
 
 @contextlib.contextmanager

@@ -8,16 +8,18 @@ import json
 import os
 
 import tensorflow as tf
+from absl import flags
 
 STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
 
 
-def choose(name="auto"):
+def choose(name="auto", tpu=""):
     """Creates a strategy, the same one at every call: two of a kind would mix up their collective operations.
 
     Args:
         name: One of `STRATEGIES`; `auto` takes a TPU where there is one, else the workers of TF_CONFIG, else all GPUs,
             else the one device there is.
+        tpu: The TPU's name or address, see `tpu_address`; "" for the one of this machine or its environment.
 
     Returns:
         `tf.distribute.Strategy`.
@@ -25,11 +27,15 @@ def choose(name="auto"):
     Raises:
         ValueError: The machine has not what the strategy needs.
     """
-    return _create(detect() if name == "auto" else name)
+    if tpu and name not in ("auto", "tpu"):
+        raise ValueError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}")
+    if tpu:
+        name = "tpu"
+    return _create(detect() if name == "auto" else name, tpu)
 
 
 @functools.cache
-def _create(name):
+def _create(name, tpu):
     if name == "default":
         return tf.distribute.get_strategy()
     if name == "mirrored":
@@ -39,7 +45,7 @@ def _create(name):
         if count_workers() < 2:
             raise ValueError("expected the addresses of two workers or more in TF_CONFIG for --strategy=multiworker")
         return tf.distribute.MultiWorkerMirroredStrategy()
-    return _tpu()
+    return _tpu(tpu)
 
 
 def detect():
@@ -64,14 +70,27 @@ def tpu_present():
     """Looks for a TPU without touching it: `initialize_tpu_system` aborts the process where there is none."""
     # Other devices are passed through under the same names, so a local TPU's library must be there too.
     local = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-    return bool(os.environ.get("TPU_NAME") or (local and importlib.util.find_spec("libtpu")))
+    return bool(tpu_address() or (local and importlib.util.find_spec("libtpu")))
 
 
-def _tpu():
-    if not tpu_present():
-        wanted = "a TPU (TPU_NAME, or /dev/accel* or /dev/vfio/* and libtpu)"
+def tpu_address(tpu=""):
+    """Gives what the environment calls its TPU, where `--tpu` does not say.
+
+    TPU_NAME is set on Cloud TPU VMs, by Kaggle and by Colab's TPU VMs; COLAB_TPU_ADDR by Colab's older TPU nodes.
+
+    Returns:
+        A name, an address such as `grpc://10.0.0.2:8470`, or "" where there is none.
+    """
+    node = os.environ.get("COLAB_TPU_ADDR", "")
+    return tpu or os.environ.get("TPU_NAME", "") or (node and f"grpc://{node.removeprefix('grpc://')}")
+
+
+def _tpu(tpu):
+    if not tpu and not tpu_present():
+        wanted = "a TPU (--tpu, TPU_NAME, or /dev/accel* or /dev/vfio/* and libtpu)"
         raise ValueError(f"expected {wanted} for --strategy=tpu, found none")
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME") or "local")
+    # A TPU of this machine itself is called `local`.
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu_address(tpu) or "local")
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
@@ -103,6 +122,12 @@ def explained():
             "another worker is gone; start all workers with the same command again, and they go on from the last "
             "checkpoint"
         ) from error
+
+
+def define_flags():
+    """Defines the flags of every command that uses a device."""
+    flags.DEFINE_enum("strategy", "auto", STRATEGIES, "What to run on; auto takes what the machine has.")
+    flags.DEFINE_string("tpu", "", "Name or address of a TPU elsewhere; 'local' for that of this machine.")
 
 
 def describe(strategy):

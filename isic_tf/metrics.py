@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 
 def roc_auc(targets, scores, weights=None):
@@ -60,6 +61,36 @@ def auc_interval(targets, scores, groups, resamples=1000, seed=0, level=0.95):
         return None, None
     low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def partial_auc(targets, scores, min_sensitivity=0.8):
+    """Computes the partial area under the ROC curve above a sensitivity, the metric of the ISIC 2024 challenge.
+
+    Args:
+        targets: 0 or 1, `[n]`.
+        scores: Float `[n]`, finite.
+        min_sensitivity: The sensitivity above which the area counts.
+
+    Returns:
+        Float from 0 to 1 - `min_sensitivity`; NaN where there is one class only.
+    """
+    targets, scores = np.asarray(targets), np.asarray(scores, np.float64)
+    if len(set(targets)) < 2:
+        return float("nan")
+    # Seen from the other class, the least sensitivity is the greatest false positive rate.
+    width = 1 - min_sensitivity
+    scaled = roc_auc_score(1 - targets, -scores, max_fpr=width)
+    # Undoes scikit-learn's scaling (McClish 1989) to 0.5 for chance and 1 for perfection.
+    chance = width**2 / 2
+    return float(chance + (width - chance) * (scaled - 0.5) / 0.5)
+
+
+def score(table):
+    """Gives the ROC AUC (`auc`) and the partial one (`partial_auc`) of predictions in a dict; nothing of none."""
+    if table.empty:
+        return {}
+    columns = table["target"], table["prediction"]
+    return {"auc": float(roc_auc(*columns)), "partial_auc": partial_auc(*columns)}
 
 
 def summarize(table):

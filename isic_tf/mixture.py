@@ -6,8 +6,8 @@ import typing
 import numpy as np
 import pandas as pd
 
-from isic_tf import records
-from tfrecord_tools import schema
+from isic_tf import records, runs
+from tfrecord_tools import schema, storage
 
 
 class Plan(typing.NamedTuple):
@@ -24,16 +24,20 @@ class Plan(typing.NamedTuple):
         return int(self.quotas.sum())
 
 
-def read_sets(data_dir, extra_data_dir=""):
+def read_sets(data_dir, extra_data_dir="", pseudo_csv=None):
     """Reads the indexes of all record sets of a run.
 
     Args:
         data_dir: Folders with folds, separated by commas; no image may be in two of them.
         extra_data_dir: Folders that are for training alone, whatever folds they have; or "".
+        pseudo_csv: Prediction file that labels images without a label, of extra sets and of the folders' test splits;
+            or None.
 
     Returns:
         DataFrame with the columns of `schema.read_index` and `source` (the folder, as given), `extra` (bool), `number`
-        (the row, from 0) and `key` (text that tells records apart: `image_name`, but for an extra set's copy of it).
+        (the row, from 0), `key` (text that tells records apart: `image_name`, but for an extra set's copy of it),
+        `label` (float, chance of being malignant) and `pseudo` (bool: the label is a prediction, and `target` it
+        rounded).
 
     Raises:
         ValueError: A folder is named twice, an index cannot be read, or a name is in two sets with folds.
@@ -45,12 +49,16 @@ def read_sets(data_dir, extra_data_dir=""):
     tables = []
     for place, folder in enumerate(folders):
         table = schema.read_index(folder, "train").assign(source=folder, extra=place >= len(main))
+        if pseudo_csv and storage.exists(os.path.join(folder, "test.index.csv")):
+            test = schema.read_index(folder, "test").assign(source=os.path.join(folder, "test"), extra=True)
+            # Whatever label such an index holds, it is not for training.
+            table = pd.concat([table, test.assign(target=schema.UNKNOWN)])
         if len(folders) > 1:
             # A bare number is each set's own code for a patient; other identifiers are the archive's.
             codes = table["patient_id"].str.fullmatch(r"-?\d+")
             table["patient_id"] = table["patient_id"].where(~codes, f"{place}:" + table["patient_id"])
         tables.append(table)
-    rows = pd.concat(tables, ignore_index=True)
+    rows = _add_pseudo_labels(pd.concat(tables, ignore_index=True), pseudo_csv)
     twice = rows.loc[~rows["extra"] & rows["image_name"].duplicated(), "image_name"]
     if len(twice):
         raise ValueError(
@@ -60,6 +68,28 @@ def read_sets(data_dir, extra_data_dir=""):
     copies = rows.groupby("image_name").cumcount().astype(str)
     key = rows["image_name"].where(copies == "0", rows["image_name"] + "#" + copies)
     return rows.assign(number=np.arange(len(rows)), key=key)
+
+
+def _add_pseudo_labels(rows, pseudo_csv):
+    """Adds the columns `label` and `pseudo`, and leaves out what neither an index nor the file labels."""
+    rows = rows.assign(label=rows["target"].astype(float), pseudo=False)
+    if not pseudo_csv:
+        return rows
+    predictions = runs.read_predictions(pseudo_csv).set_index("image_name")["prediction"]
+    open_ones = rows["extra"] & (rows["target"] == schema.UNKNOWN)
+    pseudo = open_ones & rows["image_name"].isin(predictions.index)
+    if not pseudo.any():
+        raise ValueError(
+            f"{pseudo_csv} names none of the {open_ones.sum()} images without a label that these sets have; name a "
+            "folder with their test records in --data_dir or --extra_data_dir"
+        )
+    labels = rows["image_name"].map(predictions)
+    rows = rows.assign(
+        pseudo=pseudo,
+        label=rows["label"].where(~pseudo, labels),
+        target=rows["target"].where(~pseudo, (labels >= 0.5).astype(int)),
+    )
+    return rows[pseudo | ~open_ones].reset_index(drop=True)
 
 
 def split(rows, fold, pairs=None):
@@ -159,21 +189,20 @@ def weigh(rows, mix, malignant_repeats=1, balance=0.0):
     return rows.assign(group=groups.ngroup()), np.maximum(1, np.round(quotas)).astype(np.int64).to_numpy()
 
 
-def plan_fold(rows, fold, mix="", duplicates=None, malignant_repeats=1, balance=0.0):
+def plan_fold(rows, fold, mix="", pairs=None, malignant_repeats=1, balance=0.0):
     """Decides what one fold is trained on.
 
     Args:
         rows: See `read_sets`.
         fold: The held-out fold; None to hold out nothing.
         mix: See `parse_mix`.
-        duplicates: CSV file of pairs, see `schema.read_pairs`, or None.
+        pairs: See `schema.read_pairs`, or None.
         malignant_repeats: See `weigh`.
         balance: See `weigh`.
 
     Returns:
         `Plan`.
     """
-    pairs = schema.read_pairs(duplicates) if duplicates else None
     kept, held_out, left_out = split(rows, fold, pairs)
     weights = parse_mix(mix, list(rows["source"].unique()))
     kept, quotas = weigh(kept, weights, malignant_repeats, balance)

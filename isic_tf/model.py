@@ -1,80 +1,119 @@
-"""The classifier: images in [0, 1] in, one logit an image out."""
+"""The classifier: images in [0, 1], and metadata if it has any, in; logits out."""
 
-import os
-import tempfile
-
-import efficientnet.model
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import augment, devices
+from isic_tf import augment, backbones, devices, targets
+from isic_tf import metadata as fields
 
-# The statistics of ImageNet in [0, 1], RGB: what the weights of `efficientnet` were trained with ('torch' mode).
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-BACKBONES = tuple(f"efficientnet-b{number}" for number in range(8))
-WEIGHTS = ("none", "imagenet", "noisy-student")
+POOLINGS = ("gap", "gem")
+# What a run's flags say of its classifier, and of which type.
+_OPTIONS = {
+    "target": str,
+    "metadata": str,
+    "pooling": str,
+    "hidden_units": int,
+    "dropout": float,
+    "dropout_samples": int,
+}
 
 
-def build(backbone, image_size, weights="none", dropout=0.2):
-    """Builds a classifier: normalisation, backbone, global average pooling, dropout, one logit.
+def options(flags):
+    """Gives the keyword arguments of `build` that are among a run's flags, whose values may be text."""
+    return {name: kind(flags[name]) for name, kind in _OPTIONS.items() if name in flags}
 
-    EfficientNet: Tan and Le, ICML 2019, as in the package `efficientnet`; noisy student: Xie et al., CVPR 2020.
+
+def build(
+    backbone,
+    image_size,
+    weights="none",
+    *,
+    target="binary",
+    metadata="",
+    pooling="gap",
+    hidden_units=0,
+    dropout=0.2,
+    dropout_samples=1,
+    sync_batch_norm=False,
+):
+    """Builds a classifier: normalisation, backbone, pooling, metadata beside it, a hidden layer, dropout, logits.
 
     Args:
-        backbone: One of `BACKBONES`.
+        backbone: One of `backbones.BACKBONES`.
         image_size: Side S in pixels, 32 or more.
         weights: `none` (random), `imagenet`, `noisy-student`, or the path of a backbone's `.h5` file or of a whole
-            classifier's `.weights.h5` file of the same backbone.
-        dropout: Share of pooled features dropped in training.
+            classifier's `.weights.h5` file of the same backbone and head.
+        target: One of `targets.TARGETS`.
+        metadata: Fields that the network sees too, see `metadata.parse`.
+        pooling: `gap` (the mean over the image) or `gem` (generalised mean of a learned power: Radenović, Tolias and
+            Chum, PAMI 2019).
+        hidden_units: Units of a layer before the logits; 0 for none.
+        dropout: Share of features dropped before the logits in training.
+        dropout_samples: Number of dropouts of which the logits are the mean (Inoue 2019, arXiv:1905.09788).
+        sync_batch_norm: Whether batch statistics are those of all replicas together.
 
     Returns:
-        Keras model from float32 `[b, S, S, 3]`, RGB in [0, 1] (it normalises them itself), to float32 logits `[b, 1]`.
+        Keras model from float32 `[b, S, S, 3]`, RGB in [0, 1] (it normalises them itself), or a list of that and
+        `metadata.encode`'s `[b, m]`, to float32 logits `[b, 1]` or `[b, 9]`.
 
     Raises:
         ValueError: Unknown backbone, an image size that is no whole number from 32, or weights that cannot be had.
     """
-    if backbone not in BACKBONES:
-        raise ValueError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
-    if not isinstance(image_size, int) or image_size < 32:
-        raise ValueError(f"expected an image size in whole pixels from 32, got {image_size!r}")
+    backbones.check(backbone, image_size)
     # Dropout's random state in variables, which checkpoints can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
-    images = tf.keras.Input((image_size, image_size, 3), name="image")
-    scale = tf.keras.layers.Rescaling(
-        1 / np.array(IMAGENET_STD), -np.array(IMAGENET_MEAN) / IMAGENET_STD, dtype="float32"
-    )
-    trunk = _backbone(backbone, image_size, weights if weights in WEIGHTS else "none")
-    pooled = tf.keras.layers.GlobalAveragePooling2D(name="pooled")(trunk(scale(images)))
-    dropped = tf.keras.layers.Dropout(dropout, name="dropout")(pooled)
-    logits = tf.keras.layers.Dense(1, dtype="float32", name="logits")(dropped)
-    model = tf.keras.Model(images, logits, name="classifier")
-    if weights not in WEIGHTS:
-        load_weights(model if weights.endswith(".weights.h5") else trunk, weights)
-    return model
+    layers = tf.keras.layers
+    trunk = backbones.build(backbone, image_size, weights if weights in backbones.WEIGHTS else "none")
+    if sync_batch_norm:
+        _synchronize(trunk)
+    inputs = [tf.keras.Input((image_size, image_size, 3), name="image")]
+    features = trunk(backbones.make_normalization(backbone)(inputs[0]))
+    pool = layers.GlobalAveragePooling2D if pooling == "gap" else GeneralizedMeanPooling2D
+    features = pool(name="pooled")(features)
+    if metadata:
+        inputs.append(tf.keras.Input((fields.width(metadata),), name="metadata"))
+        features = layers.Concatenate(name="joined")([features, _embed(inputs[1], dropout)])
+    if hidden_units:
+        features = layers.Dense(hidden_units, activation="swish", name="hidden")(features)
+    # All samples share one layer; before a linear one the mean of the logits is that of what is left.
+    dropped = [layers.Dropout(dropout, name=f"dropout{number or ''}")(features) for number in range(dropout_samples)]
+    dropped = layers.Average(name="dropouts")(dropped) if dropout_samples > 1 else dropped[0]
+    logits = layers.Dense(targets.count_outputs(target), dtype="float32", name="logits")(dropped)
+    classifier = tf.keras.Model(inputs if metadata else inputs[0], logits, name="classifier")
+    if weights not in backbones.WEIGHTS:
+        backbones.load_weights(classifier if weights.endswith(".weights.h5") else trunk, weights)
+    return classifier
 
 
-def _backbone(name, image_size, weights):
-    create = getattr(efficientnet.model, f"EfficientNet{name.removeprefix('efficientnet-').upper()}")
-    # `efficientnet.tfkeras` would import tensorflow.keras, which is Keras 3 where TensorFlow was imported before us.
-    options = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
-    options |= {"include_top": False, "input_shape": (image_size, image_size, 3)}
-    if weights == "none":
-        return create(weights=None, **options)
-    try:
-        return create(weights=weights, **options)
-    except tf.errors.OpError:
-        raise
-    except Exception as error:
-        # Keras raises a bare Exception for a failed download.
-        file = f"{name}_{weights}_notop.h5"
-        if weights == "imagenet":
-            file = f"{name}_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5"
-        folder = os.path.join(os.path.expanduser("~"), ".keras", "models")
-        raise ValueError(
-            f"the {weights} weights of {name} could not be downloaded ({str(error).strip()}): put {file} into {folder} "
-            "or give its path as --weights=PATH, or start from random ones with --weights=none"
-        ) from error
+def _embed(known, dropout):
+    layers = tf.keras.layers
+    # The first layer's columns are the embeddings of the categories and of what is unknown.
+    embedded = layers.Dense(64, activation="swish", name="metadata_embedding")(known)
+    embedded = layers.Dropout(dropout, name="metadata_dropout")(embedded)
+    return layers.Dense(32, activation="swish", name="metadata_hidden")(embedded)
+
+
+def _synchronize(trunk):
+    for layer in trunk.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            # As the layer's own argument does, which the makers of the backbones do not pass on.
+            layer.synchronized, layer.fused = True, False
+
+
+class GeneralizedMeanPooling2D(tf.keras.layers.Layer):
+    """The mean over the image of features to a learned power of at least 1, and its root; 3 at first."""
+
+    def build(self, input_shape):
+        """Creates the power."""
+        self.power = self.add_weight("power", (), initializer=tf.keras.initializers.Constant(3.0))
+
+    def call(self, features):
+        """Pools `[b, h, w, f]` to `[b, f]`."""
+        # In half precision a cube of small features would be 0.
+        positive = tf.maximum(tf.cast(features, tf.float32), 1e-6)
+        power = tf.maximum(tf.cast(self.power, tf.float32), 1.0)
+        pooled = tf.reduce_mean(positive**power, axis=[1, 2]) ** (1 / power)
+        return tf.cast(pooled, self.compute_dtype)
 
 
 def trunk_of(classifier):
@@ -82,33 +121,22 @@ def trunk_of(classifier):
     return next(layer for layer in classifier.layers if isinstance(layer, tf.keras.Model))
 
 
-def load_weights(model, path):
-    """Loads weights in place.
-
-    Args:
-        model: Keras model.
-        path: Its `.h5` or `.weights.h5` file, local or not.
-
-    Raises:
-        ValueError: There is no such file, or it holds another model's weights.
-    """
-    if not tf.io.gfile.exists(path):
-        raise ValueError(f"expected --weights to be {', '.join(WEIGHTS)} or the path of an .h5 file, got {path!r}")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            # Keras reads HDF5 from local files only.
-            local = os.path.join(folder, os.path.basename(path))
-            tf.io.gfile.copy(path, local)
-            model.load_weights(local)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} does not hold weights of this backbone: {error}") from error
+def group_variables(classifier, apart):
+    """Lists the variables in training: all in one group, or where `apart` the head's and the backbone's."""
+    if not apart:
+        return [classifier.trainable_variables]
+    trunk = {variable.ref() for variable in trunk_of(classifier).trainable_variables}
+    groups = [[], []]
+    for variable in classifier.trainable_variables:
+        groups[variable.ref() in trunk].append(variable)
+    return groups
 
 
 def make_predictor(models, strategy):
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
     Args:
-        models: Classifiers created in the strategy's scope; their probabilities are averaged.
+        models: Classifiers created in the strategy's scope; their malignant probabilities are averaged.
         strategy: `tf.distribute.Strategy`.
 
     Returns:
@@ -118,23 +146,25 @@ def make_predictor(models, strategy):
     """
     replicas = devices.local_replicas(strategy)
 
-    def replica_probabilities(images):
-        scaled = augment.as_float(images)
-        return tf.add_n([tf.sigmoid(model(scaled, training=False)[:, 0]) for model in models]) / len(models)
+    def replica_probabilities(inputs):
+        images, *known = inputs
+        scaled = [augment.as_float(images), *known]
+        logits = [one(scaled if known else scaled[0], training=False) for one in models]
+        return tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(models)
 
     @tf.function
-    def probabilities(images):
-        return strategy.experimental_local_results(strategy.run(replica_probabilities, args=(images,)))
+    def probabilities(inputs):
+        return strategy.experimental_local_results(strategy.run(replica_probabilities, args=(inputs,)))
 
     def predict(dataset):
-        for images, names in dataset:
-            shares = tf.split(images, replicas)
-            # Names are text and stay on the host, so only images are distributed.
-            images = strategy.experimental_distribute_values_from_function(
+        for *inputs, names in dataset:
+            shares = list(zip(*(tf.split(part, replicas) for part in inputs), strict=True))
+            # Names are text and stay on the host, so only images and metadata are distributed.
+            given = strategy.experimental_distribute_values_from_function(
                 lambda context, shares=shares: shares[context.replica_id_in_sync_group % replicas]
             )
             named = names.numpy() != b""
-            found = np.concatenate(probabilities(images))[named]
+            found = np.concatenate(probabilities(given))[named]
             yield [name.decode() for name in names.numpy()[named]], found
 
     return predict

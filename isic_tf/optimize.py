@@ -2,22 +2,10 @@
 
 import tensorflow as tf
 
-from isic_tf import augment, model, policies
+from isic_tf import augment, losses, model, policies
 
-
-def smoothed_loss(labels, logits, label_smoothing):
-    """Computes each image's binary cross-entropy with labels moved to s/2 and 1 - s/2 (Szegedy et al., CVPR 2016).
-
-    Args:
-        labels: float32 `[b]`, 0 to 1.
-        logits: float32 `[b]`.
-        label_smoothing: s in [0, 1).
-
-    Returns:
-        float32 `[b]`.
-    """
-    targets = labels * (1 - label_smoothing) + label_smoothing / 2
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+# A loss above this is as lost as one that is no number.
+_DIVERGED = 1e4
 
 
 def make_train_step(strategy, state, recipe, frozen=False):
@@ -30,20 +18,54 @@ def make_train_step(strategy, state, recipe, frozen=False):
         frozen: Whether the backbone stays as it is, its batch statistics too.
 
     Returns:
-        Function that takes the next global batch from an iterator of distributed batches. It adds the mean loss to
-        `state.loss` and 1 to `state.step`.
+        Function that takes the next global batches, as many as its second argument says, from an iterator of
+        distributed batches, and gives the seconds waited for them, float64 `[]`. For each it adds the mean loss to
+        `state.loss`, the norm of the gradients to `state.gradient_norm` and 1 to `state.step`; the first step that
+        diverges is kept in `state.bad_step`.
     """
     if frozen or recipe["freeze_epochs"]:
         model.trunk_of(state.model).trainable = not frozen
     replica_step = make_replica_step(state, recipe)
 
+    def one(iterator):
+        asked = tf.timestamp()
+        with tf.control_dependencies([asked]):
+            batch = next(iterator)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            waited = tf.timestamp() - asked
+        own_losses, norms = strategy.run(replica_step, args=batch)
+        loss = strategy.reduce(tf.distribute.ReduceOp.SUM, own_losses, axis=None)
+        _account(state, loss, strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None))
+        return waited
+
     @tf.function
     def step(iterator):
-        losses = strategy.run(replica_step, args=next(iterator))
-        state.loss.assign_add(strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None))
-        state.step.assign_add(1)
+        return one(iterator)
 
-    return step
+    @tf.function
+    def several(iterator, count):
+        waited = tf.zeros([], tf.float64)
+        for _ in tf.range(count):
+            waited += one(iterator)
+        return waited
+
+    return lambda iterator, count=1: step(iterator) if count == 1 else several(iterator, tf.constant(count))
+
+
+def _account(state, loss, norm):
+    state.loss.assign_add(loss)
+    state.step.assign_add(1)
+    finite = tf.math.is_finite(norm)
+    # Where the loss is scaled, a step whose gradients overflow is skipped, and its scale lowered.
+    state.gradient_norm.assign_add(tf.where(finite, norm, 0.0))
+    bad = ~(loss < _DIVERGED)
+    if not _is_scaled(state.optimizer):
+        bad |= ~finite
+    state.bad_step.assign(tf.where(bad & (state.bad_step < 0), state.step, state.bad_step))
+
+
+def _is_scaled(optimizer):
+    return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
 def make_replica_step(state, recipe):
@@ -54,22 +76,24 @@ def make_replica_step(state, recipe):
         recipe: Dict of the recipe's flags.
 
     Returns:
-        Function from uint8 `[b, S, S, 3]`, float32 `[b]` labels and int64 `[b, 2]` seeds to the replica's share of the
-        mean loss, float32 `[]`.
+        Function from uint8 `[b, S, S, 3]`, float32 `[b, c + m]` (labels, then metadata) and int64 `[b, 2]` seeds to the
+        replica's share of the mean loss and the norm of all replicas' gradients together, both float32 `[]`.
     """
     augmented = augment.make_augment(policies.read(recipe["augment_policy"], recipe["augment_strength"]))
     gradients_of = _make_gradients(state, recipe)
 
     def replica_step(images, labels, seeds):
+        # Metadata is mixed as labels are, where the policy mixes images.
         images, labels = augmented(images, labels, seeds)
         loss, gradients = gradients_of(images, labels)
         # Summed before they are clipped, so that the clipping does not depend on the number of replicas.
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.linalg.global_norm(gradients)
         if recipe["clip_norm"]:
-            gradients, _ = tf.clip_by_global_norm(gradients, recipe["clip_norm"])
+            gradients, _ = tf.clip_by_global_norm(gradients, recipe["clip_norm"], norm)
         _update(state, gradients)
         _average(state, recipe["ema"])
-        return loss
+        return loss, norm
 
     return replica_step
 
@@ -77,15 +101,14 @@ def make_replica_step(state, recipe):
 def _make_gradients(state, recipe):
     """Creates the function from a replica's images and labels to its share of the mean loss and of the gradients."""
     classifier, variables = state.model, state.model.trainable_variables
-    scaled = isinstance(state.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-    parts = recipe["accumulate"]
+    share_of_loss, outputs = losses.make_loss(recipe), classifier.output_shape[-1]
+    scaled, parts = _is_scaled(state.optimizer), recipe["accumulate"]
 
     def gradients_of(images, labels):
+        known = labels[:, outputs:]
         with tf.GradientTape() as tape:
-            logits = classifier(images, training=True)[:, 0]
-            losses = smoothed_loss(labels, logits, recipe["label_smoothing"])
-            # Divided by the global batch, so that the sum over replicas and parts is the mean.
-            loss = tf.reduce_sum(losses) / recipe["global_batch_size"]
+            logits = classifier([images, known] if known.shape[1] else images, training=True)
+            loss = share_of_loss(labels[:, :outputs], logits)
             target = state.optimizer.get_scaled_loss(loss) if scaled else loss
         gradients = tape.gradient(target, variables)
         return loss, state.optimizer.get_unscaled_gradients(gradients) if scaled else gradients
@@ -104,16 +127,14 @@ def _make_gradients(state, recipe):
 
 
 def _update(state, gradients):
-    variables = state.model.trainable_variables
-    pairs = list(zip(gradients, variables, strict=True))
-    trunk = {variable.ref() for variable in model.trunk_of(state.model).trainable_variables} if state.others else ()
-    for optimizer, own in ((state.optimizer, False), *((other, True) for other in state.others)):
-        part = [pair for pair in pairs if (pair[1].ref() in trunk) == own]
+    own = {variable.ref(): part for variable, part in zip(state.model.trainable_variables, gradients, strict=True)}
+    groups = model.group_variables(state.model, apart=bool(state.others))
+    for optimizer, variables in zip((state.optimizer, *state.others), groups, strict=True):
         # The optimizers of tensorflow-addons are of Keras's older kind.
         new = isinstance(optimizer, tf.keras.optimizers.Optimizer)
         unsummed = {"skip_gradients_aggregation": True} if new else {"experimental_aggregate_gradients": False}
-        if part:
-            optimizer.apply_gradients(part, **unsummed)
+        if variables:
+            optimizer.apply_gradients([(own[variable.ref()], variable) for variable in variables], **unsummed)
 
 
 def trained_weights(classifier):
@@ -134,11 +155,7 @@ def copy_averages(state, classifier):
     """Gives a classifier the averaged weights and the batch statistics of the one that is trained, if it is another."""
     if classifier is state.model:
         return
-    for weight, average in zip(trained_weights(classifier), state.averages, strict=True):
-        weight.assign(average)
-    rest = [
-        sorted((weight for weight in one.weights if not weight.trainable), key=lambda weight: weight.name)
-        for one in (classifier, state.model)
-    ]
-    for weight, own in zip(*rest, strict=True):
-        weight.assign(own.read_value())
+    values = {weight.name: weight for weight in state.model.weights}
+    values |= {weight.name: own for weight, own in zip(trained_weights(state.model), state.averages, strict=True)}
+    for weight in classifier.weights:
+        weight.assign(values[weight.name].read_value())

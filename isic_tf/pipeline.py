@@ -27,6 +27,7 @@ def train_dataset(
     worker=0,
     shuffle_buffer=2048,
     images=None,
+    labels=None,
 ):
     """Streams training batches without end; a pure function of its arguments.
 
@@ -46,14 +47,15 @@ def train_dataset(
         worker: This process's number; it takes every `num_workers`-th record.
         shuffle_buffer: Records that the shuffle holds, as JPEG bytes.
         images: Function from record numbers to decoded images, see `cache.open_images`; None to read and decode.
+        labels: float32 `[n, ...]`, what goes with each row; None for its `target`.
 
     Returns:
-        Dataset of (uint8 `[b, S, S, 3]`, float32 `[b]` labels, int64 `[b, 2]` seeds).
+        Dataset of (uint8 `[b, S, S, 3]`, float32 `[b, ...]` labels, int64 `[b, 2]` seeds).
     """
     groups = rows["group"].to_numpy() if quotas is not None else np.zeros(len(rows), np.int64)
     quotas = [len(rows)] if quotas is None else [int(quota) for quota in quotas]
-    labels = tf.constant(rows["target"].to_numpy(), tf.float32)
-    keys = tf.strings.to_hash_bucket_fast(tf.constant(rows["key"].tolist()), 2**62)
+    labels = tf.constant(rows["target"].to_numpy() if labels is None else labels, tf.float32)
+    keys = hash_keys(rows)
     open_unit, num_units = _unit_reader(rows, stored=images is None)
     sizes, first = np.bincount(groups), _word(0)
     partial, repeated = (np.array(quotas) < sizes).any(), (np.array(quotas) > sizes).any()
@@ -86,6 +88,11 @@ def train_dataset(
     # What can be done for a whole batch at once is done after it: each small operation costs as much for one.
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return _settled(dataset.map(lambda loaded, row, *which: finish(collect(loaded, row), row, *which)), threads)
+
+
+def hash_keys(rows):
+    """Gives what tells records apart, int64 `[n]`; the second half of their seeds."""
+    return tf.strings.to_hash_bucket_fast(tf.constant(rows["key"].tolist()), 2**62)
 
 
 def count_cores():
@@ -137,7 +144,7 @@ def record_seed(key, seed, epoch, copy):
     return tf.stack([copy * 2**52 + _word(seed) * 1_000_000 + epoch, key], axis=-1)
 
 
-def eval_dataset(rows, *, image_size, batch_size, threads, images=None):
+def eval_dataset(rows, *, image_size, batch_size, threads, images=None, known=None):
     """Gives every record once, in the order of `in_file_order`; the last batch is filled up with black images.
 
     Args:
@@ -146,9 +153,11 @@ def eval_dataset(rows, *, image_size, batch_size, threads, images=None):
         batch_size: Images B in a batch, of all replicas.
         threads: Images decoded at once, in a thread pool of the dataset's own.
         images: See `train_dataset`.
+        known: float32 `[n, m]`, the rows' metadata, see `metadata.encode`; None to give none.
 
     Returns:
-        Dataset of (uint8 `[B, S, S, 3]`, string `[B]` names, "" where filled up).
+        Dataset of (uint8 `[B, S, S, 3]`, float32 `[B, m]` metadata where given, string `[B]` names, "" where filled
+        up).
     """
     names = tf.constant(rows["image_name"].tolist(), tf.string)
     open_unit, num_units = _unit_reader(rows, stored=images is None)
@@ -160,7 +169,11 @@ def eval_dataset(rows, *, image_size, batch_size, threads, images=None):
         missing = batch_size - tf.shape(row)[0]
         found = tf.pad(collect(loaded, row), [[0, missing], [0, 0], [0, 0], [0, 0]])
         named = tf.concat([tf.gather(names, row), tf.fill([missing], "")], axis=0)
-        return tf.ensure_shape(found, [batch_size, image_size, image_size, 3]), tf.ensure_shape(named, [batch_size])
+        parts = [tf.ensure_shape(found, [batch_size, image_size, image_size, 3]), tf.ensure_shape(named, [batch_size])]
+        if known is not None:
+            own = tf.pad(tf.gather(tf.constant(known, tf.float32), row), [[0, missing], [0, 0]])
+            parts.insert(1, tf.ensure_shape(own, [batch_size, known.shape[1]]))
+        return tuple(parts)
 
     return _settled(dataset.map(fill), threads)
 
@@ -235,6 +248,8 @@ def _loaders(rows, image_size, images, labelled):
 
         return (lambda data: data), fetch
     names = tf.constant(rows["image_name"].tolist(), tf.string)
+    # A record of a test split has no label that could be read, so a set with such records is not checked.
+    labelled = labelled and not (rows["pseudo"].any() if "pseudo" in rows else False)
     targets = tf.constant(rows["target"].to_numpy(), tf.int64) if labelled else None
 
     def load(data):

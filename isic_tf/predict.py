@@ -12,12 +12,12 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from isic_tf import devices, model, pipeline, runs
+from isic_tf import devices, metadata, model, pipeline, runs
 from isic_tf import records as shards
 from tfrecord_tools import command, schema
 
 
-def predict(workdir, records, output, sample_submission, batch_size, threads, strategy):
+def predict(workdir, records, output, sample_submission, batch_size, threads, strategy, tpu):
     """Averages the probabilities of a run's folds and writes a prediction file, or a submission.
 
     Args:
@@ -28,6 +28,7 @@ def predict(workdir, records, output, sample_submission, batch_size, threads, st
         batch_size: Images in a step on one replica.
         threads: Images decoded at once; 0 for as many as there are cores.
         strategy: One of `devices.STRATEGIES`.
+        tpu: See `devices.choose`.
 
     Raises:
         ValueError: There is no trained fold, no shard matches, a shard is corrupt, or the names are not the sample's.
@@ -42,18 +43,20 @@ def predict(workdir, records, output, sample_submission, batch_size, threads, st
     # Before the work, not after it: all that can fail on names and paths.
     if tf.io.gfile.isdir(output):
         raise ValueError(f"expected a file's name for --output, got the folder {output}")
-    strategy = devices.choose(strategy)
+    strategy = devices.choose(strategy, tpu)
     files = schema.match(records)
-    rows = shards.list_records(files)
+    fields = run.get("metadata", "")
+    rows = shards.list_records(files, metadata.columns(fields))
     names = rows["image_name"].tolist()
     order = read_sample(sample_submission, names) if sample_submission else names
     image_size = int(run["image_size"])
     print(f"{len(names)} images in {len(files)} shards, {len(paths)} fold(s), {devices.describe(strategy)}", flush=True)
     with strategy.scope():
-        models = [model.build(run["backbone"], image_size, path) for path in paths]
+        models = [model.build(run["backbone"], image_size, path, **model.options(run)) for path in paths]
     batch_size *= devices.local_replicas(strategy)
     threads = threads or pipeline.count_cores()
-    dataset = pipeline.eval_dataset(rows, image_size=image_size, batch_size=batch_size, threads=threads)
+    known = metadata.encode(rows, fields) if fields else None
+    dataset = pipeline.eval_dataset(rows, image_size=image_size, batch_size=batch_size, threads=threads, known=known)
     found = {}
     with shards.explained(files), tqdm(total=len(names), unit="image", disable=None) as progress:
         for batch_names, probabilities in model.make_predictor(models, strategy)(dataset):
@@ -102,7 +105,8 @@ def define_flags():
     )
     flags.DEFINE_integer("batch_size", 32, "Images in a step on one replica.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "Images decoded at once; 0: as many as there are cores.", 0, 1024)
-    flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, "What to predict on; auto takes what the machine has.")
+    devices.define_flags()
+    flags.adopt_module_key_flags(devices)
     flags.mark_flags_as_required(["workdir", "records", "output"])
 
 

@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import tensorflow as tf
+from tqdm import tqdm
 
 from tfrecord_tools import schema
 
@@ -72,9 +73,12 @@ def parse(serialized, labelled):
     return tf.io.parse_single_example(serialized, schema.parse_spec(labelled))
 
 
-def parse_name(serialized):
-    """Parses a record's `image_name` alone, string `[]`: a fraction of the work of all its features."""
-    return tf.io.parse_single_example(serialized, {"image_name": tf.io.FixedLenFeature([], tf.string)})["image_name"]
+def parse_table(serialized, columns=()):
+    """Parses a record's `image_name`, string `[]`, and some of its integers, int64 `[]`; leaves the image alone."""
+    spec = schema.parse_spec(labelled=False)
+    names = ("image_name", *columns)
+    found = tf.io.parse_single_example(serialized, {name: spec[name] for name in names})
+    return tuple(found[name] for name in names)
 
 
 def decode(image, image_size):
@@ -127,14 +131,15 @@ def _resize(image, image_size):
     return tf.cast(tf.cond(near, bilinear, area_or_antialiased) + 0.5, tf.uint8)
 
 
-def list_records(files):
+def list_records(files, columns=()):
     """Reads the name of every record, in file order, without decoding an image.
 
     Args:
         files: Paths of shards.
+        columns: Integers of the schema to read too.
 
     Returns:
-        DataFrame of `shard`, `position` and `image_name`.
+        DataFrame of `shard`, `position`, `image_name` and the columns, -1 where unknown.
 
     Raises:
         ValueError: A shard is corrupt or of another schema, or a name comes twice.
@@ -142,13 +147,40 @@ def list_records(files):
     tables = []
     for file in files:
         with explained([file]):
-            names = [name.decode() for name in read(file).map(parse_name).as_numpy_iterator()]
-        tables.append(pd.DataFrame({"shard": file, "position": range(len(names)), "image_name": names}))
+            found = list(read(file).map(lambda serialized: parse_table(serialized, columns)).as_numpy_iterator())
+        table = pd.DataFrame(found, columns=["image_name", *columns])
+        table["image_name"] = table["image_name"].str.decode("utf-8")
+        tables.append(table.assign(shard=file, position=table.index))
     rows = pd.concat(tables, ignore_index=True)
     twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
     if len(twice):
         raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first")
     return rows
+
+
+def add_columns(rows, columns):
+    """Adds to rows of an index what their records say.
+
+    Args:
+        rows: DataFrame with `shard`, `position` and `image_name`.
+        columns: Integers of the schema to read.
+
+    Returns:
+        The rows with these columns, -1 where unknown.
+
+    Raises:
+        ValueError: See `list_records`, or the index is not that of the shards.
+    """
+    if not columns:
+        return rows
+    tables = [
+        list_records([shard], columns) for shard in tqdm(rows["shard"].unique(), "reading metadata", disable=None)
+    ]
+    found = rows[["shard", "position"]].merge(pd.concat(tables), how="left", on=["shard", "position"])
+    stale = rows.loc[found["image_name"].to_numpy() != rows["image_name"].to_numpy(), "image_name"]
+    if len(stale):
+        raise ValueError(f"{STALE_NAME} {stale.iloc[0]}; index the set again, or rebuild it")
+    return rows.assign(**{column: found[column].to_numpy(int) for column in columns})
 
 
 def explain(files, error):

@@ -6,19 +6,23 @@ The same command again goes on where the run was stopped, and ends as if it had 
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
+import typing
 
 import tensorflow as tf
 from absl import flags
 
 from isic_tf import (
+    backbones,
     cache,
     checkpoints,
     curves,
     devices,
     epochs,
+    metadata,
     metrics,
     mixture,
     model,
@@ -27,16 +31,21 @@ from isic_tf import (
     pipeline,
     policies,
     records,
+    rehearsal,
     runs,
     salvage,
+    transfer,
+    watch,
 )
+from isic_tf import recipe as recipes
 from tfrecord_tools import command, schema, storage
 
 # Flags that do not change the result, so may differ when a run goes on.
-_FREE = ("data_dir", "extra_data_dir", "strategy", "cache", "threads", "save_steps")
+_FREE = ("data_dir", "extra_data_dir", "strategy", "tpu", "cache", "threads", "save_steps", "steps_per_execution")
+_FREE += ("tensorboard", "profile")
 
 
-def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **recipe):
+def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, deterministic, dry_run, **recipe):
     """Trains one fold, or each in turn.
 
     Args:
@@ -45,40 +54,42 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, deterministic, **re
         workdir: Run folder.
         fold: Number of the held-out fold as text, `all`, or `full` to hold out nothing.
         strategy: One of `devices.STRATEGIES`.
+        tpu: See `devices.choose`.
         deterministic: Whether the same run on the same device gives the same bits, at some cost of speed.
-        **recipe: The remaining flags, see `define_flags`.
+        dry_run: Whether to take two steps only and to write nothing.
+        **recipe: The remaining flags, see `recipe`.
 
     Raises:
         ValueError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
     """
-    settings = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "strategy": strategy, **recipe}
+    settings = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "strategy": strategy, "tpu": tpu, **recipe}
     settings["deterministic"] = deterministic
-    strategy = devices.choose(strategy)
+    strategy = devices.choose(strategy, tpu)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    _check_recipe(recipe, strategy.num_replicas_in_sync)
+    recipes.check(recipe, strategy.num_replicas_in_sync)
+    watch.parse_profile(recipe["profile"])
     recipe["threads"] = recipe["threads"] or pipeline.count_cores()
-    policies.read(recipe["augment_policy"])
-    rows = mixture.read_sets(data_dir, extra_data_dir)
+    rows = mixture.read_sets(data_dir, extra_data_dir, recipe["pseudo_csv"])
     rows, plans, skipped = prepare(rows, _parse_fold(fold, rows), recipe)
-    for plan in plans.values():
-        # What does not fit the run's length shows before any image is decoded.
-        optimizers.make_schedule(recipe, count_steps(plan, recipe))
+    sources = {number: find_source(plan, number, recipe) for number, plan in plans.items()}
     print(devices.describe(strategy))
     chief, images = devices.is_chief(strategy), None
-    if chief:
-        named = (recipe["duplicates"], recipe["augment_policy"] not in policies.PRESETS and recipe["augment_policy"])
-        runs.claim(workdir, settings, _FREE, rows, [storage.read(path) for path in named if path])
+    if chief and not dry_run:
+        runs.claim(workdir, settings, _FREE, rows, _read_named_files(recipe))
     for number, plan in plans.items():
         folder = runs.fold_dir(workdir, number)
-        if runs.is_finished(folder):
+        if runs.is_finished(folder) and not dry_run:
             print(f"{folder} is trained already; another --workdir trains it anew")
         else:
             if recipe["cache"] != "none" and not images:
                 images = cache.open_images(rows, recipe["cache"], recipe["image_size"], recipe["threads"])
+            if dry_run:
+                rehearsal.rehearse(plan, images, strategy, recipe, count_steps(plan, recipe), len(plans))
+                return
             # Every worker must save, since they read the variables together; only the chief's files are kept.
             with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
-                train_fold(plan, images, strategy, folder, output, recipe, skipped)
+                train_fold(Fold(plan, images, strategy, recipe, sources[number], folder, output, skipped))
         if chief:
             runs.merge_folds(workdir, rows)
 
@@ -94,13 +105,24 @@ def prepare(rows, folds, recipe):
     Returns:
         The rows, a dict from fold to `mixture.Plan`, and "" or a text that lists what was skipped.
     """
-    options = {name: recipe[name] for name in ("mix", "duplicates", "malignant_repeats", "balance")}
+    options = {name: recipe[name] for name in ("mix", "malignant_repeats", "balance")}
+    options["pairs"] = schema.read_pairs(recipe["duplicates"]) if recipe["duplicates"] else None
+
+    def make_plans(rows):
+        plans = {fold: mixture.plan_fold(rows, fold, **options) for fold in folds}
+        for plan in plans.values():
+            # What does not fit the run's length shows before any image is decoded.
+            optimizers.make_schedule(recipe, count_steps(plan, recipe))
+        return plans
+
     # Before the records are read through: a flag that does not fit shows at once.
-    plans, skipped = {fold: mixture.plan_fold(rows, fold, **options) for fold in folds}, ""
+    plans, skipped = make_plans(rows), ""
     if recipe["on_corrupt"] == "skip":
         rows, problems = salvage.skip_corrupt(rows, recipe["threads"])
-        plans, skipped = {fold: mixture.plan_fold(rows, fold, **options) for fold in folds}, salvage.describe(problems)
-    return rows, plans, skipped
+        skipped = salvage.describe(problems)
+    columns = metadata.columns(recipe["metadata"]) + (["diagnosis"] if recipe["target"] == "diagnosis" else [])
+    rows = records.add_columns(rows, columns)
+    return rows, make_plans(rows) if columns or skipped else plans, skipped
 
 
 def _parse_fold(fold, index):
@@ -113,17 +135,19 @@ def _parse_fold(fold, index):
     return [int(fold)]
 
 
-def _check_recipe(recipe, replicas):
-    batch_size, parts = recipe["global_batch_size"], replicas * recipe["accumulate"]
-    if batch_size % parts:
-        shares = f"{replicas} replicas" + (f" in {recipe['accumulate']} parts" if recipe["accumulate"] > 1 else "")
-        raise ValueError(
-            f"expected a global batch that {shares} can share evenly, got {batch_size}; "
-            f"--global_batch_size={-(-batch_size // parts) * parts} would do"
-        )
-    if recipe["precision"] == "mixed_float16" and recipe["backbone_rate"] != 1:
-        # Two optimizers would scale one loss.
-        raise ValueError("expected --backbone_rate=1 with --precision=mixed_float16; mixed_bfloat16 takes any")
+def _read_named_files(recipe):
+    """Reads the files that a recipe names: with other contents it is another."""
+    policy = recipe["augment_policy"] not in policies.PRESETS and recipe["augment_policy"]
+    return [storage.read(path) for path in (recipe["duplicates"], recipe["pseudo_csv"], policy) if path]
+
+
+def find_source(plan, fold, recipe):
+    """Finds the folder of the weights that a fold starts from; None where it starts from the backbone's."""
+    if not recipe["init_from"]:
+        return None
+    source = transfer.find(recipe["init_from"], fold)
+    transfer.refuse_leaks(plan, source)
+    return source
 
 
 def count_steps(plan, recipe):
@@ -131,41 +155,82 @@ def count_steps(plan, recipe):
     return max(1, plan.size // recipe["global_batch_size"])
 
 
-def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
+class Fold(typing.NamedTuple):
+    """All that the training of one fold is given."""
+
+    plan: mixture.Plan
+    images: typing.Callable | None  # decoded images, see `cache.open_images`
+    strategy: tf.distribute.Strategy
+    recipe: dict
+    source: str | None  # folder of the weights to start from, see `transfer.find`
+    folder: str  # whose last checkpoint the run goes on from
+    output: str  # folder to write: the same, or any other for a worker that is not the chief
+    skipped: str  # to print at the end of every epoch
+
+    @property
+    def name(self):
+        """What lines about the fold begin with."""
+        return os.path.basename(self.folder)
+
+
+def train_fold(fold):
     """Trains on some records and keeps the epoch whose exact ROC AUC on the held-out ones is best.
 
     Args:
-        plan: See `mixture.plan_fold`.
-        images: Decoded images, see `cache.open_images`; None to read and decode.
-        strategy: `tf.distribute.Strategy`.
-        folder: Folder of the fold, whose last checkpoint the run goes on from.
-        output: Folder to write: `folder`, or any other for a worker that is not the chief.
-        recipe: Dict of the recipe's flags.
-        skipped: Text to print at the end of every epoch, or "".
+        fold: `Fold`.
 
     Raises:
-        ValueError: The loss is no finite number.
+        ValueError: The training diverged, or a record cannot be read.
     """
+    plan, recipe = fold.plan, fold.recipe
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(recipe["seed"])
-    name, batch_size = os.path.basename(folder), recipe["global_batch_size"]
-    steps = count_steps(plan, recipe)
-    saved = checkpoints.find(os.path.join(folder, "checkpoints"))
-    state = checkpoints.make_state(strategy, {**recipe, "weights": "none"} if saved else recipe, steps)
-    checkpoints.restore(state, os.path.join(folder, "checkpoints"))
-    first = int(state.epoch)
-    history = runs.read_history(folder)[:first]
     print(plan.text)
-    resumed = f", going on after step {int(state.step)}" if saved else ""
-    shuffle = epochs.describe_shuffle(plan.rows, recipe, images)
-    print(f"  {steps} steps of {batch_size} an epoch, {shuffle}{resumed}", flush=True)
-    judged = checkpoints.make_judged(strategy, state, recipe)
-    predict = model.make_predictor([judged], strategy)
+    state, resumed = start(fold)
+    shuffle = epochs.describe_shuffle(plan.rows, recipe, fold.images)
+    batches = f"{count_steps(plan, recipe)} steps of {recipe['global_batch_size']} an epoch"
+    print(f"  {batches}, {shuffle}{resumed}", flush=True)
+    transfer.write_seen(fold.output, transfer.list_seen(plan, fold.source))
+    judged = checkpoints.make_judged(fold.strategy, state, recipe)
+    predict = model.make_predictor([judged], fold.strategy)
+    with records.explained(sorted({*plan.rows["shard"], *plan.held_out["shard"]})), devices.explained():
+        run_epochs(fold, state, judged, predict)
+        # Judged again from the file, so that the predictions are that file's however often the run was cut off.
+        backbones.load_weights(judged, os.path.join(fold.folder, runs.BEST_WEIGHTS))
+        table = epochs.judge(predict, plan.held_out, recipe, fold.images)
+    if fold.output == fold.folder:
+        curves.draw(fold.folder, fold.name)
+        runs.finish(fold.folder, table if len(table) else None, runs.read_history(fold.folder))
+
+
+def start(fold):
+    """Creates the state of a fold: of its last checkpoint, of another run's weights, or new.
+
+    Returns:
+        State, see `checkpoints.make_state`; and "" or a text that says where it goes on.
+    """
+    saved, recipe = checkpoints.find(os.path.join(fold.folder, "checkpoints")), fold.recipe
+    load = functools.partial(transfer.load, source=fold.source, recipe=recipe) if fold.source and not saved else None
+    own = {**recipe, "weights": "none"} if fold.source or saved else recipe
+    state = checkpoints.make_state(fold.strategy, own, count_steps(fold.plan, recipe), load)
+    checkpoints.restore(state, saved)
+    return state, f", going on after step {int(state.step)}" if saved else ""
+
+
+def run_epochs(fold, state, judged, predict):
+    """Runs the epochs that are left.
+
+    Args:
+        fold: `Fold`.
+        state: See `checkpoints.make_state`.
+        judged: See `checkpoints.make_judged`.
+        predict: Its predictor.
+    """
+    plan, images, strategy, recipe, _, folder, output, skipped = fold
+    name, batch_size, steps = fold.name, recipe["global_batch_size"], count_steps(plan, recipe)
+    first, history = int(state.epoch), runs.read_history(folder)[: int(state.epoch)]
     schedule = optimizers.make_schedule(recipe, steps)
-    shards = sorted({*plan.rows["shard"], *plan.held_out["shard"]})
-    alone = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    saving = checkpoints.saving(state, os.path.join(output, "checkpoints"), recipe["save_steps"], alone)
-    with records.explained(shards), devices.explained(), saving as (save, pause):
+    with watching(fold, state) as (write, profile, save, pause, check):
         batches = epochs.make_batches(strategy, plan, images, recipe, start=int(state.step) * batch_size)
         for epoch in range(first, recipe["epochs"]):
             if epochs.is_past_best(history, recipe["early_stop_patience"]):
@@ -173,23 +238,44 @@ def train_fold(plan, images, strategy, folder, output, recipe, skipped=""):
                 break
             if epoch in (first, recipe["freeze_epochs"]):
                 step = optimize.make_train_step(strategy, state, recipe, frozen=epoch < recipe["freeze_epochs"])
-            started = time.monotonic()
-            loss, done = epochs.run(step, state, batches, steps, f"{name} epoch {epoch + 1}", pause)
-            speed = done * batch_size / (time.monotonic() - started)
+            started, label = time.monotonic(), f"{name} epoch {epoch + 1}"
+            options = {"chunk": recipe["steps_per_execution"], "pauses": (profile, pause), "check": check}
+            figures, done, waited = epochs.run(step, state, batches, steps, label, **options)
+            seconds = time.monotonic() - started
             epochs.average_batch_statistics(state.model)
             optimize.copy_averages(state, judged)
             table = epochs.judge(predict, plan.held_out, recipe, images, pause)
-            verdict = {"auc": float(metrics.roc_auc(table["target"], table["prediction"]))} if len(table) else {}
-            rate = float(schedule(int(state.step) - 1))
-            history.append({"epoch": epoch + 1, "loss": loss, **verdict, "learning_rate": rate})
+            rate = {"learning_rate": float(schedule(int(state.step) - 1))}
+            history.append({"epoch": epoch + 1, **figures, **metrics.score(table), **rate})
             close_epoch(state, judged, save, output, history)
+            speed = done * batch_size / seconds
             print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
-        # Judged again from the file, so that the predictions are that file's however often the run was cut off.
-        model.load_weights(judged, os.path.join(folder, runs.BEST_WEIGHTS))
-        table = epochs.judge(predict, plan.held_out, recipe, images)
-    if output == folder:
-        curves.draw(folder, name)
-        runs.finish(folder, table if len(table) else None, history)
+            write(history[-1], speed, waited / seconds)
+
+
+@contextlib.contextmanager
+def watching(fold, state):
+    """Opens what goes on beside the steps: TensorBoard's files, the profile, checkpoints and the watch for divergence.
+
+    Yields:
+        The functions of `watch.writing` and `watch.profiling`, the two of `checkpoints.saving`, and one that raises
+        where the training has diverged.
+    """
+    recipe, folder = fold.recipe, os.path.join(fold.output, "checkpoints")
+    events = fold.folder if fold.output == fold.folder and recipe["tensorboard"] else None
+    if events and not int(state.step):
+        watch.write_samples(events, fold.plan.rows, recipe)
+    alone = not isinstance(fold.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+    def check():
+        epochs.refuse_divergence(state, fold.plan, recipe, fold.name, next(iter(checkpoints.find(folder)), None))
+
+    with (
+        watch.writing(events) as write,
+        watch.profiling(fold.output, watch.parse_profile(recipe["profile"])) as profile,
+        checkpoints.saving(state, folder, recipe["save_steps"], alone, check) as (save, pause),
+    ):
+        yield write, profile, save, pause, check
 
 
 def close_epoch(state, judged, save, output, history):
@@ -201,59 +287,19 @@ def close_epoch(state, judged, save, output, history):
     state.best_auc.assign(max(auc, best_auc))
     state.epoch.assign(len(history))
     state.loss.assign(0.0)
+    state.gradient_norm.assign(0.0)
     save()
-
-
-def define_data_flags():
-    """Defines the flags that say what is trained on and how it is read."""
-    flags.DEFINE_string("data_dir", None, "Folder of a record set with its index; several are separated by commas.")
-    flags.DEFINE_string("extra_data_dir", "", "Folders of record sets that are always trained on, never held out.")
-    flags.DEFINE_string("mix", "", "How often a set's records come in an epoch, as in 'ham=0.5'; 1 where not named.")
-    flags.DEFINE_string("duplicates", None, "CSV file of pairs: extra records that show a held-out image are left out.")
-    flags.DEFINE_integer("malignant_repeats", 1, "How often a malignant record comes in an epoch.", 1, 1000)
-    flags.DEFINE_float("balance", 0.0, "Share of malignant records in an epoch; 0: as they come.", 0.0, 0.99)
-    flags.DEFINE_string("cache", "none", "Where decoded images are kept: none, memory, or a folder for later runs too.")
-    flags.DEFINE_integer("shuffle_buffer", 2048, "Records shuffled at a time, as JPEG bytes.", lower_bound=1)
-    flags.DEFINE_enum("on_corrupt", "stop", ("stop", "skip"), "What a record does that cannot be read.")
-    flags.DEFINE_integer("threads", 0, "Images decoded at once; 0: as many as there are cores.", 0, 1024)
-
-
-def define_optimizer_flags():
-    """Defines the flags that say how the weights are changed."""
-    flags.DEFINE_enum("optimizer", "adamw", optimizers.OPTIMIZERS, "The last four need tensorflow-addons.")
-    flags.DEFINE_float("learning_rate", 3e-4, "Peak learning rate.", lower_bound=0.0)
-    flags.DEFINE_enum("schedule", "cosine", optimizers.SCHEDULES, "How the learning rate goes after the warm-up.")
-    flags.DEFINE_float("warmup_epochs", 1.0, "Epochs in which the learning rate rises to its peak.", lower_bound=0.0)
-    flags.DEFINE_float("hold_epochs", 0.0, "Epochs at the peak, for --schedule=deotte.", lower_bound=0.0)
-    flags.DEFINE_float("weight_decay", 0.01, "Decoupled weight decay, times the learning rate; not for adam.", 0.0, 1.0)
-    flags.DEFINE_float("clip_norm", 0.0, "Largest norm of all gradients together; 0: any.", lower_bound=0.0)
-    flags.DEFINE_integer("accumulate", 1, "Parts in which a replica's batch passes the network, to save memory.", 1)
-    flags.DEFINE_float("ema", 0.0, "Decay of the moving average of weights that is judged and kept; 0: none.", 0.0, 1.0)
-    flags.DEFINE_float("backbone_rate", 1.0, "Factor on the backbone's learning rate.", lower_bound=0.0)
-    flags.DEFINE_integer("freeze_epochs", 0, "Epochs that leave the backbone as it is, its statistics too.", 0)
-    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
-    flags.DEFINE_enum("precision", "float32", precisions, "Of the network; its weights and the loss stay float32.")
 
 
 def define_flags():
     """Defines the command's flags."""
-    define_data_flags()
-    define_optimizer_flags()
-    flags.DEFINE_string("workdir", None, "Folder of the run: one configuration, a subfolder for each fold.")
-    flags.DEFINE_string("fold", "0", "The fold to hold out; 'all': each in turn; 'full': none.")
-    flags.DEFINE_integer("image_size", 384, "Side of the model's square input, pixels.", 32, 4096)
-    flags.DEFINE_enum("backbone", "efficientnet-b0", model.BACKBONES, "The network before the head.")
-    flags.DEFINE_string("weights", "noisy-student", f"Weights to start from: {', '.join(model.WEIGHTS)} or a path.")
-    flags.DEFINE_integer("epochs", 15, "Passes over the training images.", lower_bound=1)
-    flags.DEFINE_integer("global_batch_size", 32, "Images in a step, of all replicas together.", lower_bound=1)
-    flags.DEFINE_integer("early_stop_patience", 0, "Epochs without a better one that end a fold; 0: any number.", 0)
-    flags.DEFINE_float("label_smoothing", 0.05, "s: the targets become s/2 and 1 - s/2.", 0.0, 0.99)
-    flags.DEFINE_string("augment_policy", "light", f"One of {', '.join(policies.PRESETS)}, or a JSON file.")
-    flags.DEFINE_float("augment_strength", 1.0, "Factor on the policy's strengths; 0: no augmentation.", 0.0, 5.0)
-    flags.DEFINE_integer("seed", 0, "Fixes initial weights, order and augmentation.", 0, 2**31 - 1)
-    flags.DEFINE_bool("deterministic", False, "The same bits from the same run on the same device; slower.")
-    flags.DEFINE_integer("save_steps", 1000, "Steps between checkpoints, besides that of every epoch.", lower_bound=1)
-    flags.DEFINE_enum("strategy", "auto", devices.STRATEGIES, "What to train on; auto takes what the machine has.")
+    recipes.define_data_flags()
+    recipes.define_model_flags()
+    recipes.define_optimizer_flags()
+    recipes.define_run_flags()
+    devices.define_flags()
+    for module in (recipes, devices):
+        flags.adopt_module_key_flags(module)
     flags.mark_flags_as_required(["data_dir", "workdir"])
 
 

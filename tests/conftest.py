@@ -1,5 +1,6 @@
 """Shared fixtures: two logical CPU devices, and one made-up data set and record set for the whole session."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -110,12 +111,24 @@ RECIPE = {
     "backbone_rate": 1.0,
     "freeze_epochs": 0,
     "precision": "float32",
+    "sync_batch_norm": False,
     "early_stop_patience": 0,
+    "target": "binary",
+    "metadata": "",
+    "pooling": "gap",
+    "hidden_units": 0,
+    "dropout": 0.2,
+    "dropout_samples": 1,
+    "loss": "cross_entropy",
     "label_smoothing": 0.1,
+    "focal_gamma": 2.0,
+    "malignant_weight": 1.0,
+    "init_from": "",
     "augment_policy": "light",
     "augment_strength": 1.0,
     "mix": "",
     "duplicates": None,
+    "pseudo_csv": None,
     "malignant_repeats": 1,
     "balance": 0.0,
     "cache": "none",
@@ -123,11 +136,14 @@ RECIPE = {
     "threads": 2,
     "shuffle_buffer": 16,
     "save_steps": 1000,
+    "steps_per_execution": 1,
+    "tensorboard": False,
+    "profile": "",
     "seed": 1,
 }
 
 
-def tiny(backbone, image_size, weights):
+def tiny(backbone, image_size, weights, **_):
     """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
     images = tf.keras.Input((image_size, image_size, 3))
     convolution = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="convolution")
@@ -136,7 +152,14 @@ def tiny(backbone, image_size, weights):
     return tf.keras.Model(images, tf.keras.layers.Dense(1, dtype="float32", name="logits")(pooled))
 
 
-def tiny_with_norm(backbone, image_size, weights):
+def tiny_trunk(backbone, image_size, weights="none"):
+    """Stands in for the backbone alone, under its name."""
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="convolution")(images)
+    return tf.keras.Model(images, features, name=backbone)
+
+
+def tiny_with_norm(backbone, image_size, weights, **_):
     """Stands in for the classifier where batch norm, dropout and a depthwise convolution matter."""
     tf.keras.backend.experimental.enable_tf_random_generator()
     layers = tf.keras.layers
@@ -148,43 +171,41 @@ def tiny_with_norm(backbone, image_size, weights):
 
 
 # Trains with a network of a second, with dropout and batch norm, and sends itself a signal after a number of steps.
-_SCRIPT = """
+_SCRIPT = (
+    """
 import json, os, sys
 import isic_tf
 import tensorflow as tf
 from isic_tf import model, optimize, train
 
-def build(backbone, image_size, weights):
-    tf.keras.backend.experimental.enable_tf_random_generator()
-    layers = tf.keras.layers
-    images = tf.keras.Input((image_size, image_size, 3))
-    trunk = tf.keras.Model(images, layers.BatchNormalization()(layers.Conv2D(8, 5, strides=4)(images)))
-    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
-    return tf.keras.Model(images, layers.Dense(1)(pooled))
-
+"""
+    + inspect.getsource(tiny_with_norm)
+    + """
 flags, stop, number = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 make, calls = optimize.make_train_step, []
 
 def make_train_step(*arguments, **options):
     step = make(*arguments, **options)
 
-    def stopping(batches):
-        step(batches)
+    def stopping(batches, count):
+        waited = step(batches, count)
         calls.append(1)
         if len(calls) == stop:
             os.kill(os.getpid(), number)
+        return waited
 
     return stopping
 
-model.build, optimize.make_train_step = build, make_train_step
+model.build, optimize.make_train_step = tiny_with_norm, make_train_step
 train.train(**flags)
 """
+)
 
 
 def train_apart(record_set, workdir, stop=0, number=0, environment=None, **changes):
     """Trains fold 0 in a process of its own, which sends itself the signal `number` after `stop` steps."""
     flags = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(workdir), "fold": "0"}
-    flags |= {"strategy": "default", "deterministic": False, **RECIPE, **changes}
+    flags |= {"strategy": "default", "tpu": "", "deterministic": False, "dry_run": False, **RECIPE, **changes}
     command = [sys.executable, "-c", _SCRIPT, json.dumps(flags), str(stop), str(int(number))]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env={**ENVIRONMENT, **(environment or {})}, **options)

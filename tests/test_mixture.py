@@ -167,6 +167,6 @@ def test_a_mix_that_does_not_fit_is_refused(text, message):
 def test_pairs_are_read_from_their_file(folders, tmp_path):
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\nx1,z3\n")
     rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
-    plan = mixture.plan_fold(rows, 0, duplicates=str(tmp_path / "pairs.csv"))
+    plan = mixture.plan_fold(rows, 0, pairs=schema.read_pairs(str(tmp_path / "pairs.csv")))
     assert "z3" not in set(plan.rows["image_name"])
     assert np.isin(["z2"], plan.rows["image_name"]).all()

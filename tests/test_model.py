@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isic_tf import model
+from isic_tf import backbones, model
 
 # Parameters without the top, as published for ImageNet less its 1000 classes' (f + 1) * 1000; features f.
 COUNTS = {
@@ -23,7 +23,7 @@ def b0():
     return model.build("efficientnet-b0", 32)
 
 
-@pytest.mark.parametrize("backbone", model.BACKBONES)
+@pytest.mark.parametrize("backbone", backbones.BACKBONES)
 def test_parameter_counts_are_the_published_ones(backbone):
     count, features = COUNTS[backbone]
     assert model.build(backbone, 32).count_params() == count + features + 1
@@ -70,9 +70,9 @@ def test_weights_of_a_classifier_and_of_a_backbone_load_from_files(b0, tmp_path)
     partly = model.build("efficientnet-b0", 32, str(tmp_path / "backbone_notop.h5"))
     loaded = next(layer for layer in partly.layers if layer.name == "efficientnet-b0")
     assert all(np.array_equal(one, other) for one, other in zip(loaded.get_weights(), trunk.get_weights(), strict=True))
-    with pytest.raises(ValueError, match="does not hold weights of this backbone"):
+    with pytest.raises(ValueError, match="does not hold weights of this network"):
         model.build("efficientnet-b1", 32, str(tmp_path / "backbone_notop.h5"))
-    with pytest.raises(ValueError, match="does not hold weights of this backbone"):
+    with pytest.raises(ValueError, match="does not hold weights of this network"):
         model.build("efficientnet-b1", 32, str(tmp_path / "best.weights.h5"))
 
 

@@ -49,7 +49,7 @@ def test_match_sorts_and_takes_several_patterns(tmp_path):
 
 def test_read_gives_file_order(index):
     files = sorted(set(index["shard"]))
-    names = [records.parse_name(serialized).numpy().decode() for serialized in records.read(files)]
+    names = [records.parse_table(serialized)[0].numpy().decode() for serialized in records.read(files)]
     assert names == index["image_name"].tolist()
 
 

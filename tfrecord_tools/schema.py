@@ -10,7 +10,8 @@ from tfrecord_tools import example, storage
 
 VERSION = 1
 UNKNOWN = -1
-# Codes are positions in these tuples: the order of first appearance in the competition's train.csv.
+# Codes are positions in these tuples: the order of first appearance in the competition's train.csv, then what only
+# ISIC 2019 and HAM10000 have.
 CATEGORIES = {
     "sex": ("male", "female"),
     "anatom_site_general_challenge": (
@@ -31,7 +32,29 @@ CATEGORIES = {
         "solar lentigo",
         "cafe-au-lait macule",
         "atypical melanocytic proliferation",
+        "actinic keratosis",
+        "basal cell carcinoma",
+        "benign keratosis",
+        "dermatofibroma",
+        "squamous cell carcinoma",
+        "vascular lesion",
     ),
+}
+# What ISIC 2019 and HAM10000 write for them.
+_ALIASES = {
+    "anterior torso": "torso",
+    "posterior torso": "torso",
+    "lateral torso": "torso",
+    "unk": "unknown",
+    "nv": "nevus",
+    "mel": "melanoma",
+    "ak": "actinic keratosis",
+    "akiec": "actinic keratosis",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis",
+    "df": "dermatofibroma",
+    "scc": "squamous cell carcinoma",
+    "vasc": "vascular lesion",
 }
 METADATA = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "width", "height")
 # What tables write for an unknown value, besides nothing.
@@ -48,7 +71,8 @@ def encode(column, value):
         value: Text as in the table; blank where unknown.
 
     Returns:
-        The category's code, the age in whole years or the target; -1 for a blank or a category not in `CATEGORIES`.
+        The category's code (by its name, or what ISIC 2019 calls it), the age in whole years or the target; -1 for a
+        blank or a category not in `CATEGORIES`.
 
     Raises:
         ValueError: An age that is no number from 0 to 120, or a target other than 0 and 1.
@@ -57,7 +81,8 @@ def encode(column, value):
         return UNKNOWN
     if column in CATEGORIES:
         codes = {name.casefold(): code for code, name in enumerate(CATEGORIES[column])}
-        return codes.get(value.casefold(), UNKNOWN)
+        name = value.casefold()
+        return codes.get(_ALIASES.get(name, name), UNKNOWN)
     allowed = {"age_approx": lambda number: 0 <= number <= 120, "target": lambda number: number in (0, 1)}
     try:
         number = float(value)
