@@ -174,7 +174,7 @@ def mix(images, labels, params):
 
     Args:
         images: float `[b, S, S, 3]`.
-        labels: float32 `[b]`.
+        labels: float32 `[b]` or `[b, c]`.
         params: See `sample`: `mixup` and `cutmix` are the shares that stay.
 
     Returns:
@@ -184,14 +184,19 @@ def mix(images, labels, params):
         share = params["mixup"]
         weight = tf.cast(share, images.dtype)[:, None, None, None]
         images = weight * images + (1 - weight) * tf.roll(images, 1, axis=0)
-        labels = share * labels + (1 - share) * tf.roll(labels, 1, axis=0)
+        labels = _mix_labels(labels, share)
     if "cutmix" in params:
         side = tf.sqrt(1 - params["cutmix"])
         own = occlude.dropout(tf.ones_like(images[..., :1]), side, params["cutmix_middles"])
         images = own * images + (1 - own) * tf.roll(images, 1, axis=0)
         share = tf.reduce_mean(tf.cast(own, tf.float32), axis=(1, 2, 3))
-        labels = share * labels + (1 - share) * tf.roll(labels, 1, axis=0)
+        labels = _mix_labels(labels, share)
     return images, labels
+
+
+def _mix_labels(labels, share):
+    share = tf.reshape(share, [-1] + [1] * (labels.shape.rank - 1))
+    return share * labels + (1 - share) * tf.roll(labels, 1, axis=0)
 
 
 def make_augment(policy, dtype=tf.float32):
@@ -202,8 +207,8 @@ def make_augment(policy, dtype=tf.float32):
         dtype: See `apply`.
 
     Returns:
-        Function from uint8 `[b, S, S, 3]`, float32 `[b]` labels and int64 `[b, 2]` seeds to `dtype` `[b, S, S, 3]` in
-        [0, 1] and float32 `[b]` labels.
+        Function from uint8 `[b, S, S, 3]`, float32 `[b]` or `[b, c]` labels and int64 `[b, 2]` seeds to `dtype`
+        `[b, S, S, 3]` in [0, 1] and labels of the same shape.
     """
 
     # Compiled, a stage takes a quarter of the time. Each by itself: in one program XLA would compute what is blurred

@@ -80,7 +80,7 @@ def rank(labels, logits):
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
     if replicas > 1:
-        shares, scores = tf.unstack(context.all_gather(tf.stack([shares, scores], axis=1), axis=0), axis=1)
+        shares, scores = (context.all_gather(own, axis=0) for own in (shares, scores))
     pairs = shares[:, None] * (1 - shares)[None]
     losses = tf.math.softplus(scores[None] - scores[:, None])
     return tf.math.divide_no_nan(tf.reduce_sum(pairs * losses), tf.reduce_sum(pairs)) / replicas

@@ -83,6 +83,8 @@ def define_optimizer_flags():
     flags.DEFINE_integer("freeze_epochs", 0, "Epochs that leave the backbone as it is, its statistics too.", 0)
     flags.DEFINE_enum("precision", "float32", _PRECISIONS, "Of the network; its weights and the loss stay float32.")
     flags.DEFINE_bool("sync_batch_norm", False, "Batch statistics of all replicas together, not of each by itself.")
+    keep = "Which epoch's weights: the best on the held-out fold, whose figure then flatters a little, or the last."
+    flags.DEFINE_enum("keep", "best", ("best", "last"), keep)
     flags.DEFINE_integer("early_stop_patience", 0, "Epochs without a better one that end a fold; 0: any number.", 0)
 
 

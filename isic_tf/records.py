@@ -150,7 +150,7 @@ def list_records(files, columns=()):
             found = list(read(file).map(lambda serialized: parse_table(serialized, columns)).as_numpy_iterator())
         table = pd.DataFrame(found, columns=["image_name", *columns])
         table["image_name"] = table["image_name"].str.decode("utf-8")
-        tables.append(table.assign(shard=file, position=table.index))
+        tables.append(table.assign(shard=file, position=table.index)[["shard", "position", "image_name", *columns]])
     rows = pd.concat(tables, ignore_index=True)
     twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
     if len(twice):

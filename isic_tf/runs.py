@@ -103,8 +103,8 @@ def write_history(folder, history):
     command.write_text(os.path.join(folder, HISTORY_FILE), pd.DataFrame(history).to_csv(index=False))
 
 
-def keep_best(folder, classifier, is_best):
-    """Keeps an epoch's weights if it is the best so far.
+def keep_weights(folder, classifier, wanted):
+    """Keeps an epoch's weights if they are wanted.
 
     They are saved either way, since all workers read the variables together and need not agree to the last bit on what
     is best.
@@ -112,24 +112,25 @@ def keep_best(folder, classifier, is_best):
     Args:
         folder: Folder of the fold.
         classifier: Keras model.
-        is_best: Whether the epoch's ROC AUC is above that of the epochs before.
+        wanted: Whether to keep them.
     """
     with tempfile.TemporaryDirectory() as local:
         # Keras writes HDF5 to local files only.
         weights = os.path.join(local, BEST_WEIGHTS)
         classifier.save_weights(weights)
-        if is_best:
+        if wanted:
             with command.replaced(os.path.join(folder, BEST_WEIGHTS)) as temporary:
                 tf.io.gfile.copy(weights, temporary)
 
 
-def finish(folder, table, history):
+def finish(folder, table, history, keep="best"):
     """Writes a finished fold's `oof.csv` and, last, `metrics.json`; prints its line.
 
     Args:
         folder: Folder of the fold.
         table: Held-out index rows with the `prediction` of the best weights; None where nothing was held out.
         history: See `read_history`.
+        keep: Whose weights were kept: those of the `best` epoch or of the `last`.
     """
     path = os.path.join(folder, METRICS_FILE)
     if table is None:
@@ -140,10 +141,10 @@ def finish(folder, table, history):
     oof = table[["image_name", "prediction", "fold", "target"]]
     command.write_text(os.path.join(folder, "oof.csv"), oof.to_csv(index=False))
     summary = metrics.summarize(table)
-    best = max(history, key=lambda row: row["auc"])
-    figures = {**summary, "best_epoch": int(best["epoch"]), "epochs": len(history)}
+    kept = history[-1] if keep == "last" else max(history, key=lambda row: row["auc"])
+    figures = {**summary, "kept_epoch": int(kept["epoch"]), "epochs": len(history)}
     command.write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")
-    print(f"{os.path.basename(folder)}: {metrics.describe(summary)}, epoch {figures['best_epoch']} of {len(history)}")
+    print(f"{os.path.basename(folder)}: {metrics.describe(summary)}, epoch {figures['kept_epoch']} of {len(history)}")
 
 
 def merge_folds(workdir, index):

@@ -45,7 +45,7 @@ _FREE = ("data_dir", "extra_data_dir", "strategy", "tpu", "cache", "threads", "s
 _FREE += ("tensorboard", "profile")
 
 
-def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, deterministic, dry_run, **recipe):
+def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **recipe):
     """Trains one fold, or each in turn.
 
     Args:
@@ -55,7 +55,6 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, deterministic,
         fold: Number of the held-out fold as text, `all`, or `full` to hold out nothing.
         strategy: One of `devices.STRATEGIES`.
         tpu: See `devices.choose`.
-        deterministic: Whether the same run on the same device gives the same bits, at some cost of speed.
         dry_run: Whether to take two steps only and to write nothing.
         **recipe: The remaining flags, see `recipe`.
 
@@ -63,9 +62,8 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, deterministic,
         ValueError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
     """
     settings = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "strategy": strategy, "tpu": tpu, **recipe}
-    settings["deterministic"] = deterministic
     strategy = devices.choose(strategy, tpu)
-    if deterministic:
+    if recipe["deterministic"]:
         tf.config.experimental.enable_op_determinism()
     recipes.check(recipe, strategy.num_replicas_in_sync)
     watch.parse_profile(recipe["profile"])
@@ -174,7 +172,7 @@ class Fold(typing.NamedTuple):
 
 
 def train_fold(fold):
-    """Trains on some records and keeps the epoch whose exact ROC AUC on the held-out ones is best.
+    """Trains on some records and keeps the epoch whose exact ROC AUC on the held-out ones is best, or the last.
 
     Args:
         fold: `Fold`.
@@ -200,7 +198,7 @@ def train_fold(fold):
         table = epochs.judge(predict, plan.held_out, recipe, fold.images)
     if fold.output == fold.folder:
         curves.draw(fold.folder, fold.name)
-        runs.finish(fold.folder, table if len(table) else None, runs.read_history(fold.folder))
+        runs.finish(fold.folder, table if len(table) else None, runs.read_history(fold.folder), recipe["keep"])
 
 
 def start(fold):
@@ -247,7 +245,7 @@ def run_epochs(fold, state, judged, predict):
             table = epochs.judge(predict, plan.held_out, recipe, images, pause)
             rate = {"learning_rate": float(schedule(int(state.step) - 1))}
             history.append({"epoch": epoch + 1, **figures, **metrics.score(table), **rate})
-            close_epoch(state, judged, save, output, history)
+            close_epoch(state, judged, save, output, history, recipe["keep"])
             speed = done * batch_size / seconds
             print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
             write(history[-1], speed, waited / seconds)
@@ -278,11 +276,11 @@ def watching(fold, state):
         yield write, profile, save, pause, check
 
 
-def close_epoch(state, judged, save, output, history):
-    """Keeps what an epoch gave: its weights if they are the best, the history, and last the checkpoint."""
+def close_epoch(state, judged, save, output, history, keep):
+    """Keeps what an epoch gave: its weights if they are wanted, the history, and last the checkpoint."""
+    auc, best_auc = history[-1].get("auc", -1.0), float(state.best_auc)
     # Where nothing is held out the last epoch is the best.
-    auc, best_auc = history[-1].get("auc", len(history)), float(state.best_auc)
-    runs.keep_best(output, judged, auc > best_auc)
+    runs.keep_weights(output, judged, keep == "last" or "auc" not in history[-1] or auc > best_auc)
     runs.write_history(output, history)
     state.best_auc.assign(max(auc, best_auc))
     state.epoch.assign(len(history))

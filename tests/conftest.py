@@ -112,6 +112,7 @@ RECIPE = {
     "freeze_epochs": 0,
     "precision": "float32",
     "sync_batch_norm": False,
+    "keep": "best",
     "early_stop_patience": 0,
     "target": "binary",
     "metadata": "",
@@ -139,6 +140,7 @@ RECIPE = {
     "steps_per_execution": 1,
     "tensorboard": False,
     "profile": "",
+    "deterministic": False,
     "seed": 1,
 }
 
@@ -205,7 +207,7 @@ train.train(**flags)
 def train_apart(record_set, workdir, stop=0, number=0, environment=None, **changes):
     """Trains fold 0 in a process of its own, which sends itself the signal `number` after `stop` steps."""
     flags = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(workdir), "fold": "0"}
-    flags |= {"strategy": "default", "tpu": "", "deterministic": False, "dry_run": False, **RECIPE, **changes}
+    flags |= {"strategy": "default", "tpu": "", "dry_run": False, **RECIPE, **changes}
     command = [sys.executable, "-c", _SCRIPT, json.dumps(flags), str(stop), str(int(number))]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env={**ENVIRONMENT, **(environment or {})}, **options)

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import RECIPE, tiny, tiny_with_norm
+from conftest import RECIPE, tiny, tiny_trunk, tiny_with_norm
 
-from isic_tf import checkpoints, epochs, mixture, model, optimize
+from isic_tf import backbones, checkpoints, epochs, mixture, model, optimize, pipeline
 
 
 def one_step(strategy, plan, frozen=False, **changes):
@@ -41,6 +41,50 @@ def test_gradients_and_loss_are_the_same_on_one_replica_and_on_two(plan, mirrore
         for name, gradient in gradients.items():
             assert np.abs(gradient).max() > 1e-4
             assert np.abs(gradient - gradients_of_two[name]).max() < 1e-5
+
+
+def test_the_ranking_loss_compares_images_of_all_replicas(plan, mirrored):
+    loss, gradients = one_step(tf.distribute.get_strategy(), plan, loss="auc")
+    loss_of_two, gradients_of_two = one_step(mirrored, plan, loss="auc")
+    assert loss_of_two == pytest.approx(loss, abs=1e-5)
+    for name, gradient in gradients.items():
+        assert np.abs(gradient - gradients_of_two[name]).max() < 1e-5
+    assert np.abs(gradients["convolution/kernel:0"]).max() > 1e-4
+
+
+def test_several_steps_at_once_are_those_of_one_at_a_time(plan, monkeypatch, mirrored):
+    for chosen in (tf.distribute.get_strategy(), mirrored):
+        found = []
+        for counts in ((1, 1, 1), (3,)):
+            strategy, recipe, state = make_state(monkeypatch, chosen)
+            step = optimize.make_train_step(strategy, state, recipe)
+            batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+            assert all(step(batches, count) >= 0 for count in counts)
+            assert int(state.step) == 3
+            found.append([float(state.loss), float(state.gradient_norm), *(w.numpy() for w in state.model.weights)])
+        for one, other in zip(*found, strict=True):
+            assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_a_step_that_is_no_number_is_noted_with_the_names_of_its_images(plan, monkeypatch):
+    strategy, recipe, state = make_state(monkeypatch)
+    step = optimize.make_train_step(strategy, state, recipe)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+    step(batches)
+    epochs.refuse_divergence(state, plan, recipe, "fold0", None)
+    state.model.layers[-1].bias.assign([float("nan")])
+    step(batches, 2)
+    assert int(state.bad_step) == 2
+    # The second batch of the stream, read with names.
+    dataset = pipeline.train_dataset(
+        plan.rows, plan.quotas, image_size=32, batch_size=8, seed=recipe["seed"], threads=1, shuffle_buffer=16
+    )
+    (*_, seeds) = list(dataset.take(2))[1]
+    by_key = dict(zip(pipeline.hash_keys(plan.rows).numpy(), plan.rows["image_name"], strict=True))
+    names = [by_key[key] for key in seeds[:, 1].numpy()]
+    assert len(set(names)) == 8
+    with pytest.raises(ValueError, match=f"diverged at step 2: .*{', '.join(names)}. The last good .* is kept/ckpt-1"):
+        epochs.refuse_divergence(state, plan, recipe, "fold0", "kept/ckpt-1")
 
 
 def test_a_batch_in_parts_gives_the_gradients_of_the_whole(plan, mirrored):
@@ -179,6 +223,31 @@ def test_the_whole_step_compiles_under_xla_as_tpus_want_it(monkeypatch, accumula
     assert math.isfinite(loss)
     assert 0 < norm < math.inf
     assert not np.array_equal(before, state.averages[0].numpy())
+
+
+def test_a_step_with_every_part_of_the_head_compiles_under_xla(monkeypatch):
+    monkeypatch.setattr(backbones, "build", tiny_trunk)
+    recipe = {
+        **RECIPE,
+        "precision": "mixed_bfloat16",
+        "target": "diagnosis",
+        "metadata": "age,sex,site",
+        "loss": "focal",
+    }
+    recipe |= {
+        "pooling": "gem",
+        "hidden_units": 8,
+        "dropout_samples": 3,
+        "augment_policy": "strong",
+        "augment_strength": 0.0,
+    }
+    state = checkpoints.make_state(tf.distribute.get_strategy(), recipe, 3)
+    step = tf.function(optimize.make_replica_step(state, recipe), jit_compile=True)
+    images = tf.cast(tf.random.stateless_uniform([4, 32, 32, 3], [1, 2], 0, 256, tf.int32), tf.uint8)
+    labels = tf.concat([tf.one_hot([0, 1, 2, 8], 9), tf.one_hot([1, 2, 3, 11], 12)], axis=1)
+    loss, norm = step(images, labels, tf.random.stateless_uniform([4, 2], [3, 4], 0, 2**60, tf.int64))
+    assert 0 < loss < math.inf
+    assert 0 < norm < math.inf
 
 
 def test_prediction_compiles_under_xla():

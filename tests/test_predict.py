@@ -31,7 +31,7 @@ def test_missing_extra_and_double_names_are_refused(tmp_path, names, message):
 def test_a_run_without_a_trained_fold_is_refused(tmp_path, index):
     runs.claim(str(tmp_path), {"image_size": 64}, (), index)
     with pytest.raises(ValueError, match=r"expected a trained fold in .*, found no fold\*/best.weights.h5"):
-        predict.predict(str(tmp_path), "x", str(tmp_path / "out.csv"), None, 8, 2, "default")
+        predict.predict(str(tmp_path), "x", str(tmp_path / "out.csv"), None, 8, 2, "default", "")
 
 
 def test_names_are_checked_before_any_prediction(tmp_path, index, record_set):
@@ -47,6 +47,7 @@ def test_names_are_checked_before_any_prediction(tmp_path, index, record_set):
             8,
             2,
             "default",
+            "",
         )
 
 
@@ -54,4 +55,4 @@ def test_a_folder_for_an_output_is_refused_before_any_work(tmp_path, index):
     runs.claim(str(tmp_path), {"image_size": 64}, (), index)
     command.write_text(runs.fold_dir(str(tmp_path), 0) + "/best.weights.h5", "")
     with pytest.raises(ValueError, match="expected a file's name for --output, got the folder"):
-        predict.predict(str(tmp_path), "x", str(tmp_path), None, 8, 2, "default")
+        predict.predict(str(tmp_path), "x", str(tmp_path), None, 8, 2, "default", "")

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from conftest import RECIPE, tiny
+from conftest import RECIPE, tiny, tiny_trunk
 
-from isic_tf import checkpoints, epochs, model, runs, train
+from isic_tf import backbones, checkpoints, epochs, model, predict, runs, train
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def tiny_model(monkeypatch):
 def run(record_set, workdir, fold="0", strategy="default", **changes):
     sets = {"data_dir": str(record_set), "extra_data_dir": ""}
     options = {"workdir": str(workdir), "fold": fold, "strategy": strategy, "tpu": ""}
-    options |= {"deterministic": False, "dry_run": False}
+    options["dry_run"] = False
     train.train(**{**sets, **options, **RECIPE, **changes})
     folder = workdir / ("full" if fold == "full" else f"fold{fold}")
     return pd.read_csv(folder / "history.csv") if fold != "all" else None
@@ -35,7 +35,7 @@ def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, 
     assert oof["target"].tolist() == held_out["target"].tolist()
     figures = json.loads((tmp_path / "fold0" / "metrics.json").read_text())
     assert figures["auc"] == pytest.approx(history["auc"].max(), abs=1e-12)
-    assert figures["best_epoch"] == history["auc"].idxmax() + 1
+    assert figures["kept_epoch"] == history["auc"].idxmax() + 1
     assert (tmp_path / "oof.csv").read_text() == (tmp_path / "fold0" / "oof.csv").read_text()
     assert "ROC AUC" in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / "fold0" / "training.png")).std() > 1
@@ -137,7 +137,7 @@ def test_a_fold_that_gets_no_better_is_stopped_and_stays_so(record_set, tmp_path
     history = run(record_set, tmp_path, **changes)
     assert len(history) == 3
     assert "fold0 has not got better for 2 epochs: stopped" in capsys.readouterr().out
-    assert json.loads((tmp_path / "fold0" / "metrics.json").read_text())["best_epoch"] == 1
+    assert json.loads((tmp_path / "fold0" / "metrics.json").read_text())["kept_epoch"] == 1
     (tmp_path / "fold0" / "metrics.json").unlink()
     assert len(run(record_set, tmp_path, **changes)) == 3
 
@@ -298,3 +298,87 @@ def test_a_policy_file_that_changed_is_another_configuration(record_set, tmp_pat
     policy.write_text('{"flip_x": {"p": 0.4}}')
     with pytest.raises(ValueError, match="holds a run of another configuration .data_sha256 was"):
         run(record_set, tmp_path / "run", epochs=2, augment_policy=str(policy))
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch):
+    """Training with the real head on a backbone of a second."""
+    monkeypatch.setattr(backbones, "build", tiny_trunk)
+
+
+def test_diagnoses_and_metadata_are_trained_on_and_predicted_with(record_set, tmp_path, tiny_backbone, made_up, capsys):
+    head = {
+        "target": "diagnosis",
+        "metadata": "age,sex,site",
+        "pooling": "gem",
+        "dropout_samples": 2,
+        "hidden_units": 8,
+    }
+    run(record_set, tmp_path / "run", **head, epochs=2, loss="focal", tensorboard=True, profile="2:4")
+    assert list((tmp_path / "run" / "fold0").glob("events.out.tfevents.*"))
+    assert list((tmp_path / "run" / "fold0").glob("plugins/profile/*/*.xplane.pb"))
+    # Predicted anew from the held-out records, the weights give the out-of-fold predictions: the same metadata.
+    oof = pd.read_csv(tmp_path / "run" / "oof.csv").set_index("image_name")["prediction"]
+    output = tmp_path / "again.csv"
+    predict.predict(str(tmp_path / "run"), f"{record_set}/train*.tfrec", str(output), None, 8, 2, "default", "")
+    again = pd.read_csv(output).set_index("image_name")["prediction"]
+    assert np.abs(again[oof.index] - oof).max() < 1e-5
+    assert oof.std() > 0
+
+
+def test_predictions_label_test_records_and_unlabelled_extra_ones(record_set, tmp_path, tiny_model, made_up, capsys):
+    test = pd.read_csv(made_up / "test.csv")["image_name"]
+    labels = pd.DataFrame({"image_name": [*test[:5], "elsewhere"], "prediction": [0.9, 0.2, 0.5, 0.7, 0.1, 0.3]})
+    labels.to_csv(tmp_path / "pseudo.csv", index=False)
+    options = {"pseudo_csv": str(tmp_path / "pseudo.csv"), "mix": "test=2", "epochs": 2, "loss": "auc"}
+    run(record_set, tmp_path / "run", **options)
+    # At 0.5 and above a label counts as malignant; twice, by the mix.
+    assert f"  {record_set}/test: 6 malignant of 3, 4 benign of 2" in capsys.readouterr().out.splitlines()
+    labels.assign(prediction=0.4).to_csv(tmp_path / "pseudo.csv", index=False)
+    with pytest.raises(ValueError, match="holds a run of another configuration .data_sha256 was"):
+        run(record_set, tmp_path / "run", **options)
+
+
+def test_predictions_of_no_image_here_are_refused(record_set, tmp_path):
+    (tmp_path / "pseudo.csv").write_text("image_name,prediction\nelsewhere,0.5\n")
+    with pytest.raises(ValueError, match="names none of the .* images without a label that these sets have"):
+        run(record_set, tmp_path / "run", pseudo_csv=str(tmp_path / "pseudo.csv"))
+
+
+def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_set, tmp_path, tiny_backbone, capsys):
+    run(record_set, tmp_path / "first", epochs=2, precision="mixed_bfloat16", strategy="mirrored")
+    changes = {"init_from": str(tmp_path / "first"), "epochs": 2, "image_size": 64, "learning_rate": 0.0}
+    run(record_set, tmp_path / "second", **changes, warmup_epochs=0.0)
+    assert f"starting from {tmp_path}/first/fold0/{runs.BEST_WEIGHTS}" in capsys.readouterr().out
+    kept = [
+        model.build("efficientnet-b0", 64, str(tmp_path / name / "fold0" / runs.BEST_WEIGHTS)).get_weights()
+        for name in ("first", "second")
+    ]
+    assert all(np.array_equal(*pair) for pair in zip(*kept, strict=True))
+    # The weights of fold 0 have seen fold 1.
+    with pytest.raises(ValueError, match="first/fold0 have seen .* of the .* held-out images or their patients"):
+        run(record_set, tmp_path / "third", fold="1", **{**changes, "init_from": str(tmp_path / "first" / "fold0")})
+    with pytest.raises(ValueError, match=r"to be a run with a finished fold1, got .*first; there are .*first/fold0"):
+        run(record_set, tmp_path / "third", fold="1", **changes)
+
+
+def test_several_steps_an_execution_end_like_one(record_set, tmp_path, tiny_model):
+    one = run(record_set, tmp_path / "one", epochs=2)
+    several = run(record_set, tmp_path / "several", epochs=2, steps_per_execution=4, save_steps=3)
+    assert np.allclose(one, several, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "auc", "accumulate": 2}, "expected --accumulate=1 with --loss=auc"),
+        ({"pseudo_csv": "p.csv", "target": "diagnosis"}, "expected --target=binary with --pseudo_csv"),
+        ({"metadata": "width"}, "--metadata=width is refused"),
+        ({"profile": "9"}, "expected --profile=FIRST:LAST"),
+        ({"tpu": "my-tpu"}, "expected --strategy=tpu or auto with --tpu=my-tpu, got default"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(record_set, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(record_set, tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()

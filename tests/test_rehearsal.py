@@ -1,0 +1,69 @@
+import functools
+import pathlib
+import re
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from conftest import tiny_trunk
+
+from isic_tf import backbones, rehearsal, train
+
+RECIPES = sorted((pathlib.Path(__file__).parents[1] / "experiments").glob("*.flags"))
+
+
+@functools.cache
+def define_flags():
+    train.define_flags()
+
+
+def parse(*arguments):
+    """Parses a command line of `isic_tf.train`; gives its keyword arguments."""
+    define_flags()
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", *arguments])
+        own = [*recipe_flags(), "strategy", "tpu"]
+        return {name: flags.FLAGS[name].value for name in own}
+
+
+def recipe_flags():
+    return [flag.name for flag in flags.FLAGS.get_key_flags_for_module("isic_tf.recipe")]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_rehearsed_at_a_tiny_size(path, record_set, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(backbones, "build", tiny_trunk)
+    where = [f"--data_dir={record_set}", f"--workdir={tmp_path / 'run'}", "--strategy=default", "--fold=all"]
+    tiny = ["--image_size=32", "--weights=none", "--global_batch_size=8", "--shuffle_buffer=16", "--threads=2"]
+    train.train(**parse(f"--flagfile={path}", *where, *tiny, "--dry_run"))
+    output = capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    for pattern in (
+        r"\d+ images an epoch in \d+ steps of 8",
+        r"[\d,]+ parameters, [\d,]+ of them in training",
+        r"memory: \d+\.\d GB of this process",
+        r"steps \d+ images/s, input \d+ images/s: (not )?input-bound",
+        r"\d+ epochs of .* and .* of judging: .* a fold; 2 folds: .*\. Nothing was written",
+    ):
+        assert re.search(pattern, output), pattern
+
+
+def test_every_recipe_says_where_it_is_from_and_what_it_scored():
+    names = {path.stem for path in RECIPES}
+    wanted = {
+        "demo",
+        "deotte_b6_384",
+        "winner_b4_512",
+        "winner_b6_640",
+        "masdevallia_b6_512",
+        "tpu_v5e_b4_384",
+        "v2s_384",
+    }
+    assert names == wanted
+    for path in RECIPES:
+        comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+        assert re.search("Published: .*0\\.9|score .*is published|AUC", comment), path
+
+
+def test_times_are_said_in_the_units_that_fit():
+    assert [rehearsal._duration(seconds) for seconds in (4.4, 60, 3725)] == ["4 s", "1 min 0 s", "1 h 2 min"]

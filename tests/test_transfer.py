@@ -1,0 +1,80 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from conftest import RECIPE, tiny_trunk
+
+from isic_tf import backbones, mixture, model, runs, transfer
+from tfrecord_tools import command
+
+TABLE = pd.DataFrame({"image_name": list("abcd"), "patient_id": ["p", "q", "7", "0:8"], "target": 0})
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """A run of which fold 1 is finished."""
+    monkeypatch.setattr(backbones, "build", tiny_trunk)
+    flags = {"backbone": "efficientnet-b0", "image_size": 64, "hidden_units": 4}
+    command.write_text(f"{tmp_path}/run/{runs.FLAGS_FILE}", "".join(f"--{name}={flags[name]}\n" for name in flags))
+    folder = tmp_path / "run" / "fold1"
+    folder.mkdir()
+    tf.keras.utils.set_random_seed(7)
+    classifier = model.build("efficientnet-b0", 64, hidden_units=4)
+    classifier.save_weights(str(folder / runs.BEST_WEIGHTS))
+    (folder / runs.METRICS_FILE).write_text("{}")
+    transfer.write_seen(str(folder), transfer.list_seen(plan_of(TABLE)))
+    return str(folder), classifier
+
+
+def plan_of(rows, held_out=TABLE[:0]):
+    return mixture.Plan(rows, np.array([len(rows)]), held_out, "")
+
+
+def test_each_fold_takes_its_own_weights_or_all_those_that_are_named(source, tmp_path):
+    folder, _ = source
+    assert transfer.find(f"{tmp_path}/run", 1) == folder
+    assert transfer.find(folder, 0) == transfer.find(f"{folder}/", None) == folder
+    with pytest.raises(ValueError, match=r"to be a run with a finished fold0, got .*run; there are .*/fold1, and any"):
+        transfer.find(f"{tmp_path}/run", 0)
+    with pytest.raises(ValueError, match="expected --init_from to be a run with a finished full, got nowhere"):
+        transfer.find("nowhere", None)
+
+
+def test_weights_that_have_seen_a_held_out_image_or_patient_are_refused(source):
+    folder, _ = source
+    fresh = pd.DataFrame({"image_name": ["x", "y"], "patient_id": ["r", ""]})
+    transfer.refuse_leaks(plan_of(TABLE, fresh), folder)
+    # A number is each set's own code: not the same patient.
+    transfer.refuse_leaks(plan_of(TABLE, fresh.assign(patient_id=["7", "0:8"])), folder)
+    for leaking in (fresh.assign(image_name=["x", "d"]), fresh.assign(patient_id=["r", "q"])):
+        with pytest.raises(ValueError, match="have seen 1 of the 2 held-out images or their patients, [dy] first"):
+            transfer.refuse_leaks(plan_of(TABLE, leaking), folder)
+
+
+def test_what_weights_have_seen_is_handed_on(source):
+    folder, _ = source
+    more = pd.DataFrame({"image_name": ["x", "a"], "patient_id": ["r", "p"]})
+    seen = transfer.list_seen(plan_of(more), folder)
+    assert seen["image_name"].tolist() == ["a", "b", "c", "d", "x"]
+    assert seen["patient_id"].tolist() == ["p", "q", "", "", "r"]
+
+
+def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(source, capsys):
+    folder, theirs = source
+    trunk = model.trunk_of(theirs).get_weights()
+    classifier = model.build("efficientnet-b0", 32, hidden_units=4)
+    transfer.load(classifier, folder, RECIPE | {"image_size": 32})
+    assert all(np.array_equal(*pair) for pair in zip(classifier.get_weights(), theirs.get_weights(), strict=True))
+    assert f"starting from {folder}/{runs.BEST_WEIGHTS}\n" in capsys.readouterr().out
+    other = model.build("efficientnet-b0", 32, target="diagnosis", hidden_units=4)
+    logits = other.get_layer("logits").get_weights()
+    transfer.load(other, folder, RECIPE | {"image_size": 32})
+    assert all(np.array_equal(*pair) for pair in zip(model.trunk_of(other).get_weights(), trunk, strict=True))
+    assert np.array_equal(other.get_layer("hidden").get_weights()[0], theirs.get_layer("hidden").get_weights()[0])
+    assert np.array_equal(other.get_layer("logits").get_weights()[0], logits[0])
+    assert "but for logits" in capsys.readouterr().out
+
+
+def test_weights_of_another_backbone_are_refused(source):
+    with pytest.raises(ValueError, match="expected a run of efficientnet-b1 for --init_from, .* is of efficientnet-b0"):
+        transfer.load(None, source[0], RECIPE | {"backbone": "efficientnet-b1"})
