@@ -34,6 +34,8 @@ setup(
         "pylibjpeg[openjpeg]>=2.0",
         "scikit-learn>=1.3",
         "scipy>=1.11",
+        # Events; TensorFlow 2.21 no longer brings it.
+        "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16,<2.22",
         # End of life, with wheels for these only; --optimizer names that need it say so.
         'tensorflow-addons>=0.23,<0.24; python_version < "3.12" and platform_machine == "x86_64"',

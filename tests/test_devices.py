@@ -49,3 +49,18 @@ def test_a_broken_cluster_description_is_named(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{cluster")
     with pytest.raises(ValueError, match="expected JSON in the environment variable TF_CONFIG"):
         devices.count_workers()
+
+
+def test_a_tpu_is_named_by_the_flag_or_by_what_the_environment_says(monkeypatch):
+    for name in ("TPU_NAME", "COLAB_TPU_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    assert devices.tpu_address() == ""
+    monkeypatch.setenv("COLAB_TPU_ADDR", "10.0.0.2:8470")
+    assert devices.tpu_address() == "grpc://10.0.0.2:8470"
+    monkeypatch.setenv("COLAB_TPU_ADDR", "grpc://10.0.0.2:8470")
+    assert devices.tpu_address() == "grpc://10.0.0.2:8470"
+    monkeypatch.setenv("TPU_NAME", "local")
+    assert devices.tpu_address() == "local"
+    assert devices.tpu_address("my-tpu") == "my-tpu"
+    monkeypatch.setattr(devices.glob, "glob", lambda pattern: [])
+    assert devices.detect() == "tpu"

@@ -110,3 +110,21 @@ def test_describe_says_that_there_is_no_interval():
 def test_the_auc_of_a_real_competitors_predictions_is_the_published_one(real_data):
     table = pd.read_csv(real_data / "predictions" / "oof" / "model_b.csv")
     assert metrics.roc_auc(table["target"], table["prediction"]) == pytest.approx(0.8967, abs=5e-5)
+
+
+def test_the_partial_auc_worked_by_hand():
+    # Five malignant, two benign; one benign image is above the least malignant one. The curve's sensitivity is 0.8 up
+    # to a false positive rate of a half and 1 beyond it: of the area above 0.8, half is under it.
+    targets, scores = [1, 1, 1, 1, 1, 0, 0], [0.9, 0.8, 0.7, 0.6, 0.2, 0.4, 0.1]
+    assert metrics.partial_auc(targets, scores) == pytest.approx(0.1)
+    assert metrics.partial_auc(targets, [-score for score in scores]) == pytest.approx(0.0)
+    assert metrics.partial_auc(targets, [*targets[:5], 0, 0]) == pytest.approx(0.2)
+    # The whole area where all sensitivities count.
+    assert metrics.partial_auc(targets, scores, min_sensitivity=0.0) == pytest.approx(0.9)
+    assert np.isnan(metrics.partial_auc([1, 1], [0.1, 0.2]))
+
+
+def test_the_partial_auc_of_chance_is_a_fiftieth():
+    rng = np.random.default_rng(0)
+    targets, scores = rng.integers(0, 2, 200_000), rng.random(200_000)
+    assert metrics.partial_auc(targets, scores) == pytest.approx(0.02, abs=5e-4)

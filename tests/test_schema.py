@@ -140,3 +140,29 @@ def test_read_pairs_refuses_half_a_pair(tmp_path):
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\na,b\nc,\n")
     with pytest.raises(ValueError, match="must name two images in every row, row 2"):
         schema.read_pairs(str(tmp_path / "pairs.csv"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "same"),
+    [
+        ("diagnosis", "MEL", "melanoma"),
+        ("diagnosis", "nv", "nevus"),
+        ("diagnosis", "BKL", "benign keratosis"),
+        ("diagnosis", "akiec", "actinic keratosis"),
+        ("diagnosis", "UNK", "unknown"),
+        ("anatom_site_general_challenge", "anterior torso", "torso"),
+        ("anatom_site_general_challenge", "lateral torso", "torso"),
+    ],
+)
+def test_what_isic_2019_calls_a_category_is_its_code(column, value, same):
+    assert schema.encode(column, value) == schema.encode(column, same) >= 0
+
+
+@pytest.mark.realdata
+def test_every_diagnosis_and_site_of_ham10000_has_a_code(real_data):
+    table = schema.read_table(str(real_data / "ham10000" / "train.csv"), ("diagnosis_code", "anatom_site_general"))
+    columns = {"diagnosis_code": "diagnosis", "anatom_site_general": "anatom_site_general_challenge"}
+    for column, name in columns.items():
+        given = table.loc[table[column] != "", column]
+        assert len(given) > 4000
+        assert given.map(lambda value, name=name: schema.encode(name, value)).min() >= 0

@@ -62,7 +62,7 @@ def test_find_images_names_a_folder_that_is_not_there(tmp_path):
 
 
 def test_categories_without_a_code_are_counted_aloud(capsys):
-    tables.note_unknown_categories(table(diagnosis=["BCC", "nevus"]), "train")
+    tables.note_unknown_categories(table(diagnosis=["XYZ", "nevus"]), "train")
     assert capsys.readouterr().out == (
-        "note: 1 values of diagnosis are not the schema's and are written as unknown: 'BCC'\n"
+        "note: 1 values of diagnosis are not the schema's and are written as unknown: 'XYZ'\n"
     )

@@ -2,11 +2,11 @@
 
 import time
 
-import common  # noqa: F401  finds the packages
+import common
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import augment, model, optimize, policies
+from isic_tf import augment, losses, model, policies
 
 BATCH, SIZE = 16, 256
 
@@ -16,13 +16,13 @@ classifier = model.build("efficientnet-b0", SIZE)
 optimizer = tf.keras.optimizers.AdamW(1e-3, weight_decay=0.01, jit_compile=False)
 optimizer.build(classifier.trainable_variables)
 variables = classifier.trainable_variables
-plain = augment.as_float(images)
+plain, share_of_loss = augment.as_float(images), losses.make_loss(common.make_recipe(global_batch_size=BATCH))
 
 
 @tf.function
 def step(batch):
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(optimize.smoothed_loss(labels, classifier(batch, training=True)[:, 0], 0.05))
+        loss = share_of_loss(labels[:, None], classifier(batch, training=True))
     optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     return loss
 

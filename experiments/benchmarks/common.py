@@ -40,11 +40,24 @@ def compare(claim, aim, textbook, ours, repeats=3):
     return slow, fast
 
 
-def job_of(paths, output):
+def job_of(paths, output, image_size=1024):
     """One shard's job over image files."""
     rows = [(f"i{number}", str(path), 0, 0, {"target": 0}, 0) for number, path in enumerate(paths)]
     table = pd.DataFrame(rows, columns=["image_name", "path", "offset", "length", "integers", "shard"])
-    return shards.make_jobs(table, str(output), "train", OPTIONS, "stop")[0]
+    return shards.make_jobs(table, str(output), "train", OPTIONS | {"image_size": image_size}, "stop")[0]
+
+
+def make_recipe(**changes):
+    """Gives the recipe of `isic_tf.train` with its defaults, but for some flags."""
+    from absl import flags
+
+    from isic_tf import pipeline, train
+
+    if "workdir" not in flags.FLAGS:
+        train.define_flags()
+        flags.FLAGS([sys.argv[0], "--data_dir=", "--workdir="])
+    names = [flag.name for flag in flags.FLAGS.get_key_flags_for_module("isic_tf.recipe")]
+    return {name: flags.FLAGS[name].value for name in names} | {"threads": pipeline.count_cores(), **changes}
 
 
 def make_set(folder, copies):
@@ -62,4 +75,4 @@ def make_set(folder, copies):
         columns = {"shard": files[-1], "position": range(len(names)), "target": 0, "source": str(folder)}
         tables.append(pd.DataFrame({**columns, "image_name": [f"i{place}" for place in range(len(names))]}))
     rows = pd.concat(tables, ignore_index=True)
-    return files, rows.assign(number=range(len(rows)), key=rows["image_name"] + rows["shard"])
+    return files, rows.assign(number=range(len(rows)), key=rows["image_name"] + rows["shard"], label=0.0)

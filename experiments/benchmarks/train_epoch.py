@@ -7,34 +7,18 @@ import numpy as np
 import tensorflow as tf
 import textbook
 
-from isic_tf import checkpoints, epochs, mixture, model, optimize, pipeline
+from isic_tf import checkpoints, epochs, mixture, model, optimize
 
 BATCH, SIZE = 32, 64
-RECIPE = {
-    "image_size": SIZE,
-    "backbone": "efficientnet-b0",
-    "weights": "none",
-    "epochs": 2,
-    "global_batch_size": BATCH,
-    "optimizer": "adamw",
-    "learning_rate": 1e-3,
-    "schedule": "cosine",
-    "warmup_epochs": 0.0,
-    "hold_epochs": 0.0,
-    "weight_decay": 0.01,
-    "clip_norm": 0.0,
-    "accumulate": 1,
-    "ema": 0.0,
-    "backbone_rate": 1.0,
-    "freeze_epochs": 0,
-    "precision": "float32",
-    "label_smoothing": 0.05,
-    "augment_policy": "deotte",
-    "augment_strength": 1.0,
-    "shuffle_buffer": 256,
-    "seed": 0,
-    "threads": pipeline.count_cores(),
-}
+RECIPE = common.make_recipe(
+    image_size=SIZE,
+    weights="none",
+    epochs=2,
+    learning_rate=1e-3,
+    warmup_epochs=0.0,
+    augment_policy="deotte",
+    shuffle_buffer=256,
+)
 
 with tempfile.TemporaryDirectory() as folder:
     files, rows = common.make_set(folder, 40)
