@@ -10,7 +10,8 @@ SCHEDULES = ("cosine", "deotte", "constant")
 OPTIMIZERS = ("adamw", "adam", "sgd", "lamb", "novograd", "radam", "ranger")
 # Deotte's notebook starts at 5e-6, rises to 3.2e-4 and falls towards 1e-6 by 0.8 an epoch.
 _DEOTTE_START, _DEOTTE_END, _DEOTTE_DECAY = 1 / 64, 1 / 320, 0.8
-_SPARED = ("bias", "gamma", "beta")
+# Biases, norms, and the power of generalised mean pooling.
+_SPARED = ("bias", "gamma", "beta", "power")
 
 
 class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):

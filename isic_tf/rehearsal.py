@@ -1,10 +1,9 @@
 """A dry run: all is built and two steps are taken, to say what the whole would take."""
 
 import itertools
-import resource
-import sys
 import time
 
+import psutil
 import tensorflow as tf
 
 from isic_tf import checkpoints, epochs, model, optimize
@@ -13,12 +12,11 @@ from isic_tf import checkpoints, epochs, model, optimize
 _SKIPPED, _TIMED = 3, 4
 
 
-def rehearse(plan, images, strategy, recipe, steps, folds):
-    """Takes two steps of a fold and prints what its training would take. Writes nothing.
+def rehearse(plan, strategy, recipe, steps, folds):
+    """Takes two steps of a fold and prints what its training would take. Writes nothing, so no cache either.
 
     Args:
         plan: See `mixture.plan_fold`.
-        images: See `cache.open_images`; None to read and decode.
         strategy: `tf.distribute.Strategy`.
         recipe: Dict of the recipe's flags.
         steps: Steps of an epoch.
@@ -30,16 +28,18 @@ def rehearse(plan, images, strategy, recipe, steps, folds):
     trained = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
     print(f"  {steps * batch_size} images an epoch in {steps} steps of {batch_size}")
     print(f"  {state.model.count_params():,} parameters, {trained:,} of them in training", flush=True)
-    batches = epochs.make_batches(strategy, plan, images, recipe, start=0)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
     step = optimize.make_train_step(strategy, state, recipe)
     building, step_seconds = (_seconds(lambda: (step(batches), int(state.step))) for _ in range(2))
     epochs.refuse_divergence(state, plan, recipe, "the dry run", None)
     for _ in itertools.islice(batches, _SKIPPED):
         pass
     input_seconds = _seconds(lambda: [next(batches) for _ in range(_TIMED)]) / _TIMED
-    judging = _time_judging(strategy, state.model, plan.held_out, recipe, images)
+    judging = _time_judging(strategy, state.model, plan.held_out, recipe)
     rates = batch_size / step_seconds, batch_size / input_seconds
-    bound = "input-bound: --cache=memory, or more cores" if rates[1] < rates[0] else "not input-bound"
+    bound = "input-bound: more cores or --cache would help" if rates[1] < rates[0] else "not input-bound"
+    if recipe["cache"] != "none":
+        bound += " (without the cache)"
     print(f"  memory: {_describe_memory()}")
     print(f"  steps {rates[0]:.0f} images/s, input {rates[1]:.0f} images/s: {bound}")
     epoch = steps * max(step_seconds, input_seconds)
@@ -57,7 +57,7 @@ def _seconds(function):
     return time.monotonic() - started
 
 
-def _time_judging(strategy, classifier, held_out, recipe, images):
+def _time_judging(strategy, classifier, held_out, recipe):
     """Times two batches of held-out images after a first; gives the seconds for all."""
     batch_size = recipe["global_batch_size"]
     few = held_out.iloc[: 3 * batch_size]
@@ -65,17 +65,15 @@ def _time_judging(strategy, classifier, held_out, recipe, images):
         return 0.0
     predict = model.make_predictor([classifier], strategy)
     # The first builds the graph.
-    epochs.judge(predict, held_out.iloc[:1], recipe, images)
-    return _seconds(lambda: epochs.judge(predict, few, recipe, images)) * len(held_out) / len(few)
+    epochs.judge(predict, held_out.iloc[:1], recipe)
+    return _seconds(lambda: epochs.judge(predict, few, recipe)) * len(held_out) / len(few)
 
 
 def _describe_memory():
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    host = psutil.Process().memory_info().rss / 1e9
     devices = [device.name for device in tf.config.list_logical_devices("GPU")]
     peaks = [tf.config.experimental.get_memory_info(name.removeprefix("/device:"))["peak"] / 1e9 for name in devices]
-    return f"{host:.1f} GB of this process" + "".join(f", {peak:.1f} GB of a GPU" for peak in peaks) + " at the peak"
+    return f"{host:.1f} GB of this process" + "".join(f", {peak:.1f} GB of a GPU at the peak" for peak in peaks)
 
 
 def _duration(seconds):

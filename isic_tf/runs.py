@@ -35,7 +35,7 @@ def claim(workdir, flags, free, index, files=()):
     content = index[columns].sort_values(columns).to_csv(index=False).encode()
     # The data's line is a comment to --flagfile.
     lines = [f"# data_sha256={hashlib.sha256(b''.join([content, *files])).hexdigest()}"]
-    lines += [f"--{name}={value}" for name, value in sorted(flags.items())]
+    lines += [f"--{name}={value}" for name, value in sorted(flags.items()) if value is not None]
     path = os.path.join(workdir, FLAGS_FILE)
     if not fold_files(workdir, HISTORY_FILE):
         command.write_text(path, "\n".join(lines) + "\n")

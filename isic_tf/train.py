@@ -70,24 +70,26 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
     recipe["threads"] = recipe["threads"] or pipeline.count_cores()
     rows = mixture.read_sets(data_dir, extra_data_dir, recipe["pseudo_csv"])
     rows, plans, skipped = prepare(rows, _parse_fold(fold, rows), recipe)
-    sources = {number: find_source(plan, number, recipe) for number, plan in plans.items()}
     print(devices.describe(strategy))
+    if dry_run:
+        plan = next(iter(plans.values()))
+        rehearsal.rehearse(plan, strategy, recipe, count_steps(plan, recipe), len(plans))
+        return
     chief, images = devices.is_chief(strategy), None
-    if chief and not dry_run:
+    folders = {number: runs.fold_dir(workdir, number) for number in plans}
+    left = [number for number, folder in folders.items() if not runs.is_finished(folder)]
+    sources = {number: find_source(plans[number], number, recipe) for number in left}
+    if chief:
         runs.claim(workdir, settings, _FREE, rows, _read_named_files(recipe))
-    for number, plan in plans.items():
-        folder = runs.fold_dir(workdir, number)
-        if runs.is_finished(folder) and not dry_run:
+    for number, folder in folders.items():
+        if number not in left:
             print(f"{folder} is trained already; another --workdir trains it anew")
         else:
             if recipe["cache"] != "none" and not images:
                 images = cache.open_images(rows, recipe["cache"], recipe["image_size"], recipe["threads"])
-            if dry_run:
-                rehearsal.rehearse(plan, images, strategy, recipe, count_steps(plan, recipe), len(plans))
-                return
             # Every worker must save, since they read the variables together; only the chief's files are kept.
             with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
-                train_fold(Fold(plan, images, strategy, recipe, sources[number], folder, output, skipped))
+                train_fold(Fold(plans[number], images, strategy, recipe, sources[number], folder, output, skipped))
         if chief:
             runs.merge_folds(workdir, rows)
 

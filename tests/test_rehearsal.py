@@ -7,7 +7,7 @@ from absl import flags
 from absl.testing import flagsaver
 from conftest import tiny_trunk
 
-from isic_tf import backbones, rehearsal, train
+from isic_tf import backbones, rehearsal, runs, train
 
 RECIPES = sorted((pathlib.Path(__file__).parents[1] / "experiments").glob("*.flags"))
 
@@ -67,3 +67,10 @@ def test_every_recipe_says_where_it_is_from_and_what_it_scored():
 
 def test_times_are_said_in_the_units_that_fit():
     assert [rehearsal._duration(seconds) for seconds in (4.4, 60, 3725)] == ["4 s", "1 min 0 s", "1 h 2 min"]
+
+
+def test_the_flags_of_a_run_are_a_flagfile_that_gives_them_again(tmp_path, index):
+    given = parse("--data_dir=records", "--workdir=run", "--ema=0.5", "--sync_batch_norm", "--metadata=age,sex")
+    settings = {name: value for name, value in given.items() if name not in ("workdir", "fold", "dry_run")}
+    runs.claim(str(tmp_path), settings, (), index)
+    assert parse(f"--flagfile={tmp_path / runs.FLAGS_FILE}", "--workdir=run") == given

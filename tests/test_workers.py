@@ -1,3 +1,4 @@
+import concurrent.futures
 import json
 import signal
 import socket
@@ -27,7 +28,13 @@ def train_on_two(record_set, workdir, stop=0):
         own = stop if place == 1 else 0
         options = {"strategy": "multiworker", "save_steps": 2}
         processes.append(train_apart(record_set, workdir, own, signal.SIGKILL, environment, **options))
-    outputs = [process.communicate(timeout=240) for process in processes]
+    try:
+        # In threads, since a worker whose pipe is full would stop the other.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            outputs = list(pool.map(lambda process: process.communicate(timeout=240), processes))
+    finally:
+        for process in processes:
+            process.kill()
     return [process.returncode for process in processes], outputs
 
 
