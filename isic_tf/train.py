@@ -72,8 +72,9 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
     rows, plans, skipped = prepare(rows, _parse_fold(fold, rows), recipe)
     print(devices.describe(strategy))
     if dry_run:
-        plan = next(iter(plans.values()))
-        rehearsal.rehearse(plan, strategy, recipe, count_steps(plan, recipe), len(plans))
+        number, plan = next(iter(plans.items()))
+        own = {**recipe, "weights": "none"} if find_source(plan, number, recipe) else recipe
+        rehearsal.rehearse(plan, strategy, own, count_steps(plan, recipe), len(plans))
         return
     chief, images = devices.is_chief(strategy), None
     folders = {number: runs.fold_dir(workdir, number) for number in plans}

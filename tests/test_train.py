@@ -348,6 +348,9 @@ def test_predictions_of_no_image_here_are_refused(record_set, tmp_path):
 def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_set, tmp_path, tiny_backbone, capsys):
     run(record_set, tmp_path / "first", epochs=2, precision="mixed_bfloat16", strategy="mirrored")
     changes = {"init_from": str(tmp_path / "first"), "epochs": 2, "image_size": 64, "learning_rate": 0.0}
+    # What --weights names is not asked for.
+    changes["weights"] = "nowhere.h5"
+    run(record_set, tmp_path / "tried", fold="all", **changes, dry_run=True)
     run(record_set, tmp_path / "second", **changes, warmup_epochs=0.0)
     assert f"starting from {tmp_path}/first/fold0/{runs.BEST_WEIGHTS}" in capsys.readouterr().out
     kept = [
