@@ -33,15 +33,10 @@ def make_state(strategy, recipe, steps, start=None):
         classifier = _build(recipe)
         if start:
             start(classifier)
-        weights = optimize.trained_weights(classifier)
         groups = model.group_variables(classifier, apart=recipe["backbone_rate"] != 1)
         factors = (1.0, recipe["backbone_rate"])
         optimizer, *others = [_build_optimizer(recipe, steps, *one) for one in zip(factors, groups, strict=False)]
-        averages = [
-            # All replicas hold the same, so one may assign for all.
-            tf.Variable(weight, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
-            for weight in (weights if recipe["ema"] else ())
-        ]
+        averages = [_start_average(weight) for weight in optimize.averaged_weights(classifier) if recipe["ema"]]
     return tf.train.Checkpoint(
         model=classifier,
         optimizer=optimizer,
@@ -55,6 +50,20 @@ def make_state(strategy, recipe, steps, start=None):
         bad_step=tf.Variable(-1, dtype=tf.int64),
         best_auc=tf.Variable(-1.0, dtype=tf.float64),
     )
+
+
+def _start_average(weight):
+    """Creates the variable of a weight's average.
+
+    Batch statistics are averaged too, as by EfficientNet's authors: those of the weights in training fit averaged ones
+    badly while the learning rate is high.
+    """
+    if weight.trainable:
+        # All replicas hold the same, so one may assign for all.
+        return tf.Variable(weight, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+    # As batch normalisation keeps its own: one on each replica, of which the mean is read.
+    options = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.MEAN}
+    return tf.Variable(weight, trainable=False, **options)
 
 
 def _build_optimizer(recipe, steps, factor, variables):

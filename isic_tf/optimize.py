@@ -139,9 +139,9 @@ def _update(state, gradients):
             optimizer.apply_gradients([(own[variable.ref()], variable) for variable in variables], **unsummed)
 
 
-def trained_weights(classifier):
-    """Lists all weights that training changes, frozen or not, in a fixed order."""
-    return sorted((weight for weight in classifier.weights if weight.trainable), key=lambda weight: weight.name)
+def averaged_weights(classifier):
+    """Lists all weights, batch statistics too, in an order that freezing some of them does not change."""
+    return sorted(classifier.weights, key=lambda weight: weight.name)
 
 
 def _average(state, decay):
@@ -149,15 +149,14 @@ def _average(state, decay):
         # Faster in the first steps, as TensorFlow's own average.
         done = tf.cast(state.optimizer.iterations, tf.float32)
         current = tf.minimum(decay, done / (done + 9))
-        for average, weight in zip(state.averages, trained_weights(state.model), strict=True):
+        for average, weight in zip(state.averages, averaged_weights(state.model), strict=True):
             average.assign(current * average + (1 - current) * weight)
 
 
 def copy_averages(state, classifier):
-    """Gives a classifier the averaged weights and the batch statistics of the one that is trained, if it is another."""
-    if classifier is state.model:
-        return
-    values = {weight.name: weight for weight in state.model.weights}
-    values |= {weight.name: own for weight, own in zip(trained_weights(state.model), state.averages, strict=True)}
-    for weight in classifier.weights:
-        weight.assign(values[weight.name].read_value())
+    """Gives a classifier the averaged weights of the one that is trained, if it is another."""
+    if classifier is not state.model:
+        averages = zip(averaged_weights(state.model), state.averages, strict=True)
+        values = {weight.name: average for weight, average in averages}
+        for weight in classifier.weights:
+            weight.assign(values[weight.name].read_value())

@@ -78,7 +78,13 @@ def define_optimizer_flags():
     flags.DEFINE_float("weight_decay", 0.01, "Decoupled weight decay, times the learning rate; not for adam.", 0.0, 1.0)
     flags.DEFINE_float("clip_norm", 0.0, "Largest norm of all gradients together; 0: any.", lower_bound=0.0)
     flags.DEFINE_integer("accumulate", 1, "Parts in which a replica's batch passes the network, to save memory.", 1)
-    flags.DEFINE_float("ema", 0.0, "Decay of the moving average of weights that is judged and kept; 0: none.", 0.0, 1.0)
+    flags.DEFINE_float(
+        "ema",
+        0.0,
+        "Decay of the moving average of weights and batch statistics that is judged and kept; 0: none.",
+        0.0,
+        1.0,
+    )
     flags.DEFINE_float("backbone_rate", 1.0, "Factor on the backbone's learning rate.", lower_bound=0.0)
     flags.DEFINE_integer("freeze_epochs", 0, "Epochs that leave the backbone as it is, its statistics too.", 0)
     flags.DEFINE_enum("precision", "float32", _PRECISIONS, "Of the network; its weights and the loss stay float32.")

@@ -166,8 +166,9 @@ def tiny_with_norm(backbone, image_size, weights, **_):
     tf.keras.backend.experimental.enable_tf_random_generator()
     layers = tf.keras.layers
     images = tf.keras.Input((image_size, image_size, 3))
-    features = layers.DepthwiseConv2D(3, padding="same")(layers.Conv2D(8, 5, strides=4)(images))
-    trunk = tf.keras.Model(images, layers.Activation("swish")(layers.BatchNormalization()(features)))
+    features = layers.Conv2D(8, 5, strides=4, name="stem")(images)
+    features = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(features)
+    trunk = tf.keras.Model(images, layers.Activation("swish")(layers.BatchNormalization(name="norm")(features)))
     pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
     return tf.keras.Model(images, layers.Dense(1, dtype="float32", name="logits")(pooled))
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import RECIPE, tiny, tiny_trunk, tiny_with_norm
 
-from isic_tf import backbones, checkpoints, epochs, mixture, model, optimize, pipeline
+from isic_tf import backbones, checkpoints, devices, epochs, mixture, model, optimize, pipeline
 
 
 def one_step(strategy, plan, frozen=False, **changes):
@@ -111,8 +111,8 @@ def test_a_frozen_backbone_stays_and_the_head_moves(plan):
         assert (np.abs(change).max() > 1e-4) == ("logits" in name)
 
 
-def make_state(monkeypatch, strategy=None, **changes):
-    monkeypatch.setattr(model, "build", tiny)
+def make_state(monkeypatch, strategy=None, build=tiny, **changes):
+    monkeypatch.setattr(model, "build", build)
     tf.keras.utils.set_random_seed(0)
     recipe = {**RECIPE, "warmup_epochs": 0.0, "schedule": "constant", **changes}
     strategy = strategy or tf.distribute.get_strategy()
@@ -148,21 +148,24 @@ def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
         assert changes[1][name] == pytest.approx(factor * change, abs=1e-7)
 
 
-def test_averaged_weights_worked_by_hand(plan, monkeypatch):
-    strategy, recipe, state = make_state(monkeypatch, ema=0.15)
+@pytest.mark.parametrize("name", ["default", "mirrored"])
+def test_averaged_weights_worked_by_hand(plan, monkeypatch, name):
+    strategy, recipe, state = make_state(monkeypatch, devices.choose(name), tiny_with_norm, ema=0.15)
     judged = checkpoints.make_judged(strategy, state, recipe)
     step = optimize.make_train_step(strategy, state, recipe)
     batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
-    expected = [weight.numpy() for weight in optimize.trained_weights(state.model)]
+    # Of batch statistics the mean over the replicas is read.
+    expected = [weight.read_value().numpy() for weight in optimize.averaged_weights(state.model)]
     # After the first step the decay is 1/10; the rule's 2/11 and 3/12 are above the flag's 0.15.
     for decay in (0.1, 0.15, 0.15):
         step(batches)
-        current = [weight.numpy() for weight in optimize.trained_weights(state.model)]
+        current = [weight.read_value().numpy() for weight in optimize.averaged_weights(state.model)]
         expected = [decay * old + (1 - decay) * new for old, new in zip(expected, current, strict=True)]
     optimize.copy_averages(state, judged)
-    for found, wanted, now in zip(optimize.trained_weights(judged), expected, current, strict=True):
-        assert found.numpy() == pytest.approx(wanted, abs=1e-6)
-        assert np.abs(found.numpy() - now).max() > 1e-5
+    assert len(expected) == len(judged.weights) == len(judged.trainable_weights) + 2
+    for found, wanted, now in zip(optimize.averaged_weights(judged), expected, current, strict=True):
+        assert found.read_value().numpy() == pytest.approx(wanted, abs=1e-6)
+        assert np.abs(wanted - now).max() > 1e-5
 
 
 def test_two_replicas_average_and_decay_the_backbone_at_its_own_rate_as_one_does(plan, monkeypatch, mirrored):
@@ -176,7 +179,7 @@ def test_two_replicas_average_and_decay_the_backbone_at_its_own_rate_as_one_does
         step(batches)
         judged = checkpoints.make_judged(strategy, state, recipe)
         optimize.copy_averages(state, judged)
-        found.append([weight.numpy() for weight in optimize.trained_weights(judged)])
+        found.append([weight.numpy() for weight in optimize.averaged_weights(judged)])
     for one, two in zip(*found, strict=True):
         assert np.abs(one - two).max() < 1e-5
 
