@@ -15,10 +15,10 @@ from isic_tf import model, optimize, optimizers
 def make_state(strategy, recipe, steps, start=None):
     """Creates all that a checkpoint holds.
 
-    `model`; `optimizer`, and in `others` that of the backbone where it has a rate of its own; `averages` of weights, if
-    any; `dropout` (its random states); `epoch` (those done); `step` (those done in all epochs, so the place in the data
-    too); `loss` and `gradient_norm` (sums over the steps of an unfinished epoch); `bad_step` (the first that diverged;
-    -1 for none); and `best_auc`.
+    `model`; `optimizer`, and in `others` that of the backbone where it has a rate or a start of its own; `averages` of
+    weights, if any; `dropout` (its random states); `epoch` (those done); `step` (those done in all epochs, so the place
+    in the data too); `loss` and `gradient_norm` (sums over the steps of an unfinished epoch); `bad_step` (the first
+    that diverged; -1 for none); and `best_auc`.
 
     Args:
         strategy: `tf.distribute.Strategy`.
@@ -33,9 +33,11 @@ def make_state(strategy, recipe, steps, start=None):
         classifier = _build(recipe)
         if start:
             start(classifier)
-        groups = model.group_variables(classifier, apart=recipe["backbone_rate"] != 1)
-        factors = (1.0, recipe["backbone_rate"])
-        optimizer, *others = [_build_optimizer(recipe, steps, *one) for one in zip(factors, groups, strict=False)]
+        groups = model.group_variables(classifier, apart=recipe["backbone_rate"] != 1 or recipe["freeze_epochs"] > 0)
+        # A frozen backbone's begins when it is let go: Adam's means would be taken for settled ones otherwise.
+        late = {"factor": recipe["backbone_rate"], "first": recipe["freeze_epochs"] * steps}
+        schedules = [optimizers.make_schedule(recipe, steps, **options) for options in ({}, late)]
+        optimizer, *others = [_build_optimizer(recipe, *one) for one in zip(schedules, groups, strict=False)]
         averages = [_start_average(weight) for weight in optimize.averaged_weights(classifier) if recipe["ema"]]
     return tf.train.Checkpoint(
         model=classifier,
@@ -66,8 +68,8 @@ def _start_average(weight):
     return tf.Variable(weight, trainable=False, **options)
 
 
-def _build_optimizer(recipe, steps, factor, variables):
-    optimizer = optimizers.make_optimizer(recipe, optimizers.make_schedule(recipe, steps, factor))
+def _build_optimizer(recipe, schedule, variables):
+    optimizer = optimizers.make_optimizer(recipe, schedule)
     optimizers.build(optimizer, variables)
     return optimizer
 

@@ -67,10 +67,15 @@ def count_workers():
 
 
 def tpu_present():
+    """Tells whether the environment names a TPU, or this machine has one."""
+    return bool(tpu_address()) or _has_tpu()
+
+
+def _has_tpu():
     """Looks for a TPU without touching it: `initialize_tpu_system` aborts the process where there is none."""
-    # Other devices are passed through under the same names, so a local TPU's library must be there too.
-    local = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-    return bool(tpu_address() or (local and importlib.util.find_spec("libtpu")))
+    # Other devices are passed through under the same names, so the TPU's library must be there too.
+    devices = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+    return bool(devices and importlib.util.find_spec("libtpu"))
 
 
 def tpu_address(tpu=""):
@@ -86,11 +91,12 @@ def tpu_address(tpu=""):
 
 
 def _tpu(tpu):
-    if not tpu and not tpu_present():
+    # A TPU of this machine itself is called `local`.
+    address = tpu_address(tpu) or "local"
+    if address == "local" and not _has_tpu():
         wanted = "a TPU (--tpu, TPU_NAME, or /dev/accel* or /dev/vfio/* and libtpu)"
         raise ValueError(f"expected {wanted} for --strategy=tpu, found none")
-    # A TPU of this machine itself is called `local`.
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu_address(tpu) or "local")
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)

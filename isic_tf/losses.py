@@ -32,6 +32,14 @@ def make_loss(recipe):
     return rank if recipe["loss"] == "auc" else pointwise
 
 
+def describe_empty(plan, batch_size):
+    """Says which share of the batches `rank` learns nothing from, since they are of one class."""
+    shares = plan.rows.groupby("group")["label"].mean()
+    malignant = float((shares * plan.quotas).sum() / plan.size)
+    empty = malignant**batch_size + (1 - malignant) ** batch_size
+    return f"  {empty:.0%} of the batches are of one class and teach --loss=auc nothing; --balance makes them fewer"
+
+
 def smooth(labels, share):
     """Moves float32 labels `[b, c]` by a share in [0, 1) towards equal chances of all classes, of the two for c = 1."""
     return labels * (1 - share) + share / max(2, labels.shape[-1])

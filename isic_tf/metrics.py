@@ -100,7 +100,7 @@ def summarize(table):
         table: DataFrame with `image_name`, `patient_id`, `target` and `prediction`.
 
     Returns:
-        Dict of images, malignant, patients, auc, auc_low and auc_high.
+        Dict of images, malignant, patients, auc, auc_low, auc_high and partial_auc.
 
     Raises:
         ValueError: There is one class only, or a prediction is no finite number.
@@ -114,7 +114,8 @@ def summarize(table):
     groups = table["patient_id"].where(table["patient_id"] != "", "image " + table["image_name"])
     low, high = auc_interval(targets, scores, groups)
     counts = {"images": len(table), "malignant": int(targets.sum()), "patients": len(set(groups))}
-    return {**counts, "auc": float(roc_auc(targets, scores)), "auc_low": low, "auc_high": high}
+    interval = {"auc_low": low, "auc_high": high, "partial_auc": partial_auc(targets, scores)}
+    return {**counts, "auc": float(roc_auc(targets, scores)), **interval}
 
 
 def describe(summary):

@@ -113,7 +113,7 @@ def split(rows, fold, pairs=None):
     reasons = {
         "without a label": extra["target"] == schema.UNKNOWN,
         "of the name of a held-out image": extra["image_name"].isin(names),
-        "listed as a duplicate of a held-out image": extra["image_name"].isin(_linked(names, pairs) - names),
+        "listed as a duplicate of a held-out image": extra["image_name"].isin(linked(names, pairs) - names),
         "of a held-out patient": extra["patient_id"].isin(patients),
     }
     left_out, counts = pd.Series(False, index=extra.index), {}
@@ -123,15 +123,15 @@ def split(rows, fold, pairs=None):
     return pd.concat([kept, extra[~left_out]]), held_out, {reason: n for reason, n in counts.items() if n}
 
 
-def _linked(names, pairs):
-    """Gives `names` and all that pairs link to them, directly or through others."""
-    linked = set(names)
+def linked(names, pairs):
+    """Gives `names` and all that pairs (see `schema.read_pairs`, or None) link to them, directly or through others."""
+    found = set(names)
     if pairs is not None:
         first, second = (pairs[column].to_numpy() for column in schema.PAIR_COLUMNS)
         both = pd.Series(np.concatenate([first, second]), index=np.concatenate([second, first]))
-        while more := set(both[both.index.isin(linked)]) - linked:
-            linked |= more
-    return linked
+        while more := set(both[both.index.isin(found)]) - found:
+            found |= more
+    return found
 
 
 def parse_mix(text, sources):

@@ -35,9 +35,11 @@ def make_train_step(strategy, state, recipe, frozen=False):
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             waited = clock() - asked
+        # Before the step changes it. Where the loss is not scaled it is as at its lowest.
+        lowest = state.optimizer.loss_scale <= 1 if _is_scaled(state.optimizer) else tf.constant(True)
         own_losses, norms = strategy.run(replica_step, args=batch)
         loss = strategy.reduce(tf.distribute.ReduceOp.SUM, own_losses, axis=None)
-        _account(state, loss, strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None))
+        _account(state, loss, strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None), lowest)
         return waited
 
     @tf.function
@@ -54,15 +56,13 @@ def make_train_step(strategy, state, recipe, frozen=False):
     return lambda iterator, count=1: step(iterator) if count == 1 else several(iterator, tf.constant(count))
 
 
-def _account(state, loss, norm):
+def _account(state, loss, norm, lowest):
     state.loss.assign_add(loss)
     state.step.assign_add(1)
     finite = tf.math.is_finite(norm)
-    # Where the loss is scaled, a step whose gradients overflow is skipped, and its scale lowered.
+    # Where the loss is scaled, a step whose gradients overflow is skipped, and the scale lowered until it is 1.
     state.gradient_norm.assign_add(tf.where(finite, norm, 0.0))
-    bad = ~(loss < _DIVERGED)
-    if not _is_scaled(state.optimizer):
-        bad |= ~finite
+    bad = ~(loss < _DIVERGED) | (~finite & lowest)
     state.bad_step.assign(tf.where(bad & (state.bad_step < 0), state.step, state.bad_step))
 
 

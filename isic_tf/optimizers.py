@@ -27,7 +27,7 @@ class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         raise NotImplementedError("a run's schedule is made from its flags")
 
 
-def make_schedule(recipe, steps, factor=1.0):
+def make_schedule(recipe, steps, factor=1.0, first=0):
     """Creates the learning rate's schedule.
 
     `cosine`: linear from 0 in `warmup_epochs` (Goyal et al. 2017), then a cosine to 0 at the run's end (Loshchilov and
@@ -39,6 +39,7 @@ def make_schedule(recipe, steps, factor=1.0):
         recipe: Dict of the recipe's flags: `schedule`, `learning_rate`, `warmup_epochs`, `hold_epochs` and `epochs`.
         steps: Steps of an epoch.
         factor: Factor on the whole.
+        first: Step of the run at which the schedule is asked for its step 0.
 
     Returns:
         Keras schedule, from the step to the learning rate, float32 `[]`.
@@ -67,7 +68,8 @@ def make_schedule(recipe, steps, factor=1.0):
         since = tf.maximum(epoch - ramp - recipe["hold_epochs"], 0.0)
         return peak * tf.where(epoch < ramp, rising, _DEOTTE_END + (1 - _DEOTTE_END) * _DEOTTE_DECAY**since)
 
-    return _Schedule({"cosine": cosine, "deotte": deotte, "constant": constant}[recipe["schedule"]])
+    rate_at = {"cosine": cosine, "deotte": deotte, "constant": constant}[recipe["schedule"]]
+    return _Schedule(lambda step: rate_at(step + first))
 
 
 def make_optimizer(recipe, schedule):

@@ -16,9 +16,13 @@ def check(recipe, replicas):
             f"expected a global batch that {shares} can share evenly, got {batch_size}; "
             f"--global_batch_size={-(-batch_size // parts) * parts} would do"
         )
-    if recipe["precision"] == "mixed_float16" and recipe["backbone_rate"] != 1:
+    if recipe["precision"] == "mixed_float16" and (recipe["backbone_rate"] != 1 or recipe["freeze_epochs"]):
         # Two optimizers would scale one loss.
-        raise ValueError("expected --backbone_rate=1 with --precision=mixed_float16; mixed_bfloat16 takes any")
+        wanted = "--backbone_rate=1 and --freeze_epochs=0"
+        raise ValueError(f"expected {wanted} with --precision=mixed_float16; mixed_bfloat16 takes any")
+    if recipe["sync_batch_norm"] and recipe["accumulate"] > 1 and replicas > 1:
+        # TensorFlow lets replicas meet in no loop.
+        raise ValueError("expected --accumulate=1 with --sync_batch_norm on several replicas")
     if recipe["loss"] == "auc" and recipe["accumulate"] > 1:
         raise ValueError("expected --accumulate=1 with --loss=auc, which compares all images of a batch")
     if recipe["pseudo_csv"] and recipe["target"] != "binary":

@@ -1,8 +1,11 @@
 """From shards on disk to decoded images: what to read, read, parse, decode."""
 
+import concurrent.futures
 import contextlib
+import itertools
 import re
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
@@ -148,8 +151,7 @@ def list_records(files, columns=()):
     for file in files:
         with explained([file]):
             found = list(read(file).map(lambda serialized: parse_table(serialized, columns)).as_numpy_iterator())
-        table = pd.DataFrame(found, columns=["image_name", *columns])
-        table["image_name"] = table["image_name"].str.decode("utf-8")
+        table = _tabulate(file, found, columns)
         tables.append(table.assign(shard=file, position=table.index)[["shard", "position", "image_name", *columns]])
     rows = pd.concat(tables, ignore_index=True)
     twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
@@ -158,29 +160,59 @@ def list_records(files, columns=()):
     return rows
 
 
-def add_columns(rows, columns):
+def _tabulate(shard, found, columns):
+    """Makes a table of what `parse_table` gave of a shard's records; refuses codes that the schema does not have."""
+    table = pd.DataFrame(found, columns=["image_name", *columns])
+    table["image_name"] = table["image_name"].str.decode("utf-8")
+    for column in columns:
+        # An age has no list of codes.
+        most = len(schema.CATEGORIES[column]) - 1 if column in schema.CATEGORIES else 120
+        wrong = table[~table[column].between(schema.UNKNOWN, most)]
+        if len(wrong):
+            row = wrong.iloc[0]
+            raise ValueError(
+                f"{shard}: expected {column} from {schema.UNKNOWN} to {most}, {row['image_name']} has {row[column]}; "
+                "records that others made may have other codes than tfrecord_tools.schema: rebuild them from a table"
+            )
+    return table
+
+
+def add_columns(rows, columns, threads):
     """Adds to rows of an index what their records say.
 
     Args:
         rows: DataFrame with `shard`, `position` and `image_name`.
         columns: Integers of the schema to read.
+        threads: Shards read at once.
 
     Returns:
         The rows with these columns, -1 where unknown.
 
     Raises:
-        ValueError: See `list_records`, or the index is not that of the shards.
+        ValueError: A shard is corrupt or of another schema or codes, or the index is not that of the shards.
     """
     if not columns:
         return rows
-    tables = [
-        list_records([shard], columns) for shard in tqdm(rows["shard"].unique(), "reading metadata", disable=None)
-    ]
-    found = rows[["shard", "position"]].merge(pd.concat(tables), how="left", on=["shard", "position"])
-    stale = rows.loc[found["image_name"].to_numpy() != rows["image_name"].to_numpy(), "image_name"]
-    if len(stale):
-        raise ValueError(f"{STALE_NAME} {stale.iloc[0]}; index the set again, or rebuild it")
-    return rows.assign(**{column: found[column].to_numpy(int) for column in columns})
+
+    def add(item):
+        shard, part = item
+        wanted = np.isin(np.arange(part["position"].max() + 1), part["position"])
+        # Others may be damaged.
+        dataset = read(shard).take(len(wanted)).enumerate().filter(lambda place, _: tf.gather(wanted, place))
+        with explained([shard]):
+            dataset = dataset.map(lambda _, serialized: parse_table(serialized, columns))
+            found = _tabulate(shard, list(dataset.as_numpy_iterator()), columns)
+        ordered = part.sort_values("position")
+        if found["image_name"].tolist() != ordered["image_name"].tolist():
+            both = itertools.zip_longest(found["image_name"], ordered["image_name"])
+            stale = next(name or there for there, name in both if there != name)
+            raise ValueError(f"{STALE_NAME} {stale}; index the set again, or rebuild it")
+        return ordered.assign(**{column: found[column].to_numpy() for column in columns})
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        parts = rows.groupby("shard", sort=False)
+        found = list(tqdm(pool.map(add, parts), "reading metadata", total=len(parts), unit="shard", disable=None))
+    return pd.concat(found).loc[rows.index]
 
 
 def explain(files, error):

@@ -71,8 +71,9 @@ def _time_judging(strategy, classifier, held_out, recipe):
 
 def _describe_memory():
     host = psutil.Process().memory_info().rss / 1e9
-    devices = [device.name for device in tf.config.list_logical_devices("GPU")]
-    peaks = [tf.config.experimental.get_memory_info(name.removeprefix("/device:"))["peak"] / 1e9 for name in devices]
+    # Those of this process, whatever a cluster calls them.
+    devices = [device.name.removeprefix("/physical_device:") for device in tf.config.get_visible_devices("GPU")]
+    peaks = [tf.config.experimental.get_memory_info(name)["peak"] / 1e9 for name in devices]
     return f"{host:.1f} GB of this process" + "".join(f", {peak:.1f} GB of a GPU at the peak" for peak in peaks)
 
 

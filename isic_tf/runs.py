@@ -9,7 +9,7 @@ import tempfile
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf import metrics
+from isic_tf import checkpoints, metrics
 from tfrecord_tools import command, schema
 
 FLAGS_FILE = "flags.txt"
@@ -19,7 +19,7 @@ METRICS_FILE = "metrics.json"
 
 
 def claim(workdir, flags, free, index, files=()):
-    """Writes the run's flags into a folder without a trained epoch, or checks that they are those of its epochs.
+    """Writes the run's flags into a folder, or checks them where there is an epoch or a checkpoint of it.
 
     Args:
         workdir: Run folder.
@@ -37,7 +37,8 @@ def claim(workdir, flags, free, index, files=()):
     lines = [f"# data_sha256={hashlib.sha256(b''.join([content, *files])).hexdigest()}"]
     lines += [f"--{name}={value}" for name, value in sorted(flags.items()) if value is not None]
     path = os.path.join(workdir, FLAGS_FILE)
-    if not fold_files(workdir, HISTORY_FILE):
+    begun = any(checkpoints.find(folder) for folder in fold_files(workdir, "checkpoints"))
+    if not begun and not fold_files(workdir, HISTORY_FILE):
         command.write_text(path, "\n".join(lines) + "\n")
         return
     old, new = read_flags(workdir), _parse(lines)
@@ -148,7 +149,7 @@ def finish(folder, table, history, keep="best"):
 
 
 def merge_folds(workdir, index):
-    """Joins the out-of-fold predictions of the folds so far into `oof.csv` of the run; prints the figures of several.
+    """Joins the folds so far: their predictions in `oof.csv`, the figures of several printed and in `metrics.json`.
 
     Args:
         workdir: Run folder.
@@ -161,6 +162,8 @@ def merge_folds(workdir, index):
         patients = index.drop_duplicates("image_name").set_index("image_name")["patient_id"]
         table = pd.concat(tables).astype({"prediction": "float64", "target": "int64"})
         summary = metrics.summarize(table.assign(patient_id=table["image_name"].map(patients)))
+        content = json.dumps({"folds": len(tables), **summary}, indent=1, allow_nan=False)
+        command.write_text(os.path.join(workdir, METRICS_FILE), content + "\n")
         print(f"{len(tables)} folds together: {metrics.describe(summary)}")
 
 

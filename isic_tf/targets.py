@@ -1,6 +1,7 @@
 """What a network is trained to say: a malignant probability, or one of nine diagnoses from which it is read off."""
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from tfrecord_tools import schema
@@ -44,7 +45,7 @@ def label(rows, target):
         float32 `[n, 1]` or `[n, 9]`. A malignant image is a melanoma, as the competition defines it.
 
     Raises:
-        ValueError: A benign image is diagnosed as melanoma.
+        ValueError: A benign image is diagnosed as melanoma, or a malignant one as something else.
     """
     malignant = rows["label"].to_numpy(np.float32)
     if target == "binary":
@@ -54,10 +55,31 @@ def label(rows, target):
     places = np.array([groups[name] for name in schema.CATEGORIES["diagnosis"]] + [unknown])
     # A code of -1 is the last place.
     found = places[rows["diagnosis"].to_numpy()]
-    wrong = rows.loc[(found == MALIGNANT) & (malignant == 0), "image_name"]
-    if len(wrong):
-        raise ValueError(f"{len(wrong)} images are diagnosed as melanoma and labelled benign, {wrong.iloc[0]} first")
+    melanoma, other = found == MALIGNANT, (found != MALIGNANT) & (found != unknown)
+    for wrong, text in (
+        (melanoma & (malignant == 0), "diagnosed as melanoma and labelled benign"),
+        (other & (malignant > 0), "labelled malignant and no melanoma by diagnosis"),
+    ):
+        if wrong.any():
+            raise ValueError(
+                f"{wrong.sum()} images are {text}, {rows.loc[wrong, 'image_name'].iloc[0]} first; --target=diagnosis "
+                "wants melanoma alone to be malignant, and records whose codes are those of tfrecord_tools.schema"
+            )
     return np.eye(len(CLASSES), dtype=np.float32)[np.where(malignant > 0, MALIGNANT, found)]
+
+
+def describe(rows):
+    """Says in a line for each source how many images of each class there are.
+
+    Args:
+        rows: DataFrame with `source` and the columns of `label`.
+    """
+    places = pd.Series(label(rows, "diagnosis").argmax(axis=1), rows.index).groupby(rows["source"], sort=False)
+    texts = {source: own.value_counts().sort_index() for source, own in places}
+    return "\n".join(
+        f"  {source}: " + ", ".join(f"{count} {list(CLASSES)[place]}" for place, count in counts.items())
+        for source, counts in texts.items()
+    )
 
 
 def malignant_share(labels):

@@ -22,6 +22,7 @@ from isic_tf import (
     curves,
     devices,
     epochs,
+    losses,
     metadata,
     metrics,
     mixture,
@@ -34,6 +35,7 @@ from isic_tf import (
     rehearsal,
     runs,
     salvage,
+    targets,
     transfer,
     watch,
 )
@@ -107,7 +109,7 @@ def prepare(rows, folds, recipe):
         The rows, a dict from fold to `mixture.Plan`, and "" or a text that lists what was skipped.
     """
     options = {name: recipe[name] for name in ("mix", "malignant_repeats", "balance")}
-    options["pairs"] = schema.read_pairs(recipe["duplicates"]) if recipe["duplicates"] else None
+    options["pairs"] = _read_pairs(recipe)
 
     def make_plans(rows):
         plans = {fold: mixture.plan_fold(rows, fold, **options) for fold in folds}
@@ -122,18 +124,25 @@ def prepare(rows, folds, recipe):
         rows, problems = salvage.skip_corrupt(rows, recipe["threads"])
         skipped = salvage.describe(problems)
     columns = metadata.columns(recipe["metadata"]) + (["diagnosis"] if recipe["target"] == "diagnosis" else [])
-    rows = records.add_columns(rows, columns)
+    rows = records.add_columns(rows, columns, recipe["threads"])
     return rows, make_plans(rows) if columns or skipped else plans, skipped
 
 
 def _parse_fold(fold, index):
     if fold == "all":
-        return sorted(set(index["fold"]) - {schema.UNKNOWN})
+        numbers = sorted(set(index.loc[~index["extra"], "fold"]) - {schema.UNKNOWN})
+        if not numbers:
+            raise ValueError("expected records in folds for --fold=all, found none; see tfrecord_tools.folds")
+        return numbers
     if fold == "full":
         return [None]
     if not fold.isdecimal():
         raise ValueError(f"expected a fold's number, 'all' or 'full' for --fold, got {fold!r}")
     return [int(fold)]
+
+
+def _read_pairs(recipe):
+    return schema.read_pairs(recipe["duplicates"]) if recipe["duplicates"] else None
 
 
 def _read_named_files(recipe):
@@ -143,11 +152,11 @@ def _read_named_files(recipe):
 
 
 def find_source(plan, fold, recipe):
-    """Finds the folder of the weights that a fold starts from; None where it starts from the backbone's."""
-    if not recipe["init_from"]:
-        return None
-    source = transfer.find(recipe["init_from"], fold)
-    transfer.refuse_leaks(plan, source)
+    """Finds the folder of another run's weights that a fold starts from; None where it is to start from --weights."""
+    source = transfer.find(recipe["init_from"], fold) if recipe["init_from"] else None
+    origin = transfer.origin(source, recipe["weights"])
+    if origin:
+        transfer.refuse_leaks(plan, origin, _read_pairs(recipe))
     return source
 
 
@@ -187,11 +196,18 @@ def train_fold(fold):
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(recipe["seed"])
     print(plan.text)
+    if recipe["target"] == "diagnosis":
+        print(targets.describe(plan.rows))
+    if recipe["loss"] == "auc":
+        print(losses.describe_empty(plan, recipe["global_batch_size"]))
     state, resumed = start(fold)
     shuffle = epochs.describe_shuffle(plan.rows, recipe, fold.images)
     batches = f"{count_steps(plan, recipe)} steps of {recipe['global_batch_size']} an epoch"
     print(f"  {batches}, {shuffle}{resumed}", flush=True)
-    transfer.write_seen(fold.output, transfer.list_seen(plan, fold.source))
+    origin = transfer.origin(fold.source, recipe["weights"])
+    if not origin and recipe["weights"] not in backbones.WEIGHTS:
+        print(f"  nothing tells which images the weights of {recipe['weights']} have seen", flush=True)
+    transfer.write_seen(fold.output, transfer.list_seen(plan, origin))
     judged = checkpoints.make_judged(fold.strategy, state, recipe)
     predict = model.make_predictor([judged], fold.strategy)
     with records.explained(sorted({*plan.rows["shard"], *plan.held_out["shard"]})), devices.explained():
@@ -251,7 +267,7 @@ def run_epochs(fold, state, judged, predict):
             close_epoch(state, judged, save, output, history, recipe["keep"])
             speed = done * batch_size / seconds
             print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
-            write(history[-1], speed, waited / seconds)
+            write(history[-1], speed, None if recipe["deterministic"] else waited / seconds)
 
 
 @contextlib.contextmanager
@@ -273,7 +289,7 @@ def watching(fold, state):
 
     with (
         watch.writing(events) as write,
-        watch.profiling(fold.output, watch.parse_profile(recipe["profile"])) as profile,
+        watch.profiling(fold.output, watch.parse_profile(recipe["profile"]), int(state.step)) as profile,
         checkpoints.saving(state, folder, recipe["save_steps"], alone, check) as (save, pause),
     ):
         yield write, profile, save, pause, check

@@ -4,8 +4,8 @@ import os
 
 import pandas as pd
 
-from isic_tf import model, runs
-from tfrecord_tools import command, schema
+from isic_tf import backbones, mixture, model, runs
+from tfrecord_tools import command, schema, storage
 
 _SEEN_FILE = "seen_images.csv"
 
@@ -41,7 +41,7 @@ def list_seen(plan, source=None):
 
     Args:
         plan: See `mixture.plan_fold`.
-        source: See `find`, or None.
+        source: See `origin`.
 
     Returns:
         DataFrame of `image_name` and `patient_id` (text; "" where unknown or the set's own number).
@@ -64,15 +64,35 @@ def write_seen(folder, seen):
     command.write_text(os.path.join(folder, _SEEN_FILE), seen.to_csv(index=False))
 
 
-def refuse_leaks(plan, source):
-    """Raises a ValueError where the weights of a folder are of images or patients that a plan holds out."""
+def origin(source, weights):
+    """Finds the folder that tells what the weights have seen that a fold starts from; None where nothing does.
+
+    Args:
+        source: See `find`, or None.
+        weights: The flag `--weights`.
+    """
+    if source or weights in backbones.WEIGHTS:
+        return source
+    folder = os.path.dirname(weights)
+    return folder if storage.exists(os.path.join(folder, _SEEN_FILE)) else None
+
+
+def refuse_leaks(plan, source, pairs=None):
+    """Raises a ValueError where the weights of a folder are of images or patients that a plan holds out.
+
+    Args:
+        plan: See `mixture.plan_fold`.
+        source: See `origin`.
+        pairs: See `schema.read_pairs`: images that show the same are as one; or None.
+    """
     seen, held_out = read_seen(source), plan.held_out
-    patients = set(seen["patient_id"]) - {""}
-    leaked = held_out["image_name"].isin(seen["image_name"]) | held_out["patient_id"].isin(patients)
+    names, patients = mixture.linked(seen["image_name"], pairs), set(seen["patient_id"]) - {""}
+    leaked = held_out["image_name"].isin(names) | held_out["patient_id"].isin(patients)
     if leaked.any():
         raise ValueError(
-            f"the weights of {source} have seen {leaked.sum()} of the {len(held_out)} held-out images or their "
-            f"patients, {held_out.loc[leaked, 'image_name'].iloc[0]} first; give weights of a run with the same folds"
+            f"the weights of {source} have seen {leaked.sum()} of the {len(held_out)} held-out images, their "
+            f"duplicates or patients, {held_out.loc[leaked, 'image_name'].iloc[0]} first; give weights of a run with "
+            "the same folds"
         )
 
 

@@ -24,7 +24,7 @@ def writing(folder):
 
     Yields:
         Function to call at an epoch's end, with its row of the history, images/s, and the share of time that was waited
-        for input.
+        for input, None where it was not measured.
     """
     if folder is None:
         yield lambda row, speed, waited: None
@@ -33,7 +33,9 @@ def writing(folder):
 
     def write(row, speed, waited):
         figures = {label: row[name] for name, label in _SCALARS.items() if name in row}
-        figures |= {"speed/images_per_second": speed, "speed/share_of_time_waiting_for_input": waited}
+        figures |= {"speed/images_per_second": speed}
+        if waited is not None:
+            figures["speed/share_of_time_waiting_for_input"] = waited
         with writer.as_default(step=row["epoch"]):
             for label, value in figures.items():
                 tf.summary.scalar(label, value)
@@ -51,6 +53,8 @@ def write_samples(folder, rows, recipe):
         rows: Rows to train on.
         recipe: Dict of the recipe's flags.
     """
+    # Of one shard, since a record is found by reading those before it.
+    rows = rows[rows["shard"] == rows["shard"].iloc[0]]
     rows = pipeline.in_file_order(rows.sample(min(_SAMPLES, len(rows)), random_state=recipe["seed"]))
     options = {"image_size": recipe["image_size"], "batch_size": len(rows), "threads": recipe["threads"]}
     images, _ = next(iter(pipeline.eval_dataset(rows, **options)))
@@ -87,32 +91,41 @@ def parse_profile(text):
 
 
 @contextlib.contextmanager
-def profiling(folder, steps):
-    """Writes a profile of some steps for TensorBoard into a fold's folder.
+def profiling(folder, steps, done=0):
+    """Writes a profile of some steps for TensorBoard into a fold's folder, and says of which.
 
     Args:
         folder: Folder of the fold.
         steps: See `parse_profile`.
+        done: Steps done before.
 
     Yields:
         Function to call between steps, with the numbers of steps done before and now.
     """
-    active = []
+    first = last = None
 
     def watch(before, now):
-        if steps and not active and before < steps[0] <= now:
+        nonlocal first, last
+        last = now
+        if steps and first is None and steps[0] <= now + 1 <= steps[1]:
             tf.profiler.experimental.start(folder)
-            active.append(True)
-        elif steps and active == [True] and now >= steps[1]:
+            first = now + 1
+        elif first and now >= steps[1]:
             stop()
 
     def stop():
+        nonlocal first
         tf.profiler.experimental.stop()
-        active.append(False)
-        print(f"\n  profile of steps {steps[0]} to {steps[1]} written to {folder}/plugins/profile", flush=True)
+        print(f"\n  profile of steps {first} to {last} written to {folder}/plugins/profile", flush=True)
+        first = 0
 
+    # The first step's profile begins before it.
+    watch(done, done)
     try:
         yield watch
     finally:
-        if active == [True]:
+        if first:
             stop()
+    if steps and first is None:
+        wanted = f"steps {steps[0]} to {steps[1]}"
+        print(f"\n  no profile: {wanted} are not among those from {done + 1} to {last}", flush=True)

@@ -41,6 +41,12 @@ def test_a_strategy_without_its_devices_is_refused(monkeypatch):
     monkeypatch.setattr(devices.glob, "glob", lambda pattern: [])
     with pytest.raises(ValueError, match="expected a TPU .* for --strategy=tpu, found none"):
         devices.choose("tpu")
+    # A machine's own TPU, whoever names it: looking for one that is not there would abort the process.
+    with pytest.raises(ValueError, match="expected a TPU .* for --strategy=tpu, found none"):
+        devices.choose("auto", "local")
+    monkeypatch.setenv("TPU_NAME", "local")
+    with pytest.raises(ValueError, match="expected a TPU .* for --strategy=tpu, found none"):
+        devices.choose("auto")
     with pytest.raises(ValueError, match="expected the addresses of two workers or more in TF_CONFIG"):
         devices.choose("multiworker")
 

@@ -1,12 +1,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics
 import tensorflow as tf
 from conftest import RECIPE
 
-from isic_tf import losses, targets
+from isic_tf import losses, mixture, targets
 
 
 def of(values):
@@ -69,6 +70,13 @@ def test_the_ranking_loss_worked_by_hand():
     # A label of a half is on both sides of its pairs, with itself too: here softplus(0), (1) and (-1), a quarter each.
     soft = (2 * math.log(2) + math.log(1 + math.exp(1)) + math.log(1 + math.exp(-1))) / 4
     assert share(of([0.5, 0.5]), of([1, 0]), loss="auc") == pytest.approx(soft, abs=1e-6)
+
+
+def test_batches_that_teach_ranking_nothing_are_told():
+    # An epoch of as many malignant images as benign: of 2 images both are of one class as often as not.
+    rows = pd.DataFrame({"group": [0, 0, 0, 1], "label": [0.0, 0.0, 0.0, 1.0]})
+    plan = mixture.Plan(rows, np.array([3, 3]), rows, "")
+    assert losses.describe_empty(plan, 2).startswith("  50% of the batches are of one class")
 
 
 def test_descending_the_ranking_loss_raises_the_auc():

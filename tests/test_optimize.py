@@ -133,6 +133,20 @@ def test_a_frozen_batch_norm_keeps_its_statistics(plan, monkeypatch):
         assert np.array_equal(before, norm.moving_mean.numpy()) == frozen
 
 
+def test_a_backbone_that_was_frozen_takes_its_first_step_at_the_rate(plan, monkeypatch):
+    options = {"optimizer": "adam", "freeze_epochs": 1, "learning_rate": 1e-3}
+    strategy, recipe, state = make_state(monkeypatch, None, tiny_with_norm, **options)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+    stem = next(weight for weight in state.model.weights if "stem/kernel" in weight.name)
+    changes = []
+    for frozen, steps in ((True, 3), (False, 1)):
+        before = stem.numpy()
+        optimize.make_train_step(strategy, state, recipe, frozen)(batches, steps)
+        changes.append(np.abs(stem.numpy() - before).max())
+    # Adam's first step is the rate; with means of 0 that count as settled in the fourth it would be 0.58 of it.
+    assert changes == [0, pytest.approx(1e-3, rel=0.01)]
+
+
 def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
     changes = []
     for rate in (1.0, 0.25):
@@ -209,6 +223,22 @@ def test_a_step_whose_scaled_gradients_overflow_is_skipped_and_the_scale_halved(
     optimize.make_train_step(strategy, state, recipe)(epochs.make_batches(strategy, plan, None, recipe, start=0))
     assert all(np.array_equal(*pair) for pair in zip(state.model.get_weights(), enormous, strict=True))
     assert float(state.optimizer.loss_scale) == scale / 2
+    assert int(state.bad_step) == -1
+
+
+def test_scaled_gradients_that_overflow_at_the_lowest_scale_are_divergence(plan, monkeypatch):
+    strategy, recipe, state = make_state(monkeypatch, precision="mixed_float16", clip_norm=1.0)
+    original = tf.linalg.global_norm
+    monkeypatch.setattr(tf.linalg, "global_norm", lambda gradients: original(gradients) + math.inf)
+    state.optimizer._loss_scale.current_loss_scale.assign(2.0)
+    step = optimize.make_train_step(strategy, state, recipe)
+    batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
+    found = []
+    for _ in range(3):
+        step(batches)
+        found.append((float(state.optimizer.loss_scale), int(state.bad_step)))
+    # The first step's scale of 2 can still be halved.
+    assert found == [(1, -1), (1, 2), (1, 2)]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

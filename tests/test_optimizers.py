@@ -27,6 +27,13 @@ def test_constant_worked_by_hand():
     assert float(schedule("constant", factor=0.5)(29)) == pytest.approx(0.2)
 
 
+def test_the_schedule_of_a_late_start_goes_on_where_the_run_is():
+    recipe = {**RECIPE, "schedule": "cosine", "learning_rate": 0.4, "epochs": 3, "warmup_epochs": 1.0}
+    late = optimizers.make_schedule(recipe, 10, first=10)
+    # The second epoch's begin, its end, and the run's end.
+    assert [float(late(step)) for step in (0, 10, 20)] == pytest.approx([0.4, 0.2, 0.0], abs=1e-7)
+
+
 def test_deottes_schedule_gives_the_rates_of_the_notebook():
     # Its eight replicas of batches of 32 peak at 1.25e-6 * 8 * 32; ramp 5 epochs, hold 0.
     def published(epoch, hold):

@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -40,6 +42,13 @@ def test_a_configuration_without_a_trained_epoch_binds_nobody(tmp_path, index):
     assert runs.read_flags(str(tmp_path))["image_size"] == "128"
 
 
+def test_a_checkpoint_of_the_first_epoch_binds(tmp_path, index):
+    runs.claim(str(tmp_path), FLAGS, (), index)
+    command.write_text(str(tmp_path / "full" / "checkpoints" / "ckpt-1.index"), "")
+    with pytest.raises(ValueError, match="holds a run of another configuration .image_size was"):
+        runs.claim(str(tmp_path), {**FLAGS, "image_size": 128}, (), index)
+
+
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"expected a run in .*, found no flags.txt; check --workdir"):
         runs.read_flags(str(tmp_path))
@@ -69,6 +78,10 @@ def test_merge_folds_joins_what_there_is_and_judges_several_together(tmp_path, c
         merged = pd.read_csv(tmp_path / "oof.csv")
         # One fold's figures are its own, printed when it ends.
         assert ("2 folds together: ROC AUC 1.0000" in capsys.readouterr().out) == (fold == 1)
+        assert (tmp_path / "metrics.json").exists() == (fold == 1)
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["folds"] == 2
+    assert (figures["auc"], figures["partial_auc"]) == (1.0, pytest.approx(0.2))
     assert merged.to_numpy().tolist() == [list(row) for row in tables[0] + tables[1]]
 
 

@@ -58,6 +58,16 @@ def test_a_benign_melanoma_is_refused():
         targets.label(table((0, -1), (0, code("melanoma"))), "diagnosis")
 
 
+def test_a_malignant_image_of_another_diagnosis_is_refused():
+    with pytest.raises(ValueError, match="1 images are labelled malignant and no melanoma by diagnosis, i1 first"):
+        targets.label(table((1, -1), (1, code("BCC"))), "diagnosis")
+
+
+def test_classes_are_counted_for_each_source():
+    rows = table((0, code("NV")), (1, -1), (0, -1), (0, code("NV"))).assign(source=["a", "a", "b", "a"])
+    assert targets.describe(rows) == "  a: 2 nevus, 1 melanoma\n  b: 1 unknown"
+
+
 def test_the_malignant_logit_is_that_of_the_softmax():
     logits = np.random.default_rng(0).normal(0, 3, (5, 9)).astype(np.float32)
     exponentials = np.exp(logits)

@@ -359,8 +359,11 @@ def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_se
     ]
     assert all(np.array_equal(*pair) for pair in zip(*kept, strict=True))
     # The weights of fold 0 have seen fold 1.
-    with pytest.raises(ValueError, match="first/fold0 have seen .* of the .* held-out images or their patients"):
+    with pytest.raises(ValueError, match="first/fold0 have seen .* of the .* held-out images, their duplicates or"):
         run(record_set, tmp_path / "third", fold="1", **{**changes, "init_from": str(tmp_path / "first" / "fold0")})
+    weights = str(tmp_path / "first" / "fold0" / runs.BEST_WEIGHTS)
+    with pytest.raises(ValueError, match="first/fold0 have seen .* of the .* held-out images, their duplicates or"):
+        run(record_set, tmp_path / "third", fold="1", weights=weights)
     with pytest.raises(ValueError, match=r"to be a run with a finished fold1, got .*first; there are .*first/fold0"):
         run(record_set, tmp_path / "third", fold="1", **changes)
 
@@ -376,6 +379,8 @@ def test_several_steps_an_execution_end_like_one(record_set, tmp_path, tiny_mode
     [
         ({"loss": "auc", "accumulate": 2}, "expected --accumulate=1 with --loss=auc"),
         ({"pseudo_csv": "p.csv", "target": "diagnosis"}, "expected --target=binary with --pseudo_csv"),
+        ({"precision": "mixed_float16", "freeze_epochs": 1}, "expected --backbone_rate=1 and --freeze_epochs=0 with"),
+        ({"strategy": "mirrored", "sync_batch_norm": True, "accumulate": 2}, "expected --accumulate=1 with --sync"),
         ({"metadata": "width"}, "--metadata=width is refused"),
         ({"profile": "9"}, "expected --profile=FIRST:LAST"),
         ({"tpu": "my-tpu"}, "expected --strategy=tpu or auto with --tpu=my-tpu, got default"),

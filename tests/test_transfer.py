@@ -5,7 +5,7 @@ import tensorflow as tf
 from conftest import RECIPE, tiny_trunk
 
 from isic_tf import backbones, mixture, model, runs, transfer
-from tfrecord_tools import command
+from tfrecord_tools import command, schema
 
 TABLE = pd.DataFrame({"image_name": list("abcd"), "patient_id": ["p", "q", "7", "0:8"], "target": 0})
 
@@ -47,8 +47,19 @@ def test_weights_that_have_seen_a_held_out_image_or_patient_are_refused(source):
     # A number is each set's own code: not the same patient.
     transfer.refuse_leaks(plan_of(TABLE, fresh.assign(patient_id=["7", "0:8"])), folder)
     for leaking in (fresh.assign(image_name=["x", "d"]), fresh.assign(patient_id=["r", "q"])):
-        with pytest.raises(ValueError, match="have seen 1 of the 2 held-out images or their patients, [dy] first"):
+        with pytest.raises(ValueError, match="have seen 1 of the 2 held-out images, .* or patients, [dy] first"):
             transfer.refuse_leaks(plan_of(TABLE, leaking), folder)
+    pairs = pd.DataFrame([["a", "other"], ["other", "x"]], columns=schema.PAIR_COLUMNS)
+    with pytest.raises(ValueError, match="have seen 1 of the 2 held-out images, .* or patients, x first"):
+        transfer.refuse_leaks(plan_of(TABLE, fresh), folder, pairs)
+
+
+def test_weights_that_are_named_as_a_file_tell_what_they_have_seen(source, tmp_path):
+    folder, _ = source
+    assert transfer.origin(None, "noisy-student") is None
+    assert transfer.origin(folder, "noisy-student") == folder
+    assert transfer.origin(None, f"{folder}/{runs.BEST_WEIGHTS}") == str(folder)
+    assert transfer.origin(None, str(tmp_path / "downloaded.h5")) is None
 
 
 def test_what_weights_have_seen_is_handed_on(source):

@@ -60,12 +60,27 @@ def test_profiles_of_no_steps_are_refused(text):
         watch.parse_profile(text)
 
 
-def test_a_profile_of_some_steps_is_written(tmp_path, capsys):
-    with watch.profiling(str(tmp_path), (2, 4)) as pause:
-        for step in range(1, 7):
-            pause(step - 1, step)
+def test_a_profile_begins_before_its_first_step_and_ends_after_its_last(tmp_path, capsys, monkeypatch):
+    calls = []
+    monkeypatch.setattr(watch.tf.profiler.experimental, "start", lambda folder: calls.append(("start", now)))
+    monkeypatch.setattr(watch.tf.profiler.experimental, "stop", lambda: calls.append(("stop", now)))
+    now = 0
+    with watch.profiling(str(tmp_path), (1, 4)) as pause:
+        for now in range(1, 7):
+            pause(now - 1, now)
+    # The first step is profiled too, so it begins before any is done.
+    assert calls == [("start", 0), ("stop", 4)]
+    assert "profile of steps 1 to 4 written to" in capsys.readouterr().out
+
+
+def test_a_profile_takes_the_steps_that_this_process_does(tmp_path, capsys):
+    with watch.profiling(str(tmp_path), (2, 4), done=2) as pause:
+        pause(2, 10)
     assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
-    assert "profile of steps 2 to 4 written to" in capsys.readouterr().out
+    assert "profile of steps 3 to 10 written to" in capsys.readouterr().out
+    with watch.profiling(str(tmp_path), (2, 4), done=6) as pause:
+        pause(6, 7)
+    assert "no profile: steps 2 to 4 are not among those from 7 to 7" in capsys.readouterr().out
 
 
 def test_a_profile_that_is_cut_off_is_ended(tmp_path):
