@@ -1,8 +1,9 @@
 """Exact figures on predictions, with intervals."""
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import roc_auc_score
+
+from isic_tf import bootstrap
 
 
 def roc_auc(targets, scores, weights=None):
@@ -49,18 +50,8 @@ def auc_interval(targets, scores, groups, resamples=1000, seed=0, level=0.95):
     Returns:
         (low, high); both None where over 5 % of the resamples lack a class, as with fewer than three patients of one.
     """
-    codes, patients = pd.factorize(np.asarray(groups, dtype=object))
-    rng, aucs = np.random.default_rng(seed), []
-    # A block of resamples at a time holds at most about 4 million weights.
-    for count in np.diff([*range(0, resamples, max(1, 4_000_000 // len(codes))), resamples]):
-        drawn = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=count)
-        aucs.append(roc_auc(targets, scores, drawn[:, codes]))
-    aucs = np.concatenate(aucs)
-    aucs = aucs[np.isfinite(aucs)]
-    if len(aucs) < 0.95 * resamples:
-        return None, None
-    low, high = np.quantile(aucs, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    aucs = bootstrap.resample(targets, scores, groups, {"auc": bootstrap.roc_auc}, resamples, seed)["auc"]
+    return bootstrap.interval(aucs, level)
 
 
 def partial_auc(targets, scores, min_sensitivity=0.8):
@@ -93,11 +84,18 @@ def score(table):
     return {"auc": float(roc_auc(*columns)), "partial_auc": partial_auc(*columns)}
 
 
-def summarize(table):
+def patients_of(table):
+    """Names the patient of each image; an image of an unknown patient is a patient of its own."""
+    return table["patient_id"].where(table["patient_id"] != "", "image " + table["image_name"])
+
+
+def summarize(table, resamples=1000, seed=0):
     """Summarizes predictions: counts, exact ROC AUC and its 95 % interval over patients.
 
     Args:
         table: DataFrame with `image_name`, `patient_id`, `target` and `prediction`.
+        resamples: Number of resamples for the interval.
+        seed: Seed of the resampling.
 
     Returns:
         Dict of images, malignant, patients, auc, auc_low, auc_high and partial_auc.
@@ -110,9 +108,8 @@ def summarize(table):
         raise ValueError(f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
     if len(set(targets)) < 2:
         raise ValueError(f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}")
-    # An image of an unknown patient is its own group.
-    groups = table["patient_id"].where(table["patient_id"] != "", "image " + table["image_name"])
-    low, high = auc_interval(targets, scores, groups)
+    groups = patients_of(table)
+    low, high = auc_interval(targets, scores, groups, resamples, seed)
     counts = {"images": len(table), "malignant": int(targets.sum()), "patients": len(set(groups))}
     interval = {"auc_low": low, "auc_high": high, "partial_auc": partial_auc(targets, scores)}
     return {**counts, "auc": float(roc_auc(targets, scores)), **interval}

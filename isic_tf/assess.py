@@ -1,0 +1,90 @@
+"""Everything that `isic_tf.evaluate` says of one prediction file, as one dict of plain values."""
+
+import pandas as pd
+from sklearn.metrics import average_precision_score
+
+from isic_tf import bootstrap, delong, metrics, patients, reliability, shortcuts, subgroups, thresholds
+
+# Where the operating point of the confusion table lies unless it is chosen.
+SENSITIVITY = 0.9
+
+
+def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
+    """Judges predictions in every way that the project knows.
+
+    All intervals are of 95 % and come from resampled patients, but for DeLong's. What cannot be told is None, and a
+    `note` beside it says why; else the note is "". The dict holds plain Python values only, fit for
+    JSON.
+
+    Args:
+        table: DataFrame with `image_name`, `patient_id` ("" where unknown), `target` (0 or 1) and `prediction` (in
+            [0, 1]); and, where known, with `fold`, `source`, `sex`, `age_approx`, `anatom_site_general_challenge`
+            (text, "" where unknown), `width`, `height` and `bytes` (number, -1 where unknown).
+        threshold: Prediction from which an image is called malignant in the confusion table and the groups; None for
+            one that is found.
+        specificity: Least specificity of the threshold to find; None for the default, 90 % sensitivity.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Dict of
+
+        - `summary`: dict of `images`, `malignant`, `patients`, `prevalence`; `auc`, `auc_low`, `auc_high`,
+          `auc_delong_low`, `auc_delong_high` (images taken as independent); `partial_auc` (above 80 % sensitivity, at
+          most 0.2), `partial_auc_low`, `partial_auc_high`; `average_precision`, `average_precision_low`,
+          `average_precision_high`; `resamples`.
+        - `calibration`: see `reliability.assess`.
+        - `operating_points`: list of six dicts, see `thresholds.operating_points`.
+        - `confusion`: see `thresholds.confusion`, and `chosen`, in words, how the threshold was.
+        - `folds`: None without folds; else dict of `mean_auc` (None where a fold has none), `note`, and `rows`, like
+          those of a group.
+        - `groups`: list of dicts, one a way to group that the table has columns for: `by` (`source`, `sex`, `age`,
+          `site`, `image size`, `images of the patient`) and `rows`: list of dicts of `group`, `images`, `malignant`,
+          `patients`, `auc`, `auc_low`, `auc_high`, `sensitivity`, `specificity` (at the threshold of `confusion`) and
+          `note`. Of groups too small, the figures from `auc` on are None.
+        - `patients`: see `patients.rank`.
+        - `shortcuts`: see `shortcuts.audit`.
+
+    Raises:
+        ValueError: There is one class only, or a prediction is no finite number.
+    """
+    resamples = bootstrap.affordable(table["target"], table["prediction"], resamples)
+    summary = metrics.summarize(table, resamples, seed)
+    table = table.assign(patient=pd.factorize(metrics.patients_of(table))[0])
+    targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
+    curve = {"partial_auc": bootstrap.partial_auc, "average_precision": bootstrap.average_precision}
+    resampled = bootstrap.resample(targets, scores, patient, curve | thresholds.figures(), resamples, seed)
+    threshold, chosen = choose(targets, scores, threshold, specificity)
+    return {
+        "summary": summarize(summary, table, resampled, resamples),
+        "calibration": reliability.assess(targets, scores, patient),
+        "operating_points": thresholds.operating_points(targets, scores, resampled),
+        "confusion": {**thresholds.confusion(targets, scores, threshold), "chosen": chosen},
+        "folds": subgroups.folds(table, threshold, resamples, seed),
+        "groups": subgroups.groups(table, threshold, resamples, seed),
+        "patients": patients.rank(table, resamples, seed),
+        "shortcuts": shortcuts.audit(table, resamples, seed),
+    }
+
+
+def summarize(summary, table, resampled, resamples):
+    """Joins what `metrics.summarize` found with the figures that only a whole assessment needs."""
+    targets, scores = table["target"].to_numpy(), table["prediction"].to_numpy()
+    low, high = delong.interval(targets, scores)
+    found = {**summary, "prevalence": float(targets.mean()), "auc_delong_low": low, "auc_delong_high": high}
+    found["average_precision"] = float(average_precision_score(targets, scores))
+    for name in ("partial_auc", "average_precision"):
+        found[f"{name}_low"], found[f"{name}_high"] = bootstrap.interval(resampled[name])
+    return {**found, "resamples": resamples}
+
+
+def choose(targets, scores, threshold=None, specificity=None):
+    """Chooses the threshold of the confusion table.
+
+    Returns:
+        The threshold and, in words, how it was chosen.
+    """
+    if threshold is not None:
+        return threshold, "as given"
+    held, level = ("sensitivity", SENSITIVITY) if specificity is None else ("specificity", specificity)
+    return thresholds.find(targets, scores, held, level), f"at least {level:.4g} {held} on these images"

@@ -1,0 +1,134 @@
+"""Where a model does well and where it does not: the same figures in parts of the images."""
+
+import numpy as np
+import pandas as pd
+
+from isic_tf import metrics, thresholds
+
+# With fewer, the standard error of an AUC of 0.8 is above 0.08 (Hanley and McNeil, Radiology 1982).
+MIN_IMAGES = 10
+MIN_PATIENTS = 5
+_AGES = {"under 30": 30, "30 to 44": 45, "45 to 59": 60, "60 to 74": 75, "75 and over": np.inf}
+_COUNTS = {"1": 2, "2 to 9": 10, "10 to 29": 30, "30 and more": np.inf}
+_SIZES = 6
+_FIGURES = ("auc", "auc_low", "auc_high", "sensitivity", "specificity")
+
+
+def folds(table, threshold, resamples=1000, seed=0):
+    """Judges each fold; see `assess.assess`.
+
+    Args:
+        table: DataFrame with `target`, `prediction`, `patient` (number), and perhaps `fold` (text, "" where unknown).
+        threshold: See `thresholds.confusion`.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Dict of `rows` and `mean_auc`, the plain mean over folds, None (and a `note`) where a fold is too small; None
+        where no image has a fold.
+    """
+    if "fold" not in table or (table["fold"] == "").all():
+        return None
+    rows = judge(table, table["fold"].replace("", "none"), threshold, resamples, seed)
+    aucs = [row["auc"] for row in rows if row["group"] != "none"]
+    mean = None if None in aucs else float(np.mean(aucs))
+    return {"rows": rows, "mean_auc": mean, "note": "" if mean is not None else "a fold is too small"}
+
+
+def groups(table, threshold, resamples=1000, seed=0):
+    """Judges the groups of every kind that the table has columns for; see `folds` and `assess.assess`."""
+    kinds = labels(table).items()
+    return [{"by": by, "rows": judge(table, group, threshold, resamples, seed)} for by, group in kinds]
+
+
+def labels(table):
+    """Names the group of each image, for every kind of group that the table has columns for and that says something.
+
+    Args:
+        table: See `assess.assess`, with `patient` (number).
+
+    Returns:
+        Dict from the kind of group to an ordered categorical Series.
+    """
+    columns = {"source": "source", "sex": "sex", "age_approx": "age", "anatom_site_general_challenge": "site"}
+    found = {}
+    for column, by in columns.items():
+        if column in table and (table[column] != "").any():
+            found[by] = age_bands(table[column]) if by == "age" else _by_name(table[column])
+    if "width" in table and (table["width"] > 0).any():
+        found["image size"] = sizes(table)
+    counts = table.groupby("patient")["patient"].transform("size")
+    found["images of the patient"] = _band(counts, _COUNTS)
+    return found
+
+
+def age_bands(ages):
+    """Puts ages (text, in years) into bands; "unknown" where blank."""
+    return _band(pd.to_numeric(ages.replace("", "nan"), errors="coerce"), _AGES)
+
+
+def sizes(table, most=_SIZES):
+    """Names each image's original size as 6000x4000, but for "other sizes" beside the most frequent, and "unknown"."""
+    named = size_names(table)
+    frequent = [name for name in named.value_counts().index if name != "unknown"][:most]
+    order = [*frequent, "other sizes", "unknown"]
+    return pd.Series(pd.Categorical(named.where(named.isin(order), "other sizes"), order), table.index)
+
+
+def size_names(table):
+    """Names each image's original size as 6000x4000; "unknown" where it is."""
+    # Few sizes among many images: each is named once.
+    codes, first = np.unique(table["width"].to_numpy() * 2**24 + table["height"].to_numpy(), return_inverse=True)[::-1]
+    names = [f"{size >> 24}x{size & (2**24 - 1)}" if size > 0 else "unknown" for size in first.tolist()]
+    return pd.Series(np.array(names, dtype=object)[codes], table.index)
+
+
+def _by_name(column):
+    names = column.str.lower().replace("", "unknown")
+    order = [*sorted(set(names) - {"unknown"}), "unknown"]
+    return pd.Series(pd.Categorical(names, order), column.index)
+
+
+def _band(numbers, ends):
+    """Puts numbers into bands, each up to below its end."""
+    place = np.searchsorted(list(ends.values()), numbers.to_numpy(float), "right")
+    place = np.where(np.isfinite(numbers.to_numpy(float)), place, len(ends))
+    return pd.Series(pd.Categorical.from_codes(place, [*ends, "unknown"]), numbers.index)
+
+
+def judge(table, group, threshold, resamples=1000, seed=0):
+    """Judges each group of images by itself.
+
+    Args:
+        table: See `folds`.
+        group: Series of the group's name of each image; categories keep their order.
+        threshold: See `thresholds.confusion`.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        List of dicts, see `assess.assess`.
+    """
+    rows = []
+    for name, part in table.groupby(group, observed=True):
+        targets, scores, patient = (part[column].to_numpy() for column in ("target", "prediction", "patient"))
+        counts = {"images": len(part), "malignant": int(targets.sum()), "patients": len(np.unique(patient))}
+        note, figures = too_small(targets, patient), dict.fromkeys(_FIGURES)
+        if not note:
+            low, high = metrics.auc_interval(targets, scores, patient, resamples, seed)
+            figures = {"auc": float(metrics.roc_auc(targets, scores)), "auc_low": low, "auc_high": high}
+            counted = thresholds.confusion(targets, scores, threshold)
+            figures |= {name: counted[name] for name in ("sensitivity", "specificity")}
+        rows.append({"group": str(name), **counts, **figures, "note": note})
+    return rows
+
+
+def too_small(targets, patient):
+    """Says why a group is too small to judge; "" where it is not."""
+    for kind, label in enumerate(("benign", "malignant")):
+        images, patients = (targets == kind).sum(), len(np.unique(patient[targets == kind]))
+        if images < MIN_IMAGES:
+            return f"too small: {images} {label} images, {MIN_IMAGES} needed"
+        if patients < MIN_PATIENTS:
+            return f"too small: {label} images of {patients} patients, {MIN_PATIENTS} needed"
+    return ""
