@@ -82,6 +82,55 @@ def fold_files(workdir, name):
     return [path for path in paths if tf.io.gfile.exists(path)]
 
 
+def trained_folds(workdir, fold="all"):
+    """Lists the trained weights of a run; says which are of a fold that is still in training.
+
+    Args:
+        workdir: Run folder.
+        fold: `all`, a fold's number as text, or `full` for that which holds out nothing.
+
+    Returns:
+        Paths of the folds' weights, in order of fold, at least one.
+
+    Raises:
+        ValueError: There is none, or not the one.
+    """
+    paths = fold_files(workdir, BEST_WEIGHTS)
+    if not paths:
+        raise ValueError(f"expected a trained fold in {workdir}, found no fold*/{BEST_WEIGHTS}; run isic_tf.train")
+    if fold != "all":
+        names = [os.path.basename(os.path.dirname(path)).removeprefix("fold") for path in paths]
+        if fold not in names:
+            raise ValueError(f"expected --fold to be all or a trained one of {', '.join(names)}, got {fold!r}")
+        paths = [paths[names.index(fold)]]
+    for path in paths:
+        if not is_finished(os.path.dirname(path)):
+            print(f"note: {path} is of a fold that is still in training")
+    return paths
+
+
+def read_network(workdir):
+    """Reads the flags of a run whose networks are wanted, and checks those that every run has.
+
+    Returns:
+        Dict from flag to its value as text, see `model.options`; but `image_size`, a whole number.
+
+    Raises:
+        ValueError: The folder holds no run, or its flags are damaged.
+    """
+    remedy = f"{os.path.join(workdir, FLAGS_FILE)} is damaged: expected a line"
+    try:
+        run = read_flags(workdir)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{remedy} --name=value for each flag, found no text; restore it from a copy") from error
+    if not run.get("backbone"):
+        raise ValueError(f"{remedy} --backbone=NAME, found none; restore it from a copy")
+    if not run.get("image_size", "").isdecimal():
+        found = run.get("image_size")
+        raise ValueError(f"{remedy} --image_size=PIXELS, found {found!r}; restore it from a copy")
+    return {**run, "image_size": int(run["image_size"])}
+
+
 def is_finished(folder):
     """Tells whether a fold has had all its epochs: its figures are written last."""
     return tf.io.gfile.exists(os.path.join(folder, METRICS_FILE))
@@ -167,19 +216,26 @@ def merge_folds(workdir, index):
         print(f"{len(tables)} folds together: {metrics.describe(summary)}")
 
 
-def read_predictions(path):
+def read_predictions(path, keep=(), submission=False):
     """Reads a prediction file.
 
     Args:
         path: CSV with `image_name` and `prediction`; other columns are left out.
+        keep: Further columns to keep, as text, where the file has them.
+        submission: Whether a submission will do too: its `target` is taken where there is no `prediction`.
 
     Returns:
-        DataFrame of `image_name` (text) and `prediction` (float64).
+        DataFrame of `image_name` (text), `prediction` (float64) and what of `keep` is there.
 
     Raises:
         ValueError: A name comes twice, or a prediction is no finite number from 0 to 1.
     """
-    table = schema.read_table(path, ("image_name", "prediction"))[["image_name", "prediction"]]
+    table = schema.read_table(path, ("image_name",) if submission else ("image_name", "prediction"))
+    if "prediction" not in table:
+        if "target" not in table:
+            raise ValueError(f"{path} needs a column prediction, or target as in a submission; it has neither")
+        table = table.rename(columns={"target": "prediction"})
+    table = table[["image_name", "prediction", *(column for column in keep if column in table)]]
     schema.refuse_repeats(path, table, "hold")
     table["prediction"] = pd.to_numeric(table["prediction"], errors="coerce")
     bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
