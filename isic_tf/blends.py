@@ -82,9 +82,9 @@ def fit(method, scores, targets):
     """Fits a blend.
 
     Args:
-        method: `best` (the one model with the greatest ROC AUC), `weighted` (the mean whose weights give the greatest
-            ROC AUC, by Powell's method from equal ones), `greedy` (forward selection with replacement, Caruana et al.,
-            ICML 2004) or `stack` (logistic regression on logits); any other has nothing to fit.
+        method: `best` (the one model with the greatest ROC AUC), `greedy` (forward selection with replacement, Caruana
+            et al., ICML 2004), `weighted` (the mean whose weights give the greatest ROC AUC, by Powell's method from
+            the greedy ones) or `stack` (logistic regression on logits); any other has nothing to fit.
         scores: Float `[n, models]`, from 0 to 1, out of fold.
         targets: 0 or 1, `[n]`, both of them there.
 
@@ -119,11 +119,12 @@ def _climb(malignant, benign):
     def loss(weights):
         return -_auc(malignant @ weights, benign @ weights)
 
+    selected = _select(malignant, benign)
     # Half of the way up, so that a weight can be doubled; the AUC does not depend on their sum.
-    starts = [np.full(count, 0.5), _choose(malignant, benign)]
+    start = selected / (2 * selected.max())
     options = {"xtol": 1e-3, "ftol": 1e-7, "maxfev": 200 * count}
-    found = optimize.minimize(loss, starts[0], method="Powell", bounds=[(0, 1)] * count, options=options)
-    return min([*starts, np.clip(found.x, 0, 1)], key=loss)
+    found = optimize.minimize(loss, start, method="Powell", bounds=[(0, 1)] * count, options=options)
+    return min([np.ones(count), start, np.clip(found.x, 0, 1)], key=loss)
 
 
 def _select(malignant, benign):

@@ -24,7 +24,8 @@ def calibrate(workdir, labels, method, prevalence):
     Args:
         workdir: Run folder with `oof.csv`.
         labels: CSV file with `image_name`, `patient_id` and `target`; or None for the file's own targets and folds.
-        method: One of `calibration.METHODS`, or `all` for what has the least nested log loss, the scores as they are included.
+        method: One of `calibration.METHODS`, or `all` for what has the least nested log loss, which may be the scores
+            as they are.
         prevalence: Share of malignant images where the run will be used, in (0, 1); or None for that of `oof.csv`.
 
     Raises:
