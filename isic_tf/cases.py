@@ -1,0 +1,98 @@
+"""The images on which predictions fail worst, with what the run's networks saw in them."""
+
+import base64
+
+import cv2
+import numpy as np
+
+from isic_tf import explain, show
+from isic_tf import records as shards
+from tfrecord_tools import schema
+
+# Pixels of a thumbnail, and of what is decoded where no run says what its networks saw.
+SIDE = 184
+_IMAGE_SIZE = 256
+_QUALITY = 82
+_SAID = {"sex": "{}", "age_approx": "{} years", "anatom_site_general_challenge": "{}", "diagnosis": "{}"}
+
+
+def find(table, threshold, count):
+    """Finds the worst false negatives and false positives.
+
+    Args:
+        table: DataFrame with `image_name`, `target` and `prediction`.
+        threshold: Prediction from which an image is called malignant; None for none.
+        count: Number of either at most.
+
+    Returns:
+        Two DataFrames, rows of the table: malignant images from the lowest prediction up, and benign ones from the
+        highest down.
+    """
+    ordered = table.sort_values(["prediction", "image_name"])
+    called = ordered["prediction"] >= (np.inf if threshold is None else threshold)
+    malignant = ordered["target"] == 1
+    return ordered[malignant & ~called].head(count), ordered[~malignant & called].iloc[::-1].head(count)
+
+
+def describe(rows, pictures):
+    """Describes images for the report.
+
+    Args:
+        rows: See `find`; further columns of metadata are told where they are known.
+        pictures: See `look`.
+
+    Returns:
+        List of dicts of `image_name`, `patient_id`, `prediction`, `said` (of the metadata, text), and those of
+        `pictures`, None where there is no picture.
+    """
+    described = []
+    for row in rows.to_dict("records"):
+        said = [text.format(row[name]) for name, text in _SAID.items() if str(row.get(name, "")) not in ("", "unknown")]
+        found = pictures.get(row["image_name"], dict.fromkeys(("image", "map", "probability", "seen")))
+        known = {name: row.get(name, "") for name in ("image_name", "patient_id", "prediction")}
+        described.append({**known, "said": ", ".join(said), **found})
+    return described
+
+
+def look(names, workdir, records):
+    """Reads and explains images.
+
+    Args:
+        names: Names of images.
+        workdir: Run folder whose networks explain them; None for none.
+        records: Glob pattern of shards, or several separated by commas, that hold some of them; None for none.
+
+    Returns:
+        Dict from name to a dict of `image` and `map` (`data:` URLs of JPEG files), `probability` (what the networks
+        say; see `explain.explain_rows`) and `seen` (whether all have been trained on it, or may have been); the last
+        three None without a run.
+
+    Raises:
+        ValueError: No shard matches, one is corrupt, or there is no trained fold.
+    """
+    if not records:
+        return {}
+    rows = explain.list_records(workdir, records) if workdir else shards.list_records(schema.match(records))
+    rows = rows[rows["image_name"].isin(names)]
+    if rows.empty:
+        return {}
+    if not workdir:
+        images = show.load(rows, _IMAGE_SIZE)
+        nothing = dict.fromkeys(("map", "probability", "seen"))
+        return {
+            name: {"image": encode(image), **nothing} for name, image in zip(rows["image_name"], images, strict=True)
+        }
+    found = explain.explain_rows(workdir, rows)
+    columns = zip(rows["image_name"], found.images, explain.overlay(*found[:2]), *found[2:], strict=True)
+    return {
+        name: {"image": encode(image), "map": encode(laid), "probability": float(chance), "seen": bool(seen)}
+        for name, image, laid, chance, seen in columns
+    }
+
+
+def encode(image):
+    """Gives an RGB image, uint8 `[S, S, 3]`, as the `data:` URL of a JPEG thumbnail."""
+    method = cv2.INTER_AREA if image.shape[0] >= SIDE else cv2.INTER_CUBIC
+    small = cv2.resize(image, (SIDE, SIDE), interpolation=method)
+    _, jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
