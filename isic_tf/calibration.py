@@ -106,7 +106,9 @@ def read(workdir):
         raise ValueError(f"expected a calibration at {path}, found none; make it with isic_tf.calibrate")
     try:
         calibration = json.loads(storage.read(path))
-        apply(calibration, np.array([0.0, 0.5, 1.0]))
+        for prevalence in (None, calibration["prevalence"]):
+            if not (np.diff(apply(calibration, np.array([0.0, 0.5, 1.0]), prevalence)) >= 0).all():
+                raise ValueError("it does not rise with the score")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no calibration ({error!r}); make it again with isic_tf.calibrate") from error
     return calibration
