@@ -4,8 +4,8 @@ python -m isic_tf.calibrate --workdir=runs/b0 --labels=train.csv
 python -m isic_tf.predict --workdir=runs/b0 --calibrated --records='records/384/test*.tfrec' --output=test.csv
 
 A network trained with label smoothing, on repeated malignant images or with --loss=auc (whose scores are ranks) gives
-no probabilities until it is calibrated. It is fitted to the networks one by one; their average, which predict gives, is a
-little less extreme, so that its calibration is close and not exact.
+no probabilities until it is calibrated. This is fitted to the networks one by one; their average, which predict gives,
+is a little less extreme, so that its calibration is close and not exact.
 """
 
 import functools

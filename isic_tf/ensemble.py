@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from isic_tf import blends, metrics, out_of_fold, runs, submission
+from isic_tf import blends, bootstrap, metrics, out_of_fold, runs, submission
 from tfrecord_tools import command
 
 
@@ -119,17 +119,16 @@ def judge(known, blend, fitted, paths):
     print(f"{'ROC AUC':<16}in sample  nested", "" if known.patients is None else " 95 % interval over patients")
     rows = {"best single file": (blends.Blend("best"), True), "mean": (blends.Blend("mean"), False)}
     rows[blend.method] = (blend, fitted)
-    aucs = {}
     for name, (one, to_fit) in rows.items():
         chosen, honest = predict_nested(known, one, to_fit)
         inside = metrics.roc_auc(known.targets, blends.combine(known.scores, chosen))
-        aucs[name] = metrics.roc_auc(known.targets, honest)
-        print(f"{name:<16}   {inside:.4f}  {aucs[name]:.4f}", _describe_interval(known, honest), flush=True)
+        nested = metrics.roc_auc(known.targets, honest)
+        print(f"{name:<16}   {inside:.4f}  {nested:.4f}", _describe_interval(known, honest), flush=True)
     if known.patients is None:
         print("for intervals over patients give --labels")
+    if blend.method != "mean":
+        print_difference(known, honest, blend.method)
     print_files(known, chosen, paths)
-    if fitted and blend.method in blends.FITTED and aucs[blend.method] <= aucs["mean"]:
-        print(f"{blend.method} is no better than the plain mean where it was not fitted: take --method=mean")
     return chosen, honest
 
 
@@ -138,6 +137,28 @@ def _describe_interval(known, scores):
         return ""
     low, high = metrics.auc_interval(known.targets, scores, known.patients)
     return " too few patients" if low is None else f" [{low:.4f}, {high:.4f}]"
+
+
+def print_difference(known, honest, name):
+    """Prints how much better than the plain mean a blend is, resampled over the same patients, and whether surely so.
+
+    Args:
+        known: See `out_of_fold.read`.
+        honest: Its predictions, see `predict_nested`.
+        name: What it is called.
+    """
+    pair = np.stack([honest, blends.combine(known.scores, blends.Blend("mean"))])
+    first, second = (metrics.roc_auc(known.targets, scores) for scores in pair)
+    low, text = first - second, ""
+    if known.patients is not None:
+        resamples = bootstrap.affordable(known.targets, 1000)
+        figures = {"auc": bootstrap.roc_auc}
+        found = bootstrap.resample(known.targets, pair, known.patients, figures, resamples)["auc"]
+        low, high = bootstrap.interval(found[0] - found[1])
+        text = " [too few patients]" if low is None else f" [{low:+.4f}, {high:+.4f}]"
+    print(f"{name} less mean: {first - second:+.4f}{text}")
+    if low is None or low <= 0:
+        print("that is not surely better than the plain mean; --method=mean cannot over-fit")
 
 
 def print_files(known, blend, paths):
@@ -202,7 +223,12 @@ def define_flags():
     flags.DEFINE_list(
         "oof", None, "The same models' oof.csv, in the same order: what is fitted is fitted on these, and judged."
     )
-    flags.DEFINE_string("labels", None, "CSV file with image_name, patient_id and target, for --oof.")
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "CSV file with image_name, patient_id and target, for --oof; without it, the folds of --oof are trusted to "
+        "keep patients apart, and there are no intervals.",
+    )
     flags.DEFINE_enum(
         "method",
         "mean",

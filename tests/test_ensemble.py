@@ -75,6 +75,11 @@ def test_files_are_blended_by_name_in_the_order_of_the_first(small, capsys):
     assert weighted["prediction"].tolist() == pytest.approx([0.2, 0.25, 0.45])
 
 
+def test_what_spreadsheets_make_of_a_file_is_read(small):
+    (small / "two.csv").write_bytes("\ufeffImage_Name,Prediction\r\nc , 0.9\r\na,0.5\r\nb,0.4\r\n".encode())
+    assert blend(small)["prediction"].tolist() == pytest.approx([0.3, 0.3, 0.6])
+
+
 def test_a_submission_has_the_samples_order(small):
     (small / "sample.csv").write_text("image_name,target\nb,0\nc,0\na,0\n")
     table = blend(small, sample_submission=str(small / "sample.csv"))
@@ -213,6 +218,29 @@ def test_over_fitting_shows_in_the_nested_auc(tmp_path, capsys, method):
     inside, nested = (float(text) for text in re.search(rf"^{method} +(\S+) +(\S+)", out, re.MULTILINE).groups())
     assert inside > 0.58
     assert nested < inside - 0.1
+    assert re.search(rf"^{method} less mean: [+-]\S+ \[-\S+, [+-]\S+\]$", out, re.MULTILINE)
+    assert "that is not surely better than the plain mean; --method=mean cannot over-fit" in out
+
+
+def test_a_blend_that_is_surely_better_than_the_mean_is_not_advised_against(tmp_path, capsys):
+    models = make_runs(tmp_path, num_images=800, signals=(2.0, -0.5, -0.5))
+    for labels in (models["labels"], None):
+        run(oof=models["oof"], labels=labels, method="greedy")
+        out = capsys.readouterr().out
+        assert re.search(r"^greedy less mean: \+0\.\d{4}", out, re.MULTILINE)
+        assert "not surely better" not in out
+
+
+def test_too_few_patients_for_an_interval_are_said(capsys):
+    # Two malignant ones of ten: a resample lacks them in one of nine cases.
+    targets, patients = np.array([1, 1] + [0] * 8), np.array(list("abcdefghij"))
+    scores = np.random.default_rng(0).random((10, 2))
+    known = out_of_fold.OutOfFold(list("abcdefghij"), scores, targets, patients, np.arange(10) % 2, [])
+    ensemble.judge(known, blends.Blend("rank_mean"), True, ["one.csv", "two.csv"])
+    out = capsys.readouterr().out
+    assert re.search(r"^mean +0\.\d+ +0\.\d+ +too few patients$", out, re.MULTILINE)
+    assert re.search(r"^rank_mean less mean: [+-]0\.\d+ \[too few patients\]$", out, re.MULTILINE)
+    assert "that is not surely better" in out
 
 
 def test_no_target_of_a_fold_plays_a_part_in_its_own_order(models):
