@@ -132,39 +132,63 @@ def group_variables(classifier, apart):
     return groups
 
 
-def make_predictor(models, strategy):
+def make_predictor(models, strategy, view=None, count=1, embed=False):
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
     Args:
         models: Classifiers created in the strategy's scope; their malignant probabilities are averaged.
         strategy: `tf.distribute.Strategy`.
+        view: See `views.make_views`; None for the images as they are.
+        count: Versions of each image, whose probabilities are averaged.
+        embed: Whether to give the pooled features too.
 
     Returns:
         Function from a dataset (see `pipeline.eval_dataset`; its batch divides by the number of this process's
-        replicas) to an iterator of names (list of text) and probabilities (float32 `[n]`), a batch at a time, in the
-        dataset's order.
+        replicas) to an iterator of names (list of text), probabilities (float32 `[n]`) and, where `embed`, each
+        model's features averaged over the versions (float32 `[n, models, f]`), a batch at a time, in the dataset's
+        order.
     """
     replicas = devices.local_replicas(strategy)
+    # One pass gives both.
+    pooled = [one.get_layer("pooled").output for one in models if embed]
+    if embed:
+        models = [tf.keras.Model(one.inputs, [one.output, own]) for one, own in zip(models, pooled, strict=True)]
 
-    def replica_probabilities(inputs):
-        images, *known = inputs
-        scaled = [augment.as_float(images), *known]
-        logits = [one(scaled if known else scaled[0], training=False) for one in models]
-        return tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(models)
+    def outputs_of(images, known):
+        """Gives the mean probability `[b]` and the features `[b, models, f]` (f = 0 for none) of one version."""
+        found = [one([images, *known] if known else images, training=False) for one in models]
+        logits, features = zip(*found, strict=True) if embed else (found, None)
+        probabilities = tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(models)
+        if not embed:
+            return probabilities, tf.zeros([len(probabilities), len(models), 0])
+        return probabilities, tf.cast(tf.stack(features, axis=1), tf.float32)
+
+    def replica_outputs(inputs):
+        images, *known, keys = inputs
+        if view is None:
+            return outputs_of(augment.as_float(images), known)
+        first, second = outputs_of(view(images, keys, tf.constant(0)), known)
+        # A loop of the graph: the network is in it once more, not once for each version.
+        for number in tf.range(1, count):
+            more = outputs_of(view(images, keys, number), known)
+            first, second = first + more[0], second + more[1]
+        return first / count, second / count
 
     @tf.function
-    def probabilities(inputs):
-        return strategy.experimental_local_results(strategy.run(replica_probabilities, args=(inputs,)))
+    def outputs(inputs):
+        return [strategy.experimental_local_results(part) for part in strategy.run(replica_outputs, args=(inputs,))]
 
     def predict(dataset):
         for *inputs, names in dataset:
+            # Names are text and stay on the host; what is drawn by them is drawn by their hash.
+            inputs.append(tf.strings.to_hash_bucket_fast(names, 2**62))
             shares = list(zip(*(tf.split(part, replicas) for part in inputs), strict=True))
-            # Names are text and stay on the host, so only images and metadata are distributed.
             given = strategy.experimental_distribute_values_from_function(
                 lambda context, shares=shares: shares[context.replica_id_in_sync_group % replicas]
             )
             named = names.numpy() != b""
-            found = np.concatenate(probabilities(given))[named]
-            yield [name.decode() for name in names.numpy()[named]], found
+            probabilities, features = (np.concatenate(part)[named] for part in outputs(given))
+            texts = [name.decode() for name in names.numpy()[named]]
+            yield (texts, probabilities, features) if embed else (texts, probabilities)
 
     return predict

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import itertools
+import os
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrecord_tools import schema
+from tfrecord_tools import schema, storage
 
 STALE_LABEL = "index and record disagree on the target of"
 STALE_NAME = "the shard holds another record where the index has"
@@ -142,7 +143,8 @@ def list_records(files, columns=()):
         columns: Integers of the schema to read too.
 
     Returns:
-        DataFrame of `shard`, `position`, `image_name` and the columns, -1 where unknown.
+        DataFrame of `shard`, `position`, `image_name`, the columns, -1 where unknown, and `labelled`: whether the
+        record has a label, which is not read.
 
     Raises:
         ValueError: A shard is corrupt or of another schema, or a name comes twice.
@@ -150,14 +152,43 @@ def list_records(files, columns=()):
     tables = []
     for file in files:
         with explained([file]):
-            found = list(read(file).map(lambda serialized: parse_table(serialized, columns)).as_numpy_iterator())
-        table = _tabulate(file, found, columns)
-        tables.append(table.assign(shard=file, position=table.index)[["shard", "position", "image_name", *columns]])
+            dataset = read(file).map(lambda serialized: (parse_table(serialized, columns), _has_label(serialized)))
+            found, labelled = zip(*dataset.as_numpy_iterator(), strict=True) or ([], [])
+        table = _tabulate(file, found, columns).assign(shard=file, labelled=labelled)
+        tables.append(table.assign(position=table.index)[["shard", "position", "image_name", *columns, "labelled"]])
     rows = pd.concat(tables, ignore_index=True)
     twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
     if len(twice):
         raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first")
     return rows
+
+
+def _has_label(serialized):
+    found = tf.io.parse_single_example(serialized, {"target": tf.io.VarLenFeature(tf.int64)})
+    return tf.size(found["target"].values) > 0
+
+
+def add_index(rows):
+    """Adds to rows of `list_records` what an index of training records beside their shards says.
+
+    Args:
+        rows: DataFrame with `shard` and `image_name`.
+
+    Returns:
+        The rows with `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
+
+    Raises:
+        ValueError: An index is damaged.
+    """
+    columns, found = ["image_name", "patient_id", "target"], []
+    for folder in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
+        path = os.path.join(folder, "train.index.csv")
+        if storage.exists(path):
+            found.append(schema.read_table(path, columns)[columns])
+    table = pd.concat(found or [pd.DataFrame(columns=columns)]).drop_duplicates("image_name").set_index("image_name")
+    targets = pd.to_numeric(rows["image_name"].map(table["target"]), errors="coerce")
+    patients = rows["image_name"].map(table["patient_id"]).fillna("")
+    return rows.assign(patient_id=patients, known_target=targets.fillna(schema.UNKNOWN).astype("int64"))
 
 
 def _tabulate(shard, found, columns):

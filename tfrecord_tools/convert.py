@@ -50,6 +50,27 @@ def to_record(row, options):
     return schema.to_example(jpeg, row["image_name"], **integers), disagreements
 
 
+def to_square(path, options):
+    """Decodes an image file to a square.
+
+    Args:
+        path: JPEG, PNG or DICOM file.
+        options: Dict of the keywords of `images.to_square`.
+
+    Returns:
+        uint8 `[image_size, image_size, 3]`, RGB.
+
+    Raises:
+        ValueError: The image cannot be decoded.
+        Exception: The file cannot be read; `storage.is_failure` tells.
+    """
+    data = storage.read(path)
+    decode = functools.partial(images.decode, data, path)
+    if is_dicom(path, data):
+        decode = functools.partial(dicom.decode, dicom.read(data, path), path)
+    return images.to_square(decode, **options)[0][..., ::-1]
+
+
 def _encode(decode, square, quality):
     image, size = images.to_square(decode, **square)
     return images.encode(image, quality), size

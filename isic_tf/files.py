@@ -1,0 +1,97 @@
+"""Image files in place of records: found, and decoded as the records of a run were made."""
+
+import concurrent.futures
+import json
+import os
+
+import numpy as np
+import pandas as pd
+
+from isic_tf import metadata
+from tfrecord_tools import schema, storage
+
+# What a record set's manifest says of the making of its images, and what is assumed where it says nothing.
+_PREPARATION = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
+
+
+def read_preparation(data_dir):
+    """Reads how the images of a record set were made, so that image files can be treated alike.
+
+    Args:
+        data_dir: Folder of a record set.
+
+    Returns:
+        Dict of `resize`, `trim_border` and `color_constancy`; empty where no manifest tells.
+    """
+    path = os.path.join(data_dir, "train.manifest.json")
+    if not storage.exists(path):
+        return {}
+    manifest = json.loads(storage.read(path))
+    return {name: manifest[name] for name in _PREPARATION if manifest.get(name) is not None}
+
+
+def list_files(folder, csv, fields):
+    """Lists the images of a folder in order of name, as rows for `pipeline.eval_dataset`.
+
+    Args:
+        folder: Folder of JPEG, PNG or DICOM files, or of a folder `test` of them.
+        csv: CSV file with `image_name` and what the network sees of the patient, or None.
+        fields: See `metadata.parse`.
+
+    Returns:
+        DataFrame of `image_name`, `path`, `number`, `shard`, `position` and the fields' codes, -1 where unknown.
+
+    Raises:
+        ValueError: There are no images, a name has two files, or the table lacks a column or an image.
+    """
+    from tfrecord_tools import tables
+
+    found = tables.find_images(folder, "test")
+    double = sorted(name for name, paths in found.items() if len(paths) > 1)
+    if double:
+        raise ValueError(f"expected one file for each image in {folder}, {len(double)} have more, {double[0]} first")
+    if not found:
+        raise ValueError(f"expected JPEG, PNG or DICOM files in {folder}, found none; check --images")
+    names = sorted(found)
+    rows = pd.DataFrame({"image_name": names, "path": [found[name][0] for name in names]})
+    rows = rows.assign(number=rows.index, position=rows.index, shard=folder)
+    columns = metadata.columns(fields)
+    if not columns:
+        return rows
+    if not csv:
+        raise ValueError(f"the run sees {fields} beside the image: give a table of {', '.join(columns)} as --csv")
+    table = schema.read_table(csv, ("image_name", *columns))
+    schema.refuse_repeats(csv, table, "hold")
+    missing = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
+    if len(missing):
+        raise ValueError(f"{len(missing)} images of {folder} are not in {csv}, {missing.iloc[0]} first")
+    rows = rows.merge(table[["image_name", *columns]], on="image_name", validate="one_to_one")
+    for column in columns:
+        rows[column] = [schema.encode(column, value) for value in rows[column]]
+    return rows
+
+
+def make_reader(rows, image_size, run, threads):
+    """Creates the function that decodes image files, several at once.
+
+    Args:
+        rows: See `list_files`.
+        image_size: Side S in pixels.
+        run: Dict of the run's flags as text, see `runs.read_flags`.
+        threads: Images decoded at once.
+
+    Returns:
+        Function from numbers (int64 `[b]`) to images (uint8 `[b, S, S, 3]`); it raises a ValueError that names a file
+        which cannot be decoded.
+    """
+    from tfrecord_tools import convert
+
+    paths = rows["path"].tolist()
+    options = {"image_size": image_size, **_PREPARATION, **{name: run[name] for name in _PREPARATION if name in run}}
+    options["trim_border"] = str(options["trim_border"]) == "True"
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+
+    def read(numbers):
+        return np.stack(list(pool.map(lambda number: convert.to_square(paths[number], options), numbers)))
+
+    return read

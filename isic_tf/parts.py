@@ -1,0 +1,110 @@
+"""Predictions written part by part, so that a long prediction can be stopped and none of it is in memory."""
+
+import hashlib
+import os
+import zipfile
+
+import numpy as np
+import pandas as pd
+
+from tfrecord_tools import command, schema, storage
+
+_DIGEST = "made_of.txt"
+_COLUMNS = ("image_name", "prediction")
+
+
+def digest(paths, *facts):
+    """Names what predictions are made of.
+
+    Args:
+        paths: Files of weights.
+        *facts: Whatever else they depend on; what it says as text counts.
+
+    Returns:
+        Text of 64 characters.
+    """
+    found = hashlib.sha256(repr(facts).encode())
+    for path in paths:
+        with storage.open(path) as file:
+            while block := file.read(2**20):
+                found.update(block)
+    return found.hexdigest()
+
+
+def begin(folder, made_of):
+    """Opens the folder of the parts, anew where those in it are made of something else.
+
+    Args:
+        folder: Folder beside the output.
+        made_of: See `digest`.
+
+    Returns:
+        Set of the numbers of the parts that are there.
+    """
+    path = os.path.join(folder, _DIGEST)
+    if storage.exists(path) and storage.read(path).decode() != made_of:
+        print(f"{folder} holds parts of another prediction: made anew")
+        storage.rmtree(folder)
+    if not storage.exists(path):
+        storage.rmtree(folder)
+        command.write_text(path, made_of)
+    names = (name for name in storage.listdir(folder) if name.startswith("part-") and name.endswith(".csv"))
+    return {int(name[len("part-") : -len(".csv")]) for name in names}
+
+
+def write(folder, number, table, embeddings=None):
+    """Writes a part whole.
+
+    Args:
+        folder: See `begin`.
+        number: Number of the part.
+        table: DataFrame of `image_name` and `prediction`.
+        embeddings: float32 `[n, folds, f]` or None.
+    """
+    if embeddings is not None:
+        with command.replaced(_path(folder, number, "npy")) as temporary, storage.open(temporary, "wb") as file:
+            np.save(file, embeddings, allow_pickle=False)
+    # Last, since it says that the part is there. Nine digits give a float32 back to the bit.
+    command.write_text(_path(folder, number, "csv"), table.to_csv(index=False, float_format="%.9g"))
+
+
+def _path(folder, number, ending):
+    return os.path.join(folder, f"part-{number:05d}.{ending}")
+
+
+def read(folder, numbers):
+    """Joins parts: DataFrame of `image_name` and `prediction` (float64), in order of part."""
+    tables = [schema.read_table(_path(folder, number, "csv"), _COLUMNS) for number in sorted(numbers)]
+    return pd.concat(tables, ignore_index=True).astype({"prediction": "float64"})
+
+
+def join_embeddings(folder, numbers, names, folds, output):
+    """Joins the embeddings of parts in one NumPy archive, a part at a time.
+
+    Args:
+        folder: See `begin`.
+        numbers: Numbers of the parts.
+        names: Names of all images in order of part.
+        folds: Names of the folds' networks, in their order.
+        output: `.npz` file to write: `image_name` (text `[n]`), `fold` (text `[folds]`) and `embeddings` (float32
+            `[n, folds, f]`, not a number where an image was not shown to a fold's network).
+    """
+    paths = [_path(folder, number, "npy") for number in sorted(numbers)]
+    shape = (len(names), *_load(paths[0]).shape[1:])
+    with (
+        command.replaced(output) as temporary,
+        storage.open(temporary, "wb") as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        for name, values in (("image_name", np.array(names)), ("fold", np.array(folds))):
+            with archive.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, values, allow_pickle=False)
+        with archive.open("embeddings.npy", "w", force_zip64=True) as entry:
+            np.lib.format.write_array_header_2_0(entry, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            for path in paths:
+                entry.write(_load(path).tobytes())
+
+
+def _load(path):
+    with storage.open(path) as file:
+        return np.load(file, allow_pickle=False)
