@@ -14,6 +14,8 @@ SIDE = 184
 _IMAGE_SIZE = 256
 _QUALITY = 82
 _SAID = {"sex": "{}", "age_approx": "{} years", "anatom_site_general_challenge": "{}", "diagnosis": "{}"}
+# Predictions of the same networks come nearer to each other, however they were computed.
+_ALIKE = 0.005
 
 
 def find(table, threshold, count):
@@ -42,15 +44,17 @@ def describe(rows, pictures):
         pictures: See `look`.
 
     Returns:
-        List of dicts of `image_name`, `patient_id`, `prediction`, `said` (of the metadata, text), and those of
-        `pictures`, None where there is no picture.
+        List of dicts of `image_name`, `patient_id`, `prediction`, `said` (of the metadata, text), those of `pictures`,
+        None where there is no picture, and `differs`: whether the networks say another probability than was predicted.
     """
     described = []
     for row in rows.to_dict("records"):
         said = [text.format(row[name]) for name, text in _SAID.items() if str(row.get(name, "")) not in ("", "unknown")]
         found = pictures.get(row["image_name"], dict.fromkeys(("image", "map", "probability", "seen")))
-        known = {name: row.get(name, "") for name in ("image_name", "patient_id", "prediction")}
-        described.append({**known, "said": ", ".join(said), **found})
+        known = {name: row[name] for name in ("image_name", "patient_id", "prediction")}
+        chance = found["probability"]
+        differs = chance is not None and abs(chance - row["prediction"]) > _ALIKE
+        described.append({**known, "said": ", ".join(said).replace(".0 years", " years"), **found, "differs": differs})
     return described
 
 

@@ -101,7 +101,7 @@ def roc(curves, point):
         shapes.append({"kind": "line", "style": f"curve series{number % COLOURS}", "x": false, "y": true})
     if point:
         shapes.append({"kind": "dots", "style": "point", "x": [1 - point[0]], "y": [point[1]]})
-    x, y = Axis("1 - specificity", 0, 1, UNIT), Axis("sensitivity", 0, 1, UNIT)
+    x, y = Axis("1 \N{MINUS SIGN} specificity", 0, 1, UNIT), Axis("sensitivity", 0, 1, UNIT)
     return plot(x, y, "ROC curve: sensitivity over 1 - specificity, for all thresholds.", shapes)
 
 
@@ -158,7 +158,7 @@ def histogram(targets, scores, threshold):
     counts = [np.histogram(scores[targets == kind], edges)[0] for kind in (0, 1)]
     shares = [count / max(count.sum(), 1) for count in counts]
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, max(map(max, shares)))
-    y = Axis("share of the class", 0, ticks[-1], {tick: f"{tick:.0%}" for tick in ticks})
+    y = Axis("share of the class", 0, ticks[-1], {tick: f"{100 * tick:g}\N{NO-BREAK SPACE}%" for tick in ticks})
     shapes = []
     for style, share in zip(("benign", "malignant"), shares, strict=True):
         step = {"x": np.repeat(edges, 2), "y": np.r_[0, np.repeat(share, 2), 0]}
