@@ -48,7 +48,7 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
     Raises:
         ValueError: There is one class only, or a prediction is no finite number.
     """
-    resamples = bootstrap.affordable(table["target"], table["prediction"], resamples)
+    resamples = bootstrap.affordable(table["target"], resamples)
     summary = metrics.summarize(table, resamples, seed)
     table = table.assign(patient=pd.factorize(metrics.patients_of(table))[0])
     targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
@@ -87,4 +87,5 @@ def choose(targets, scores, threshold=None, specificity=None):
     if threshold is not None:
         return threshold, "as given"
     held, level = ("sensitivity", SENSITIVITY) if specificity is None else ("specificity", specificity)
-    return thresholds.find(targets, scores, held, level), f"at least {level:.4g} {held} on these images"
+    threshold = thresholds.find(bootstrap.count(targets, scores), held, level)
+    return threshold, f"at least {100 * level:.4g} % {held} on these images"

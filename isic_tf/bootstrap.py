@@ -22,7 +22,8 @@ def places(targets, scores):
         these scores, `[k]`, in order.
     """
     cuts = np.unique(scores[targets == 1])
-    return np.searchsorted(cuts, scores, "left") + np.searchsorted(cuts, scores, "right"), cuts
+    below = np.searchsorted(cuts, scores)
+    return 2 * below + (np.append(cuts, np.nan)[below] == scores), cuts
 
 
 def count(targets, scores):
@@ -36,20 +37,18 @@ def count(targets, scores):
     return *(np.bincount(place[targets == kind], minlength=size)[:, None].astype(np.float64) for kind in (1, 0)), cuts
 
 
-def affordable(targets, scores, resamples, budget=200_000_000):
-    """Lowers the number of resamples where there are many malignant images, but to no fewer than 200.
+def affordable(targets, resamples, budget=300_000_000):
+    """Lowers the number of resamples where there are over about 280,000 images, but to no fewer than 200.
 
     Args:
         targets: 0 or 1, `[n]`.
-        scores: Float `[n]`.
         resamples: Number wished for.
-        budget: Counts in places to be made in all; 1,000 resamples of 100,000 malignant images are within it.
+        budget: Images, and four times the places they may have, to count in all resamples.
 
     Returns:
         The number to use.
     """
-    size = 2 * np.unique(np.asarray(scores)[np.asarray(targets) == 1]).size + 1
-    return min(resamples, max(200, budget // size))
+    return min(resamples, max(200, budget // (len(targets) + 8 * int(np.sum(targets)))))
 
 
 def resample(targets, scores, groups, figures, resamples=1000, seed=0):
@@ -72,8 +71,8 @@ def resample(targets, scores, groups, figures, resamples=1000, seed=0):
     pairs = [_matrices(targets, row, codes, len(patients)) for row in np.atleast_2d(scores)]
     largest = max(len(patients), *(positive.shape[0] for positive, _ in pairs))
     rng, found = np.random.default_rng(seed), {name: [[] for _ in pairs] for name in figures}
-    # A block of resamples at a time holds at most about 4 million counts.
-    for block in np.diff([*range(0, resamples, max(1, 4_000_000 // largest)), resamples]):
+    # A block of resamples at a time: few enough counts for the processor's cache.
+    for block in np.diff([*range(0, resamples, max(1, 1_000_000 // largest)), resamples]):
         drawn = np.empty((len(patients), block))
         for column in range(block):
             chosen = rng.integers(len(patients), size=len(patients))

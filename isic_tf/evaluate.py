@@ -1,63 +1,77 @@
-"""Judges prediction files: exact ROC AUC with its 95 % interval over patients.
+"""Judges prediction files: ranking, calibration, operating points, groups, patients and shortcuts, with intervals.
 
-python -m isic_tf.evaluate --predictions=runs/b0/oof.csv --labels=train.csv
+python -m isic_tf.evaluate --predictions=runs/b0/oof.csv --labels=train.csv --output=metrics.json
 """
+
+import json
 
 from absl import flags
 
-from isic_tf import metrics, runs
-from tfrecord_tools import command, schema
+from isic_tf import assess, compare, metrics, plain_text, tables
+from tfrecord_tools import command
+
+read_labels = tables.read_labels
 
 
-def evaluate(predictions, labels):
-    """Prints a line for each prediction file.
-
-    Args:
-        predictions: Paths of CSV files with `image_name` and `prediction`.
-        labels: CSV file with `image_name`, `patient_id` and `target`; it may hold more images.
-
-    Raises:
-        ValueError: A table is damaged, a predicted image has no label, or there is one class only.
-    """
-    table = read_labels(labels)
-    for path in predictions:
-        predicted = runs.read_predictions(path)
-        unknown = sorted(set(predicted["image_name"]) - set(table["image_name"]))
-        if unknown:
-            raise ValueError(f"{len(unknown)} images of {path} have no label in {labels}, {unknown[0]} first")
-        joined = predicted.merge(table, on="image_name", validate="one_to_one")
-        print(f"{path}: {metrics.describe(metrics.summarize(joined))}")
-
-
-def read_labels(path):
-    """Reads a table of labels.
+def evaluate(predictions, labels, records=None, output=None, threshold=None, specificity=None):
+    """Prints what can be said of each prediction file, and of the first against each other.
 
     Args:
-        path: CSV file with `image_name`, `patient_id` and `target`.
-
-    Returns:
-        DataFrame of `image_name` and `patient_id` (text) and `target` (int, 0 or 1).
+        predictions: Paths of CSV files with `image_name` and `prediction`; of several, all of the same images.
+        labels: CSV file with `image_name`, `patient_id` and `target`; it may hold more images, and what groups and
+            shortcuts are made of (see `tables`).
+        records: Glob pattern of shards that know the sizes of images and files; None for none.
+        output: JSON file to write all figures to, or None.
+        threshold: See `assess.assess`.
+        specificity: See `assess.assess`.
 
     Raises:
-        ValueError: A name comes twice, or a target is neither 0 nor 1.
+        ValueError: A table is damaged, a predicted image has no label, the files are of different images, or there is
+            one class only.
     """
-    columns = ["image_name", "patient_id", "target"]
-    table = schema.read_table(path, columns)[columns]
-    schema.refuse_repeats(path, table, "label")
-    try:
-        table["target"] = [schema.encode("target", target) for target in table["target"]]
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if (table["target"] == schema.UNKNOWN).any():
-        name = table.loc[table["target"] == schema.UNKNOWN, "image_name"].iloc[0]
-        raise ValueError(f"{path} must label every image, the target of {name} is blank")
-    return table
+    if threshold is not None and specificity is not None:
+        raise ValueError("expected --threshold or --specificity, got both; give one")
+    known = tables.read_labels(labels)
+    of_records = tables.read_records(records) if records else None
+    joined = [tables.join(path, labels, known, of_records) for path in predictions]
+    compare.refuse_other_images(predictions, joined)
+    files = []
+    for path, table in zip(predictions, joined, strict=True):
+        found = assess.assess(table, threshold, specificity)
+        print(f"{path}: {metrics.describe(found['summary'])}\n\n{plain_text.write(found)}\n", flush=True)
+        files.append({"path": path, **found})
+    comparisons = []
+    for path, table in zip(predictions[1:], joined[1:], strict=True):
+        found = compare.compare(joined[0], table)
+        print(f"{plain_text.compare(predictions[0], path, found)}\n")
+        comparisons.append({"first": predictions[0], "second": path, **found})
+    if output:
+        content = json.dumps({"files": files, "comparisons": comparisons}, indent=1, allow_nan=False)
+        command.write_text(output, content + "\n")
+        print(f"wrote all figures to {output}")
 
 
 def define_flags():
     """Defines the command's flags."""
-    flags.DEFINE_list("predictions", None, "CSV files with image_name and prediction, separated by commas.")
-    flags.DEFINE_string("labels", None, "CSV file with image_name, patient_id and target.")
+    flags.DEFINE_list(
+        "predictions", None, "CSV files with image_name and prediction, separated by commas; the first is compared."
+    )
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "CSV file with image_name, patient_id and target, and perhaps fold, source, sex, age_approx, "
+        "anatom_site_general_challenge, width, height, bytes.",
+    )
+    flags.DEFINE_string("records", None, "Glob pattern of shards, in quotes, that know the sizes of images and files.")
+    flags.DEFINE_string("output", None, "JSON file to write all figures to.")
+    flags.DEFINE_float("threshold", None, "Prediction from which an image is called malignant.", 0.0, 1.0)
+    flags.DEFINE_float(
+        "specificity",
+        None,
+        f"Choose the threshold with this specificity (0 to 1), not that with {assess.SENSITIVITY} sensitivity.",
+        0.0,
+        1.0,
+    )
     flags.mark_flags_as_required(["predictions", "labels"])
 
 

@@ -110,7 +110,7 @@ def summarize(table, resamples=1000, seed=0):
         raise ValueError(f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}")
     groups = patients_of(table)
     low, high = auc_interval(targets, scores, groups, resamples, seed)
-    counts = {"images": len(table), "malignant": int(targets.sum()), "patients": len(set(groups))}
+    counts = {"images": len(table), "malignant": int(targets.sum()), "patients": int(groups.nunique())}
     interval = {"auc_low": low, "auc_high": high, "partial_auc": partial_auc(targets, scores)}
     return {**counts, "auc": float(roc_auc(targets, scores)), **interval}
 

@@ -84,9 +84,11 @@ def size_names(table):
 
 
 def _by_name(column):
-    names = column.str.lower().replace("", "unknown")
+    codes, texts = pd.factorize(column)
+    names = [text.lower() or "unknown" for text in texts]
     order = [*sorted(set(names) - {"unknown"}), "unknown"]
-    return pd.Series(pd.Categorical(names, order), column.index)
+    places = np.array([order.index(name) for name in names])
+    return pd.Series(pd.Categorical.from_codes(places[codes], order), column.index)
 
 
 def _band(numbers, ends):
@@ -112,7 +114,7 @@ def judge(table, group, threshold, resamples=1000, seed=0):
     rows = []
     for name, part in table.groupby(group, observed=True):
         targets, scores, patient = (part[column].to_numpy() for column in ("target", "prediction", "patient"))
-        counts = {"images": len(part), "malignant": int(targets.sum()), "patients": len(np.unique(patient))}
+        counts = {"images": len(part), "malignant": int(targets.sum()), "patients": _count(patient)}
         note, figures = too_small(targets, patient), dict.fromkeys(_FIGURES)
         if not note:
             low, high = metrics.auc_interval(targets, scores, patient, resamples, seed)
@@ -123,10 +125,15 @@ def judge(table, group, threshold, resamples=1000, seed=0):
     return rows
 
 
+def _count(patient):
+    """Counts different patients among their numbers."""
+    return int(np.count_nonzero(np.bincount(patient)))
+
+
 def too_small(targets, patient):
     """Says why a group is too small to judge; "" where it is not."""
-    for kind, label in enumerate(("benign", "malignant")):
-        images, patients = (targets == kind).sum(), len(np.unique(patient[targets == kind]))
+    for kind, label in ((1, "malignant"), (0, "benign")):
+        images, patients = (targets == kind).sum(), _count(patient[targets == kind])
         if images < MIN_IMAGES:
             return f"too small: {images} {label} images, {MIN_IMAGES} needed"
         if patients < MIN_PATIENTS:

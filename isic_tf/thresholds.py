@@ -45,12 +45,11 @@ def figures():
     return {(kind, level): functools.partial(kinds[kind], level=level) for kind in kinds for level in LEVELS}
 
 
-def find(targets, scores, held, level):
+def find(counted, held, level):
     """Finds the threshold that keeps a specificity or a sensitivity and gives most of the other.
 
     Args:
-        targets: 0 or 1, `[n]`.
-        scores: Float `[n]`.
+        counted: What `bootstrap.count` gives.
         held: `specificity` or `sensitivity`.
         level: Least value of it.
 
@@ -58,7 +57,7 @@ def find(targets, scores, held, level):
         The threshold, always the prediction of a malignant image; None where even the highest of them keeps too little
         specificity.
     """
-    positive, negative, cuts = bootstrap.count(targets, scores)
+    positive, negative, cuts = counted
     found, spared, malignant, benign = (np.ravel(part) for part in _sweep(positive, negative))
     # The places at a malignant image's score.
     found, spared = found[1::2], spared[1::2]
@@ -111,11 +110,11 @@ def operating_points(targets, scores, resampled):
         List of dicts of `held` (specificity or sensitivity), `level`, `threshold`, `sensitivity`, `specificity`, and
         `low` and `high`, the 95 % interval of the other of the two.
     """
-    points = []
+    points, counted = [], bootstrap.count(targets, scores)
     for held, level in figures():
-        threshold = find(targets, scores, held, level)
-        counted = confusion(targets, scores, threshold)
+        threshold = find(counted, held, level)
+        shares = confusion(targets, scores, threshold)
         low, high = bootstrap.interval(resampled[held, level])
-        point = {"held": held, "level": level, "threshold": threshold, "sensitivity": counted["sensitivity"]}
-        points.append({**point, "specificity": counted["specificity"], "low": low, "high": high})
+        point = {"held": held, "level": level, "threshold": threshold, "sensitivity": shares["sensitivity"]}
+        points.append({**point, "specificity": shares["specificity"], "low": low, "high": high})
     return points

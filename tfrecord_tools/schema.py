@@ -6,7 +6,7 @@ import warnings
 
 import pandas as pd
 
-from tfrecord_tools import example, storage
+from tfrecord_tools import example, header, storage
 
 VERSION = 1
 UNKNOWN = -1
@@ -61,6 +61,8 @@ METADATA = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge", 
 _BLANKS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 INDEX_COLUMNS = ("shard", "position", "image_name", "patient_id", "target", "fold")
 PAIR_COLUMNS = ("image_name_1", "image_name_2")
+# Columns that are known in any case of letters, as Image_Name.
+_NAMES = {*METADATA, *INDEX_COLUMNS, *PAIR_COLUMNS, "prediction", "source", "bytes"}
 
 
 def encode(column, value):
@@ -135,7 +137,8 @@ def read_table(path, columns, may_be_empty=False):
     """Reads a CSV file as text, so that no name or identifier is taken for a number.
 
     Args:
-        path: CSV file with a header, UTF-8 with or without a byte order mark.
+        path: CSV file with a header, UTF-8 with or without a byte order mark. The names of columns that the schema
+            knows, or `columns`, may be in capitals.
         columns: Names that must be there.
         may_be_empty: Whether a header without rows will do.
 
@@ -143,20 +146,21 @@ def read_table(path, columns, may_be_empty=False):
         DataFrame of stripped strings, "" where blank or, but for `image_name`, a word like NA.
 
     Raises:
-        ValueError: The file does not exist, is no CSV file, holds no rows, or lacks a column.
+        ValueError: The file does not exist, is no CSV file (as one with semicolons), holds no rows, or lacks a column.
     """
     if not storage.exists(path):
         raise ValueError(f"expected a CSV file at {path}, found none; check the path")
     try:
-        text = io.BytesIO(storage.read(path))
+        content = storage.read(path)
+        header.refuse_separators(path, content, columns)
         options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skipinitialspace": True}
         with warnings.catch_warnings():
             # Rows longer than the header would lose a column, or by default shift all of them.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(text, index_col=False, **options)
+            table = pd.read_csv(io.BytesIO(content), index_col=False, **options)
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no comma-separated UTF-8 table: {str(error).strip()}") from error
-    table.columns = table.columns.str.strip()
+    table.columns = header.spell(table.columns.str.strip(), {*columns, *_NAMES})
     missing = [column for column in columns if column not in table.columns]
     if missing:
         found = ", ".join(map(str, table.columns))
@@ -164,7 +168,7 @@ def read_table(path, columns, may_be_empty=False):
     if table.empty and not may_be_empty:
         raise ValueError(f"{path} holds a header and no rows")
     table = table.fillna("").apply(lambda column: column.str.strip())
-    return table.apply(lambda column: column if column.name == "image_name" else column.replace(list(_BLANKS), ""))
+    return table.apply(lambda column: column if column.name == "image_name" else column.mask(column.isin(_BLANKS), ""))
 
 
 def refuse_repeats(path, table, verb):
