@@ -101,13 +101,13 @@ def test_draws_of_the_training_depend_on_seed_and_name_alone(run, record_set, tm
 
 
 def test_a_stopped_prediction_goes_on_with_the_shards_that_are_left(run, record_set, tmp_path, monkeypatch):
-    options = {"records": f"{record_set}/test*.tfrec", "embeddings": str(tmp_path / "e.npz"), "tta": 2}
+    options = {"records": f"{record_set}/train*.tfrec", "embeddings": str(tmp_path / "e.npz"), "tta": 2}
     whole = predicted(run, tmp_path / "whole.csv", **options)
     embedded = dict(np.load(tmp_path / "e.npz"))
     write, calls = parts.write, []
 
     def interrupted(folder, number, *arguments):
-        if len(calls) == 1:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         calls.append(number)
         write(folder, number, *arguments)
