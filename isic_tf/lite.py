@@ -1,0 +1,88 @@
+"""A run's networks as one TensorFlow Lite (LiteRT) model, from an RGB image to a probability."""
+
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from isic_tf import metadata, serving
+
+FORMS = ("float32", "float16", "int8")
+
+
+def convert(models, image_size, fields, form, samples=()):
+    """Converts networks to one model that takes an image at a time, already decoded and of the network's size.
+
+    Its signature takes `image` (uint8 `[1, S, S, 3]`, RGB) and, for networks with metadata, the schema's codes of what
+    they see (int32 `[1]`, -1 where unknown), and gives `prediction`, float32 `[1]`. Weights and activations of `int8`
+    are quantized after training (Jacob et al., CVPR 2018, arXiv:1712.05877); `float16` halves the weights alone.
+
+    Args:
+        models: Classifiers, see `model.build`.
+        image_size: Side S in pixels of what they see.
+        fields: See `metadata.parse`.
+        form: One of `FORMS`.
+        samples: For `int8`, what the ranges of activations are taken from: pairs of an image (uint8 `[S, S, 3]`) and
+            its codes (one integer a field).
+
+    Returns:
+        Bytes of a `.tflite` file.
+    """
+    signature = [tf.TensorSpec([1, image_size, image_size, 3], tf.uint8, "image")]
+    signature += [tf.TensorSpec([1], tf.int32, name) for name in metadata.columns(fields)]
+
+    @tf.function(input_signature=signature)
+    def predict(image, *codes):
+        return {"prediction": serving.probabilities(models, image, serving.encode_codes(codes, fields))}
+
+    module = tf.Module()
+    module.networks = [one.variables for one in models]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([predict.get_concrete_function()], module)
+    if form != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if form == "int8":
+        # By name: the converter has its own order of inputs.
+        converter.representative_dataset = lambda: (_inputs(image, codes, fields) for image, codes in samples)
+    return converter.convert()
+
+
+def _inputs(image, codes, fields):
+    columns = metadata.columns(fields)
+    known = {name: np.array([code], np.int32) for name, code in zip(columns, codes, strict=True)}
+    return {"image": image[np.newaxis], **known}
+
+
+def make_predictor(content, fields, threads):
+    """Opens a model that `convert` gave.
+
+    Args:
+        content: Bytes of the `.tflite` file.
+        fields: See `metadata.parse`.
+        threads: Threads that compute.
+
+    Returns:
+        Function from an image (uint8 `[S, S, 3]`) and its codes to its probability, a float.
+    """
+    runner = _open(content, threads).get_signature_runner()
+    return lambda image, codes: float(runner(**_inputs(image, codes, fields))["prediction"][0])
+
+
+def _open(content, threads):
+    try:
+        # Where the interpreter lives from now on; TensorFlow 2.21 still brings its own.
+        from ai_edge_litert import interpreter as source
+    except ImportError:
+        from tensorflow.lite.python import interpreter as source
+    options = {"model_content": content, "num_threads": threads}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+        interpreter = source.Interpreter(**options)
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError:
+            # XNNPACK of TensorFlow 2.21 cannot prepare the maximum in --pooling=gem; the plain kernels can.
+            plain = source.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            interpreter = source.Interpreter(**options, experimental_op_resolver_type=plain)
+    return interpreter
