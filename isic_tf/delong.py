@@ -7,6 +7,9 @@ values too small where patients have many. The bootstrap over patients (`isic_tf
 import numpy as np
 from scipy import stats
 
+# Rounding leaves a trace of a variance that is none.
+_ZERO = 1e-15
+
 
 def components(targets, scores):
     """Computes the structural components of the ROC AUC in O(n log n) (Sun and Xu, IEEE SPL 2014).
@@ -53,10 +56,11 @@ def interval(targets, scores, level=0.95):
         level: Chance that such intervals hold the AUC, for independent images.
 
     Returns:
-        (low, high); both None where there are fewer than two images of a class.
+        (low, high); both None where the variance cannot be told: there are fewer than two images of a class, or the
+        classes are apart.
     """
     (auc,), ((variance,),) = covariance(targets, [scores])
-    if not np.isfinite(variance):
+    if not variance > _ZERO:
         return None, None
     reach = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
     return float(max(auc - reach, 0)), float(min(auc + reach, 1))
@@ -78,8 +82,7 @@ def compare(targets, first, second, level=0.95):
     (one, other), matrix = covariance(targets, [first, second])
     difference = float(one - other)
     variance = matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1]
-    # Rounding leaves a trace of a variance that is zero.
-    if not variance > 1e-15:
+    if not variance > _ZERO:
         return {"difference": difference} | dict.fromkeys(("low", "high", "z", "p"))
     sigma = np.sqrt(variance)
     z, reach = difference / sigma, stats.norm.ppf((1 + level) / 2) * sigma

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, roc_curve
+
+from isic_tf import bootstrap, thresholds
+
+# Ten benign and four malignant images; benign ones at 0.45 and 0.7 are above malignant ones.
+TARGETS = np.array([0] * 10 + [1] * 4)
+SCORES = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.45, 0.7, 0.4, 0.5, 0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("held", "level", "threshold", "sensitivity", "specificity"),
+    [
+        # One benign image of ten may be called malignant, that at 0.7: down to 0.5.
+        ("specificity", 0.9, 0.5, 0.75, 0.9),
+        ("specificity", 0.8, 0.4, 1.0, 0.8),
+        ("specificity", 0.95, 0.8, 0.25, 1.0),
+        # Four of four malignant images are more than 90 %, three are not.
+        ("sensitivity", 0.9, 0.4, 1.0, 0.8),
+        ("sensitivity", 0.75, 0.5, 0.75, 0.9),
+        ("sensitivity", 0.25, 0.8, 0.25, 1.0),
+    ],
+)
+def test_thresholds_worked_by_hand(held, level, threshold, sensitivity, specificity):
+    found = thresholds.find(bootstrap.count(TARGETS, SCORES), held, level)
+    assert found == threshold
+    counted = thresholds.confusion(TARGETS, SCORES, found)
+    assert counted["sensitivity"] == sensitivity
+    assert counted["specificity"] == pytest.approx(specificity)
+
+
+def test_no_threshold_keeps_the_specificity_where_benign_images_are_on_top():
+    counted = bootstrap.count(np.array([1, 0]), np.array([0.4, 0.5]))
+    assert thresholds.find(counted, "specificity", 0.9) is None
+    assert thresholds.confusion([1, 0], [0.4, 0.5], None)["true_negatives"] == 1
+
+
+def test_operating_points_are_those_of_scikit_learns_curve():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 500)
+    scores = np.round(targets * 0.3 + rng.random(500), 2)
+    false, true, _ = roc_curve(targets, scores, drop_intermediate=False)
+    counts = bootstrap.count(targets, scores)[:2]
+    for level in thresholds.LEVELS:
+        best = true[1 - false >= level - 1e-12].max()
+        assert thresholds.sensitivity_at(*counts, level) == pytest.approx([best], abs=1e-12)
+        best = (1 - false)[true >= level - 1e-12].max()
+        assert thresholds.specificity_at(*counts, level) == pytest.approx([best], abs=1e-12)
+
+
+def test_confusion_equals_scikit_learns_and_shares_are_of_the_right_counts():
+    found = thresholds.confusion(TARGETS, SCORES, 0.5)
+    names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+    assert [found[name] for name in names] == confusion_matrix(TARGETS, SCORES >= 0.5).ravel().tolist() == [9, 1, 1, 3]
+    assert (found["positive_predictive_value"], found["negative_predictive_value"]) == (3 / 4, 9 / 10)
+    # Nothing is called malignant above all predictions: no share of it.
+    assert thresholds.confusion(TARGETS, SCORES, 0.9)["positive_predictive_value"] is None
+
+
+def test_operating_points_have_an_interval_of_what_is_not_held():
+    targets, scores = np.tile(TARGETS, 20), np.tile(SCORES, 20)
+    resampled = bootstrap.resample(targets, scores, np.arange(280), thresholds.figures(), resamples=200)
+    points = thresholds.operating_points(targets, scores, resampled)
+    assert [(point["held"], point["level"]) for point in points] == list(thresholds.figures())
+    assert points[0]["threshold"] == 0.5
+    assert points[0]["low"] <= points[0]["sensitivity"] <= points[0]["high"]
+    assert points[0]["low"] < points[0]["high"]
+    assert points[3]["low"] <= points[3]["specificity"] <= points[3]["high"]
+
+
+def test_a_resample_of_one_class_is_no_number():
+    counts = np.array([[0.0], [2.0], [0.0]]), np.zeros((3, 1))
+    assert np.isnan(thresholds.sensitivity_at(*counts, 0.9)).all()
+    assert np.isnan(thresholds.specificity_at(*counts, 0.9)).all()
