@@ -72,10 +72,20 @@ def test_read_table_keeps_text_as_it_is_and_takes_a_byte_order_mark(tmp_path):
     assert table.to_numpy().tolist() == [["007", "12", "1e5"], ["NA", "", ""]]
 
 
+def test_read_table_takes_capitals_and_the_line_ends_of_any_system(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"\xef\xbb\xbfImage_Name,TARGET,Sex,Clinic\r\nA,1,Male,X\r\n")
+    table = schema.read_table(str(path), ("image_name", "target"))
+    # Known columns are, with their values and others as they were.
+    assert table.to_dict("list") == {"image_name": ["A"], "target": ["1"], "sex": ["Male"], "Clinic": ["X"]}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "no comma-separated UTF-8 table"),
+        (b"image_name;x\na;1\n", r"bad.csv is separated by semicolons, expected commas"),
+        (b"image_name;x\na;0,5\nb;0,25\n", r"bad.csv is separated by semicolons, expected commas"),
         (b"image_name\n", "holds a header and no rows"),
         (b"name,target\na,1\n", r"needs the columns image_name; it has only name, target"),
         (b"image_name,x\n\xff\xfe,1\n", "no comma-separated UTF-8 table"),
