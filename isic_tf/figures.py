@@ -80,8 +80,8 @@ def thin(points):
     if len(points) < 3:
         return points
     before, after = np.diff(points, axis=0)[:-1], np.diff(points, axis=0)[1:]
-    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    return points[np.r_[True, turns, True]]
+    ahead = (before[:, 0] * after[:, 1] == before[:, 1] * after[:, 0]) & ((before * after).sum(axis=1) > 0)
+    return points[np.r_[True, ~ahead, True]]
 
 
 def roc(curves, point):
@@ -111,8 +111,8 @@ def precision_recall(curves, point):
     shapes = [{"kind": "line", "style": "guide", "x": [0, 1], "y": [prevalence, prevalence]}]
     for number, (targets, scores) in reversed(list(enumerate(curves))):
         precision, recall, _ = precision_recall_curve(targets, scores, drop_intermediate=True)
-        # Between two thresholds the precision is that of the stricter one, as the average precision has it.
-        step = {"x": np.repeat(recall, 2)[:-1], "y": np.repeat(precision, 2)[1:]}
+        # Between two recalls the precision is that of the higher one, as the average precision has it.
+        step = {"x": np.repeat(recall, 2)[1:], "y": np.repeat(precision, 2)[:-1]}
         shapes.append({"kind": "line", "style": f"curve series{number % COLOURS}", **step})
     if point:
         shapes.append({"kind": "dots", "style": "point", "x": [point[1]], "y": [point[0]]})

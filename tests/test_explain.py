@@ -184,24 +184,32 @@ def test_the_map_lies_on_the_lesion(trained, unseen):
 def test_other_weights_give_another_map(trained, unseen):
     """The randomisation test of Adebayo et al., NeurIPS 2018."""
     images, masks = (part[1::2] for part in unseen[:2])
-    maps, random = (explain.gradcam(network, images)[0] for network in (trained, small_network(seed=7)))
-    pairs = [(one.ravel(), other.ravel()) for one, other in zip(maps, random, strict=True) if other.any()]
-    assert len(pairs) > 20
-    assert np.mean([spearmanr(*pair)[0] for pair in pairs]) < 0.4
-    assert hit_rate(explain.enlarge(random, SIDE), masks) < 0.6
+    maps, _ = explain.gradcam(trained, images)
+    correlations, hits = [], []
+    for seed in range(5, 9):
+        random, _ = explain.gradcam(small_network(seed), images)
+        # An empty map has no ranks.
+        pairs = [(one.ravel(), other.ravel()) for one, other in zip(maps, random, strict=True) if other.any()]
+        correlations.append(np.mean([spearmanr(*pair)[0] for pair in pairs]))
+        hits.append(hit_rate(explain.enlarge(random, SIDE), masks))
+    assert abs(np.mean(correlations)) < 0.3
+    assert np.mean(hits) < 0.7
+
+
+def make_run(folder, index):
+    """Writes a run of two folds with small networks, each trained on the other's images, as far as is written."""
+    runs.claim(str(folder), {"image_size": 32, "backbone": "efficientnet-b0"}, (), index)
+    for fold in (0, 1):
+        tf.keras.utils.set_random_seed(fold)
+        own = runs.fold_dir(str(folder), fold)
+        runs.keep_weights(own, tiny("", 32, ""), wanted=True)
+        transfer.write_seen(own, index.loc[index["fold"] != fold, ["image_name", "patient_id"]])
 
 
 @pytest.fixture
 def run(tmp_path, index, monkeypatch):
-    """A run of two folds with small networks, each trained on the other's images, as far as is written."""
     monkeypatch.setattr(model, "build", build_tiny)
-    flags = {"image_size": 32, "backbone": "efficientnet-b0"}
-    runs.claim(str(tmp_path), flags, (), index)
-    for fold in (0, 1):
-        tf.keras.utils.set_random_seed(fold)
-        folder = runs.fold_dir(str(tmp_path), fold)
-        runs.keep_weights(folder, tiny("", 32, ""), wanted=True)
-        transfer.write_seen(folder, index.loc[index["fold"] != fold, ["image_name", "patient_id"]])
+    make_run(tmp_path, index)
     return tmp_path
 
 
