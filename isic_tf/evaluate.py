@@ -8,7 +8,7 @@ import json
 from absl import flags
 
 from isic_tf import assess, compare, metrics, plain_text, tables
-from tfrecord_tools import command
+from tfrecord_tools import command, storage
 
 read_labels = tables.read_labels
 
@@ -31,6 +31,8 @@ def evaluate(predictions, labels, records=None, output=None, threshold=None, spe
     """
     if threshold is not None and specificity is not None:
         raise ValueError("expected --threshold or --specificity, got both; give one")
+    if output and storage.isdir(output):
+        raise ValueError(f"expected a file's name for --output, got the folder {output}")
     known = tables.read_labels(labels)
     of_records = tables.read_records(records) if records else None
     joined = [tables.join(path, labels, known, of_records) for path in predictions]

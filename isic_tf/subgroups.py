@@ -29,7 +29,10 @@ def folds(table, threshold, resamples=1000, seed=0):
     """
     if "fold" not in table or (table["fold"] == "").all():
         return None
-    rows = judge(table, table["fold"].replace("", "none"), threshold, resamples, seed)
+    names = table["fold"].replace("", "none")
+    # 2 comes before 10.
+    order = sorted(names.unique(), key=lambda name: (len(name), name))
+    rows = judge(table, pd.Categorical(names, order), threshold, resamples, seed)
     aucs = [row["auc"] for row in rows if row["group"] != "none"]
     mean = None if None in aucs else float(np.mean(aucs))
     return {"rows": rows, "mean_auc": mean, "note": "" if mean is not None else "a fold is too small"}
@@ -103,7 +106,7 @@ def judge(table, group, threshold, resamples=1000, seed=0):
 
     Args:
         table: See `folds`.
-        group: Series of the group's name of each image; categories keep their order.
+        group: The group's name of each image, `[n]`; categories keep their order, those of no image are left out.
         threshold: See `thresholds.confusion`.
         resamples: Number of resamples.
         seed: Seed of the resampling.
@@ -111,10 +114,14 @@ def judge(table, group, threshold, resamples=1000, seed=0):
     Returns:
         List of dicts, see `assess.assess`.
     """
-    rows = []
-    for name, part in table.groupby(group, observed=True):
-        targets, scores, patient = (part[column].to_numpy() for column in ("target", "prediction", "patient"))
-        counts = {"images": len(part), "malignant": int(targets.sum()), "patients": _count(patient)}
+    rows, columns = [], [table[column].to_numpy() for column in ("target", "prediction", "patient")]
+    group = pd.Categorical(group)
+    for code, name in enumerate(group.categories):
+        places = np.flatnonzero(group.codes == code)
+        if not len(places):
+            continue
+        targets, scores, patient = (column[places] for column in columns)
+        counts = {"images": len(places), "malignant": int(targets.sum()), "patients": _count(patient)}
         note, figures = too_small(targets, patient), dict.fromkeys(_FIGURES)
         if not note:
             low, high = metrics.auc_interval(targets, scores, patient, resamples, seed)

@@ -1,4 +1,10 @@
+import json
+import subprocess
+import sys
+
+import pandas as pd
 import pytest
+from conftest import ENVIRONMENT
 
 from isic_tf import evaluate
 
@@ -37,3 +43,81 @@ def test_labels_that_do_not_fit_are_refused(files, labels, message):
     (files / "labels.csv").write_text(labels)
     with pytest.raises(ValueError, match=message):
         evaluate.evaluate([str(files / "one.csv")], str(files / "labels.csv"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folder with labels of 120 images and two prediction files of them, one in another order."""
+    folder = tmp_path_factory.mktemp("made")
+    names = [f"i{number}" for number in range(120)]
+    labels = {"image_name": names, "patient_id": [f"p{number // 3}" for number in range(120)]}
+    labels = pd.DataFrame({**labels, "target": [number % 2 for number in range(120)]})
+    labels.assign(sex=["male", "female", ""] * 40).to_csv(folder / "labels.csv", index=False)
+    first = pd.DataFrame(
+        {"image_name": names, "prediction": [(number * 37 % 100 + number % 2 * 40) / 150 for number in range(120)]}
+    )
+    first.assign(fold=[number // 60 for number in range(120)]).to_csv(folder / "first.csv", index=False)
+    second = first.assign(prediction=[(number * 37 % 100 + number % 2 * 20) / 150 for number in range(120)])
+    second.sample(frac=1, random_state=0).to_csv(folder / "second.csv", index=False)
+    return folder
+
+
+def test_two_files_are_judged_and_compared_and_all_figures_written(made, tmp_path, capsys):
+    paths = [str(made / name) for name in ("first.csv", "second.csv")]
+    evaluate.evaluate(paths, str(made / "labels.csv"), output=str(tmp_path / "metrics.json"), threshold=0.4)
+    printed = capsys.readouterr().out
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert [file["path"] for file in written["files"]] == paths
+    first, second = (file["summary"]["auc"] for file in written["files"])
+    for path, auc in zip(paths, (first, second), strict=True):
+        assert f"{path}: ROC AUC {auc:.4f} [" in printed
+    (comparison,) = written["comparisons"]
+    assert comparison["difference"] == pytest.approx(first - second)
+    assert f"{paths[0]} less {paths[1]}, on the same images" in printed
+    assert f"{first - second:+.4f}" in printed
+    assert "DeLong, p " in printed
+    assert written["files"][0]["confusion"]["threshold"] == 0.4
+    assert "At threshold 0.4000 (as given)" in printed
+    assert [row["group"] for row in written["files"][0]["folds"]["rows"]] == ["0", "1"]
+    assert written["files"][1]["folds"] is None
+
+
+def test_file_sizes_come_from_records(made, record_set, made_up, tmp_path, capsys):
+    table = pd.read_csv(made_up / "train.csv")[["image_name"]].assign(prediction=0.5)
+    table.to_csv(tmp_path / "p.csv", index=False)
+    evaluate.evaluate([str(tmp_path / "p.csv")], str(made_up / "train.csv"), records=str(record_set / "train*.tfrec"))
+    printed = capsys.readouterr().out
+    assert "file size   " in printed
+    # Known, but of too few images; without records there is none.
+    assert "file size   not known" not in printed
+    evaluate.evaluate([str(tmp_path / "p.csv")], str(made_up / "train.csv"))
+    assert "file size   not known" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": 0.5, "specificity": 0.9}, "expected --threshold or --specificity, got both"),
+        ({"output": "."}, "expected a file's name for --output, got the folder ."),
+        ({"records": "nothing*.tfrec"}, "no shards match 'nothing.*.tfrec'"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(made, change, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.evaluate([str(made / "first.csv")], str(made / "labels.csv"), **change)
+
+
+def test_files_of_other_images_are_not_compared(files):
+    with pytest.raises(ValueError, match=r"on the same images only: 2 only in .*one.csv \(c, d\); give one at a time"):
+        evaluate.evaluate([str(files / "one.csv"), str(files / "two.csv")], str(files / "labels.csv"))
+
+
+def test_one_class_is_refused(files):
+    (files / "two.csv").write_text("image_name,prediction\nb,0.1\nd,0.2\n")
+    with pytest.raises(ValueError, match="ROC AUC needs benign and malignant images, all 2 have target 1"):
+        evaluate.evaluate([str(files / "two.csv")], str(files / "labels.csv"))
+
+
+def test_the_command_starts_without_tensorflow():
+    code = "import sys; from isic_tf import evaluate; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0

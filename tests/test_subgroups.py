@@ -82,6 +82,12 @@ def test_a_group_too_small_says_so_and_has_no_figures(targets, patient, note):
     assert row["images"] == len(targets)
 
 
+def test_folds_come_in_order_of_number():
+    table = make(fold=[str(number % 40 % 11) for number in range(400)])
+    rows = subgroups.folds(table, 0.5, resamples=10)["rows"]
+    assert [row["group"] for row in rows] == [str(number) for number in range(11)]
+
+
 def test_folds_have_a_mean_unless_one_is_too_small():
     table = make(fold=np.where(np.arange(400) % 40 < 20, "0", "1"))
     found = subgroups.folds(table, 0.5, resamples=50)
