@@ -2,8 +2,8 @@
 
 import base64
 
-import cv2
 import numpy as np
+import tensorflow as tf
 
 from isic_tf import explain, show
 from isic_tf import records as shards
@@ -96,7 +96,7 @@ def look(names, workdir, records):
 
 def encode(image):
     """Gives an RGB image, uint8 `[S, S, 3]`, as the `data:` URL of a JPEG thumbnail."""
-    method = cv2.INTER_AREA if image.shape[0] >= SIDE else cv2.INTER_CUBIC
-    small = cv2.resize(image, (SIDE, SIDE), interpolation=method)
-    _, jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    method = "area" if image.shape[0] >= SIDE else "bicubic"
+    small = tf.image.resize(image, [SIDE, SIDE], method).numpy().round().clip(0, 255).astype(np.uint8)
+    jpeg = tf.io.encode_jpeg(small, quality=_QUALITY, optimize_size=True).numpy()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -6,7 +6,7 @@ import os
 import jinja2
 
 from isic_tf import cases, figures, runs
-from tfrecord_tools import __version__, command
+from tfrecord_tools import command
 
 TEMPLATE = "report.html.j2"
 
@@ -45,7 +45,6 @@ def write(path, name, assessment, table, others=(), *, workdir=None, records=Non
         "explained": bool(records and workdir),
         "flags": flags,
         "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "version": __version__,
     }
     command.write_text(path, render(context))
 
