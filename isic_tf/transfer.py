@@ -26,14 +26,21 @@ def find(init_from, fold):
     """
     init_from = init_from.rstrip("/")
     own = runs.fold_dir(init_from, fold)
-    for folder in (init_from, own):
-        if runs.is_finished(folder):
+    for folder in (own, init_from):
+        # A run has figures of its own, of all its folds together.
+        if runs.is_finished(folder) and storage.exists(os.path.join(folder, runs.BEST_WEIGHTS)):
             return folder
     there = [os.path.dirname(path) for path in runs.fold_files(init_from, runs.METRICS_FILE)]
     others = f"; there are {', '.join(there)}, and any of them may be named" if there else ""
     raise ValueError(
         f"expected --init_from to be a run with a finished {os.path.basename(own)}, got {init_from}{others}"
     )
+
+
+def list_figures(init_from):
+    """Lists the figures' files of a run's folds, or of the one fold that is named."""
+    own = os.path.join(init_from, runs.METRICS_FILE)
+    return runs.fold_files(init_from, runs.METRICS_FILE) or [path for path in [own] if storage.exists(path)]
 
 
 def list_seen(plan, source=None):
