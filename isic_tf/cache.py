@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from isic_tf import pipeline
+from isic_tf import pipeline, records
 from tfrecord_tools import command, storage
 
 # A change of the decoded pixels or of the file's layout must change this.
@@ -150,7 +150,8 @@ def _decode(rows, image_size, threads):
     """Decodes records in order; yields the place of a batch's first one, and the batch."""
     dataset = pipeline.eval_dataset(rows, image_size=image_size, batch_size=32, threads=threads)
     source, first = rows["source"].iloc[0], 0
-    with tqdm(total=len(rows), desc=f"decoding {source}", unit="image", disable=None) as progress:
+    explained = records.explained(sorted(set(rows["shard"])))
+    with explained, tqdm(total=len(rows), desc=f"decoding {source}", unit="image", disable=None) as progress:
         for images, names in dataset.as_numpy_iterator():
             count = min(len(names), len(rows) - first)
             yield first, images[:count]

@@ -190,6 +190,7 @@ def test_a_corrupt_shard_is_named_in_training(record_set, tmp_path, tiny_model):
         run(tmp_path, tmp_path / "run")
 
 
+@pytest.mark.parametrize("where", ["none", "memory"])
 @pytest.mark.parametrize(
     ("column", "message"),
     [
@@ -197,7 +198,7 @@ def test_a_corrupt_shard_is_named_in_training(record_set, tmp_path, tiny_model):
         ("name", "the shard holds another record where the index has gone_ISIC_[0-9]+; index the set"),
     ],
 )
-def test_an_index_that_is_not_its_shards_is_named_in_training(record_set, tmp_path, tiny_model, column, message):
+def test_an_index_that_is_not_its_shards_is_named_in_training(record_set, tmp_path, tiny_model, column, message, where):
     for path in record_set.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     index = pd.read_csv(tmp_path / "train.index.csv", dtype=str, keep_default_na=False)
@@ -207,7 +208,7 @@ def test_an_index_that_is_not_its_shards_is_named_in_training(record_set, tmp_pa
         index["image_name"] = "gone_" + index["image_name"]
     index.to_csv(tmp_path / "train.index.csv", index=False)
     with pytest.raises(ValueError, match=message):
-        run(tmp_path, tmp_path / "run")
+        run(tmp_path, tmp_path / "run", cache=where)
 
 
 def test_a_run_killed_before_its_folds_were_joined_joins_them_the_next_time(record_set, tmp_path, tiny_model):
