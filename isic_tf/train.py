@@ -155,9 +155,7 @@ def _read_named_files(recipe):
     """Reads the files that a recipe names: with other contents it is another."""
     policy = recipe["augment_policy"] not in policies.PRESETS and recipe["augment_policy"]
     weights = recipe["weights"] not in backbones.WEIGHTS and recipe["weights"]
-    # Of another run its figures, which another training changes, not all its weights.
-    figures = transfer.list_figures(recipe["init_from"]) if recipe["init_from"] else []
-    paths = (recipe["duplicates"], recipe["pseudo_csv"], policy, weights, *figures)
+    paths = (recipe["duplicates"], recipe["pseudo_csv"], policy, weights)
     return [storage.read(path) for path in paths if path]
 
 

@@ -37,12 +37,6 @@ def find(init_from, fold):
     )
 
 
-def list_figures(init_from):
-    """Lists the figures' files of a run's folds, or of the one fold that is named."""
-    own = os.path.join(init_from, runs.METRICS_FILE)
-    return runs.fold_files(init_from, runs.METRICS_FILE) or [path for path in [own] if storage.exists(path)]
-
-
 def list_seen(plan, source=None):
     """Lists the images that a fold's weights are of, those of the weights that it starts from too.
 
