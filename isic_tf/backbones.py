@@ -28,6 +28,13 @@ def check(backbone, image_size):
         raise ValueError(f"expected an image size in whole pixels from 32, got {image_size!r}")
 
 
+def published(backbone):
+    """Lists the kinds of weights that can be downloaded for a backbone."""
+    if backbone == "efficientnet-l2":
+        return ()
+    return ("imagenet",) if backbone in _SECOND else ("imagenet", "noisy-student")
+
+
 def make_normalization(backbone):
     """Creates the layer that turns images in [0, 1] into what a backbone's published weights were trained on.
 
@@ -59,8 +66,8 @@ def build(backbone, image_size, weights="none"):
         ValueError: The weights are not published, or cannot be downloaded.
     """
     check(backbone, image_size)
-    if (weights == "noisy-student" and backbone in _SECOND) or (weights != "none" and backbone == "efficientnet-l2"):
-        others = "imagenet, none" if backbone in _SECOND else "none"
+    if weights not in ("none", *published(backbone)):
+        others = ", ".join((*published(backbone), "none"))
         raise ValueError(f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file")
     try:
         return _create(backbone, image_size, None if weights == "none" else weights)
@@ -109,7 +116,8 @@ def load_weights(model, path):
         ValueError: There is no such file, or it holds another model's weights.
     """
     if not storage.exists(path):
-        raise ValueError(f"expected --weights to be {', '.join(WEIGHTS)} or the path of an .h5 file, got {path!r}")
+        kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
+        raise ValueError(f"expected weights in the file {path}, found none; {kinds}")
     try:
         with tempfile.TemporaryDirectory() as folder:
             # Keras reads HDF5 from local files only.

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from isic_tf import pipeline
+from isic_tf import pipeline, records
 from tfrecord_tools import command, storage
 
 # A change of the decoded pixels or of the file's layout must change this.
@@ -36,17 +36,35 @@ def open_images(rows, where, image_size, threads):
     Raises:
         ValueError: The images do not fit, the folder is not local, or a record is corrupt.
     """
-    if "://" in where:
-        raise ValueError(f"expected memory or a folder of this machine for --cache, got {where!r}")
-    shape = (len(rows), image_size, image_size, 3)
-    parts = [part.sort_values("number") for _, part in rows.groupby("source", sort=False)]
-    paths = [None if where == "memory" else _path(part, where, image_size) for part in parts]
-    _check_room(where, shape, [len(part) for part, path in zip(parts, paths, strict=True) if not _exists(path)])
+    parts, paths, _ = plan_images(rows, where, image_size)
     arrays = [_open(part, path, image_size, threads) for part, path in zip(parts, paths, strict=True)]
     place = np.full((rows["number"].max() + 1, 2), -1)
     for source, part in enumerate(parts):
         place[part["number"]] = np.stack([np.full(len(part), source), np.arange(len(part))], axis=1)
     return functools.partial(_fetch, arrays, place)
+
+
+def plan_images(rows, where, image_size):
+    """Finds what must be decoded, prints how large the cache is, and refuses what would not fit; writes nothing.
+
+    Args:
+        rows: See `open_images`.
+        where: See `open_images`.
+        image_size: Side S in pixels.
+
+    Returns:
+        List of the rows of each set, list of their files (None for memory), and the number of images to decode.
+
+    Raises:
+        ValueError: The images do not fit, or the folder is not local.
+    """
+    if "://" in where:
+        raise ValueError(f"expected memory or a folder of this machine for --cache, got {where!r}")
+    parts = [part.sort_values("number") for _, part in rows.groupby("source", sort=False)]
+    paths = [None if where == "memory" else _path(part, where, image_size) for part in parts]
+    missing = [len(part) for part, path in zip(parts, paths, strict=True) if not _exists(path)]
+    _check_room(where, (len(rows), image_size, image_size, 3), missing)
+    return parts, paths, sum(missing)
 
 
 def _fetch(arrays, place, numbers):
@@ -72,7 +90,6 @@ def _path(rows, folder, image_size):
 
 
 def _check_room(where, shape, missing):
-    """Prints how large the cache is, and refuses what would not fit."""
     size, needed = (count * math.prod(shape[1:]) for count in (shape[0], sum(missing)))
     free = free_memory() if where == "memory" else _free_disk(where)
     found = "" if needed else ", made by an earlier run"
@@ -86,7 +103,10 @@ def _check_room(where, shape, missing):
 
 
 def _free_disk(folder):
-    os.makedirs(folder, exist_ok=True)
+    folder = os.path.abspath(folder)
+    # It may not be there yet.
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
     return shutil.disk_usage(folder).free
 
 
@@ -130,7 +150,8 @@ def _decode(rows, image_size, threads):
     """Decodes records in order; yields the place of a batch's first one, and the batch."""
     dataset = pipeline.eval_dataset(rows, image_size=image_size, batch_size=32, threads=threads)
     source, first = rows["source"].iloc[0], 0
-    with tqdm(total=len(rows), desc=f"decoding {source}", unit="image", disable=None) as progress:
+    explained = records.explained(sorted(set(rows["shard"])))
+    with explained, tqdm(total=len(rows), desc=f"decoding {source}", unit="image", disable=None) as progress:
         for images, names in dataset.as_numpy_iterator():
             count = min(len(names), len(rows) - first)
             yield first, images[:count]

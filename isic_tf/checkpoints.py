@@ -9,7 +9,10 @@ import threading
 
 import tensorflow as tf
 
-from isic_tf import model, optimize, optimizers
+from isic_tf import devices, model, optimize, optimizers
+
+# Steps between looks of several workers at whether one of them was asked to stop; each look waits for all.
+_AGREE_STEPS = 10
 
 
 def make_state(strategy, recipe, steps, start=None):
@@ -78,7 +81,9 @@ def _build(recipe):
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(recipe["precision"])
     try:
-        options = {**model.options(recipe), "sync_batch_norm": recipe["sync_batch_norm"]}
+        # Of one replica there is nothing to bring together, and the layer would lose its fast form.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        options = {**model.options(recipe), "sync_batch_norm": recipe["sync_batch_norm"] and replicas > 1}
         return model.build(recipe["backbone"], recipe["image_size"], recipe["weights"], **options)
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
@@ -133,15 +138,16 @@ def restore(state, paths):
 
 
 @contextlib.contextmanager
-def saving(state, folder, save_steps, alone=True, check=lambda: None):
+def saving(state, folder, save_steps, strategy, check=lambda: None):
     """Saves a run's state while it trains, and ends the run in good order where the machine asks for it by SIGTERM.
+
+    Of several workers all save and end at once, whichever of them was asked.
 
     Args:
         state: `tf.train.Checkpoint`.
         folder: Folder of the checkpoints; the last two are kept.
         save_steps: Steps between checkpoints.
-        alone: Whether this process trains alone. Workers must all save at once, so SIGTERM ends one of several as it
-            would any program.
+        strategy: `tf.distribute.Strategy`.
         check: Function to call before a checkpoint is written; it raises where the state is not worth saving.
 
     Yields:
@@ -149,33 +155,47 @@ def saving(state, folder, save_steps, alone=True, check=lambda: None):
         between other pieces of work, without.
     """
     manager = tf.train.CheckpointManager(state, folder, max_to_keep=2)
+    asked, every = threading.Event(), min(_AGREE_STEPS, save_steps)
 
     def save():
         check()
         return manager.save()
 
-    with _termination(alone) as asked:
+    def pause(before=0, step=0):
+        # Workers look at the same steps, and not while they judge: each is at another image then.
+        looks = devices.is_alone(strategy) or step // every > before // every
+        if looks and devices.mean_over_workers(strategy, asked.is_set()):
+            print(f"\nasked to stop: saved {save()}; the same command goes on from there", flush=True)
+            sys.exit(0)
+        if step // save_steps > before // save_steps:
+            save()
 
-        def pause(before=0, step=0):
-            if asked():
-                print(f"\nasked to stop: saved {save()}; the same command goes on from there", flush=True)
-                sys.exit(0)
-            if step // save_steps > before // save_steps:
-                save()
-
+    with _on_termination(lambda *_: asked.set()):
         yield save, pause
+        # What came while the last epoch was closed: its checkpoint is there.
+        if devices.mean_over_workers(strategy, asked.is_set()):
+            _end()
+
+
+def ending_well():
+    """Ends the process with code 0 at SIGTERM, while it does nothing that must be saved: what is in place is whole."""
+    return _on_termination(lambda *_: _end())
+
+
+def _end():
+    print("\nasked to stop; the same command goes on where this one was", flush=True)
+    sys.exit(0)
 
 
 @contextlib.contextmanager
-def _termination(caught):
-    """Catches SIGTERM; yields a function that tells whether it came."""
-    asked = threading.Event()
+def _on_termination(handler):
+    """Calls a function at SIGTERM."""
     # Python lets no other thread set a handler.
-    if not caught or threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    before = signal.signal(signal.SIGTERM, handler)
     try:
-        yield asked.is_set
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -104,13 +104,26 @@ def _tpu(tpu):
 
 def local_replicas(strategy):
     """Counts the replicas of this process."""
-    workers = count_workers() if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else 1
+    workers = 1 if is_alone(strategy) else count_workers()
     return strategy.num_replicas_in_sync // workers
+
+
+def is_alone(strategy):
+    """Tells whether this process is no worker of several."""
+    return not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def mean_over_workers(strategy, value):
+    """Gives the mean of a number of each worker, the same on all of them; where there is one, the number itself."""
+    if is_alone(strategy):
+        return value
+    values = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(value), tf.float64))
+    return float(strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None))
 
 
 def is_chief(strategy):
     """Tells whether this process writes the run's files: the only one, or the first worker."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if is_alone(strategy):
         return True
     resolver = strategy.cluster_resolver
     return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0)

@@ -138,7 +138,8 @@ def judge(predict, held_out, recipe, images=None, pause=lambda: None):
     dataset = pipeline.eval_dataset(
         held_out,
         image_size=recipe["image_size"],
-        batch_size=recipe["global_batch_size"],
+        # No more at once than training has on the devices.
+        batch_size=recipe["global_batch_size"] // recipe["accumulate"],
         threads=recipe["threads"],
         images=images,
         known=metadata.encode(held_out, recipe["metadata"]) if recipe["metadata"] else None,

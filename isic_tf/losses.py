@@ -62,8 +62,6 @@ def cross_entropy(labels, logits, gamma=0.0):
     else:
         losses = -labels * tf.nn.log_softmax(logits)
         probabilities = tf.nn.softmax(logits)
-        # Only a class that an image has adds to its loss, by how far its probability is from 1.
-        labels = tf.ones_like(labels)
     if gamma:
         # Where both are equal the power's gradient would be no number for gamma below 1.
         losses *= tf.maximum(tf.abs(labels - probabilities), 1e-7) ** gamma

@@ -93,7 +93,7 @@ def _add_pseudo_labels(rows, pseudo_csv):
 
 
 def split(rows, fold, pairs=None):
-    """Splits the rows for one fold; of the extra sets, what shows a held-out image or patient is left out.
+    """Splits the rows for one fold; what shows a held-out image is left out, of the extra sets also held-out patients.
 
     Args:
         rows: See `read_sets`.
@@ -101,26 +101,27 @@ def split(rows, fold, pairs=None):
         pairs: See `schema.read_pairs`, or None.
 
     Returns:
-        DataFrame of rows to train on, DataFrame of rows held out, and a dict from reason to number of records of the
-        extra sets that were left out.
+        DataFrame of rows to train on, DataFrame of rows held out, and a dict from reason to number of records that
+        were left out.
 
     Raises:
         ValueError: See `records.training_files`.
     """
     kept, held_out = records.training_files(rows[~rows["extra"]], fold)
-    extra = rows[rows["extra"]]
+    both = pd.concat([kept, rows[rows["extra"]]])
     names, patients = set(held_out["image_name"]), set(held_out["patient_id"]) - {""}
     reasons = {
-        "without a label": extra["target"] == schema.UNKNOWN,
-        "of the name of a held-out image": extra["image_name"].isin(names),
-        "listed as a duplicate of a held-out image": extra["image_name"].isin(linked(names, pairs) - names),
-        "of a held-out patient": extra["patient_id"].isin(patients),
+        "without a label": both["extra"] & (both["target"] == schema.UNKNOWN),
+        "of the name of a held-out image": both["extra"] & both["image_name"].isin(names),
+        # Folds that others made may part the two.
+        "listed as a duplicate of a held-out image": both["image_name"].isin(linked(names, pairs) - names),
+        "of a held-out patient": both["extra"] & both["patient_id"].isin(patients),
     }
-    left_out, counts = pd.Series(False, index=extra.index), {}
+    left_out, counts = pd.Series(False, index=both.index), {}
     for reason, found in reasons.items():
         counts[reason] = int((found & ~left_out).sum())
         left_out |= found
-    return pd.concat([kept, extra[~left_out]]), held_out, {reason: n for reason, n in counts.items() if n}
+    return both[~left_out], held_out, {reason: n for reason, n in counts.items() if n}
 
 
 def linked(names, pairs):
@@ -210,7 +211,7 @@ def plan_fold(rows, fold, mix="", pairs=None, malignant_repeats=1, balance=0.0):
     if fold is None:
         name, counts = "full", "none"
     lines = [f"{name}: {sum(quotas)} images an epoch, {counts} held out"]
-    lines += [f"  left out of the extra sets: {count} {reason}" for reason, count in left_out.items()]
+    lines += [f"  left out: {count} {reason}" for reason, count in left_out.items()]
     return Plan(kept, quotas, held_out, "\n".join([*lines, describe(kept, quotas)]))
 
 

@@ -39,7 +39,8 @@ def make_train_step(strategy, state, recipe, frozen=False):
         lowest = state.optimizer.loss_scale <= 1 if _is_scaled(state.optimizer) else tf.constant(True)
         own_losses, norms = strategy.run(replica_step, args=batch)
         loss = strategy.reduce(tf.distribute.ReduceOp.SUM, own_losses, axis=None)
-        _account(state, loss, strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None), lowest)
+        norm = strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
+        _account(state, loss, norm, lowest, _DIVERGED * max(1.0, recipe["malignant_weight"]))
         return waited
 
     @tf.function
@@ -56,13 +57,13 @@ def make_train_step(strategy, state, recipe, frozen=False):
     return lambda iterator, count=1: step(iterator) if count == 1 else several(iterator, tf.constant(count))
 
 
-def _account(state, loss, norm, lowest):
+def _account(state, loss, norm, lowest, bound):
     state.loss.assign_add(loss)
     state.step.assign_add(1)
     finite = tf.math.is_finite(norm)
     # Where the loss is scaled, a step whose gradients overflow is skipped, and the scale lowered until it is 1.
     state.gradient_norm.assign_add(tf.where(finite, norm, 0.0))
-    bad = ~(loss < _DIVERGED) | (~finite & lowest)
+    bad = ~(loss < bound) | (~finite & lowest)
     state.bad_step.assign(tf.where(bad & (state.bad_step < 0), state.step, state.bad_step))
 
 

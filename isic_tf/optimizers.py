@@ -39,7 +39,7 @@ def make_schedule(recipe, steps, factor=1.0, first=0):
         recipe: Dict of the recipe's flags: `schedule`, `learning_rate`, `warmup_epochs`, `hold_epochs` and `epochs`.
         steps: Steps of an epoch.
         factor: Factor on the whole.
-        first: Step of the run at which the schedule is asked for its step 0.
+        first: Step of the run at which the schedule is asked for its step 0; from there on it warms up anew.
 
     Returns:
         Keras schedule, from the step to the learning rate, float32 `[]`.
@@ -65,11 +65,13 @@ def make_schedule(recipe, steps, factor=1.0, first=0):
     def deotte(step):
         epoch, ramp = tf.floor(step / steps), recipe["warmup_epochs"]
         rising = _DEOTTE_START + (1 - _DEOTTE_START) * epoch / max(ramp, 1.0)
-        since = tf.maximum(epoch - ramp - recipe["hold_epochs"], 0.0)
+        since = tf.maximum(epoch - math.ceil(ramp) - recipe["hold_epochs"], 0.0)
         return peak * tf.where(epoch < ramp, rising, _DEOTTE_END + (1 - _DEOTTE_END) * _DEOTTE_DECAY**since)
 
     rate_at = {"cosine": cosine, "deotte": deotte, "constant": constant}[recipe["schedule"]]
-    return _Schedule(lambda step: rate_at(step + first))
+    if not first:
+        return _Schedule(rate_at)
+    return _Schedule(lambda step: rate_at(step + first) * (tf.minimum(step / warmup, 1.0) if warmup else 1.0))
 
 
 def make_optimizer(recipe, schedule):

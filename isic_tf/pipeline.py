@@ -83,8 +83,8 @@ def train_dataset(
 
     epoch, seen = divmod(start, sum(quotas))
     dataset = tf.data.Dataset.counter(epoch).flat_map(epoch_records).skip(seen).shard(num_workers, worker)
-    load, collect = _loaders(rows, image_size, images, labelled=True)
-    dataset = dataset.map(lambda row, data, *which: (load(data), row, *which), threads)
+    load, collect = _loaders(rows, image_size, images)
+    dataset = dataset.map(lambda row, data, *which: (load(data, row), row, *which), threads)
     # What can be done for a whole batch at once is done after it: each small operation costs as much for one.
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return _settled(dataset.map(lambda loaded, row, *which: finish(collect(loaded, row), row, *which)), threads)
@@ -162,8 +162,8 @@ def eval_dataset(rows, *, image_size, batch_size, threads, images=None, known=No
     names = tf.constant(rows["image_name"].tolist(), tf.string)
     open_unit, num_units = _unit_reader(rows, stored=images is None)
     dataset = tf.data.Dataset.range(num_units).flat_map(open_unit)
-    load, collect = _loaders(rows, image_size, images, labelled=False)
-    dataset = dataset.map(lambda row, data: (load(data), row), threads).batch(batch_size)
+    load, collect = _loaders(rows, image_size, images)
+    dataset = dataset.map(lambda row, data: (load(data, row), row), threads).batch(batch_size)
 
     def fill(loaded, row):
         missing = batch_size - tf.shape(row)[0]
@@ -232,12 +232,12 @@ def _repeat(record, copies, epoch):
     return tf.data.Dataset.range(copies[record[0]]).map(lambda copy: (*record, copy, epoch))
 
 
-def _loaders(rows, image_size, images, labelled):
+def _loaders(rows, image_size, images):
     """Creates the two functions that turn serialized records into images: one for each record, one for each batch.
 
     Returns:
-        Function from a serialized record to what the batch holds of it; and function from that, batched, and the rows'
-        numbers to the images.
+        Function from a serialized record and its row's number to what the batch holds of it; and function from that,
+        batched, and the rows' numbers to the images.
     """
     if images is not None:
         numbers = tf.constant(rows["number"].to_numpy(), tf.int64)
@@ -246,15 +246,19 @@ def _loaders(rows, image_size, images, labelled):
             found = tf.numpy_function(images, [tf.gather(numbers, row)], tf.uint8)
             return tf.ensure_shape(found, [row.shape[0], image_size, image_size, 3])
 
-        return (lambda data: data), fetch
+        return (lambda data, row: data), fetch
     names = tf.constant(rows["image_name"].tolist(), tf.string)
-    # A record of a test split has no label that could be read, so a set with such records is not checked.
-    labelled = labelled and not (rows["pseudo"].any() if "pseudo" in rows else False)
+    labelled = "target" in rows
     targets = tf.constant(rows["target"].to_numpy(), tf.int64) if labelled else None
+    # A label in a record of a test split is never read.
+    pseudo = tf.constant(rows["pseudo"].to_numpy()) if labelled and "pseudo" in rows and rows["pseudo"].any() else None
 
-    def load(data):
-        record = records.parse(data, labelled)
-        own = record["target"] if labelled else ()
+    def load(data, row):
+        record = records.parse(data, labelled and pseudo is None)
+        own = record["target"] if labelled and pseudo is None else ()
+        if pseudo is not None:
+            unknown = tf.constant(schema.UNKNOWN, tf.int64)
+            own = tf.cond(tf.gather(pseudo, row), lambda: unknown, lambda: records.parse(data, True)["target"])
         return records.decode(record["image"], image_size), record["image_name"], own
 
     def check(loaded, row):

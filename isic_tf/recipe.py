@@ -1,5 +1,6 @@
 """A training run's recipe: its flags, and what of them cannot go together."""
 
+import tensorflow as tf
 from absl import flags
 
 from isic_tf import backbones, losses, metadata, model, optimizers, policies, targets
@@ -7,8 +8,9 @@ from isic_tf import backbones, losses, metadata, model, optimizers, policies, ta
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def check(recipe, replicas):
-    """Raises a ValueError where the flags do not fit each other or the number of replicas."""
+def check(recipe, strategy, fold):
+    """Raises a ValueError where the flags do not fit each other or the devices."""
+    replicas = strategy.num_replicas_in_sync
     batch_size, parts = recipe["global_batch_size"], replicas * recipe["accumulate"]
     if batch_size % parts:
         shares = f"{replicas} replicas" + (f" in {recipe['accumulate']} parts" if recipe["accumulate"] > 1 else "")
@@ -20,6 +22,8 @@ def check(recipe, replicas):
         # Two optimizers would scale one loss.
         wanted = "--backbone_rate=1 and --freeze_epochs=0"
         raise ValueError(f"expected {wanted} with --precision=mixed_float16; mixed_bfloat16 takes any")
+    if recipe["precision"] == "mixed_float16" and isinstance(strategy, tf.distribute.TPUStrategy):
+        raise ValueError("expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16")
     if recipe["sync_batch_norm"] and recipe["accumulate"] > 1 and replicas > 1:
         # TensorFlow lets replicas meet in no loop.
         raise ValueError("expected --accumulate=1 with --sync_batch_norm on several replicas")
@@ -27,6 +31,12 @@ def check(recipe, replicas):
         raise ValueError("expected --accumulate=1 with --loss=auc, which compares all images of a batch")
     if recipe["pseudo_csv"] and recipe["target"] != "binary":
         raise ValueError("expected --target=binary with --pseudo_csv, whose predictions are of no diagnosis")
+    if recipe["loss"] == "auc" and recipe["malignant_weight"] != 1:
+        raise ValueError("expected --malignant_weight=1 with --loss=auc, which compares pairs of either class")
+    if recipe["init_from"] and recipe["weights"] not in backbones.WEIGHTS:
+        raise ValueError("expected one start: --init_from, or the path of a file as --weights, got both")
+    if fold == "full" and recipe["early_stop_patience"]:
+        raise ValueError("expected --early_stop_patience=0 with --fold=full, where nothing is held out to judge by")
     metadata.parse(recipe["metadata"])
     policies.read(recipe["augment_policy"])
 

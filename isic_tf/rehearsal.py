@@ -6,49 +6,62 @@ import time
 import psutil
 import tensorflow as tf
 
-from isic_tf import checkpoints, epochs, model, optimize
+from isic_tf import cache, checkpoints, epochs, model, optimize
 
-# The batches that are ready when the first step begins, and those whose time is taken.
-_SKIPPED, _TIMED = 3, 4
+# Batches that may be ready before the input's time is taken, and those of which it is taken.
+_READY, _TIMED = 8, 8
 
 
-def rehearse(plan, strategy, recipe, steps, folds):
+def rehearse(plan, rows, strategy, recipe, steps, folds):
     """Takes two steps of a fold and prints what its training would take. Writes nothing, so no cache either.
 
     Args:
         plan: See `mixture.plan_fold`.
+        rows: See `mixture.read_sets`.
         strategy: `tf.distribute.Strategy`.
         recipe: Dict of the recipe's flags.
         steps: Steps of an epoch.
         folds: Number of folds that the command would train.
+
+    Raises:
+        ValueError: The training diverges at once, or the decoded images would not fit where `cache` wants them.
     """
     print(plan.text)
-    batch_size = recipe["global_batch_size"]
+    batch_size, cached = recipe["global_batch_size"], recipe["cache"] != "none"
+    decoded = cache.plan_images(rows, recipe["cache"], recipe["image_size"])[2] if cached else 0
     state = checkpoints.make_state(strategy, recipe, steps)
     trained = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
     print(f"  {steps * batch_size} images an epoch in {steps} steps of {batch_size}")
     print(f"  {state.model.count_params():,} parameters, {trained:,} of them in training", flush=True)
     batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
-    step = optimize.make_train_step(strategy, state, recipe)
-    building, step_seconds = (_seconds(lambda: (step(batches), int(state.step))) for _ in range(2))
+    step, chunk = optimize.make_train_step(strategy, state, recipe), recipe["steps_per_execution"]
+    building, execution = (_seconds(lambda: (step(batches, chunk), int(state.step))) for _ in range(2))
     epochs.refuse_divergence(state, plan, recipe, "the dry run", None)
-    for _ in itertools.islice(batches, _SKIPPED):
+    for _ in itertools.islice(batches, _READY):
         pass
-    input_seconds = _seconds(lambda: [next(batches) for _ in range(_TIMED)]) / _TIMED
-    judging = _time_judging(strategy, state.model, plan.held_out, recipe)
-    rates = batch_size / step_seconds, batch_size / input_seconds
-    bound = "input-bound: more cores or --cache would help" if rates[1] < rates[0] else "not input-bound"
-    if recipe["cache"] != "none":
-        bound += " (without the cache)"
-    print(f"  memory: {_describe_memory()}")
-    print(f"  steps {rates[0]:.0f} images/s, input {rates[1]:.0f} images/s: {bound}")
-    epoch = steps * max(step_seconds, input_seconds)
-    fold = building + recipe["epochs"] * (epoch + judging)
-    total = f"; {folds} folds: {_duration(folds * fold)}" if folds > 1 else ""
-    print(
-        f"  {recipe['epochs']} epochs of {_duration(epoch)} and {_duration(judging)} of judging: {_duration(fold)} a "
-        f"fold{total}. Nothing was written."
+    speeds = (
+        batch_size * chunk / execution,
+        batch_size * _TIMED / _seconds(lambda: [next(batches) for _ in range(_TIMED)]),
     )
+    judging = _time_judging(strategy, state.model, plan.held_out, recipe)
+    print(f"  memory: {_describe_memory()}")
+    print(f"  steps {speeds[0]:.0f} images/s, input {speeds[1]:.0f} images/s: {_describe_bound(speeds, cached)}")
+    epoch = steps * batch_size / (speeds[0] if cached else min(speeds))
+    # The kept weights are judged once more.
+    fold, before = building + recipe["epochs"] * epoch + (recipe["epochs"] + 1) * judging, decoded / speeds[1]
+    print(
+        f"  {recipe['epochs']} epochs of {_duration(epoch)} and {_duration(judging)} of judging: "
+        + f"{_duration(fold)} a fold"
+        + (f"; {folds} folds: {_duration(folds * fold)}" if folds > 1 else "")
+        + (f"; decoding {decoded} images before: {_duration(before)}" if decoded else "")
+        + ". Nothing was written."
+    )
+
+
+def _describe_bound(speeds, cached):
+    if cached:
+        return "the input is decoded once, for the cache"
+    return "input-bound: more cores or --cache would help" if speeds[1] < speeds[0] else "not input-bound"
 
 
 def _seconds(function):
@@ -58,9 +71,8 @@ def _seconds(function):
 
 
 def _time_judging(strategy, classifier, held_out, recipe):
-    """Times two batches of held-out images after a first; gives the seconds for all."""
-    batch_size = recipe["global_batch_size"]
-    few = held_out.iloc[: 3 * batch_size]
+    """Times the judging of some batches of held-out images; gives the seconds for all."""
+    few = held_out.iloc[: _TIMED * recipe["global_batch_size"]]
     if few.empty:
         return 0.0
     predict = model.make_predictor([classifier], strategy)

@@ -25,14 +25,17 @@ def claim(workdir, flags, free, index, files=()):
         workdir: Run folder.
         flags: Dict of the run's flags and values.
         free: Names among them that may differ between calls, as where the data lies.
-        index: Index of the record sets; other images, labels or folds are another configuration.
+        index: Index of the record sets; other records, in other shards, or other labels or folds are another
+            configuration.
         files: Contents (bytes) of files that the flags name; others are another configuration too.
 
     Raises:
         ValueError: The folder belongs to another configuration.
     """
-    columns = ["image_name", "patient_id", "target", "fold"]
-    content = index[columns].sort_values(columns).to_csv(index=False).encode()
+    columns = ["shard", "position", "image_name", "patient_id", "target", "fold"]
+    # Where the shards lie may differ.
+    content = index[columns].assign(shard=index["shard"].map(os.path.basename))
+    content = content.sort_values(columns).to_csv(index=False).encode()
     # The data's line is a comment to --flagfile.
     lines = [f"# data_sha256={hashlib.sha256(b''.join([content, *files])).hexdigest()}"]
     lines += [f"--{name}={value}" for name, value in sorted(flags.items()) if value is not None]

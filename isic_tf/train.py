@@ -47,6 +47,7 @@ _FREE = ("data_dir", "extra_data_dir", "strategy", "tpu", "cache", "threads", "s
 _FREE += ("tensorboard", "profile")
 
 
+@checkpoints.ending_well()
 def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **recipe):
     """Trains one fold, or each in turn.
 
@@ -67,16 +68,17 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
     strategy = devices.choose(strategy, tpu)
     if recipe["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-    recipes.check(recipe, strategy.num_replicas_in_sync)
+    recipes.check(recipe, strategy, fold)
     watch.parse_profile(recipe["profile"])
     recipe["threads"] = recipe["threads"] or pipeline.count_cores()
     rows = mixture.read_sets(data_dir, extra_data_dir, recipe["pseudo_csv"])
     rows, plans, skipped = prepare(rows, _parse_fold(fold, rows), recipe)
     print(devices.describe(strategy))
     if dry_run:
-        number, plan = next(iter(plans.items()))
-        own = {**recipe, "weights": "none"} if find_source(plan, number, recipe) else recipe
-        rehearsal.rehearse(plan, strategy, own, count_steps(plan, recipe), len(plans))
+        sources = [find_source(plan, number, recipe) for number, plan in plans.items()]
+        own = {**recipe, "weights": "none"} if sources[0] else recipe
+        plan = next(iter(plans.values()))
+        rehearsal.rehearse(plan, rows, strategy, own, count_steps(plan, recipe), len(plans))
         return
     chief, images = devices.is_chief(strategy), None
     folders = {number: runs.fold_dir(workdir, number) for number in plans}
@@ -125,7 +127,11 @@ def prepare(rows, folds, recipe):
         skipped = salvage.describe(problems)
     columns = metadata.columns(recipe["metadata"]) + (["diagnosis"] if recipe["target"] == "diagnosis" else [])
     rows = records.add_columns(rows, columns, recipe["threads"])
-    return rows, make_plans(rows) if columns or skipped else plans, skipped
+    plans = make_plans(rows) if columns or skipped else plans
+    for plan in plans.values():
+        # Labels and diagnoses that contradict each other show before any image is decoded.
+        targets.label(plan.rows, recipe["target"])
+    return rows, plans, skipped
 
 
 def _parse_fold(fold, index):
@@ -148,7 +154,9 @@ def _read_pairs(recipe):
 def _read_named_files(recipe):
     """Reads the files that a recipe names: with other contents it is another."""
     policy = recipe["augment_policy"] not in policies.PRESETS and recipe["augment_policy"]
-    return [storage.read(path) for path in (recipe["duplicates"], recipe["pseudo_csv"], policy) if path]
+    weights = recipe["weights"] not in backbones.WEIGHTS and recipe["weights"]
+    paths = (recipe["duplicates"], recipe["pseudo_csv"], policy, weights)
+    return [storage.read(path) for path in paths if path]
 
 
 def find_source(plan, fold, recipe):
@@ -231,7 +239,13 @@ def start(fold):
     own = {**recipe, "weights": "none"} if fold.source or saved else recipe
     state = checkpoints.make_state(fold.strategy, own, count_steps(fold.plan, recipe), load)
     checkpoints.restore(state, saved)
-    return state, f", going on after step {int(state.step)}" if saved else ""
+    step = int(state.step)
+    if devices.mean_over_workers(fold.strategy, step) != step:
+        raise ValueError(
+            f"expected all workers to go on from one step, this one is at {step} and another is not; give them one "
+            "--workdir, where the first of them writes"
+        )
+    return state, f", going on after step {step}" if saved else ""
 
 
 def run_epochs(fold, state, judged, predict):
@@ -262,8 +276,10 @@ def run_epochs(fold, state, judged, predict):
             epochs.average_batch_statistics(state.model)
             optimize.copy_averages(state, judged)
             table = epochs.judge(predict, plan.held_out, recipe, images, pause)
+            # Alike on all workers to the last bit, since they stop by it.
+            verdict = {name: devices.mean_over_workers(strategy, value) for name, value in metrics.score(table).items()}
             rate = {"learning_rate": float(schedule(int(state.step) - 1))}
-            history.append({"epoch": epoch + 1, **figures, **metrics.score(table), **rate})
+            history.append({"epoch": epoch + 1, **figures, **verdict, **rate})
             close_epoch(state, judged, save, output, history, recipe["keep"])
             speed = done * batch_size / seconds
             print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
@@ -282,7 +298,6 @@ def watching(fold, state):
     events = fold.folder if fold.output == fold.folder and recipe["tensorboard"] else None
     if events and not int(state.step):
         watch.write_samples(events, fold.plan.rows, recipe)
-    alone = not isinstance(fold.strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
     def check():
         epochs.refuse_divergence(state, fold.plan, recipe, fold.name, next(iter(checkpoints.find(folder)), None))
@@ -290,7 +305,7 @@ def watching(fold, state):
     with (
         watch.writing(events) as write,
         watch.profiling(fold.output, watch.parse_profile(recipe["profile"]), int(state.step)) as profile,
-        checkpoints.saving(state, folder, recipe["save_steps"], alone, check) as (save, pause),
+        checkpoints.saving(state, folder, recipe["save_steps"], fold.strategy, check) as (save, pause),
     ):
         yield write, profile, save, pause, check
 

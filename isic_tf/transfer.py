@@ -26,8 +26,9 @@ def find(init_from, fold):
     """
     init_from = init_from.rstrip("/")
     own = runs.fold_dir(init_from, fold)
-    for folder in (init_from, own):
-        if runs.is_finished(folder):
+    for folder in (own, init_from):
+        # A run has figures of its own, of all its folds together.
+        if runs.is_finished(folder) and storage.exists(os.path.join(folder, runs.BEST_WEIGHTS)):
             return folder
     there = [os.path.dirname(path) for path in runs.fold_files(init_from, runs.METRICS_FILE)]
     others = f"; there are {', '.join(there)}, and any of them may be named" if there else ""

@@ -11,7 +11,9 @@ from isic_tf import checkpoints
 
 
 def start(record_set, workdir, stop=0, number=0):
-    process = train_apart(record_set, workdir, stop, number, deterministic=True, save_steps=2)
+    # All that has a state of its own, and all that depends on the place in the data.
+    state = {"ema": 0.9, "freeze_epochs": 1, "accumulate": 2, "cache": "memory", "augment_policy": "strong"}
+    process = train_apart(record_set, workdir, stop, number, deterministic=True, save_steps=2, **state)
     output, errors = process.communicate()
     return process.returncode, output, errors
 
@@ -60,7 +62,7 @@ def test_all_dropout_of_a_backbone_goes_on_from_a_checkpoint(tmp_path):
 def saved(tmp_path):
     """Three checkpoints of a number, the last two of which are kept."""
     state = tf.train.Checkpoint(step=tf.Variable(0))
-    with checkpoints.saving(state, str(tmp_path), save_steps=10) as (save, pause):
+    with checkpoints.saving(state, str(tmp_path), 10, tf.distribute.get_strategy()) as (save, pause):
         for before, step in ((0, 10), (10, 15), (15, 22)):
             state.step.assign(step)
             pause(before, step)
@@ -100,9 +102,29 @@ def test_checkpoints_that_are_all_damaged_are_refused(saved):
 def test_a_request_to_end_between_two_pieces_of_work_saves_and_exits_with_0(tmp_path):
     state = tf.train.Checkpoint(step=tf.Variable(7))
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended, checkpoints.saving(state, str(tmp_path), 10) as (_, pause):
+    alone = tf.distribute.get_strategy()
+    with pytest.raises(SystemExit) as ended, checkpoints.saving(state, str(tmp_path), 10, alone) as (_, pause):
         os.kill(os.getpid(), signal.SIGTERM)
         pause()
     assert ended.value.code == 0
     assert pathlib.Path(checkpoints.find(str(tmp_path))[0] + ".index").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_request_to_end_after_the_last_step_is_not_forgotten(tmp_path, capsys):
+    state = tf.train.Checkpoint(step=tf.Variable(7))
+    with (
+        pytest.raises(SystemExit) as ended,
+        checkpoints.saving(state, str(tmp_path), 10, tf.distribute.get_strategy()),
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.code == 0
+    assert "asked to stop; the same command goes on" in capsys.readouterr().out
+
+
+def test_a_request_to_end_while_nothing_is_trained_exits_with_0():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, checkpoints.ending_well():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.code == 0
     assert signal.getsignal(signal.SIGTERM) is before

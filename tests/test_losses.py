@@ -43,6 +43,16 @@ def test_focal_loss_worked_by_hand():
     assert float(losses.cross_entropy(labels, logits, gamma=2.0)[0]) == pytest.approx(0.25 * math.log(2), abs=1e-6)
 
 
+@pytest.mark.parametrize("labels", [[[0.975]], [[0.9, 0.06, 0.04]]])
+def test_a_focal_loss_is_least_where_probabilities_are_the_smoothed_labels(labels):
+    labels = np.array(labels, np.float32)
+    logits = tf.Variable(np.log(labels / (1 - labels)) if labels.shape[1] == 1 else np.log(labels))
+    with tf.GradientTape() as tape:
+        loss = losses.cross_entropy(tf.constant(labels), logits, gamma=2.0)
+    assert np.abs(tape.gradient(loss, logits)).max() < 1e-5
+    assert float(loss[0]) < 1e-5
+
+
 def test_a_focal_loss_has_a_gradient_where_label_and_probability_are_equal():
     logits = of([0.0])
     with tf.GradientTape() as tape:

@@ -95,6 +95,12 @@ def test_a_listed_duplicate_of_a_held_out_image_is_left_out_through_others_too(f
     assert left_out["listed as a duplicate of a held-out image"] == 1
 
 
+def test_a_duplicate_that_folds_have_parted_is_not_trained_on(folders):
+    kept, held_out, left_out = split(folders, 0, [("x1", "y0")])
+    assert (kept, held_out) == (["x2", "x3", "y1", "z2", "z3"], ["x0", "x1", "y2", "y3"])
+    assert left_out["listed as a duplicate of a held-out image"] == 1
+
+
 def test_pairs_of_training_images_change_nothing(folders):
     assert split(folders, 0, [("z3", "x2"), ("z2", "y0")]) == split(folders, 0)
 
@@ -135,7 +141,7 @@ def test_the_plan_says_what_an_epoch_holds(folders):
     assert plan.size == plan.quotas.sum() == 9
     assert plan.text.splitlines() == [
         "fold1: 9 images an epoch, 4 (2 malignant) held out",
-        "  left out of the extra sets: 1 without a label",
+        "  left out: 1 without a label",
         f"  {folders['a']}: 2 malignant of 1, 1 benign of 1",
         f"  {folders['b']}: 2 malignant of 1, 1 benign of 1",
         f"  {folders['c']}: 2 malignant of 2, 1 benign of 2",

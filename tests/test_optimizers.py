@@ -30,8 +30,18 @@ def test_constant_worked_by_hand():
 def test_the_schedule_of_a_late_start_goes_on_where_the_run_is():
     recipe = {**RECIPE, "schedule": "cosine", "learning_rate": 0.4, "epochs": 3, "warmup_epochs": 1.0}
     late = optimizers.make_schedule(recipe, 10, first=10)
-    # The second epoch's begin, its end, and the run's end.
-    assert [float(late(step)) for step in (0, 10, 20)] == pytest.approx([0.4, 0.2, 0.0], abs=1e-7)
+    # The second epoch is warmed up in again: its begin, its middle (half of a cosine's 0.4 (1 + cos(pi / 4)) / 2), its
+    # end, and the run's end.
+    expected = [0.0, 0.1 * (1 + math.cos(math.pi / 4)), 0.2, 0.0]
+    assert [float(late(step)) for step in (0, 5, 10, 20)] == pytest.approx(expected, abs=1e-7)
+    late = optimizers.make_schedule({**recipe, "warmup_epochs": 0.0}, 10, first=10)
+    assert [float(late(step)) for step in (0, 20)] == pytest.approx([0.3, 0.0], abs=1e-7)
+
+
+def test_deottes_schedule_reaches_its_peak_after_part_of_an_epoch():
+    found = schedule("deotte", learning_rate=1.0, epochs=5, warmup_epochs=1.5)
+    assert float(found(20)) == pytest.approx(1.0)
+    assert float(found(30)) == pytest.approx(1 / 320 + (1 - 1 / 320) * 0.8)
 
 
 def test_deottes_schedule_gives_the_rates_of_the_notebook():

@@ -138,6 +138,13 @@ def test_an_index_that_disagrees_with_its_records_stops_training(rows):
     stale = rows.assign(target=1 - rows["target"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="index and record disagree on the target of"):
         batches(stale, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="index and record disagree on the target of"):
+        list(pipeline.eval_dataset(stale, image_size=32, batch_size=8, threads=2))
+    # A label that is a prediction is not the record's.
+    pseudo = np.arange(len(rows)) > 0
+    batches(rows.assign(target=np.where(pseudo, stale["target"], rows["target"]), pseudo=pseudo), 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="index and record disagree on the target of"):
+        batches(stale.assign(pseudo=pseudo), len(rows), batch_size=1)
 
 
 @pytest.mark.parametrize("foreign", ["some", "all"])

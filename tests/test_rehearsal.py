@@ -42,10 +42,18 @@ def test_every_recipe_is_rehearsed_at_a_tiny_size(path, record_set, tmp_path, mo
         r"\d+ images an epoch in \d+ steps of 8",
         r"[\d,]+ parameters, [\d,]+ of them in training",
         r"memory: \d+\.\d GB of this process",
-        r"steps \d+ images/s, input \d+ images/s: (not )?input-bound",
+        r"steps \d+ images/s, input \d+ images/s: (not input-bound|input-bound|the input is decoded once)",
         r"\d+ epochs of .* and .* of judging: .* a fold; 2 folds: .*\. Nothing was written",
     ):
         assert re.search(pattern, output), pattern
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipes_weights_are_published_and_its_batch_can_be_shared(path):
+    recipe = parse(f"--flagfile={path}", "--data_dir=records", "--workdir=run")
+    assert recipe["weights"] in ("none", *backbones.published(recipe["backbone"]))
+    # By the eight cores of a TPU host, or by as many GPUs.
+    assert recipe["global_batch_size"] % (8 * recipe["accumulate"]) == 0
 
 
 def test_every_recipe_says_where_it_is_from_and_what_it_scored():

@@ -5,6 +5,7 @@ import socket
 
 import numpy as np
 import pandas as pd
+import pytest
 from conftest import train_apart
 
 
@@ -18,8 +19,11 @@ def free_ports(count):
     return ports
 
 
-def train_on_two(record_set, workdir, stop=0):
-    """Trains on two worker processes; the second kills itself after `stop` steps. Gives their codes and outputs."""
+def train_on_two(record_set, workdir, stop=0, number=signal.SIGKILL):
+    """Trains on two worker processes; the second sends itself a signal after `stop` steps.
+
+    Gives their codes and outputs.
+    """
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     processes = []
     for place in range(2):
@@ -27,7 +31,7 @@ def train_on_two(record_set, workdir, stop=0):
         environment = {"TF_CONFIG": json.dumps(task)}
         own = stop if place == 1 else 0
         options = {"strategy": "multiworker", "save_steps": 2}
-        processes.append(train_apart(record_set, workdir, own, signal.SIGKILL, environment, **options))
+        processes.append(train_apart(record_set, workdir, own, number, environment, **options))
     try:
         # In threads, since a worker whose pipe is full would stop the other.
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -45,7 +49,11 @@ def history(workdir):
 def test_two_workers_one_killed_and_restarted_end_with_the_steps_of_two_that_were_not(record_set, tmp_path):
     codes, outputs = train_on_two(record_set, tmp_path / "whole")
     assert codes == [0, 0], outputs
-    codes, outputs = train_on_two(record_set, tmp_path / "stopped", stop=5)
+    # Asked to stop, both save.
+    codes, outputs = train_on_two(record_set, tmp_path / "stopped", stop=1, number=signal.SIGTERM)
+    assert codes == [0, 0], outputs
+    assert all("asked to stop: saved " in output for output, _ in outputs)
+    codes, outputs = train_on_two(record_set, tmp_path / "stopped", stop=4)
     assert codes == [1, -signal.SIGKILL], outputs
     assert "ValueError: another worker is gone; start all workers with the same command again" in outputs[0][1]
     codes, outputs = train_on_two(record_set, tmp_path / "stopped")
@@ -55,4 +63,5 @@ def test_two_workers_one_killed_and_restarted_end_with_the_steps_of_two_that_wer
     assert whole.shape == stopped.shape
     columns = ["loss", "auc", "learning_rate"]
     assert np.allclose(whole[columns], stopped[columns], atol=1e-5)
-    assert (tmp_path / "stopped" / "fold0" / "metrics.json").exists()
+    figures = json.loads((tmp_path / "stopped" / "fold0" / "metrics.json").read_text())
+    assert figures["auc"] == pytest.approx(stopped["auc"].max(), abs=1e-5)
