@@ -10,8 +10,6 @@ from absl import flags
 from isic_tf import assess, compare, metrics, plain_text, tables
 from tfrecord_tools import command, storage
 
-read_labels = tables.read_labels
-
 
 def evaluate(predictions, labels, records=None, output=None, threshold=None, specificity=None):
     """Prints what can be said of each prediction file, and of the first against each other.
@@ -29,6 +27,8 @@ def evaluate(predictions, labels, records=None, output=None, threshold=None, spe
         ValueError: A table is damaged, a predicted image has no label, the files are of different images, or there is
             one class only.
     """
+    if not predictions:
+        raise ValueError("expected one or more files for --predictions, got none")
     if threshold is not None and specificity is not None:
         raise ValueError("expected --threshold or --specificity, got both; give one")
     if output and storage.isdir(output):
@@ -56,7 +56,9 @@ def evaluate(predictions, labels, records=None, output=None, threshold=None, spe
 def define_flags():
     """Defines the command's flags."""
     flags.DEFINE_list(
-        "predictions", None, "CSV files with image_name and prediction, separated by commas; the first is compared."
+        "predictions",
+        None,
+        "CSV files with image_name and prediction, separated by commas; the first is compared with each other.",
     )
     flags.DEFINE_string(
         "labels",

@@ -98,13 +98,14 @@ def test_file_sizes_come_from_records(made, record_set, made_up, tmp_path, capsy
     ("change", "message"),
     [
         ({"threshold": 0.5, "specificity": 0.9}, "expected --threshold or --specificity, got both"),
+        ({"predictions": []}, "expected one or more files for --predictions, got none"),
         ({"output": "."}, "expected a file's name for --output, got the folder ."),
         ({"records": "nothing*.tfrec"}, "no shards match 'nothing.*.tfrec'"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(made, change, message):
     with pytest.raises(ValueError, match=message):
-        evaluate.evaluate([str(made / "first.csv")], str(made / "labels.csv"), **change)
+        evaluate.evaluate(**{"predictions": [str(made / "first.csv")], "labels": str(made / "labels.csv"), **change})
 
 
 def test_files_of_other_images_are_not_compared(files):
