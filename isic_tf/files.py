@@ -10,7 +10,7 @@ import pandas as pd
 from isic_tf import metadata
 from tfrecord_tools import schema, storage
 
-# What a record set's manifest says of the making of its images, and what is assumed where it says nothing.
+# What is assumed of the making of a record set's images where its manifest does not tell.
 _PREPARATION = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
 
 

@@ -18,7 +18,7 @@ HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 
 
-def claim(workdir, flags, free, index, files=()):
+def claim(workdir, flags, free, index, files=(), preparation=None):
     """Writes the run's flags into a folder, or checks them where there is an epoch or a checkpoint of it.
 
     Args:
@@ -28,6 +28,7 @@ def claim(workdir, flags, free, index, files=()):
         index: Index of the record sets; other records, in other shards, or other labels or folds are another
             configuration.
         files: Contents (bytes) of files that the flags name; others are another configuration too.
+        preparation: See `files.read_preparation`; kept for predictions of image files.
 
     Raises:
         ValueError: The folder belongs to another configuration.
@@ -36,8 +37,9 @@ def claim(workdir, flags, free, index, files=()):
     # Where the shards lie may differ.
     content = index[columns].assign(shard=index["shard"].map(os.path.basename))
     content = content.sort_values(columns).to_csv(index=False).encode()
-    # The data's line is a comment to --flagfile.
-    lines = [f"# data_sha256={hashlib.sha256(b''.join([content, *files])).hexdigest()}"]
+    # What is known of the data is a comment to --flagfile.
+    known = {"data_sha256": hashlib.sha256(b"".join([content, *files])).hexdigest(), **(preparation or {})}
+    lines = [f"# {name}={value}" for name, value in sorted(known.items())]
     lines += [f"--{name}={value}" for name, value in sorted(flags.items()) if value is not None]
     path = os.path.join(workdir, FLAGS_FILE)
     begun = any(checkpoints.find(folder) for folder in fold_files(workdir, "checkpoints"))

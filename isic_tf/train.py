@@ -22,6 +22,7 @@ from isic_tf import (
     curves,
     devices,
     epochs,
+    files,
     losses,
     metadata,
     metrics,
@@ -85,7 +86,8 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
     left = [number for number, folder in folders.items() if not runs.is_finished(folder)]
     sources = {number: find_source(plans[number], number, recipe) for number in left}
     if chief:
-        runs.claim(workdir, settings, _FREE, rows, _read_named_files(recipe))
+        preparation = files.read_preparation(rows["source"].iloc[0])
+        runs.claim(workdir, settings, _FREE, rows, _read_named_files(recipe), preparation)
     for number, folder in folders.items():
         if number not in left:
             print(f"{folder} is trained already; another --workdir trains it anew")

@@ -1,10 +1,13 @@
+import functools
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import RECIPE, build_set, tiny_trunk
 
-from isic_tf import backbones, model, parts, pipeline, predict, records, runs, train
-from tfrecord_tools import command, schema
+from isic_tf import backbones, files, model, parts, pipeline, predict, records, runs, train
+from tfrecord_tools import command, images, schema
 
 OPTIONS = {
     "records": None,
@@ -159,6 +162,26 @@ def test_image_files_are_predicted_as_their_records(run, record_set, made_up, tm
     assert sorted(by_files.index) == sorted(names)
     # A record is of 64 px and compressed once more.
     assert np.abs(by_files - by_records.loc[by_files.index]).to_numpy().max() < 0.02
+
+
+def test_image_files_are_prepared_as_the_runs_records_were(made_up, tmp_path):
+    build_set(
+        made_up / "train.csv", made_up / "jpeg", tmp_path / "set", resize="crop", color_constancy="shades_of_gray"
+    )
+    preparation = files.read_preparation(str(tmp_path / "set"))
+    assert preparation == {"resize": "crop", "trim_border": False, "color_constancy": "shades_of_gray"}
+    runs.claim(str(tmp_path), {}, (), schema.read_index(str(tmp_path / "set"), "train"), preparation=preparation)
+    rows = files.list_files(str(made_up / "jpeg"), None, "").iloc[:3]
+    read = files.make_reader(rows, 64, runs.read_flags(str(tmp_path)), threads=2)
+    found = read(np.array([2, 0]))
+    expected = [
+        images.to_square(functools.partial(images.decode, path.read_bytes(), ""), 64, "crop", False, "shades_of_gray")[
+            0
+        ]
+        for path in map(pathlib.Path, rows["path"].iloc[[2, 0]])
+    ]
+    assert np.array_equal(found, np.stack(expected)[..., ::-1])
+    assert files.read_preparation(str(tmp_path / "nothing")) == {}
 
 
 @pytest.mark.parametrize(
