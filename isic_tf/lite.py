@@ -1,11 +1,12 @@
 """A run's networks as one TensorFlow Lite (LiteRT) model, from an RGB image to a probability."""
 
+import math
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import metadata, serving
+from isic_tf import metadata, serving, targets
 
 FORMS = ("float32", "float16", "int8")
 
@@ -33,7 +34,8 @@ def convert(models, image_size, fields, form, samples=()):
 
     @tf.function(input_signature=signature)
     def predict(image, *codes):
-        return {"prediction": serving.probabilities(models, image, serving.encode_codes(codes, fields))}
+        logits = serving.logits(models, image, serving.encode_codes(codes, fields))
+        return {"prediction": (_unquantized_mean if form == "int8" else serving.mean_probability)(logits)}
 
     module = tf.Module()
     module.networks = [one.variables for one in models]
@@ -46,6 +48,24 @@ def convert(models, image_size, fields, form, samples=()):
         # By name: the converter has its own order of inputs.
         converter.representative_dataset = lambda: (_inputs(image, codes, fields) for image, codes in samples)
     return converter.convert()
+
+
+def _unquantized_mean(logits):
+    """Does what `serving.mean_probability` does by operations that TensorFlow Lite never quantizes.
+
+    A quantized sigmoid or softmax, or a mean of these, knows steps of 1/256 only, and most lesions are less likely than
+    that to be malignant. Powers, `add_n` and quotients have no 8-bit kernels.
+    """
+    shares = []
+    for each in logits:
+        # As many times as there are networks: a division of their sum would be quantized.
+        if each.shape[-1] == 1:
+            odds = tf.pow(math.exp(-1), each[:, 0])
+            shares.append(tf.pow(tf.add_n([tf.ones_like(odds), odds] * len(logits)), -1.0))
+        else:
+            powers = [tf.pow(math.e, column) for column in tf.unstack(each, axis=1)]
+            shares.append(powers[targets.MALIGNANT] / tf.add_n(powers * len(logits)))
+    return tf.add_n(shares)
 
 
 def _inputs(image, codes, fields):

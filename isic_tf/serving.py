@@ -13,8 +13,8 @@ from tfrecord_tools import schema, storage
 _OLDEST = 120
 
 
-def probabilities(models, images, known):
-    """Averages the malignant probabilities of a run's networks.
+def logits(models, images, known):
+    """Gives what a run's networks say.
 
     Args:
         models: Classifiers, see `model.build`.
@@ -22,11 +22,15 @@ def probabilities(models, images, known):
         known: float32 `[b, m]`, see `encode_codes`; None for networks without metadata.
 
     Returns:
-        float32 `[b]`.
+        List of float32 `[b, 1]` or `[b, 9]`, one a network.
     """
     scaled = augment.as_float(images)
-    logits = [one(scaled if known is None else [scaled, known], training=False) for one in models]
-    return tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(models)
+    return [one(scaled if known is None else [scaled, known], training=False) for one in models]
+
+
+def mean_probability(logits):
+    """Averages the malignant probabilities of several networks' logits; gives float32 `[b]`."""
+    return tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(logits)
 
 
 def encode_codes(codes, fields):
@@ -76,7 +80,7 @@ def make_module(models, image_size, fields=""):
     def predict(image, *values):
         codes = [_read_codes(name, value) for name, value in zip(columns, values, strict=True)]
         known = encode_codes(codes, fields)
-        return {"prediction": probabilities(models, decode(image, image_size), known)}
+        return {"prediction": mean_probability(logits(models, decode(image, image_size), known))}
 
     module.predict = predict
     return module
