@@ -67,18 +67,19 @@ def resample(targets, scores, groups, figures, resamples=1000, seed=0):
         Dict from name to float64 `[resamples]`, or `[m, resamples]`; NaN where a resample lacks a class.
     """
     targets, scores = np.asarray(targets), np.asarray(scores, np.float64)
-    codes, patients = pd.factorize(np.asarray(groups, dtype=object))
+    codes, patients = pd.factorize(groups if isinstance(groups, np.ndarray) else np.asarray(groups, dtype=object))
     pairs = [_matrices(targets, row, codes, len(patients)) for row in np.atleast_2d(scores)]
     largest = max(len(patients), *(positive.shape[0] for positive, _ in pairs))
     rng, found = np.random.default_rng(seed), {name: [[] for _ in pairs] for name in figures}
+    dtype = pairs[0][0].dtype
     # A block of resamples at a time: few enough counts for the processor's cache.
     for block in np.diff([*range(0, resamples, max(1, 1_000_000 // largest)), resamples]):
-        drawn = np.empty((len(patients), block))
+        drawn = np.empty((len(patients), block), dtype)
         for column in range(block):
             chosen = rng.integers(len(patients), size=len(patients))
             drawn[:, column] = np.bincount(chosen, minlength=len(patients))
         for row, (positive, negative) in enumerate(pairs):
-            counts = positive @ drawn, negative @ drawn
+            counts = [(matrix @ drawn).astype(np.float64) for matrix in (positive, negative)]
             for name, figure in figures.items():
                 found[name][row].append(figure(*counts))
     found = {name: np.stack([np.concatenate(blocks) for blocks in rows]) for name, rows in found.items()}
@@ -90,7 +91,9 @@ def _matrices(targets, scores, codes, patients):
     place, cuts = places(targets, scores)
     shape = (2 * len(cuts) + 1, patients)
     rows = [np.flatnonzero(targets == kind) for kind in (1, 0)]
-    return [sparse.csr_array((np.ones(len(row)), (place[row], codes[row])), shape=shape) for row in rows]
+    # Three times as fast, and counts up to 16 million are exact in it.
+    dtype = np.float32 if len(targets) < 4_000_000 else np.float64
+    return [sparse.csr_array((np.ones(len(row), dtype), (place[row], codes[row])), shape=shape) for row in rows]
 
 
 def interval(values, level=0.95):
