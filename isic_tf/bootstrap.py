@@ -37,13 +37,13 @@ def count(targets, scores):
     return *(np.bincount(place[targets == kind], minlength=size)[:, None].astype(np.float64) for kind in (1, 0)), cuts
 
 
-def affordable(targets, resamples, budget=300_000_000):
-    """Lowers the number of resamples where there are over about 280,000 images, but to no fewer than 200.
+def affordable(targets, resamples, budget=200_000_000):
+    """Lowers the number of resamples where there are over about 180,000 images, but to no fewer than 200.
 
     Args:
         targets: 0 or 1, `[n]`.
         resamples: Number wished for.
-        budget: Images, and four times the places they may have, to count in all resamples.
+        budget: Images to count in all resamples, malignant ones ninefold, since each may make two places more.
 
     Returns:
         The number to use.
