@@ -16,6 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=["isic_tf", "tfrecord_tools"],
+    package_data={"isic_tf": ["templates/*.j2"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",

@@ -5,8 +5,7 @@ import base64
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import explain, show
-from isic_tf import records as shards
+from isic_tf import explain, listing, show
 from tfrecord_tools import schema
 
 # Pixels of a thumbnail, and of what is decoded where no run says what its networks saw.
@@ -76,7 +75,7 @@ def look(names, workdir, records):
     """
     if not records:
         return {}
-    rows = explain.list_records(workdir, records) if workdir else shards.list_records(schema.match(records))
+    rows = explain.list_records(workdir, records) if workdir else listing.list_records(schema.match(records))
     rows = rows[rows["image_name"].isin(names)]
     if rows.empty:
         return {}

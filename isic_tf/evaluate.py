@@ -11,15 +11,20 @@ from isic_tf import assess, compare, metrics, plain_text, tables
 from tfrecord_tools import command, storage
 
 
-def evaluate(predictions, labels, records=None, output=None, threshold=None, specificity=None):
+def evaluate(
+    predictions, labels, records=None, output=None, report=None, workdir=None, threshold=None, specificity=None
+):
     """Prints what can be said of each prediction file, and of the first against each other.
 
     Args:
         predictions: Paths of CSV files with `image_name` and `prediction`; of several, all of the same images.
         labels: CSV file with `image_name`, `patient_id` and `target`; it may hold more images, and what groups and
             shortcuts are made of (see `tables`).
-        records: Glob pattern of shards that know the sizes of images and files; None for none.
+        records: Glob pattern of shards that know the sizes of images and files, and hold what the report shows; None
+            for none.
         output: JSON file to write all figures to, or None.
+        report: HTML file to write, or None.
+        workdir: Run whose training the report shows and whose networks explain images in it, or None.
         threshold: See `assess.assess`.
         specificity: See `assess.assess`.
 
@@ -31,8 +36,11 @@ def evaluate(predictions, labels, records=None, output=None, threshold=None, spe
         raise ValueError("expected one or more files for --predictions, got none")
     if threshold is not None and specificity is not None:
         raise ValueError("expected --threshold or --specificity, got both; give one")
-    if output and storage.isdir(output):
-        raise ValueError(f"expected a file's name for --output, got the folder {output}")
+    for name, path in (("output", output), ("report", report)):
+        if path and storage.isdir(path):
+            raise ValueError(f"expected a file's name for --{name}, got the folder {path}")
+    if workdir and not report:
+        raise ValueError("expected --report with --workdir, whose training and networks it shows")
     known = tables.read_labels(labels)
     of_records = tables.read_records(records) if records else None
     joined = [tables.join(path, labels, known, of_records) for path in predictions]
@@ -51,6 +59,18 @@ def evaluate(predictions, labels, records=None, output=None, threshold=None, spe
         content = json.dumps({"files": files, "comparisons": comparisons}, indent=1, allow_nan=False)
         command.write_text(output, content + "\n")
         print(f"wrote all figures to {output}")
+    if report:
+        write_report(report, files, joined, comparisons, workdir, records)
+        print(f"wrote the report to {report}")
+
+
+def write_report(path, files, joined, comparisons, workdir, records):
+    """Writes the HTML report of the first prediction file, the others beside it."""
+    # Jinja and the networks' code, which other evaluations need not wait for.
+    from isic_tf import report
+
+    others = list(zip(files[1:], joined[1:], comparisons, strict=True))
+    report.write(path, files[0]["path"], files[0], joined[0], others, workdir=workdir, records=records)
 
 
 def define_flags():
@@ -66,7 +86,11 @@ def define_flags():
         "CSV file with image_name, patient_id and target, and perhaps fold, source, sex, age_approx, "
         "anatom_site_general_challenge, width, height, bytes.",
     )
-    flags.DEFINE_string("records", None, "Glob pattern of shards, in quotes, that know the sizes of images and files.")
+    text = "Glob pattern of shards, in quotes, that know the sizes of images and files, and hold the report's pictures."
+    flags.DEFINE_string("records", None, text)
+    flags.DEFINE_string("report", None, "HTML file to write: figures, curves, and with --records the worst errors.")
+    text = "For --report: run whose training is shown and whose networks explain the worst errors (Grad-CAM)."
+    flags.DEFINE_string("workdir", None, text)
     flags.DEFINE_string("output", None, "JSON file to write all figures to.")
     flags.DEFINE_float("threshold", None, "Prediction from which an image is called malignant.", 0.0, 1.0)
     flags.DEFINE_float(

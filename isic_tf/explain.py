@@ -14,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from isic_tf import augment, metadata, model, runs, show, targets, transfer
-from isic_tf import records as shards
+from isic_tf import augment, listing, metadata, model, runs, show, targets, unseen
 from tfrecord_tools import command, schema, storage
 
 # Inches of a picture on the sheet, which is drawn at 100 dots an inch.
@@ -114,7 +113,7 @@ def explain_rows(workdir, rows):
     Args:
         workdir: Run folder with at least one trained fold.
         rows: DataFrame of records with `shard`, `position`, `image_name` and what `metadata.columns` lists, in order of
-            shard and position, see `records.list_records`.
+            shard and position, see `listing.list_records`.
 
     Returns:
         `Explanation`.
@@ -129,7 +128,7 @@ def explain_rows(workdir, rows):
     images = show.load(rows, image_size)
     known = metadata.encode(rows, fields) if fields else None
     # Which image each network explains, `[networks, n]`.
-    used = np.array([_is_unseen(path, rows["image_name"]) for path in paths])
+    used = np.array([unseen.find_unseen(path, rows) for path in paths])
     seen = ~used.any(axis=0)
     used |= seen
     total, probabilities = 0.0, np.zeros(len(rows), np.float32)
@@ -143,13 +142,6 @@ def explain_rows(workdir, rows):
     return Explanation(images, enlarge(total, image_size), probabilities / used.sum(axis=0), seen)
 
 
-def _is_unseen(path, names):
-    """Tells which images some weights have not been trained on, bool `[n]`; none where nothing tells."""
-    folder = transfer.origin(None, path)
-    seen = transfer.read_seen(folder)["image_name"] if folder else names
-    return ~names.isin(seen).to_numpy()
-
-
 def list_records(workdir, records):
     """Lists the records of some shards with the metadata that a run's networks see; see `explain_rows`.
 
@@ -161,7 +153,7 @@ def list_records(workdir, records):
         ValueError: There is no run, no shard matches, or a shard is corrupt.
     """
     columns = metadata.columns(runs.read_flags(workdir).get("metadata", ""))
-    return shards.list_records(schema.match(records), columns)
+    return listing.list_records(schema.match(records), columns)
 
 
 def explain(workdir, records, output, images, names, seed):

@@ -1,5 +1,6 @@
 """A run's networks as one TensorFlow Lite (LiteRT) model, from an RGB image to a probability."""
 
+import contextlib
 import math
 import warnings
 
@@ -47,7 +48,8 @@ def convert(models, image_size, fields, form, samples=()):
     if form == "int8":
         # By name: the converter has its own order of inputs.
         converter.representative_dataset = lambda: (_inputs(image, codes, fields) for image, codes in samples)
-    return converter.convert()
+    with _without_farewell():
+        return converter.convert()
 
 
 def _unquantized_mean(logits):
@@ -89,6 +91,14 @@ def make_predictor(content, fields, threads):
     return lambda image, codes: float(runner(**_inputs(image, codes, fields))["prediction"][0])
 
 
+@contextlib.contextmanager
+def _without_farewell():
+    """Keeps TensorFlow from saying at every use that its interpreter will move to LiteRT."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+        yield
+
+
 def _open(content, threads):
     try:
         # Where the interpreter lives from now on; TensorFlow 2.21 still brings its own.
@@ -96,8 +106,7 @@ def _open(content, threads):
     except ImportError:
         from tensorflow.lite.python import interpreter as source
     options = {"model_content": content, "num_threads": threads}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+    with _without_farewell():
         interpreter = source.Interpreter(**options)
         try:
             interpreter.allocate_tensors()

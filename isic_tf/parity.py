@@ -5,7 +5,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from isic_tf import bootstrap, lite, metadata, metrics, model, pipeline, tables
+from isic_tf import bootstrap, listing, lite, metadata, metrics, model, pipeline, tables
 from isic_tf import records as shards
 from tfrecord_tools import schema
 
@@ -29,7 +29,7 @@ def read_rows(records, labels, columns):
     Raises:
         ValueError: No shard matches, one is corrupt, an image has no label, or there is one class only.
     """
-    rows = shards.list_records(schema.match(records), columns)
+    rows = listing.list_records(schema.match(records), columns)
     if not labels:
         return rows
     table = tables.read_labels(labels)[["image_name", "patient_id", "target"]]

@@ -14,7 +14,20 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from isic_tf import calibration, devices, files, metadata, model, parts, pipeline, runs, submission, unseen, views
+from isic_tf import (
+    calibration,
+    devices,
+    files,
+    listing,
+    metadata,
+    model,
+    parts,
+    pipeline,
+    runs,
+    submission,
+    unseen,
+    views,
+)
 from isic_tf import records as shards
 from tfrecord_tools import command, schema, storage
 
@@ -95,11 +108,11 @@ def list_rows(records, images, csv, run):
     if images:
         rows = files.list_files(images, csv, fields)
         return rows.assign(unit=rows.index // _FILES, patient_id="", known_target=schema.UNKNOWN)
-    rows = shards.list_records(schema.match(records), metadata.columns(fields))
+    rows = listing.list_records(schema.match(records), metadata.columns(fields))
     labelled = rows["labelled"] & rows["shard"].map(os.path.basename).str.startswith("test")
     if labelled.any():
         print(f"note: {labelled.sum()} test records carry a label, which is not read; are these training records?")
-    return shards.add_index(rows).assign(unit=rows["shard"])
+    return listing.add_index(rows).assign(unit=rows["shard"])
 
 
 def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_size, threads, folder):

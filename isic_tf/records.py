@@ -1,17 +1,11 @@
 """From shards on disk to decoded images: what to read, read, parse, decode."""
 
-import concurrent.futures
 import contextlib
-import itertools
-import os
 import re
 
-import numpy as np
-import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
-from tfrecord_tools import schema, storage
+from tfrecord_tools import schema
 
 STALE_LABEL = "index and record disagree on the target of"
 STALE_NAME = "the shard holds another record where the index has"
@@ -77,14 +71,6 @@ def parse(serialized, labelled):
     return tf.io.parse_single_example(serialized, schema.parse_spec(labelled))
 
 
-def parse_table(serialized, columns=()):
-    """Parses a record's `image_name`, string `[]`, and some of its integers, int64 `[]`; leaves the image alone."""
-    spec = schema.parse_spec(labelled=False)
-    names = ("image_name", *columns)
-    found = tf.io.parse_single_example(serialized, {name: spec[name] for name in names})
-    return tuple(found[name] for name in names)
-
-
 def decode(image, image_size):
     """Decodes a JPEG to a square of one size.
 
@@ -133,117 +119,6 @@ def _resize(image, image_size):
     near = tf.reduce_all((sides >= image_size) & (3 * sides <= 4 * image_size))
     # All three are averages, so none leaves the range.
     return tf.cast(tf.cond(near, bilinear, area_or_antialiased) + 0.5, tf.uint8)
-
-
-def list_records(files, columns=()):
-    """Reads the name of every record, in file order, without decoding an image.
-
-    Args:
-        files: Paths of shards.
-        columns: Integers of the schema to read too.
-
-    Returns:
-        DataFrame of `shard`, `position`, `image_name`, the columns, -1 where unknown, and `labelled`: whether the
-        record has a label, which is not read.
-
-    Raises:
-        ValueError: A shard is corrupt or of another schema, or a name comes twice.
-    """
-    tables = []
-    for file in files:
-        with explained([file]):
-            dataset = read(file).map(lambda serialized: (parse_table(serialized, columns), _has_label(serialized)))
-            found, labelled = zip(*dataset.as_numpy_iterator(), strict=True) or ([], [])
-        table = _tabulate(file, found, columns).assign(shard=file, labelled=labelled)
-        tables.append(table.assign(position=table.index)[["shard", "position", "image_name", *columns, "labelled"]])
-    rows = pd.concat(tables, ignore_index=True)
-    twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
-    if len(twice):
-        raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first")
-    return rows
-
-
-def _has_label(serialized):
-    found = tf.io.parse_single_example(serialized, {"target": tf.io.VarLenFeature(tf.int64)})
-    return tf.size(found["target"].values) > 0
-
-
-def add_index(rows):
-    """Adds to rows of `list_records` what an index of training records beside their shards says.
-
-    Args:
-        rows: DataFrame with `shard` and `image_name`.
-
-    Returns:
-        The rows with `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
-
-    Raises:
-        ValueError: An index is damaged.
-    """
-    columns, found = ["image_name", "patient_id", "target"], []
-    for folder in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
-        path = os.path.join(folder, "train.index.csv")
-        if storage.exists(path):
-            found.append(schema.read_table(path, columns)[columns])
-    table = pd.concat(found or [pd.DataFrame(columns=columns)]).drop_duplicates("image_name").set_index("image_name")
-    targets = pd.to_numeric(rows["image_name"].map(table["target"]), errors="coerce")
-    patients = rows["image_name"].map(table["patient_id"]).fillna("")
-    return rows.assign(patient_id=patients, known_target=targets.fillna(schema.UNKNOWN).astype("int64"))
-
-
-def _tabulate(shard, found, columns):
-    """Makes a table of what `parse_table` gave of a shard's records; refuses codes that the schema does not have."""
-    table = pd.DataFrame(found, columns=["image_name", *columns])
-    table["image_name"] = table["image_name"].str.decode("utf-8")
-    for column in columns:
-        # An age has no list of codes.
-        most = len(schema.CATEGORIES[column]) - 1 if column in schema.CATEGORIES else 120
-        wrong = table[~table[column].between(schema.UNKNOWN, most)]
-        if len(wrong):
-            row = wrong.iloc[0]
-            raise ValueError(
-                f"{shard}: expected {column} from {schema.UNKNOWN} to {most}, {row['image_name']} has {row[column]}; "
-                "records that others made may have other codes than tfrecord_tools.schema: rebuild them from a table"
-            )
-    return table
-
-
-def add_columns(rows, columns, threads):
-    """Adds to rows of an index what their records say.
-
-    Args:
-        rows: DataFrame with `shard`, `position` and `image_name`.
-        columns: Integers of the schema to read.
-        threads: Shards read at once.
-
-    Returns:
-        The rows with these columns, -1 where unknown.
-
-    Raises:
-        ValueError: A shard is corrupt or of another schema or codes, or the index is not that of the shards.
-    """
-    if not columns:
-        return rows
-
-    def add(item):
-        shard, part = item
-        wanted = np.isin(np.arange(part["position"].max() + 1), part["position"])
-        # Others may be damaged.
-        dataset = read(shard).take(len(wanted)).enumerate().filter(lambda place, _: tf.gather(wanted, place))
-        with explained([shard]):
-            dataset = dataset.map(lambda _, serialized: parse_table(serialized, columns))
-            found = _tabulate(shard, list(dataset.as_numpy_iterator()), columns)
-        ordered = part.sort_values("position")
-        if found["image_name"].tolist() != ordered["image_name"].tolist():
-            both = itertools.zip_longest(found["image_name"], ordered["image_name"])
-            stale = next(name or there for there, name in both if there != name)
-            raise ValueError(f"{STALE_NAME} {stale}; index the set again, or rebuild it")
-        return ordered.assign(**{column: found[column].to_numpy() for column in columns})
-
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        parts = rows.groupby("shard", sort=False)
-        found = list(tqdm(pool.map(add, parts), "reading metadata", total=len(parts), unit="shard", disable=None))
-    return pd.concat(found).loc[rows.index]
 
 
 def explain(files, error):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from isic_tf import augment, pipeline, policies
+from isic_tf import augment, listing, pipeline, policies
 from isic_tf import records as shards
 from tfrecord_tools import command, schema, storage
 
@@ -40,7 +40,7 @@ def show(records, output, images, image_size, names, augment, versions, augment_
     if os.path.splitext(output)[1].lower() not in (".png", ".jpg", ".pdf"):
         raise ValueError(f"expected --output to end in .png, .jpg or .pdf, got {output!r}")
     policy = policies.read(augment_policy, augment_strength)
-    rows = choose(shards.list_records(schema.match(records)), images, names, seed)
+    rows = choose(listing.list_records(schema.match(records)), images, names, seed)
     batch, labels = load(rows, image_size), read_labels(rows)
     captions = [f"{name}\n{_LABELS[label]}" for name, label in zip(rows["image_name"], labels, strict=True)]
     columns = [(batch / np.float32(255), captions)]

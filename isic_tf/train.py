@@ -23,6 +23,7 @@ from isic_tf import (
     devices,
     epochs,
     files,
+    listing,
     losses,
     metadata,
     metrics,
@@ -128,7 +129,7 @@ def prepare(rows, folds, recipe):
         rows, problems = salvage.skip_corrupt(rows, recipe["threads"])
         skipped = salvage.describe(problems)
     columns = metadata.columns(recipe["metadata"]) + (["diagnosis"] if recipe["target"] == "diagnosis" else [])
-    rows = records.add_columns(rows, columns, recipe["threads"])
+    rows = listing.add_columns(rows, columns, recipe["threads"])
     plans = make_plans(rows) if columns or skipped else plans
     for plan in plans.values():
         # Labels and diagnoses that contradict each other show before any image is decoded.

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from test_explain import build_tiny, make_run
 
-from isic_tf import cases, explain, model, show
-from isic_tf import records as shards
+from isic_tf import cases, explain, listing, model, show
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_images_come_with_the_map_of_the_fold_that_held_them_out(tmp_path, index
 def test_without_a_run_there_are_images_alone(record_set, index):
     name = index["image_name"][5]
     (picture,) = cases.look([name], None, f"{record_set}/train*.tfrec").values()
-    rows = shards.list_records([index["shard"][5]])
+    rows = listing.list_records([index["shard"][5]])
     expected = cv2.resize(show.load(rows[rows["image_name"] == name], 256)[0], (cases.SIDE, cases.SIDE))
     assert np.abs(decode(picture["image"]).astype(int) - expected).mean() < 8
     assert (picture["map"], picture["probability"], picture["seen"]) == (None, None, None)

@@ -10,7 +10,20 @@ import pytest
 import tensorflow as tf
 from conftest import ENVIRONMENT, tiny_trunk
 
-from isic_tf import backbones, export, lite, metadata, model, model_card, parity, pipeline, records, runs, serving
+from isic_tf import (
+    backbones,
+    export,
+    listing,
+    lite,
+    metadata,
+    model,
+    model_card,
+    parity,
+    pipeline,
+    records,
+    runs,
+    serving,
+)
 from tfrecord_tools import command, schema
 
 FLAGS = {"backbone": "efficientnet-b0", "image_size": 64, "metadata": "age,sex,site", "pooling": "gem"}
@@ -67,7 +80,7 @@ def exported(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(record_set):
-    return records.list_records(schema.match(f"{record_set}/t*.tfrec"), metadata.columns(FLAGS["metadata"]))
+    return listing.list_records(schema.match(f"{record_set}/t*.tfrec"), metadata.columns(FLAGS["metadata"]))
 
 
 @pytest.fixture(scope="module")
@@ -395,7 +408,7 @@ def test_real_files_of_other_sizes_are_predicted_as_their_records(run, predict, 
     with tf.io.TFRecordWriter(str(shard)) as writer:
         for path, file in zip(paths, files, strict=True):
             writer.write(schema.to_example(file, path.stem, age_approx=50, sex=0, anatom_site_general_challenge=3))
-    rows = records.list_records([str(shard)], metadata.columns(FLAGS["metadata"]))
+    rows = listing.list_records([str(shard)], metadata.columns(FLAGS["metadata"]))
     expected = parity.predict_run(run[1], rows, 64, FLAGS["metadata"], 2)
     found = serve(predict, files, [50] * 12, ["male"] * 12, ["torso"] * 12)
     assert len({tf.io.extract_jpeg_shape(file).numpy().tobytes() for file in files}) >= 3

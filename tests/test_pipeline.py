@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from isic_tf import cache, mixture, pipeline, records
+from isic_tf import cache, listing, mixture, pipeline, records
 from tfrecord_tools import schema
 
 OPTIONS = {"image_size": 32, "batch_size": 4, "seed": 5, "shuffle_buffer": 16, "threads": 2}
@@ -183,7 +183,7 @@ def test_a_label_in_a_test_record_changes_nothing(index, tmp_path):
     plain, labelled = (
         next(
             pipeline.eval_dataset(
-                records.list_records([str(tmp_path / name)]), image_size=32, batch_size=1, threads=1
+                listing.list_records([str(tmp_path / name)]), image_size=32, batch_size=1, threads=1
             ).as_numpy_iterator()
         )
         for name in ("plain", "labelled")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isic_tf import records
+from isic_tf import listing, records
 from tfrecord_tools import images, schema
 
 
@@ -49,7 +49,7 @@ def test_match_sorts_and_takes_several_patterns(tmp_path):
 
 def test_read_gives_file_order(index):
     files = sorted(set(index["shard"]))
-    names = [records.parse_table(serialized)[0].numpy().decode() for serialized in records.read(files)]
+    names = [listing.parse_table(serialized)[0].numpy().decode() for serialized in records.read(files)]
     assert names == index["image_name"].tolist()
 
 
@@ -110,17 +110,6 @@ def shard(index, tmp_path):
     return path, list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
 
 
-def test_list_records_gives_all_in_order(index):
-    found = records.list_records(sorted(set(index["shard"])))
-    assert found.equals(index[["shard", "position", "image_name"]])
-
-
-def test_list_records_refuses_a_name_that_comes_twice(shard, tmp_path):
-    shutil.copy(shard[0], tmp_path / "train01-9.tfrec")
-    with pytest.raises(ValueError, match="expected every image once, [0-9]+ come again in these shards, ISIC_"):
-        records.list_records(schema.match(f"{tmp_path}/*.tfrec"))
-
-
 def test_a_flipped_bit_is_named_with_its_shard_and_position(shard):
     path, serialized = shard
     data = bytearray(path.read_bytes())
@@ -128,21 +117,21 @@ def test_a_flipped_bit_is_named_with_its_shard_and_position(shard):
     data[len(serialized[0]) + 16 + 12 + 50] ^= 1
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"train00-9.tfrec is corrupt at record 1: corrupted record at \d+"):
-        records.list_records([str(path)])
+        listing.list_records([str(path)])
 
 
 def test_a_truncated_shard_is_named_with_its_position(shard):
     path, serialized = shard
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError, match=f"train00-9.tfrec is corrupt at record {len(serialized) - 1}: truncated"):
-        records.list_records([str(path)])
+        listing.list_records([str(path)])
 
 
 def test_a_damaged_length_field_ends_in_an_error(shard):
     path, _ = shard
     path.write_bytes(struct.pack("<QI", 2**60, 0) + path.read_bytes()[12:])
     with pytest.raises(ValueError, match="is corrupt at record 0"):
-        records.list_records([str(path)])
+        listing.list_records([str(path)])
 
 
 def test_an_image_that_does_not_decode_is_named(shard):
@@ -164,4 +153,4 @@ def test_a_foreign_schema_is_an_error(tmp_path):
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(tf.train.Example().SerializeToString())
     with pytest.raises(ValueError, match="is corrupt at record 0: .*Feature: image"):
-        records.list_records([str(path)])
+        listing.list_records([str(path)])
