@@ -21,6 +21,11 @@ COMMANDS = (
     "isic_tf.train",
     "isic_tf.predict",
     "isic_tf.evaluate",
+    "isic_tf.calibrate",
+    "isic_tf.ensemble",
+    "isic_tf.explain",
+    "isic_tf.export",
+    "isic_tf.submission",
     "isic_tf.show",
 )
 
@@ -121,7 +126,9 @@ def imports(path):
 def test_the_packages_import_each_other_as_designed():
     shared = {f"tfrecord_tools.{name}" for name in ("schema", "command", "storage", "tfrecords")}
     for path in (ROOT / "isic_tf").glob("*.py"):
-        assert {name for name in imports(path) if name.startswith("tfrecord_tools")} <= shared, path
+        # Image files alone are read as the tools read them, and only when they are asked for.
+        own = {"tfrecord_tools.convert", "tfrecord_tools.tables"} if path.name == "files.py" else set()
+        assert {name for name in imports(path) if name.startswith("tfrecord_tools")} <= shared | own, path
     for path in (ROOT / "tfrecord_tools").glob("*.py"):
         assert not [name for name in imports(path) if name.startswith("isic_tf")], path
     below = shared | {"tfrecord_tools.example"}
