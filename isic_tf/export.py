@@ -16,6 +16,8 @@ from isic_tf import lite, metadata, model, model_card, parity, pipeline, plain_t
 from tfrecord_tools import command, storage
 
 FORMATS = ("saved_model", "tflite")
+# What the exported model does to an image itself.
+_PLAIN = "resize=stretch, trim_border=False, color_constancy=none"
 # Images from which the ranges of the int8 form's activations are taken.
 _SAMPLES = 200
 
@@ -43,6 +45,8 @@ def export(workdir, output, format, fold, quantize, records, labels, threads):
     rows = parity.read_rows(records, labels, metadata.columns(fields)) if records else None
     models = [build(run, workdir, path) for path in paths]
     print(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)", flush=True)
+    if (made := model_card.describe_preparation(run)) not in ("", _PLAIN):
+        print(f"note: the run's records were made with {made}; a client must make its images so before it sends them")
     with _replaced_folder(output) as folder:
         if format == "saved_model":
             sizes = {"saved_model": serving.save(models, run["image_size"], fields, folder)}

@@ -73,7 +73,7 @@ def collect(workdir, paths, parameters, run, format, comparison, images):
         "parameters": f"{parameters:,}",
         "target": _describe_target(run.get("target", "binary")),
         "fields": [_describe_field(column) for column in metadata.columns(run.get("metadata", ""))],
-        "preparation": "; ".join(map(_describe_preparation, run.get("data_dir", "").split(","))),
+        "preparation": describe_preparation(run),
         "format": format,
         "forms": [row[0] for row in comparison[1:] if row[0] != "run"],
         "comparison": comparison if images else [],
@@ -129,7 +129,9 @@ def _describe_field(column):
     }
 
 
-def _describe_preparation(data_dir):
-    found = files.read_preparation(data_dir)
-    facts = ", ".join(f"{name}={value}" for name, value in found.items())
-    return f"{facts} (options of tfrecord_tools.build)" if facts else "not known"
+def describe_preparation(run):
+    """Says how the images of a run's records were made; "" where that is not known."""
+    known = {name: run[name] for name in ("resize", "trim_border", "color_constancy") if name in run}
+    # Runs from before they kept it: where their records still lie.
+    known = known or files.read_preparation(run.get("data_dir", "").split(",")[0])
+    return ", ".join(f"{name}={value}" for name, value in known.items())

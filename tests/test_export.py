@@ -381,7 +381,7 @@ def test_the_card_tells_what_the_run_and_its_figures_are(run):
     assert "| pooling | gem |" in text
     assert "CC BY-NC 4.0" in text
     assert "Not measured: no records were given" in text
-    assert "made: not known" in text
+    assert "build`: not known. The" in text
     assert "| `sex` | int32 [1]: 0 male, 1 female, or -1 where unknown |" in card(run[0], run, "tflite")
 
 
@@ -394,6 +394,18 @@ def test_values_cannot_break_the_card(run):
 def test_the_card_tells_how_the_training_images_were_made(run, record_set):
     text = card(run[0], run, data_dir=str(record_set))
     assert "resize=stretch, trim\\_border=False, color\\_constancy=none" in text
+    assert "build`: resize=crop. The" in card(run[0], run, data_dir=str(record_set), resize="crop")
+
+
+def test_records_made_otherwise_than_a_client_makes_images_are_told(run, tmp_path, capsys):
+    (tmp_path / "run/fold0").mkdir(parents=True)
+    os.symlink(run[0] / "fold0" / "best.weights.h5", tmp_path / "run/fold0/best.weights.h5")
+    (tmp_path / "run/flags.txt").write_text("# resize=crop\n" + (run[0] / "flags.txt").read_text())
+    run_export(tmp_path / "run", tmp_path / "model")
+    printed = capsys.readouterr().out
+    assert "note: the run's records were made with resize=crop; a client must make its images so" in printed
+    assert "best.weights.h5 is of a fold that is still in training" in printed
+    assert "Still in training when exported: fold0." in (tmp_path / "model" / "model_card.md").read_text()
 
 
 @pytest.mark.realdata
