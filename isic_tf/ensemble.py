@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from isic_tf import blends, bootstrap, metrics, out_of_fold, runs, submission
+from isic_tf import blends, bootstrap, metrics, out_of_fold, submission, tables
 from tfrecord_tools import command
 
 
@@ -83,7 +83,7 @@ def read_scores(paths, join):
     Returns:
         List of names in the order of the first file, and float64 scores `[n, files]`.
     """
-    tables = [runs.read_predictions(path, submission=True) for path in paths]
+    tables = [tables.read_scores(path, submission=True) for path in paths]
     tables, notes = out_of_fold.join_by_name(paths, tables, join)
     for note in notes:
         print(f"note: {note}")

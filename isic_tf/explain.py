@@ -121,10 +121,8 @@ def explain_rows(workdir, rows):
     Raises:
         ValueError: There is no trained fold, or a shard is corrupt.
     """
-    run, paths = runs.read_flags(workdir), runs.fold_files(workdir, runs.BEST_WEIGHTS)
-    if not paths:
-        raise ValueError(f"expected a trained fold in {workdir}, found no fold*/{runs.BEST_WEIGHTS}; run isic_tf.train")
-    image_size, fields = int(run["image_size"]), run.get("metadata", "")
+    run, paths = runs.read_network(workdir), runs.trained_folds(workdir)
+    image_size, fields = run["image_size"], run.get("metadata", "")
     images = show.load(rows, image_size)
     known = metadata.encode(rows, fields) if fields else None
     # Which image each network explains, `[networks, n]`.

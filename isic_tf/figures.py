@@ -13,8 +13,6 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 370, 12, 254
 _BINS = 30
 # Of the style sheet, for prediction files or folds.
 COLOURS = 5
-# Of the style sheet, for prediction files or folds.
-COLOURS = 5
 
 
 class Axis(typing.NamedTuple):

@@ -6,7 +6,7 @@ import typing
 import numpy as np
 import pandas as pd
 
-from isic_tf import records, runs
+from isic_tf import records, tables
 from tfrecord_tools import schema, storage
 
 
@@ -75,7 +75,7 @@ def _add_pseudo_labels(rows, pseudo_csv):
     rows = rows.assign(label=rows["target"].astype(float), pseudo=False)
     if not pseudo_csv:
         return rows
-    predictions = runs.read_predictions(pseudo_csv).set_index("image_name")["prediction"]
+    predictions = tables.read_scores(pseudo_csv).set_index("image_name")["prediction"]
     open_ones = rows["extra"] & (rows["target"] == schema.UNKNOWN)
     pseudo = open_ones & rows["image_name"].isin(predictions.index)
     if not pseudo.any():

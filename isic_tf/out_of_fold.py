@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from isic_tf import runs
 from isic_tf import tables as labelled
 from tfrecord_tools import schema
 
@@ -52,7 +51,7 @@ def read(paths, labels=None, join="equal"):
 
 
 def _read_file(path):
-    table = runs.read_predictions(path, keep=("fold", "target"))
+    table = labelled.read_scores(path, keep=("fold", "target"))
     if "fold" not in table:
         remedy = "give the oof.csv of a run, whose column fold says that no image was trained on"
         raise ValueError(f"{path} has no column fold, so is not out of fold; {remedy}")

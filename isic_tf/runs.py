@@ -219,31 +219,3 @@ def merge_folds(workdir, index):
         content = json.dumps({"folds": len(tables), **summary}, indent=1, allow_nan=False)
         command.write_text(os.path.join(workdir, METRICS_FILE), content + "\n")
         print(f"{len(tables)} folds together: {metrics.describe(summary)}")
-
-
-def read_predictions(path, keep=(), submission=False):
-    """Reads a prediction file.
-
-    Args:
-        path: CSV with `image_name` and `prediction`; other columns are left out.
-        keep: Further columns to keep, as text, where the file has them.
-        submission: Whether a submission will do too: its `target` is taken where there is no `prediction`.
-
-    Returns:
-        DataFrame of `image_name` (text), `prediction` (float64) and what of `keep` is there.
-
-    Raises:
-        ValueError: A name comes twice, or a prediction is no finite number from 0 to 1.
-    """
-    table = schema.read_table(path, ("image_name",) if submission else ("image_name", "prediction"))
-    if "prediction" not in table:
-        if "target" not in table:
-            raise ValueError(f"{path} needs a column prediction, or target as in a submission; it has neither")
-        table = table.rename(columns={"target": "prediction"})
-    table = table[["image_name", "prediction", *(column for column in keep if column in table)]]
-    schema.refuse_repeats(path, table, "hold")
-    table["prediction"] = pd.to_numeric(table["prediction"], errors="coerce")
-    bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
-    if len(bad):
-        raise ValueError(f"{path}: {len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
-    return table

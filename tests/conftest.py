@@ -145,6 +145,26 @@ RECIPE = {
 }
 
 
+# All flags of `isic_tf.predict` but where the run is and what to write.
+PREDICT = {
+    "records": None,
+    "images": None,
+    "csv": None,
+    "sample_submission": None,
+    "out_of_fold": False,
+    "tta": 1,
+    "tta_policy": "dihedral",
+    "embeddings": None,
+    "calibrated": False,
+    "prevalence": None,
+    "seed": 0,
+    "batch_size": 8,
+    "threads": 2,
+    "strategy": "default",
+    "tpu": "",
+}
+
+
 def tiny(backbone, image_size, weights, **_):
     """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
     images = tf.keras.Input((image_size, image_size, 3))

@@ -4,28 +4,10 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RECIPE, build_set, tiny_trunk
+from conftest import PREDICT, RECIPE, build_set, tiny_trunk
 
 from isic_tf import backbones, files, model, parts, pipeline, predict, records, runs, train
 from tfrecord_tools import command, images, schema
-
-OPTIONS = {
-    "records": None,
-    "images": None,
-    "csv": None,
-    "sample_submission": None,
-    "out_of_fold": False,
-    "tta": 1,
-    "tta_policy": "dihedral",
-    "embeddings": None,
-    "calibrated": False,
-    "prevalence": None,
-    "seed": 0,
-    "batch_size": 8,
-    "threads": 2,
-    "strategy": "default",
-    "tpu": "",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +28,7 @@ def run(record_set, tmp_path_factory):
 
 
 def predicted(run, output, **changes):
-    predict.predict(workdir=str(run), output=str(output), **(OPTIONS | changes))
+    predict.predict(workdir=str(run), output=str(output), **(PREDICT | changes))
     return pd.read_csv(output).set_index("image_name")
 
 

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from isic_tf import runs
+from isic_tf import runs, tables
 from tfrecord_tools import command
 
 FLAGS = {"image_size": 64, "backbone": "efficientnet-b0", "data_dir": "/a", "deterministic": False}
@@ -97,4 +97,4 @@ def test_merge_folds_joins_what_there_is_and_judges_several_together(tmp_path, c
 def test_damaged_prediction_files_are_refused(tmp_path, rows, message):
     (tmp_path / "p.csv").write_text(f"image_name,prediction\n{rows}\n")
     with pytest.raises(ValueError, match=message):
-        runs.read_predictions(str(tmp_path / "p.csv"))
+        tables.read_scores(str(tmp_path / "p.csv"))

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from conftest import RECIPE, tiny, tiny_trunk
+from conftest import PREDICT, RECIPE, tiny, tiny_trunk
 
-from isic_tf import backbones, checkpoints, epochs, model, predict, runs, train
+from isic_tf import backbones, checkpoints, epochs, model, predict, runs, tables, train
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
     classifier.load_weights(str(tmp_path / "fold0" / "best.weights.h5"))
     predict = model.make_predictor([classifier], tf.distribute.get_strategy())
     again = epochs.judge(predict, held_out, RECIPE)["prediction"].to_numpy()
-    oof = runs.read_predictions(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    oof = tables.read_scores(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-6
 
 
@@ -108,7 +108,7 @@ def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tm
     classifier = model.build("efficientnet-b0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
     predict = model.make_predictor([classifier], tf.distribute.get_strategy())
     again = epochs.judge(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
-    oof = runs.read_predictions(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    oof = tables.read_scores(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-5
 
 
@@ -170,7 +170,7 @@ def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set,
     classifier.load_weights(str(tmp_path / "whole" / "fold0" / "best.weights.h5"))
     predict = model.make_predictor([classifier], tf.distribute.get_strategy())
     again = epochs.judge(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
-    oof = runs.read_predictions(str(tmp_path / "whole" / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    oof = tables.read_scores(str(tmp_path / "whole" / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-6
 
 
@@ -321,7 +321,8 @@ def test_diagnoses_and_metadata_are_trained_on_and_predicted_with(record_set, tm
     # Predicted anew from the held-out records, the weights give the out-of-fold predictions: the same metadata.
     oof = pd.read_csv(tmp_path / "run" / "oof.csv").set_index("image_name")["prediction"]
     output = tmp_path / "again.csv"
-    predict.predict(str(tmp_path / "run"), f"{record_set}/train*.tfrec", str(output), None, 8, 2, "default", "")
+    options = PREDICT | {"records": f"{record_set}/train*.tfrec"}
+    predict.predict(workdir=str(tmp_path / "run"), output=str(output), **options)
     again = pd.read_csv(output).set_index("image_name")["prediction"]
     assert np.abs(again[oof.index] - oof).max() < 1e-5
     assert oof.std() > 0
