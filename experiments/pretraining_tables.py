@@ -13,6 +13,9 @@ import sys
 
 import pandas as pd
 
+from isic_tf import mixture
+from tfrecord_tools import schema
+
 
 def main(real_data, pairs, output):
     """Writes the three tables."""
@@ -23,9 +26,7 @@ def main(real_data, pairs, output):
     parts = [pd.read_csv(f"{real_data}/isic2017/{part}.csv", **read).assign(part=part) for part in ("val", "train")]
     isic2017 = pd.concat(parts).assign(patient_id="", fold=lambda table: (table["part"] == "train").astype(int))
     judged = {*parts[0]["image_name"], *pd.read_csv(f"{real_data}/isic2020/train_512.csv", **read)["image_name"]}
-    pairs = pd.read_csv(pairs, **read)
-    ends = pairs[["image_name_1", "image_name_2"]]
-    shown = set(ends[ends.isin(judged).any(axis=1)].to_numpy().ravel()) - judged
+    shown = mixture.linked(judged, schema.read_pairs(pairs)) - judged
     os.makedirs(output, exist_ok=True)
     for name, table in (("ham10000", ham), ("isic2017", isic2017)):
         kept = table[~table["image_name"].isin(shown)]
