@@ -83,11 +83,11 @@ def read_scores(paths, join):
     Returns:
         List of names in the order of the first file, and float64 scores `[n, files]`.
     """
-    tables = [tables.read_scores(path, submission=True) for path in paths]
-    tables, notes = out_of_fold.join_by_name(paths, tables, join)
+    read = [tables.read_scores(path, submission=True) for path in paths]
+    joined, notes = out_of_fold.join_by_name(paths, read, join)
     for note in notes:
         print(f"note: {note}")
-    return tables[0]["image_name"].tolist(), np.stack([table["prediction"] for table in tables], axis=1)
+    return joined[0]["image_name"].tolist(), np.stack([table["prediction"] for table in joined], axis=1)
 
 
 def match_sample(names, sample_submission):

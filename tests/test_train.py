@@ -127,7 +127,9 @@ def test_flags_that_do_not_fit_are_refused(record_set, tmp_path, tiny_model, cha
 
 
 def test_a_float16_backbone_has_no_rate_of_its_own(record_set, tmp_path):
-    with pytest.raises(ValueError, match="expected --backbone_rate=1 with --precision=mixed_float16"):
+    with pytest.raises(
+        ValueError, match="expected --backbone_rate=1 and --freeze_epochs=0 with --precision=mixed_float16"
+    ):
         run(record_set, tmp_path, precision="mixed_float16", backbone_rate=0.1)
 
 
@@ -249,7 +251,7 @@ def test_several_sets_are_trained_on_and_the_log_says_how_often(record_set, tmp_
     kept, held_out = (index[index["fold"] != 0], index[index["fold"] == 0])
     malignant, benign = (int((kept["target"] == label).sum()) for label in (1, 0))
     lines = capsys.readouterr().out.splitlines()
-    assert f"  left out of the extra sets: {len(held_out)} of the name of a held-out image" in lines
+    assert f"  left out: {len(held_out)} of the name of a held-out image" in lines
     assert f"  {record_set}: {2 * malignant} malignant of {malignant}, {benign} benign of {benign}" in lines
     assert f"  {extra}: {malignant} malignant of {malignant}, {round(benign / 2)} benign of {benign}" in lines
     assert any("shuffling 16 records at a time, at most 0 MB" in line for line in lines)
