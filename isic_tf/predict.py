@@ -120,6 +120,8 @@ def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_siz
     with strategy.scope():
         networks = [model.build(run["backbone"], run["image_size"], path, **model.options(run)) for path in paths]
     fields, found = run.get("metadata", ""), {}
+    # Each choice of networks has a graph of its own, which TensorFlow would take for a mistake.
+    tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     missing = rows["part"].value_counts().to_dict()
     places = dict(zip(rows["image_name"], rows["part"], strict=True))
     with tqdm(total=total, initial=total - len(rows), unit="image", disable=None) as progress:
