@@ -64,11 +64,15 @@ def to_square(path, options):
         ValueError: The image cannot be decoded.
         Exception: The file cannot be read; `storage.is_failure` tells.
     """
+    return images.to_square(open_file(path), **options)[0][..., ::-1]
+
+
+def open_file(path):
+    """Reads an image file, DICOM or any other kind; gives the function that decodes it, see `images.to_square`."""
     data = storage.read(path)
-    decode = functools.partial(images.decode, data, path)
     if is_dicom(path, data):
-        decode = functools.partial(dicom.decode, dicom.read(data, path), path)
-    return images.to_square(decode, **options)[0][..., ::-1]
+        return functools.partial(dicom.decode, dicom.read(data, path), path)
+    return functools.partial(images.decode, data, path)
 
 
 def _encode(decode, square, quality):

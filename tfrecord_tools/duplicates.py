@@ -19,7 +19,7 @@ from absl import flags
 from scipy import sparse
 from tqdm import tqdm
 
-from tfrecord_tools import command, convert, dicom, likeness, schema, storage, tables, tfrecords
+from tfrecord_tools import command, convert, likeness, schema, storage, tables, tfrecords
 from tfrecord_tools import images as image_files
 
 # How many nearest views of each are looked at, and how many rows or pairs a thread takes at once.
@@ -97,10 +97,7 @@ def _open_folder(folder):
 
 
 def _decode(path):
-    data = storage.read(path)
-    if convert.is_dicom(path, data):
-        return dicom.decode(dicom.read(data, path), path, at_least=likeness.SIDE)
-    return image_files.decode(data, path, at_least=likeness.SIDE)
+    return convert.open_file(path)(at_least=likeness.SIDE)
 
 
 def _open_records(pattern):
