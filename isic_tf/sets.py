@@ -1,115 +1,252 @@
-"""A patient's lesions judged together by a small network that sees them as a set, whatever their number and order."""
+"""A patient's lesions judged together by set attention, as second stage on scores that are there already."""
 
+import hashlib
+import io
+import json
+import math
+import os
+import typing
+import zipfile
+
+import numpy as np
 import tensorflow as tf
+from scipy import optimize
+from sklearn.linear_model import LogisticRegression
 
-# Below a hundredth of a unit of the features, lesions count as alike; keeps logarithm and quotient finite.
-_EPSILON = 1e-4
+from isic_tf import set_padding, set_training
+from isic_tf.set_attention import build
+from tfrecord_tools import command, storage
+
+# Standardised features beyond are outliers of a test set, or errors.
+_BOUND = 8.0
+# Stage one keeps its direction, however little it says.
+_MIN_SLOPE = 1e-3
+_NUMBERS = ("slope", "intercept", "share")
+_WEIGHTS, _FACTS, _VERSION = "set.npz", "set.json", 1
+# Of what a file may ask for: many times what `fit` makes of a thousand inputs.
+_MAX_BYTES, _MAX_MEMBERS = 2**28, 64
+_MAX = {"dim": 2**16, "units": 1024, "heads": 64, "blocks": 16}
 
 
-def build(dim, units=64, heads=4, blocks=2, dropout=0.1):
-    """Builds the network: what each lesion is and how it departs from the patient's others, then set attention.
+class SetModel(typing.NamedTuple):
+    """An ensemble of set networks and what makes their inputs."""
 
-    The blocks are those of the Set Transformer (Lee et al., ICML 2019), with normalisation first. All of it is computed
-    in float32 whatever the precision policy; an untrained network gives the logits it is given.
+    mean: np.ndarray  # float64 [d], of the known values
+    scale: np.ndarray  # float64 [d], their standard deviation; 1 where they are all alike
+    missing: np.ndarray  # bool [d], whether a column beside says where the value is unknown
+    slope: float  # of the base, stage one's logits calibrated: what a lesion without others gets
+    intercept: float
+    share: float  # of the corrections that is added, from 0 to 1
+    network: dict  # keyword arguments of `build`
+    members: list  # of each network the arrays of its weights
+
+
+def fit(
+    inputs,
+    logits,
+    patients,
+    targets,
+    strategy=None,
+    seed=0,
+    *,
+    members=4,
+    steps=400,
+    learning_rate=2e-3,
+    weight_decay=1.0,
+    units=32,
+    heads=4,
+    blocks=1,
+    dropout=0.2,
+):
+    """Trains set networks to correct the logits of stage one.
+
+    Each is trained without a part of the patients. On these it is judged: when to stop, and how much of the corrections
+    to believe, so that where a patient's lesions say nothing about each other stage one is left as it is.
 
     Args:
-        dim: Number of features d of a lesion.
-        units: Width of the blocks, a multiple of `heads`.
-        heads: Heads of the attention, and learned measures of distance.
-        blocks: Number of attention blocks.
-        dropout: Share dropped in training, of attention weights and of what a block adds.
+        inputs: Float `[n, d]`, a lesion a row; not a number where unknown.
+        logits: Float `[n]` of stage one, out of fold: those that it gives to images it was trained on say too much.
+        patients: Int or text `[n]`; the rows of a patient are a set, a row of blank text one of its own.
+        targets: 0 or 1, `[n]`.
+        strategy: `tf.distribute.Strategy`; None for the one in scope.
+        seed: Seed of the first network, and of TensorFlow's, NumPy's and Python's random numbers.
+        members: Number of networks, whose logits are averaged, and of parts of the patients.
+        steps: Training steps of a network, each of up to 1,024 lesions; the last pass through all patients is whole.
+        learning_rate: Peak of the learning rate, from which it falls on a cosine.
+        weight_decay: Decoupled, times the learning rate.
+        units: See `build`, as the next three.
+        heads: Heads.
+        blocks: Blocks.
+        dropout: Dropout.
 
     Returns:
-        Keras model from a list of float32 `[B, L, d]` features (a lesion a row), float32 or bool `[B, L]` mask (1 for a
-        lesion, 0 for padding, whose features and logits are not read) and float32 `[B, L, 1]` logits of stage one, to
-        float32 `[B, L, 1]` logits: those of stage one plus a correction, which is 0 for a patient with one lesion.
+        `SetModel`.
 
     Raises:
-        ValueError: The units cannot be shared among the heads.
+        ValueError: The arrays do not fit together, a logit or target is none, a patient has too many lesions, or the
+            training diverges.
     """
-    if units % heads:
-        raise ValueError(f"expected units in equal parts for {heads} heads, got {units}; give a multiple of {heads}")
-    # Dropout's random state in variables, which checkpoints can hold.
-    tf.keras.backend.experimental.enable_tf_random_generator()
-    layers, options = tf.keras.layers, {"dtype": "float32"}
-    features = tf.keras.Input((None, dim), name="features", **options)
-    mask = tf.keras.Input((None,), name="mask", **options)
-    logits = tf.keras.Input((None, 1), name="logits", **options)
-    seen = Departure(heads, units // heads, name="departure", **options)([features, mask, logits])
-    hidden = layers.Dense(units, name="embedding", **options)(seen)
-    for number in range(blocks):
-        name = f"block{number}"
-        normed = layers.LayerNormalization(name=f"{name}_norm", **options)(hidden)
-        attention = layers.MultiHeadAttention(heads, units // heads, dropout=dropout, name=f"{name}_heads", **options)
-        # [B, 1, L]: each lesion attends to every lesion and to no padding.
-        attended = attention(normed, normed, attention_mask=mask[:, None, :] > 0)
-        hidden += layers.Dropout(dropout, name=f"{name}_heads_dropout", **options)(attended)
-        normed = layers.LayerNormalization(name=f"{name}_dense_norm", **options)(hidden)
-        wide = layers.Dense(2 * units, activation="swish", name=f"{name}_wide", **options)(normed)
-        narrow = layers.Dense(units, name=f"{name}_narrow", **options)(wide)
-        hidden += layers.Dropout(dropout, name=f"{name}_dropout", **options)(narrow)
-    normed = layers.LayerNormalization(name="norm", **options)(hidden)
-    correction = layers.Dense(1, kernel_initializer="zeros", name="correction", **options)(normed)
-    corrected = Correction(name="corrected", **options)([logits, correction, mask])
-    return tf.keras.Model([features, mask, logits], corrected, name="set")
+    inputs, logits, patients = _check(inputs, logits, patients)
+    targets = np.asarray(targets)
+    if targets.shape != logits.shape or not np.isin(targets, (0, 1)).all():
+        raise ValueError(f"expected a target of 0 or 1 for each of {len(logits)} lesions")
+    slope, intercept = _calibrate(logits, targets)
+    found = SetModel(*_standards(inputs), slope, intercept, 1.0, {}, [])
+    features, base = _encode(found, inputs, logits)
+    network = {"dim": features.shape[1], "units": units, "heads": heads, "blocks": blocks, "dropout": dropout}
+    # The target last, so that nothing depends on the order of the rows.
+    sets = set_padding.group(patients, np.column_stack([targets, features]))
+    tables = features, base.astype("float32")[:, None], targets.astype("float32")[:, None]
+    recipe = {"optimizer": "adamw", "weight_decay": weight_decay, "precision": "float32", "schedule": "cosine"}
+    recipe |= {"learning_rate": learning_rate, "steps": steps}
+    strategy = strategy or tf.distribute.get_strategy()
+    trained, corrections = set_training.train(network, tables, sets, recipe, strategy, seed, members)
+    return found._replace(network=network, members=trained, share=_share(base, corrections, targets))
 
 
-class Departure(tf.keras.layers.Layer):
-    """Puts beside a lesion's features and logit how it departs from the others of its patient.
+def _share(base, corrections, targets):
+    """Finds the share of the corrections, none to all, that suits best the patients whom the networks did not see."""
+    found = optimize.minimize_scalar(
+        lambda share: set_training.cross_entropy(base + share * corrections, targets), bounds=(0, 1), method="bounded"
+    )
+    return float(found.x)
 
-    A network of this size does not learn distances from few malignant lesions, so it is given them: the plain one and
-    `heads` learned ones, each the length of a linear projection (Mahalanobis), and the patient's mean of each.
+
+def _check(inputs, logits, patients):
+    inputs, logits, patients = np.asarray(inputs, np.float64), np.asarray(logits, np.float64), np.asarray(patients)
+    if inputs.ndim != 2 or not len(inputs) or logits.shape != inputs.shape[:1] or patients.shape != logits.shape:
+        shapes = f"{inputs.shape}, {logits.shape} and {patients.shape}"
+        raise ValueError(f"expected inputs [n, d], logits [n] and patients [n] with n > 0, got shapes {shapes}")
+    if np.isinf(inputs).any() or not np.isfinite(logits).all():
+        raise ValueError("expected finite inputs, or not a number where unknown, and finite logits; clip probabilities")
+    return inputs, logits, patients
+
+
+def _calibrate(logits, targets):
+    """Fits slope and intercept of stage one's log-odds (Platt 1999), so that the networks need not begin with them."""
+    if targets.min() == targets.max():
+        return 1.0, 0.0
+    centre, spread = logits.mean(), max(logits.std(), 1e-9)
+    regression = LogisticRegression().fit((logits[:, None] - centre) / spread, targets)
+    slope = max(float(regression.coef_[0, 0]), _MIN_SLOPE) / spread
+    return slope, float(regression.intercept_[0]) - slope * centre
+
+
+def _standards(inputs):
+    unknown = np.isnan(inputs)
+    counts = np.maximum((~unknown).sum(axis=0), 1)
+    mean = np.where(unknown, 0, inputs).sum(axis=0) / counts
+    spread = np.sqrt((np.where(unknown, 0, inputs - mean) ** 2).sum(axis=0) / counts)
+    return mean, np.where(spread > 1e-9, spread, 1.0), unknown.any(axis=0)
+
+
+def _encode(model, inputs, logits):
+    """Gives float32 `[n, dim]` features, of which the base itself is one, and the base in float64 `[n]`."""
+    unknown = np.isnan(inputs)
+    standard = np.where(unknown, 0, (inputs - model.mean) / model.scale)
+    base = model.slope * logits + model.intercept
+    features = [np.clip(standard, -_BOUND, _BOUND), unknown[:, model.missing], base[:, None]]
+    return np.concatenate(features, axis=1).astype("float32"), base
+
+
+def apply(model, inputs, logits, patients):
+    """Corrects the logits of stage one.
+
+    Args:
+        model: `SetModel`.
+        inputs: As for `fit`, of the same columns.
+        logits: As for `fit`.
+        patients: As for `fit`; all lesions of a patient together.
+
+    Returns:
+        float64 `[n]` logits in row order. They do not depend on the order of rows; a patient with one lesion gets stage
+        one's logit times the model's slope, plus its intercept, so these keep their order.
+
+    Raises:
+        ValueError: The arrays do not fit together or the model, or a patient has too many lesions.
     """
-
-    def __init__(self, heads, size, **options):
-        """Takes the number of learned distances and the dimensions of each one's projection."""
-        super().__init__(**options)
-        self.heads, self.size = heads, size
-
-    def build(self, input_shape):
-        """Creates the projections."""
-        shape = (input_shape[0][-1], self.heads * self.size)
-        self.projection = self.add_weight("projection", shape, initializer="glorot_uniform")
-
-    def call(self, inputs):
-        """Joins features and departures: `[B, L, d]`, `[B, L]` and `[B, L, 1]` to `[B, L, 2 d + 2 heads + 4]`."""
-        features, mask, logits = inputs
-        mask = mask[..., None]
-        count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
-        features, logits = tf.where(mask > 0, features, 0.0), tf.where(mask > 0, logits, 0.0)
-        others = count / tf.maximum(count - 1, 1.0)
-        # From the mean of the other lesions: n / (n - 1) times as far as from the mean of all.
-        departures, gaps = (_centre(values, mask, count) * others for values in (features, logits))
-        squares = [tf.reduce_mean(departures**2, axis=-1, keepdims=True), self._learned(departures)]
-        squares = tf.concat(squares, axis=-1)
-        spreads = tf.reduce_sum(squares, axis=1, keepdims=True) / count
-        directions = departures / tf.sqrt(spreads[..., :1] + _EPSILON)
-        scales = [0.5 * tf.math.log(values + _EPSILON) for values in (squares, spreads)]
-        scales[1] = tf.broadcast_to(scales[1], tf.shape(scales[0]))
-        return tf.concat([features, directions, *scales, logits, gaps], axis=-1)
-
-    def _learned(self, departures):
-        shape = tf.shape(departures)
-        projected = tf.reshape(departures @ self.projection, [shape[0], shape[1], self.heads, self.size])
-        return tf.reduce_mean(projected**2, axis=-1)
-
-    def get_config(self):
-        """Gives the arguments of the constructor."""
-        return {**super().get_config(), "heads": self.heads, "size": self.size}
+    inputs, logits, patients = _check(inputs, logits, patients)
+    if inputs.shape[1] != len(model.mean):
+        raise ValueError(f"expected {len(model.mean)} inputs, those the model was trained on, got {inputs.shape[1]}")
+    features, base = _encode(model, inputs, logits)
+    tables, corrections = (features, base.astype("float32")[:, None]), np.zeros(len(base))
+    indices = set_padding.batches(set_padding.group(patients, features))
+    correct = set_training.make_corrector(model.network)
+    for weights in model.members:
+        corrections += correct(weights, tables, indices) / len(model.members)
+    return base + model.share * corrections
 
 
-def _centre(values, mask, count):
-    # Twice: what rounding leaves of the first mean, which depends on the order, is gone after the second.
-    for _ in range(2):
-        values = (values - tf.reduce_sum(values, axis=1, keepdims=True) / count) * mask
-    return values
+def save(model, folder):
+    """Writes a model into a folder: `set.npz`, and last `set.json`, which says what belongs to it."""
+    arrays = {"mean": model.mean, "scale": model.scale, "missing": model.missing}
+    for number, weights in enumerate(model.members):
+        arrays |= {f"member{number}_{place}": weight for place, weight in enumerate(weights)}
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    with command.replaced(os.path.join(folder, _WEIGHTS)) as temporary, storage.open(temporary, "wb") as file:
+        file.write(content.getvalue())
+    facts = {"version": _VERSION, "sha256": hashlib.sha256(content.getvalue()).hexdigest()}
+    facts |= {name: getattr(model, name) for name in _NUMBERS} | {"members": len(model.members)}
+    facts |= {"network": model.network}
+    command.write_text(os.path.join(folder, _FACTS), json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
 
-class Correction(tf.keras.layers.Layer):
-    """Adds a correction to the logits of lesions that have others beside them."""
+def load(folder):
+    """Reads what `save` wrote.
 
-    def call(self, inputs):
-        """Adds `[B, L, 1]` to `[B, L, 1]` where the mask `[B, L]` has two lesions or more."""
-        logits, correction, mask = inputs
-        several = tf.reduce_sum(mask, axis=1, keepdims=True) > 1
-        return logits + tf.where(several & (mask > 0), 1.0, 0.0)[..., None] * correction
+    Returns:
+        `SetModel`.
+
+    Raises:
+        ValueError: There is no such model, or it is damaged.
+    """
+    try:
+        facts, content = (_read(folder, name) for name in (_FACTS, _WEIGHTS))
+        facts = json.loads(facts)
+        if facts["version"] != _VERSION or facts["sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError(f"{_WEIGHTS} is not the file that {_FACTS} was written with")
+        return _assemble(facts, _unpack(content))
+    except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
+        wanted = "a set model, as isic_tf.context --model=set writes it"
+        raise ValueError(f"expected {wanted}, got none or a damaged one in {folder}: {error}") from error
+
+
+def _read(folder, name):
+    path = os.path.join(folder, name)
+    if not storage.exists(path):
+        raise ValueError(f"there is no {name}")
+    if storage.size(path) > _MAX_BYTES:
+        raise ValueError(f"{name} has more than {_MAX_BYTES} bytes")
+    return storage.read(path)
+
+
+def _unpack(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+            raise ValueError(f"{_WEIGHTS} holds more than {_MAX_BYTES} bytes")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _assemble(facts, arrays):
+    """Puts a model together, none of whose sizes is taken on trust."""
+    network, members, numbers = facts["network"], facts["members"], [facts[name] for name in _NUMBERS]
+    sizes = {**_MAX, "members": _MAX_MEMBERS}
+    for name, most in sizes.items():
+        value = network[name] if name in _MAX else members
+        if type(value) is not int or not 1 <= value <= most:
+            raise ValueError(f"expected {name} from 1 to {most}, got {value!r}")
+    if not all(type(number) is float and math.isfinite(number) for number in numbers):
+        raise ValueError(f"expected finite numbers as {', '.join(_NUMBERS)}, got {numbers}")
+    mean, scale, missing = (arrays[name] for name in ("mean", "scale", "missing"))
+    wanted = [weight.shape for weight in build(**network).weights]
+    weights = [[arrays[f"member{number}_{place}"] for place in range(len(wanted))] for number in range(members)]
+    width = len(mean) + int(missing.sum()) + 1
+    if {mean.shape, scale.shape, missing.shape} != {(len(mean),)} or network["dim"] != width or missing.dtype != bool:
+        raise ValueError("its inputs and its network do not fit together")
+    if any([weight.shape for weight in member] != wanted for member in weights):
+        raise ValueError("its weights and its network do not fit together")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("a weight is no number")
+    return SetModel(mean, scale, missing, *numbers, network, weights)
