@@ -1,0 +1,49 @@
+"""The archive of pooled features that `isic_tf.predict --embeddings` writes, read again."""
+
+import zipfile
+
+import numpy as np
+import pandas as pd
+
+from tfrecord_tools import storage
+
+_MOST_BYTES = 2**35
+
+
+def read(path, names):
+    """Reads the embeddings of some images.
+
+    Args:
+        path: `.npz` file, see `parts.join_embeddings`.
+        names: Images, `[n]`; the archive may hold more.
+
+    Returns:
+        float32 `[n, networks, f]`, not a number where a network was not shown an image.
+
+    Raises:
+        ValueError: The file is not there, is damaged, or lacks an image.
+    """
+    if not storage.exists(path):
+        raise ValueError(f"expected embeddings at {path}, found none; make them with isic_tf.predict --embeddings")
+    try:
+        with storage.open(path) as file, zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+                raise ValueError(f"it holds more than {_MOST_BYTES} bytes")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                found, features = arrays["image_name"], arrays["embeddings"]
+        if found.dtype.kind != "U" or features.dtype != np.float32 or features.ndim != 3 or len(found) != len(features):
+            raise ValueError(f"its arrays are {found.dtype} {found.shape} and {features.dtype} {features.shape}")
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is no archive of embeddings ({error!r}); write it again by isic_tf.predict"
+        ) from error
+    index = pd.Index(found.astype(object))
+    if not index.is_unique:
+        raise ValueError(f"{path} names an image twice; write it again by isic_tf.predict")
+    place = index.get_indexer(names)
+    if (place < 0).any():
+        raise ValueError(
+            f"{(place < 0).sum()} images have no embeddings in {path}, {names[np.argmax(place < 0)]} first"
+        )
+    return features[place]
