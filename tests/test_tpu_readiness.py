@@ -6,12 +6,14 @@ these only read and assigned. What `strategy.run` is not given, as reading recor
 
 import math
 import pathlib
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import RECIPE, tiny_trunk
 from tensorflow.python.framework import kernels
+from tensorflow.python.tpu import tpu_system_metadata
 
 from isic_tf import augment, backbones, checkpoints, epochs, mixture, model, optimize, pipeline, policies, views
 
@@ -31,21 +33,21 @@ def read_list():
 SAFE = {name: {key: set(types.split("|")) for key, types in found.items()} for name, found in read_list().items()}
 
 
-def operations(graph, seen=None):
-    """Yields a graph's operations, and those of all functions that they name: called ones, branches and loops."""
+def operations(graph, wanted=lambda operation: True, seen=None):
+    """Yields the wanted operations, and all of the functions that they name: called ones, branches and loops."""
     seen = set() if seen is None else seen
-    for operation in graph.get_operations():
+    for operation in filter(wanted, graph.get_operations()):
         yield operation
         for attribute in operation.node_def.attr.values():
             for function in [attribute.func, *attribute.list.func]:
                 if function.name and function.name not in seen:
                     seen.add(function.name)
-                    yield from operations(graph._get_function(function.name).graph, seen)
+                    yield from operations(graph._get_function(function.name).graph, seen=seen)
 
 
-def find_problems(graph):
-    """Lists what a TPU would not take."""
-    return sorted({problem for operation in operations(graph) for problem in judge(operation)})
+def find_problems(graph, wanted=lambda operation: True):
+    """Lists what a TPU would not take of the operations that are wanted."""
+    return sorted({problem for operation in operations(graph, wanted) for problem in judge(operation)})
 
 
 def judge(operation):
@@ -109,12 +111,12 @@ STEPS = {
 }
 
 
-def trace_step(state, recipe):
-    """Traces what a replica does in a training step; gives its graph."""
+def trace_step(state, recipe, share=lambda step: step):
+    """Traces what a replica does in a training step, or what `share` makes of that; gives the graph."""
     columns = sum(part.shape[-1] for part in state.model.inputs[1:]) + state.model.output_shape[-1]
     size = recipe["image_size"]
     shapes = [([BATCH, size, size, 3], tf.uint8), ([BATCH, columns], tf.float32), ([BATCH, 2], tf.int64)]
-    step = tf.function(optimize.make_replica_step(state, recipe))
+    step = tf.function(share(optimize.make_replica_step(state, recipe)))
     return step.get_concrete_function(*(tf.TensorSpec(*shape) for shape in shapes)).graph
 
 
@@ -194,6 +196,72 @@ def test_the_real_network_holds_nothing_that_a_tpu_does_not_take(plan):
     assert find_problems(strategy.graphs[0]) == []
 
 
+class EightCores(tf.distribute.cluster_resolver.ClusterResolver):
+    """What the resolver of a host with a TPU of eight cores says, where there is none."""
+
+    task_type, task_id, _tpu = "worker", 0, "local"
+
+    def cluster_spec(self):
+        return tf.train.ClusterSpec({})
+
+    def master(self, *_, **__):
+        return ""
+
+    get_master = master
+
+    def get_job_name(self):
+        return "localhost"
+
+    def num_accelerators(self, *_, **__):
+        return {"TPU": 8}
+
+    def get_tpu_system_metadata(self):
+        kinds = [*(("TPU", core) for core in range(8)), ("CPU", 0), ("TPU_SYSTEM", 0)]
+        name = "/job:localhost/replica:0/task:0/device:{}:{}"
+        found = [types.SimpleNamespace(name=name.format(*kind), device_type=kind[0]) for kind in kinds]
+        return tpu_system_metadata.TPUSystemMetadata(8, 1, 8, None, found)
+
+
+def trunk_with_norm(backbone, image_size, weights="none"):
+    images = tf.keras.Input((image_size, image_size, 3))
+    return tf.keras.Model(images, tf.keras.layers.BatchNormalization()(images), name=backbone)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": 0.9, "clip_norm": 1.0, "accumulate": 2},
+        {"loss": "auc", "backbone_rate": 0.1},
+        {"sync_batch_norm": True, "ema": 0.9},
+    ],
+)
+def test_eight_cores_share_a_training_step_and_exchange_sums_alone(monkeypatch, changes):
+    monkeypatch.setattr(backbones, "build", trunk_with_norm)
+    recipe = {**RECIPE, "precision": "mixed_bfloat16", "augment_strength": 0.0, **changes}
+    # In a graph of the older kind nothing asks whether the devices are there.
+    with tf.Graph().as_default():
+        strategy = tf.distribute.TPUStrategy(EightCores())
+        assert strategy.num_replicas_in_sync == 8
+        state = checkpoints.make_state(strategy, recipe, 3)
+
+        def share(step):
+            def shared(*batch):
+                return strategy.run(step, args=batch)
+
+            return shared
+
+        graph = trace_step(state, recipe, share)
+        trained = len(state.model.trainable_weights)
+    assert find_problems(graph, on_cores) == []
+    sums = [operation.type for operation in graph.get_operations() if on_cores(operation)].count("CrossReplicaSum")
+    # Of every gradient, and of what compares or normalises the images of all cores.
+    assert sums > trained if changes.keys() & {"loss", "sync_batch_norm"} else sums == trained
+
+
+def on_cores(operation):
+    return "_tpu_replicate" in operation.node_def.attr
+
+
 def turn(images):
     unit = tf.constant([[1.0, 0, 0, 0, 1, 0, 0, 0]])
     options = {"interpolation": "BILINEAR", "output_shape": images.shape[1:3], "fill_value": 0.0}
@@ -243,8 +311,10 @@ def test_every_listed_operation_has_a_kernel_for_tpus():
             registered.setdefault((kernel.device_type, kernel.op), {}).setdefault(key, set()).update(allowed)
     # Only TensorFlow's build for TPUs knows theirs, among which are all of the CPU's compiler.
     device = "XLA_TPU_JIT" if any(device == "XLA_TPU_JIT" for device, _ in registered) else "XLA_CPU_JIT"
+    # An argument, and what cores alone do.
+    unregistered = {"Placeholder", "TPUReplicateMetadata", *(["CrossReplicaSum"] if device == "XLA_CPU_JIT" else [])}
     for name, attributes in SAFE.items():
-        if name != "Placeholder":
+        if name not in unregistered:
             assert (device, name) in registered, name
             for key, types in attributes.items():
                 assert types <= registered[device, name].get(key, types), (name, key)
