@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import glob
+import importlib.metadata
 import importlib.util
 import json
 import mmap
@@ -124,6 +125,16 @@ def _find_library():
     folders = [*(package.submodule_search_locations if package else ()), "/lib", "/usr/lib", "/usr/local/lib"]
     paths = [os.environ.get("TPU_LIBRARY_PATH", ""), *(os.path.join(folder, "libtpu.so") for folder in folders)]
     return next(filter(os.path.isfile, paths), "")
+
+
+@functools.cache
+def compiles_for_host():
+    """Tells whether this TensorFlow can compile by XLA for CPU and GPU: its build for TPUs cannot."""
+    try:
+        importlib.metadata.version("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False
 
 
 def tpu_address(tpu=""):

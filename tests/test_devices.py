@@ -1,5 +1,6 @@
 import functools
 import importlib.machinery
+import importlib.metadata
 import json
 import re
 
@@ -179,6 +180,18 @@ def test_libtpu_is_found_as_a_package(machine, monkeypatch, tmp_path):
     package.submodule_search_locations.append(str(tmp_path))
     monkeypatch.setattr(devices.importlib.util, "find_spec", {"libtpu": package}.get)
     assert devices._find_library() == str(tmp_path / "libtpu.so")
+
+
+def test_the_build_for_tpus_compiles_for_no_other_device(monkeypatch):
+    examine = devices.compiles_for_host.__wrapped__
+    monkeypatch.setattr(devices.importlib.metadata, "version", {"tensorflow-tpu": "2.20.0"}.get)
+    assert not examine()
+
+    def find_none(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(devices.importlib.metadata, "version", find_none)
+    assert examine()
 
 
 def test_several_workers_have_their_addresses(monkeypatch):
