@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 import tensorflow as tf
 
-from isic_tf import colour, draws, occlude, policies, warp
+from isic_tf import colour, devices, draws, occlude, policies, warp
 
 # What `warp.matrices` takes; one of them brings all.
 GEOMETRY = ("transpose", "flip_x", "flip_y", "turn", "rotation", "shear", "zoom_x", "zoom_y", "shift_x", "shift_y")
@@ -210,11 +210,12 @@ def make_augment(policy, dtype=tf.float32):
         Function from uint8 `[b, S, S, 3]`, float32 `[b]` or `[b, c]` labels and int64 `[b, 2]` seeds to `dtype`
         `[b, S, S, 3]` in [0, 1] and labels of the same shape.
     """
-
     # Compiled, a stage takes a quarter of the time. Each by itself: in one program XLA would compute what is blurred
-    # again for each tap of the blur.
+    # again for each tap of the blur. On a TPU all is compiled in any case.
+    jit = True if devices.compiles_for_host() else None
+
     def compiled(function):
-        return tf.function(function, jit_compile=True, autograph=False)
+        return tf.function(function, jit_compile=jit, autograph=False)
 
     draw, mixed = compiled(lambda seeds: sample(seeds, policy)), compiled(mix)
 

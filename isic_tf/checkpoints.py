@@ -64,8 +64,9 @@ def _start_average(weight):
     badly while the learning rate is high.
     """
     if weight.trainable:
-        # All replicas hold the same, so one may assign for all.
-        return tf.Variable(weight, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        # All replicas reckon the same, so each keeps its own copy: to hand round that of the first would send all
+        # weights from core to core in every step, and on a TPU take them once more for each core.
+        return tf.Variable(weight, trainable=False, aggregation=tf.VariableAggregation.NONE)
     # As batch normalisation keeps its own: one on each replica, of which the mean is read.
     options = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.MEAN}
     return tf.Variable(weight, trainable=False, **options)

@@ -3,14 +3,21 @@
 import contextlib
 import functools
 import glob
+import importlib.metadata
 import importlib.util
 import json
+import mmap
 import os
 
 import tensorflow as tf
 from absl import flags
 
 STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
+# Where a TPU's chips are, older ones and newer ones.
+_DEVICES = ("/dev/accel*", "/dev/vfio/[0-9]*")
+# What TensorFlow calls first in libtpu. Newer libraries serve JAX alone and lack it: the process would end at that call
+# without a word.
+_ENTRY = b"ConfigureDistributedTpuOp_DoWork"
 
 
 def choose(name="auto", tpu=""):
@@ -18,7 +25,7 @@ def choose(name="auto", tpu=""):
 
     Args:
         name: One of `STRATEGIES`; `auto` takes a TPU where there is one, else the workers of TF_CONFIG, else all GPUs,
-            else the one device there is.
+            else the one device there is, and says so in a line where that is less than the machine seems to have.
         tpu: The TPU's name or address, see `tpu_address`; "" for the one of this machine or its environment.
 
     Returns:
@@ -31,7 +38,27 @@ def choose(name="auto", tpu=""):
         raise ValueError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}")
     if tpu:
         name = "tpu"
-    return _create(detect() if name == "auto" else name, tpu)
+    return _choose_best() if name == "auto" else _create(name, tpu)
+
+
+def _choose_best():
+    name, address = detect(), tpu_address()
+    if name == "tpu":
+        try:
+            return _create(name, "")
+        except ValueError as error:
+            # After a connection that failed TensorFlow is in no state to go on.
+            if address not in ("", "local"):
+                raise
+            reason = str(error)
+    else:
+        reason = _find_obstacle()
+    name = _detect_others()
+    if name == "default" and not tf.config.list_logical_devices("GPU"):
+        print(f"running on the CPU, on no GPU and no TPU: {reason}", flush=True)
+    elif address or _list_devices():
+        print(f"running on no TPU: {reason}", flush=True)
+    return _create(name, "")
 
 
 @functools.cache
@@ -50,8 +77,10 @@ def _create(name, tpu):
 
 def detect():
     """Names the strategy that `auto` stands for on this machine."""
-    if tpu_present():
-        return "tpu"
+    return "tpu" if tpu_present() else _detect_others()
+
+
+def _detect_others():
     if count_workers() > 1:
         return "multiworker"
     return "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "default"
@@ -68,14 +97,44 @@ def count_workers():
 
 def tpu_present():
     """Tells whether the environment names a TPU, or this machine has one."""
-    return bool(tpu_address()) or _has_tpu()
+    return bool(tpu_address()) or not _find_obstacle()
 
 
-def _has_tpu():
-    """Looks for a TPU without touching it: `initialize_tpu_system` aborts the process where there is none."""
+def _find_obstacle():
+    """Says why this machine's own TPU cannot be used, or "": `initialize_tpu_system` aborts where there is none."""
+    devices = _list_devices()
+    if not devices:
+        return f"there is no {' or '.join(_DEVICES)}"
     # Other devices are passed through under the same names, so the TPU's library must be there too.
-    devices = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-    return bool(devices and importlib.util.find_spec("libtpu"))
+    library = _find_library()
+    if not library:
+        return f"{devices[0]} may be one, but libtpu is not installed"
+    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(_ENTRY) < 0:
+            return f"{library} is too new to serve TensorFlow; pip install --no-deps libtpu==0.0.21.1 would do"
+    return ""
+
+
+def _list_devices():
+    return sorted(path for pattern in _DEVICES for path in glob.glob(pattern))
+
+
+def _find_library():
+    """Finds libtpu: by its variable, as the package that `tensorflow-tpu` asks for, or as a TPU VM's image has it."""
+    package = importlib.util.find_spec("libtpu")
+    folders = [*(package.submodule_search_locations if package else ()), "/lib", "/usr/lib", "/usr/local/lib"]
+    paths = [os.environ.get("TPU_LIBRARY_PATH", ""), *(os.path.join(folder, "libtpu.so") for folder in folders)]
+    return next(filter(os.path.isfile, paths), "")
+
+
+@functools.cache
+def compiles_for_host():
+    """Tells whether this TensorFlow can compile by XLA for CPU and GPU: its build for TPUs cannot."""
+    try:
+        importlib.metadata.version("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False
 
 
 def tpu_address(tpu=""):
@@ -93,13 +152,20 @@ def tpu_address(tpu=""):
 def _tpu(tpu):
     # A TPU of this machine itself is called `local`.
     address = tpu_address(tpu) or "local"
-    if address == "local" and not _has_tpu():
-        wanted = "a TPU (--tpu, TPU_NAME, or /dev/accel* or /dev/vfio/* and libtpu)"
-        raise ValueError(f"expected {wanted} for --strategy=tpu, found none")
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
-    tf.config.experimental_connect_to_cluster(resolver)
-    tf.tpu.experimental.initialize_tpu_system(resolver)
-    return tf.distribute.TPUStrategy(resolver)
+    obstacle = _find_obstacle() if address == "local" else ""
+    if obstacle:
+        raise ValueError(f"expected a TPU of this machine, or --tpu=NAME of another: {obstacle}")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"expected the TPU {address} to answer, got: {reason}; check its name, that nothing else uses it, and that "
+            "TensorFlow is a build for TPUs: tensorflow-tpu is, tensorflow and tensorflow-cpu see none"
+        ) from error
 
 
 def local_replicas(strategy):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import types
 import zipfile
 
 import numpy as np
@@ -94,7 +95,7 @@ def join_embeddings(folder, numbers, names, folds, output):
     with (
         command.replaced(output) as temporary,
         storage.open(temporary, "wb") as file,
-        zipfile.ZipFile(file, "w") as archive,
+        zipfile.ZipFile(_without_seeking(file), "w") as archive,
     ):
         for name, values in (("image_name", np.array(names)), ("fold", np.array(folds))):
             with archive.open(f"{name}.npy", "w") as entry:
@@ -103,6 +104,12 @@ def join_embeddings(folder, numbers, names, folds, output):
             np.lib.format.write_array_header_2_0(entry, {"descr": "<f4", "fortran_order": False, "shape": shape})
             for path in paths:
                 entry.write(_load(path).tobytes())
+
+
+def _without_seeking(file):
+    """Gives what an archive needs to write a file from front to back, as one in a bucket is."""
+    # TensorFlow's files do not say how much was written.
+    return types.SimpleNamespace(write=lambda data: file.write(data) or len(data), flush=file.flush)
 
 
 def _load(path):

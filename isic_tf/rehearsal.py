@@ -6,7 +6,7 @@ import time
 import psutil
 import tensorflow as tf
 
-from isic_tf import cache, checkpoints, epochs, model, optimize
+from isic_tf import cache, checkpoints, epochs, footprint, model, optimize
 
 # Batches that may be ready before the input's time is taken, and those of which it is taken.
 _READY, _TIMED = 8, 8
@@ -32,7 +32,8 @@ def rehearse(plan, rows, strategy, recipe, steps, folds):
     state = checkpoints.make_state(strategy, recipe, steps)
     trained = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
     print(f"  {steps * batch_size} images an epoch in {steps} steps of {batch_size}")
-    print(f"  {state.model.count_params():,} parameters, {trained:,} of them in training", flush=True)
+    print(f"  {state.model.count_params():,} parameters, {trained:,} of them in training")
+    print(f"  {footprint.describe(state, batch_size, strategy.num_replicas_in_sync, recipe['accumulate'])}", flush=True)
     batches = epochs.make_batches(strategy, plan, None, recipe, start=0)
     step, chunk = optimize.make_train_step(strategy, state, recipe), recipe["steps_per_execution"]
     building, execution = (_seconds(lambda: (step(batches, chunk), int(state.step))) for _ in range(2))
@@ -45,7 +46,10 @@ def rehearse(plan, rows, strategy, recipe, steps, folds):
     )
     judging = _time_judging(strategy, state.model, plan.held_out, recipe)
     print(f"  memory: {_describe_memory()}")
-    print(f"  steps {speeds[0]:.0f} images/s, input {speeds[1]:.0f} images/s: {_describe_bound(speeds, cached)}")
+    print(
+        f"  steps {speeds[0]:.0f} images/s; this host can feed {speeds[1]:.0f} images/s at {recipe['image_size']} px: "
+        + _describe_bound(speeds, cached)
+    )
     epoch = steps * batch_size / (speeds[0] if cached else min(speeds))
     # The kept weights are judged once more.
     fold, before = building + recipe["epochs"] * epoch + (recipe["epochs"] + 1) * judging, decoded / speeds[1]
