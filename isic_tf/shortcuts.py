@@ -69,7 +69,7 @@ def known(table):
         Dict from shortcut to a DataFrame of categories (text or number), or None where the table has no such column.
     """
     found = dict.fromkeys(("image size", "file size", "metadata"))
-    if "width" in table and (table["width"] > 0).any():
+    if subgroups.knows_sizes(table):
         found["image size"] = subgroups.size_names(table).to_frame("size")
     if "bytes" in table and (table["bytes"] > 0).any():
         parts = pd.qcut(table["bytes"].where(table["bytes"] > 0), _FILE_SIZES, labels=False, duplicates="drop")

@@ -58,7 +58,7 @@ def labels(table):
     for column, by in columns.items():
         if column in table and (table[column] != "").any():
             found[by] = age_bands(table[column]) if by == "age" else _by_name(table[column])
-    if "width" in table and (table["width"] > 0).any():
+    if knows_sizes(table):
         found["image size"] = sizes(table)
     counts = table.groupby("patient")["patient"].transform("size")
     found["images of the patient"] = _band(counts, _COUNTS)
@@ -78,10 +78,17 @@ def sizes(table, most=_SIZES):
     return pd.Series(pd.Categorical(named.where(named.isin(order), "other sizes"), order), table.index)
 
 
+def knows_sizes(table):
+    """Tells whether a table knows width and height of any image."""
+    return {"width", "height"} <= set(table) and bool(((table["width"] > 0) & (table["height"] > 0)).any())
+
+
 def size_names(table):
-    """Names each image's original size as 6000x4000; "unknown" where it is."""
+    """Names each image's original size as 6000x4000; "unknown" where either side is."""
+    width, height = table["width"].to_numpy(), table["height"].to_numpy()
     # Few sizes among many images: each is named once.
-    codes, first = np.unique(table["width"].to_numpy() * 2**24 + table["height"].to_numpy(), return_inverse=True)[::-1]
+    numbers = np.where((width > 0) & (height > 0), width * 2**24 + height, 0)
+    codes, first = np.unique(numbers, return_inverse=True)[::-1]
     names = [f"{size >> 24}x{size & (2**24 - 1)}" if size > 0 else "unknown" for size in first.tolist()]
     return pd.Series(np.array(names, dtype=object)[codes], table.index)
 
