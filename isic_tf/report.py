@@ -5,7 +5,7 @@ import os
 
 import jinja2
 
-from isic_tf import cases, figures, runs
+from isic_tf import cases, figures, runs, thresholds
 from tfrecord_tools import command
 
 TEMPLATE = "report.html.j2"
@@ -58,7 +58,7 @@ def render(context):
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, significant=significant, percent=percent, grouped=grouped)
+    environment.filters.update(number=number, significant=significant, threshold=threshold, percent=percent, grouped=grouped)
     environment.globals.update(interval=interval, span=figures.span, frame=figures, side=cases.SIDE)
     return environment.get_template(TEMPLATE).render(context)
 
@@ -107,6 +107,11 @@ def number(value, digits=3):
 def significant(value, digits=3):
     """Writes a number, such as a small threshold, with so many significant digits; a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
+def threshold(value):
+    """Writes a threshold; a dash for None."""
+    return "\N{EN DASH}" if value is None else thresholds.spell(value).replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value, digits=1):

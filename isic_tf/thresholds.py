@@ -1,5 +1,6 @@
 """Thresholds, and what they find and miss: an image is called malignant where its prediction reaches the threshold."""
 
+import decimal
 import functools
 
 import numpy as np
@@ -65,6 +66,22 @@ def find(counted, held, level):
         kept = np.flatnonzero(spared >= level * benign - _ROUNDING)
         return float(cuts[kept[0]]) if len(kept) else None
     return float(cuts[np.flatnonzero(found >= level * malignant - _ROUNDING)[-1]])
+
+
+def spell(threshold):
+    """Writes a threshold so that it can be used as printed: rounded down, so that the image just at it stays above.
+
+    Args:
+        threshold: From 0 to 1.
+
+    Returns:
+        Text of six significant digits.
+    """
+    text = f"{threshold:.6g}"
+    if float(text) > threshold:
+        below = decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR).create_decimal_from_float(threshold)
+        text = f"{float(below):.6g}"
+    return text
 
 
 def confusion(targets, scores, threshold):

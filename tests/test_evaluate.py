@@ -77,7 +77,7 @@ def test_two_files_are_judged_and_compared_and_all_figures_written(made, tmp_pat
     assert f"{first - second:+.4f}" in printed
     assert "DeLong, p " in printed
     assert written["files"][0]["confusion"]["threshold"] == 0.4
-    assert "At threshold 0.4000 (as given)" in printed
+    assert "At threshold 0.4 (as given)" in printed
     assert [row["group"] for row in written["files"][0]["folds"]["rows"]] == ["0", "1"]
     assert written["files"][1]["folds"] is None
 

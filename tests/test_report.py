@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_explain import build_tiny, make_run
 
-from isic_tf import assess, cases, compare, model, report, runs
+from isic_tf import assess, cases, compare, model, report, runs, thresholds
 
 EVIL = '<script>document.title="run"</script>'
 BREAKOUT = '"><img src=http://127.0.0.1:9/x onerror=alert(1)>'
@@ -107,13 +107,13 @@ def test_the_figures_are_those_of_the_assessment(page, written):
     summary, confusion = written.found["summary"], written.found["confusion"]
     interval = f"{summary['auc_low']:.3f} to {summary['auc_high']:.3f}"
     assert f"ROC AUC {summary['auc']:.3f} {interval}" in page.text
-    assert f"from a prediction of {confusion['threshold']:.3g} (at least 90 % sensitivity on these images)" in page.text
+    assert f"from a prediction of {thresholds.spell(confusion['threshold'])} (at least 90 % sensitivity on these images)" in page.text
     assert f"(6 of {confusion['false_negatives']} missed)" in page.text
     assert f"(6 of {confusion['false_positives']} false alarms)" in page.text
     for point in written.found["operating_points"]:
         cells = [f"{100 * point[name]:.1f} %" for name in ("sensitivity", "specificity")]
         level = f"{point['held']} at least {100 * point['level']:.0f} %"
-        assert " ".join([level, f"{point['threshold']:.3g}", *cells]) in page.text
+        assert " ".join([level, thresholds.spell(point["threshold"]), *cells]) in page.text
     notes = [row["note"] for group in written.found["groups"] for row in group["rows"]]
     assert all(note in page.text for note in notes)
 
@@ -213,6 +213,8 @@ def test_the_file_is_small(written):
         (report.number(None), "\N{EN DASH}"),
         (report.significant(0.00012345), "0.000123"),
         (report.significant(None), "\N{EN DASH}"),
+        (report.threshold(1.2345678e-5), "1.23456e\N{MINUS SIGN}05"),
+        (report.threshold(None), "\N{EN DASH}"),
         (report.percent(0.9876), "98.8\N{NO-BREAK SPACE}%"),
         (report.percent(None), "\N{EN DASH}"),
         (report.grouped(32691), "32,691"),

@@ -49,6 +49,25 @@ def test_operating_points_are_those_of_scikit_learns_curve():
         assert thresholds.specificity_at(*counts, level) == pytest.approx([best], abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "text"),
+    [
+        (0.3, "0.3"),
+        (0.0, "0"),
+        (1.0, "1"),
+        (0.123456789, "0.123456"),
+        # Of six digits the nearest is above it.
+        (0.999999999, "0.999999"),
+        (1.2345678e-5, "1.23456e-05"),
+        (float(np.float32(0.1)), "0.1"),
+        (float(np.float32(0.7)), "0.699999"),
+    ],
+)
+def test_a_threshold_as_printed_keeps_the_image_at_it(threshold, text):
+    assert thresholds.spell(threshold) == text
+    assert thresholds.confusion([1], [threshold], float(text))["true_positives"] == 1
+
+
 def test_confusion_equals_scikit_learns_and_shares_are_of_the_right_counts():
     found = thresholds.confusion(TARGETS, SCORES, 0.5)
     names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
