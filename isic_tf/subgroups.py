@@ -132,7 +132,7 @@ def judge(table, group, threshold, resamples=1000, seed=0):
         note, figures = too_small(targets, patient), dict.fromkeys(_FIGURES)
         if not note:
             low, high = metrics.auc_interval(targets, scores, patient, resamples, seed)
-            figures = {"auc": float(metrics.roc_auc(targets, scores)), "auc_low": low, "auc_high": high}
+            figures = {"auc": metrics.roc_auc(targets, scores), "auc_low": low, "auc_high": high}
             counted = thresholds.confusion(targets, scores, threshold)
             figures |= {name: counted[name] for name in ("sensitivity", "specificity")}
         rows.append({"group": str(name), **counts, **figures, "note": note})
