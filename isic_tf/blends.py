@@ -10,8 +10,8 @@ from isic_tf import metrics
 
 UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
 FITTED = ("weighted", "greedy", "stack")
-# The logits of 0 and 1 are infinite. What float32 rounds to 1 may be as low as halfway to the number before it, and a
-# logit of what float64 could hold there would weigh far more than the network said.
+# The logits of 0 and 1 are infinite. Networks say 1 where float32 knows nothing between its last number below and that: it
+# counts as that number, since the logit of what float64 holds still nearer to 1 would weigh far more than was said.
 _LEAST, _MOST = 1e-15, 1 - 2.0**-24
 _ROUNDS = 50
 

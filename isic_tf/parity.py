@@ -124,7 +124,8 @@ def compare(rows, reference, found):
         targets = rows["target"].to_numpy()
         table["auc"] = [metrics.roc_auc(targets, row) for row in scores]
         table["drop"] = table["auc"].iloc[0] - table["auc"]
-        resampled = bootstrap.resample(targets, scores, metrics.patients_of(rows), {"auc": bootstrap.roc_auc})["auc"]
+        resamples, figures = bootstrap.affordable(targets, 1000), {"auc": bootstrap.roc_auc}
+        resampled = bootstrap.resample(targets, scores, metrics.patients_of(rows), figures, resamples)["auc"]
         ends = [bootstrap.interval(resampled[0] - row) for row in resampled]
         table[["drop_low", "drop_high"]] = np.array(ends, np.float64)
     return table

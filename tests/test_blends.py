@@ -42,7 +42,7 @@ def test_scores_of_0_and_1_stay_numbers_from_0_to_1(method):
 
 
 def test_what_float32_rounds_to_1_has_the_logit_of_what_it_may_have_been():
-    # Halfway to the number before 1: ln((1 - 2**-24) / 2**-24) is 24 ln(2).
+    # The last number below 1: ln((1 - 2**-24) / 2**-24) is 24 ln(2).
     low, high = blends.logits(np.float32([0, 1]))
     assert high == pytest.approx(24 * np.log(2), abs=1e-6)
     assert low == pytest.approx(np.log(1e-15), abs=1e-6)
