@@ -7,6 +7,11 @@ from isic_tf import bootstrap, delong, metrics, patients, reliability, shortcuts
 
 # Where the operating point of the confusion table lies unless it is chosen.
 SENSITIVITY = 0.9
+_CURVE = {
+    "auc": bootstrap.roc_auc,
+    "partial_auc": bootstrap.partial_auc,
+    "average_precision": bootstrap.average_precision,
+}
 
 
 def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
@@ -49,11 +54,10 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
         ValueError: There is one class only, or a prediction is no finite number.
     """
     resamples = bootstrap.affordable(table["target"], resamples)
-    summary = metrics.summarize(table, resamples, seed)
+    summary = metrics.figures(table)
     table = table.assign(patient=pd.factorize(metrics.patients_of(table))[0])
     targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
-    curve = {"partial_auc": bootstrap.partial_auc, "average_precision": bootstrap.average_precision}
-    resampled = bootstrap.resample(targets, scores, patient, curve | thresholds.figures(), resamples, seed)
+    resampled = bootstrap.resample(targets, scores, patient, _CURVE | thresholds.figures(), resamples, seed)
     threshold, chosen = choose(targets, scores, threshold, specificity)
     return {
         "summary": summarize(summary, table, resampled, resamples),
@@ -68,12 +72,12 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
 
 
 def summarize(summary, table, resampled, resamples):
-    """Joins what `metrics.summarize` found with the figures that only a whole assessment needs."""
+    """Joins what `metrics.figures` found with intervals and the figures that only a whole assessment needs."""
     targets, scores = table["target"].to_numpy(), table["prediction"].to_numpy()
     low, high = delong.interval(targets, scores)
     found = {**summary, "prevalence": float(targets.mean()), "auc_delong_low": low, "auc_delong_high": high}
     found["average_precision"] = float(average_precision_score(targets, scores))
-    for name in ("partial_auc", "average_precision"):
+    for name in _CURVE:
         found[f"{name}_low"], found[f"{name}_high"] = bootstrap.interval(resampled[name])
     return {**found, "resamples": resamples}
 

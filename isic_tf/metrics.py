@@ -89,16 +89,14 @@ def patients_of(table):
     return table["patient_id"].where(table["patient_id"] != "", "image " + table["image_name"])
 
 
-def summarize(table, resamples=1000, seed=0):
-    """Summarizes predictions: counts, exact ROC AUC and its 95 % interval over patients.
+def figures(table):
+    """Counts images and computes the exact figures of their predictions.
 
     Args:
         table: DataFrame with `image_name`, `patient_id`, `target` and `prediction`.
-        resamples: Number of resamples for the interval.
-        seed: Seed of the resampling.
 
     Returns:
-        Dict of images, malignant, patients, auc, auc_low, auc_high and partial_auc.
+        Dict of images, malignant, patients, auc and partial_auc.
 
     Raises:
         ValueError: There is one class only, or a prediction is no finite number.
@@ -108,11 +106,27 @@ def summarize(table, resamples=1000, seed=0):
         raise ValueError(f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
     if len(set(targets)) < 2:
         raise ValueError(f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}")
-    groups = patients_of(table)
-    low, high = auc_interval(targets, scores, groups, resamples, seed)
-    counts = {"images": len(table), "malignant": int(targets.sum()), "patients": int(groups.nunique())}
-    interval = {"auc_low": low, "auc_high": high, "partial_auc": partial_auc(targets, scores)}
-    return {**counts, "auc": roc_auc(targets, scores), **interval}
+    counts = {"images": len(table), "malignant": int(targets.sum()), "patients": int(patients_of(table).nunique())}
+    return {**counts, "auc": roc_auc(targets, scores), "partial_auc": partial_auc(targets, scores)}
+
+
+def summarize(table, resamples=1000, seed=0):
+    """Summarizes predictions: counts, exact figures and the 95 % interval of the ROC AUC over patients.
+
+    Args:
+        table: See `figures`.
+        resamples: Number of resamples for the interval.
+        seed: Seed of the resampling.
+
+    Returns:
+        Dict like that of `figures`, with auc_low and auc_high.
+
+    Raises:
+        ValueError: See `figures`.
+    """
+    found = figures(table)
+    low, high = auc_interval(table["target"], table["prediction"], patients_of(table), resamples, seed)
+    return {**found, "auc_low": low, "auc_high": high}
 
 
 def describe(summary):
