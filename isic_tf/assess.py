@@ -34,19 +34,11 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
     Returns:
         Dict of
 
-        - `summary`: dict of `images`, `malignant`, `patients`, `prevalence`; `auc`, `auc_low`, `auc_high`,
-          `auc_delong_low`, `auc_delong_high` (images taken as independent); `partial_auc` (above 80 % sensitivity, at
-          most 0.2), `partial_auc_low`, `partial_auc_high`; `average_precision`, `average_precision_low`,
-          `average_precision_high`; `resamples`.
+        - `summary`: see `summarize`.
         - `calibration`: see `reliability.assess`.
         - `operating_points`: list of six dicts, see `thresholds.operating_points`.
         - `confusion`: see `thresholds.confusion`, and `chosen`, in words, how the threshold was.
-        - `folds`: None without folds; else dict of `mean_auc` (None where a fold has none), `note`, and `rows`, like
-          those of a group.
-        - `groups`: list of dicts, one a way to group that the table has columns for: `by` (`source`, `sex`, `age`,
-          `site`, `image size`, `images of the patient`) and `rows`: list of dicts of `group`, `images`, `malignant`,
-          `patients`, `auc`, `auc_low`, `auc_high`, `sensitivity`, `specificity` (at the threshold of `confusion`) and
-          `note`. Of groups too small, the figures from `auc` on are None.
+        - `folds`: see `subgroups.folds`, and `groups`: see `subgroups.groups`, at the threshold of `confusion`.
         - `patients`: see `patients.rank`.
         - `shortcuts`: see `shortcuts.audit`.
 
@@ -72,7 +64,14 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
 
 
 def summarize(summary, table, resampled, resamples):
-    """Joins what `metrics.figures` found with intervals and the figures that only a whole assessment needs."""
+    """Joins what `metrics.figures` found with intervals and the figures that only a whole assessment needs.
+
+    Returns:
+        Dict of `images`, `malignant`, `patients`, `prevalence`; `auc`, `auc_low`, `auc_high`, `auc_delong_low`,
+        `auc_delong_high` (images taken as independent); `partial_auc` (above 80 % sensitivity, at most 0.2),
+        `partial_auc_low`, `partial_auc_high`; `average_precision`, `average_precision_low`, `average_precision_high`;
+        `resamples`.
+    """
     targets, scores = table["target"].to_numpy(), table["prediction"].to_numpy()
     low, high = delong.interval(targets, scores)
     found = {**summary, "prevalence": float(targets.mean()), "auc_delong_low": low, "auc_delong_high": high}

@@ -86,4 +86,9 @@ def compare(targets, first, second, level=0.95):
         return {"difference": difference} | dict.fromkeys(("low", "high", "p"))
     sigma = np.sqrt(variance)
     reach, p = stats.norm.ppf((1 + level) / 2) * sigma, 2 * stats.norm.sf(abs(difference) / sigma)
-    return {"difference": difference, "low": float(difference - reach), "high": float(difference + reach), "p": float(p)}
+    return {
+        "difference": difference,
+        "low": float(difference - reach),
+        "high": float(difference + reach),
+        "p": float(p),
+    }

@@ -58,7 +58,9 @@ def render(context):
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, significant=significant, threshold=threshold, percent=percent, grouped=grouped)
+    environment.filters.update(
+        number=number, significant=significant, threshold=threshold, percent=percent, grouped=grouped
+    )
     environment.globals.update(interval=interval, span=figures.span, frame=figures, side=cases.SIDE)
     return environment.get_template(TEMPLATE).render(context)
 

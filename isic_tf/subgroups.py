@@ -15,7 +15,7 @@ _FIGURES = ("auc", "auc_low", "auc_high", "sensitivity", "specificity")
 
 
 def folds(table, threshold, resamples=1000, seed=0):
-    """Judges each fold; see `assess.assess`.
+    """Judges each fold.
 
     Args:
         table: DataFrame with `target`, `prediction`, `patient` (number), and perhaps `fold` (text, "" where unknown).
@@ -24,8 +24,8 @@ def folds(table, threshold, resamples=1000, seed=0):
         seed: Seed of the resampling.
 
     Returns:
-        Dict of `rows` and `mean_auc`, the plain mean over folds, None (and a `note`) where a fold is too small; None
-        where no image has a fold.
+        Dict of `rows` (see `judge`) and `mean_auc`, the plain mean over folds, None (and a `note`) where a fold is too
+        small; None where no image has a fold.
     """
     if "fold" not in table or (table["fold"] == "").all():
         return None
@@ -39,7 +39,12 @@ def folds(table, threshold, resamples=1000, seed=0):
 
 
 def groups(table, threshold, resamples=1000, seed=0):
-    """Judges the groups of every kind that the table has columns for; see `folds` and `assess.assess`."""
+    """Judges the groups of every kind that the table has columns for; see `folds`.
+
+    Returns:
+        List of dicts, one a kind: `by` (`source`, `sex`, `age`, `site`, `image size`, `images of the patient`) and
+        `rows`, see `judge`.
+    """
     kinds = labels(table).items()
     return [{"by": by, "rows": judge(table, group, threshold, resamples, seed)} for by, group in kinds]
 
@@ -119,7 +124,8 @@ def judge(table, group, threshold, resamples=1000, seed=0):
         seed: Seed of the resampling.
 
     Returns:
-        List of dicts, see `assess.assess`.
+        List of dicts of `group`, `images`, `malignant`, `patients`, `auc`, `auc_low`, `auc_high`, `sensitivity`,
+        `specificity` and `note`; the figures from `auc` on are None where the group is too small, as the note says.
     """
     rows, columns = [], [table[column].to_numpy() for column in ("target", "prediction", "patient")]
     group = pd.Categorical(group)

@@ -107,7 +107,10 @@ def test_the_figures_are_those_of_the_assessment(page, written):
     summary, confusion = written.found["summary"], written.found["confusion"]
     interval = f"{summary['auc_low']:.3f} to {summary['auc_high']:.3f}"
     assert f"ROC AUC {summary['auc']:.3f} {interval}" in page.text
-    assert f"from a prediction of {thresholds.spell(confusion['threshold'])} (at least 90 % sensitivity on these images)" in page.text
+    assert (
+        f"from a prediction of {thresholds.spell(confusion['threshold'])} (at least 90 % sensitivity on these images)"
+        in page.text
+    )
     assert f"(6 of {confusion['false_negatives']} missed)" in page.text
     assert f"(6 of {confusion['false_positives']} false alarms)" in page.text
     for point in written.found["operating_points"]:
