@@ -10,8 +10,8 @@ from isic_tf import metrics
 
 UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
 FITTED = ("weighted", "greedy", "stack")
-# The logits of 0 and 1 are infinite. Networks say 1 where float32 knows nothing between its last number below and that: it
-# counts as that number, since the logit of what float64 holds still nearer to 1 would weigh far more than was said.
+# The logits of 0 and 1 are infinite. Where a network says 1, float32 could not say what lies between its last number
+# below and 1; as that number it counts, since the logit of a float64 still nearer to 1 would weigh far more.
 _LEAST, _MOST = 1e-15, 1 - 2.0**-24
 _ROUNDS = 50
 

@@ -131,19 +131,21 @@ def read_records(pattern):
         pattern: Glob pattern of shards, or several separated by commas.
 
     Returns:
-        DataFrame of `image_name`, `bytes` (of the JPEG), `width`, `height` (of the original, -1 where unknown), `sex`,
-        `age_approx` and `anatom_site_general_challenge` (text, "" where unknown).
+        DataFrame of `shard`, `position`, `image_name`, `bytes` (of the JPEG), `width`, `height` (of the original, -1
+        where unknown), `sex`, `age_approx`, `anatom_site_general_challenge` and `diagnosis` (text, "" where unknown).
 
     Raises:
-        ValueError: No shard matches, or one is damaged.
+        ValueError: No shard matches, all are empty, or one is damaged.
     """
     rows = []
     for file in tqdm(schema.match(pattern), unit="shard", disable=None):
-        for _, _, found in tfrecords.read(file):
-            row = {"image_name": found["image_name"], "bytes": len(found["image"])}
+        for position, (_, _, found) in enumerate(tfrecords.read(file)):
+            row = {"shard": file, "position": position, "image_name": found["image_name"], "bytes": len(found["image"])}
             row |= {name: found.get(name, schema.UNKNOWN) for name in ("width", "height")}
             row |= {name: _name(name, found.get(name, schema.UNKNOWN)) for name in TEXTS if name in schema.METADATA}
             rows.append(row)
+    if not rows:
+        raise ValueError(f"the shards of {pattern!r} hold no records; check --records")
     # Several sets may hold an image; the first counts.
     return pd.DataFrame(rows).drop_duplicates("image_name")
 
@@ -192,7 +194,7 @@ def join(path, labels_path, labels, records=None):
     place = pd.Index(records["image_name"]).get_indexer(table["image_name"])
     if (place < 0).all():
         raise ValueError(f"none of the {len(table)} images of {path} is in the records; check --records")
-    return _add(table, records, place)
+    return _add(table, records.drop(columns=["shard", "position"]), place)
 
 
 def _add(table, other, place):

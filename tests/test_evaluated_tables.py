@@ -74,13 +74,20 @@ def test_records_say_what_the_tables_do_not(folder, record_set, made_up):
     assert table.loc[name, ["bytes", "width", "age_approx"]].tolist() == [records["bytes"].iloc[0], 6000, "45.0"]
     assert table.loc["b", ["bytes", "sex"]].tolist() == [-1, ""]
     assert table["bytes"].dtype == "int64"
+    assert not {"shard", "position"} & set(table)
+
+
+def test_shards_without_records_are_refused(tmp_path):
+    (tmp_path / "train00-0.tfrec").touch()
+    with pytest.raises(ValueError, match=r"the shards of '.*tfrec' hold no records; check --records"):
+        tables.read_records(str(tmp_path / "*.tfrec"))
 
 
 def test_records_of_other_images_are_refused(folder):
     with pytest.raises(
         ValueError, match=r"none of the 2 images of .*predictions.csv is in the records; check --records"
     ):
-        join(folder, pd.DataFrame({"image_name": ["z"], "bytes": [1]}))
+        join(folder, pd.DataFrame({"shard": ["s"], "position": [0], "image_name": ["z"], "bytes": [1]}))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_explain import build_tiny, make_run
 
-from isic_tf import assess, cases, compare, model, report, runs, thresholds
+from isic_tf import assess, cases, compare, model, report, runs, tables, thresholds
 
 EVIL = '<script>document.title="run"</script>'
 BREAKOUT = '"><img src=http://127.0.0.1:9/x onerror=alert(1)>'
@@ -44,9 +44,9 @@ def made_up(index, seed=0):
 def written(tmp_path_factory, index, record_set):
     """A report with everything in it: text, assessment and table."""
     folder = tmp_path_factory.mktemp("report")
-    tables = [made_up(index), made_up(index, seed=1)]
-    found = assess.assess(tables[0], resamples=40)
-    compared = {"second": BREAKOUT, **compare.compare(*tables, resamples=40)}
+    table, other = made_up(index), made_up(index, seed=1)
+    found = assess.assess(table, resamples=40)
+    compared = {"second": BREAKOUT, **compare.compare(table, other, resamples=40)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "build", build_tiny)
         make_run(folder / "run", index)
@@ -55,10 +55,10 @@ def written(tmp_path_factory, index, record_set):
         for fold in (0, 1):
             history = [{"epoch": epoch, "loss": 1 / epoch, "auc": 0.6 + 0.01 * epoch} for epoch in (1, 2, 3)]
             runs.write_history(runs.fold_dir(str(folder / "run"), fold), history)
-        options = {"workdir": str(folder / "run"), "records": f"{record_set}/train*.tfrec"}
+        options = {"workdir": str(folder / "run"), "records": tables.read_records(f"{record_set}/train*.tfrec")}
         path = folder / "report.html"
-        report.write(str(path), EVIL, found, tables[0], [(found, tables[1], compared)], **options)
-    return types.SimpleNamespace(path=path, text=path.read_text(), found=found, table=tables[0])
+        report.write(str(path), EVIL, found, table, [(found, other, compared)], **options)
+    return types.SimpleNamespace(path=path, text=path.read_text(), found=found, table=table)
 
 
 class Parser(html.parser.HTMLParser):
@@ -130,6 +130,7 @@ def test_every_section_is_there(page):
     ]
     assert "CC BY-NC 4.0" in page.text
     assert "this is no medical device" in page.text
+    assert "shows their metadata and pictures; the flags hold paths of the machine" in page.text
     # ROC, precision and recall, reliability, histogram; loss and ROC AUC of the folds.
     assert len(page.all("svg")) == 6
 
@@ -181,6 +182,7 @@ def test_a_report_of_predictions_alone_is_whole(tmp_path, index):
     assert ids == wanted.split()
     assert not page.all("img")
     assert "Give the records (and the run) to see the images." in page.text
+    assert "names images and patients and shows their metadata. Mind this before you pass it on." in page.text
     assert "not known" in page.text
 
 
