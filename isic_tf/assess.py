@@ -7,6 +7,11 @@ from isic_tf import bootstrap, delong, metrics, patients, reliability, shortcuts
 
 # Where the operating point of the confusion table lies unless it is chosen.
 SENSITIVITY = 0.9
+_CURVE = {
+    "auc": bootstrap.roc_auc,
+    "partial_auc": bootstrap.partial_auc,
+    "average_precision": bootstrap.average_precision,
+}
 
 
 def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
@@ -29,19 +34,11 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
     Returns:
         Dict of
 
-        - `summary`: dict of `images`, `malignant`, `patients`, `prevalence`; `auc`, `auc_low`, `auc_high`,
-          `auc_delong_low`, `auc_delong_high` (images taken as independent); `partial_auc` (above 80 % sensitivity, at
-          most 0.2), `partial_auc_low`, `partial_auc_high`; `average_precision`, `average_precision_low`,
-          `average_precision_high`; `resamples`.
+        - `summary`: see `summarize`.
         - `calibration`: see `reliability.assess`.
         - `operating_points`: list of six dicts, see `thresholds.operating_points`.
         - `confusion`: see `thresholds.confusion`, and `chosen`, in words, how the threshold was.
-        - `folds`: None without folds; else dict of `mean_auc` (None where a fold has none), `note`, and `rows`, like
-          those of a group.
-        - `groups`: list of dicts, one a way to group that the table has columns for: `by` (`source`, `sex`, `age`,
-          `site`, `image size`, `images of the patient`) and `rows`: list of dicts of `group`, `images`, `malignant`,
-          `patients`, `auc`, `auc_low`, `auc_high`, `sensitivity`, `specificity` (at the threshold of `confusion`) and
-          `note`. Of groups too small, the figures from `auc` on are None.
+        - `folds`: see `subgroups.folds`, and `groups`: see `subgroups.groups`, at the threshold of `confusion`.
         - `patients`: see `patients.rank`.
         - `shortcuts`: see `shortcuts.audit`.
 
@@ -49,11 +46,10 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
         ValueError: There is one class only, or a prediction is no finite number.
     """
     resamples = bootstrap.affordable(table["target"], resamples)
-    summary = metrics.summarize(table, resamples, seed)
+    summary = metrics.figures(table)
     table = table.assign(patient=pd.factorize(metrics.patients_of(table))[0])
     targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
-    curve = {"partial_auc": bootstrap.partial_auc, "average_precision": bootstrap.average_precision}
-    resampled = bootstrap.resample(targets, scores, patient, curve | thresholds.figures(), resamples, seed)
+    resampled = bootstrap.resample(targets, scores, patient, _CURVE | thresholds.figures(), resamples, seed)
     threshold, chosen = choose(targets, scores, threshold, specificity)
     return {
         "summary": summarize(summary, table, resampled, resamples),
@@ -68,12 +64,19 @@ def assess(table, threshold=None, specificity=None, resamples=1000, seed=0):
 
 
 def summarize(summary, table, resampled, resamples):
-    """Joins what `metrics.summarize` found with the figures that only a whole assessment needs."""
+    """Joins what `metrics.figures` found with intervals and the figures that only a whole assessment needs.
+
+    Returns:
+        Dict of `images`, `malignant`, `patients`, `prevalence`; `auc`, `auc_low`, `auc_high`, `auc_delong_low`,
+        `auc_delong_high` (images taken as independent); `partial_auc` (above 80 % sensitivity, at most 0.2),
+        `partial_auc_low`, `partial_auc_high`; `average_precision`, `average_precision_low`, `average_precision_high`;
+        `resamples`.
+    """
     targets, scores = table["target"].to_numpy(), table["prediction"].to_numpy()
     low, high = delong.interval(targets, scores)
     found = {**summary, "prevalence": float(targets.mean()), "auc_delong_low": low, "auc_delong_high": high}
     found["average_precision"] = float(average_precision_score(targets, scores))
-    for name in ("partial_auc", "average_precision"):
+    for name in _CURVE:
         found[f"{name}_low"], found[f"{name}_high"] = bootstrap.interval(resampled[name])
     return {**found, "resamples": resamples}
 

@@ -6,10 +6,13 @@ import numpy as np
 from scipy import optimize, special, stats
 from sklearn.linear_model import LogisticRegression
 
+from isic_tf import metrics
+
 UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
 FITTED = ("weighted", "greedy", "stack")
-# The logits of 0 and 1 are infinite.
-_CLIP = 1e-15
+# The logits of 0 and 1 are infinite. Where a network says 1, float32 could not say what lies between its last number
+# below and 1; as that number it counts, since the logit of a float64 still nearer to 1 would weigh far more.
+_LEAST, _MOST = 1e-15, 1 - 2.0**-24
 _ROUNDS = 50
 
 
@@ -22,8 +25,8 @@ class Blend(typing.NamedTuple):
 
 
 def logits(scores):
-    """Computes log-odds; scores closer to 0 or 1 than 1e-15 count as that, so that none is infinite."""
-    return special.logit(np.clip(np.asarray(scores, np.float64), _CLIP, 1 - _CLIP))
+    """Computes log-odds, none infinite: scores below 1e-15 count as that, above 1 - 2**-24 as that."""
+    return special.logit(np.clip(np.asarray(scores, np.float64), _LEAST, _MOST))
 
 
 def combine(scores, blend):
@@ -45,7 +48,7 @@ def combine(scores, blend):
         blended = special.expit(logits(scores).mean(axis=1))
     elif blend.method == "geometric":
         # Clipped too: a single 0 would undo what all other models say.
-        blended = np.exp(np.log(np.maximum(scores, _CLIP)).mean(axis=1))
+        blended = np.exp(np.log(np.maximum(scores, _LEAST)).mean(axis=1))
     elif blend.method == "stack":
         blended = special.expit(logits(scores) @ blend.weights + blend.intercept)
     else:
@@ -101,15 +104,8 @@ def fit(method, scores, targets):
     return Blend(method, weights / weights.sum())
 
 
-def _auc(malignant, benign):
-    """Computes the ROC AUC from the scores of either class: fast where malignant ones are few, as it is tried often."""
-    benign = np.sort(benign)
-    below = np.searchsorted(benign, malignant, "left") + np.searchsorted(benign, malignant, "right")
-    return below.mean() / (2 * len(benign))
-
-
 def _choose(malignant, benign):
-    aucs = [_auc(*columns) for columns in zip(malignant.T, benign.T, strict=True)]
+    aucs = [metrics.outranking(*columns) for columns in zip(malignant.T, benign.T, strict=True)]
     return np.eye(len(aucs))[np.argmax(aucs)]
 
 
@@ -117,7 +113,7 @@ def _climb(malignant, benign):
     count = malignant.shape[1]
 
     def loss(weights):
-        return -_auc(malignant @ weights, benign @ weights)
+        return -metrics.outranking(malignant @ weights, benign @ weights)
 
     selected = _select(malignant, benign)
     # Half of the way up, so that a weight can be doubled; the AUC does not depend on their sum.
@@ -132,7 +128,7 @@ def _select(malignant, benign):
     sums = np.zeros(len(malignant)), np.zeros(len(benign))
     for _ in range(_ROUNDS):
         trials = (total[:, None] + scores for total, scores in zip(sums, (malignant, benign), strict=True))
-        aucs = [_auc(*columns) for columns in zip(*(trial.T for trial in trials), strict=True)]
+        aucs = [metrics.outranking(*columns) for columns in zip(*(trial.T for trial in trials), strict=True)]
         model = np.argmax(aucs)
         counts[model] += 1
         sums = sums[0] + malignant[:, model], sums[1] + benign[:, model]

@@ -5,23 +5,51 @@ else. So images are put into places: one for each score that a malignant image h
 A resample weighs patients, and the counts in all places for many resamples are one product of sparse matrices.
 """
 
+import typing
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+# With more scores of malignant images than this, as of a million images half of them malignant, only so many of them,
+# evenly drawn, make places of their own. Images between two count as alike, which moves a resample's ROC AUC by less
+# than half of one in so many. Figures of the images themselves stay exact.
+MOST_SCORES = 20_000
 
-def places(targets, scores):
+
+class Counts(typing.NamedTuple):
+    """Images in the places of a ranking, in `r` resamples, from the lowest score up: what figures are made of."""
+
+    positive: np.ndarray  # malignant ones in each place, float64 [places, r]
+    negative: np.ndarray  # benign ones
+    missed: np.ndarray  # malignant ones in each place and below
+    spared: np.ndarray  # benign ones
+    malignant: np.ndarray  # all malignant ones, [r]; NaN where one class is missing
+    benign: np.ndarray  # all benign ones
+
+
+def sum_up(positive, negative):
+    """Makes `Counts` of the malignant and the benign images in each place, `[places, r]`."""
+    missed, spared = np.cumsum(positive, axis=0), np.cumsum(negative, axis=0)
+    there = (missed[-1] > 0) & (spared[-1] > 0)
+    return Counts(positive, negative, missed, spared, *(np.where(there, part[-1], np.nan) for part in (missed, spared)))
+
+
+def places(targets, scores, most=None):
     """Numbers the places of a ranking in order of score.
 
     Args:
         targets: 0 or 1, `[n]`.
         scores: Float `[n]`.
+        most: Number k of scores at most; None for all.
 
     Returns:
         int `[n]`, the place of each image: 2k + 1 at the k-th of the malignant images' scores, 2k just below it; and
         these scores, `[k]`, in order.
     """
     cuts = np.unique(scores[targets == 1])
+    if most and len(cuts) > most:
+        cuts = cuts[np.linspace(0, len(cuts) - 1, most).astype(np.int64)]
     below = np.searchsorted(cuts, scores)
     return 2 * below + (np.append(cuts, np.nan)[below] == scores), cuts
 
@@ -30,25 +58,25 @@ def count(targets, scores):
     """Counts the malignant and the benign images in each place.
 
     Returns:
-        Two float64 `[places, 1]`, to give to the figures below, and the scores of `places`.
+        `Counts` with r = 1, and the scores of `places`.
     """
     place, cuts = places(targets, scores)
-    size = 2 * len(cuts) + 1
-    return *(np.bincount(place[targets == kind], minlength=size)[:, None].astype(np.float64) for kind in (1, 0)), cuts
+    both = (np.bincount(place[targets == kind], minlength=2 * len(cuts) + 1) for kind in (1, 0))
+    return sum_up(*(part[:, None].astype(np.float64) for part in both)), cuts
 
 
 def affordable(targets, resamples, budget=200_000_000):
-    """Lowers the number of resamples where there are over about 180,000 images, but to no fewer than 200.
+    """Lowers the number of resamples where there are over 200,000 images, but to no fewer than 200.
 
     Args:
         targets: 0 or 1, `[n]`.
         resamples: Number wished for.
-        budget: Images to count in all resamples, malignant ones ninefold, since each may make two places more.
+        budget: Images to count in all resamples.
 
     Returns:
         The number to use.
     """
-    return min(resamples, max(200, budget // (len(targets) + 8 * int(np.sum(targets)))))
+    return min(resamples, max(200, budget // len(targets)))
 
 
 def resample(targets, scores, groups, figures, resamples=1000, seed=0):
@@ -58,8 +86,7 @@ def resample(targets, scores, groups, figures, resamples=1000, seed=0):
         targets: 0 or 1, `[n]`.
         scores: Float `[n]`, or several rows of them, `[m, n]`, to be judged on the same resamples.
         groups: Patient of each image, any hashable values, `[n]`.
-        figures: Dict from a name to a function of the counts in all places, `[places, r]` of malignant and of benign
-            images, that gives `[r]`.
+        figures: Dict from a name to a function of `Counts` that gives `[r]`.
         resamples: Number of resamples.
         seed: Seed of the resampling.
 
@@ -79,16 +106,17 @@ def resample(targets, scores, groups, figures, resamples=1000, seed=0):
             chosen = rng.integers(len(patients), size=len(patients))
             drawn[:, column] = np.bincount(chosen, minlength=len(patients))
         for row, (positive, negative) in enumerate(pairs):
-            counts = [(matrix @ drawn).astype(np.float64) for matrix in (positive, negative)]
+            # Once for all figures.
+            counts = sum_up(*((matrix @ drawn).astype(np.float64) for matrix in (positive, negative)))
             for name, figure in figures.items():
-                found[name][row].append(figure(*counts))
+                found[name][row].append(figure(counts))
     found = {name: np.stack([np.concatenate(blocks) for blocks in rows]) for name, rows in found.items()}
     return found if scores.ndim == 2 else {name: rows[0] for name, rows in found.items()}
 
 
 def _matrices(targets, scores, codes, patients):
     """Counts each patient's malignant and benign images in each place: two sparse `[places, patients]`."""
-    place, cuts = places(targets, scores)
+    place, cuts = places(targets, scores, MOST_SCORES)
     shape = (2 * len(cuts) + 1, patients)
     rows = [np.flatnonzero(targets == kind) for kind in (1, 0)]
     # Three times as fast, and counts up to 16 million are exact in it.
@@ -113,34 +141,44 @@ def interval(values, level=0.95):
     return float(low), float(high)
 
 
-def totals(positive, negative):
-    """Counts the malignant and the benign images, `[r]` each; NaN where one class is missing."""
-    totals = positive.sum(axis=0), negative.sum(axis=0)
-    there = (totals[0] > 0) & (totals[1] > 0)
-    return [np.where(there, total, np.nan) for total in totals]
+def first_to_reach(rising, wanted):
+    """Finds in each column the first row that reaches a number.
+
+    Args:
+        rising: Float `[rows, r]`, no row less than that before it.
+        wanted: Float `[r]`.
+
+    Returns:
+        int `[r]`; the last row where none does.
+    """
+    columns, low, high = np.arange(rising.shape[1]), 0, np.full(rising.shape[1], len(rising) - 1)
+    for _ in range(len(rising).bit_length()):
+        middle = (low + high) // 2
+        reached = rising[middle, columns] >= wanted
+        low, high = np.where(reached, low, np.minimum(middle + 1, high)), np.where(reached, middle, high)
+    return high
 
 
-def roc_auc(positive, negative):
-    """Computes the area under the ROC curve from counts in places, `[places, r]`; ties count a half."""
-    malignant, benign = totals(positive, negative)
-    below = np.cumsum(negative, axis=0) - negative / 2
-    return np.einsum("ij,ij->j", positive, below) / (malignant * benign)
+def roc_auc(counts):
+    """Computes the area under the ROC curve from `Counts`, `[r]`; ties count a half."""
+    below, tied = (np.einsum("ij,ij->j", counts.positive, part) for part in (counts.spared, counts.negative))
+    return (below - tied / 2) / (counts.malignant * counts.benign)
 
 
-def partial_auc(positive, negative, min_sensitivity=0.8):
-    """Computes the area under the ROC curve above a sensitivity from counts in places; see `metrics.partial_auc`."""
-    malignant, benign = totals(positive, negative)
+def partial_auc(counts, min_sensitivity=0.8):
+    """Computes the area under the ROC curve above a sensitivity from `Counts`, `[r]`; see `metrics.partial_auc`."""
     # From the lowest score up: the malignant images missed, until too many are, against the benign ones spared.
-    missed = np.cumsum(positive, axis=0)
-    allowed = (1 - min_sensitivity) * malignant
+    allowed = (1 - min_sensitivity) * counts.malignant
+    few = first_to_reach(counts.missed, allowed).max() + 1
+    positive, negative, missed, spared = (part[:few] for part in counts[:4])
     counted = np.clip(positive - (missed - allowed), 0, positive)
     share = counted / np.maximum(positive, 1)
-    spared = np.cumsum(negative, axis=0) - negative * (1 - share / 2)
-    return np.einsum("ij,ij->j", counted, spared) / (malignant * benign)
+    area = np.einsum("ij,ij->j", counted, spared - negative * (1 - share / 2))
+    return area / (counts.malignant * counts.benign)
 
 
-def average_precision(positive, negative):
-    """Computes the average precision from counts in places: the mean precision at each malignant image's score."""
-    malignant, _ = totals(positive, negative)
-    found, taken = (np.cumsum(part[::-1], axis=0)[::-1] for part in (positive, positive + negative))
-    return np.einsum("ij,ij->j", positive, found / np.maximum(taken, 1)) / malignant
+def average_precision(counts):
+    """Computes the average precision from `Counts`, `[r]`: the mean precision at each malignant image's score."""
+    found = counts.malignant - counts.missed + counts.positive
+    taken = found + (counts.benign - counts.spared + counts.negative)
+    return np.einsum("ij,ij->j", counts.positive, found / np.maximum(taken, 1)) / counts.malignant

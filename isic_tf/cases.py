@@ -5,13 +5,13 @@ import base64
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import explain, listing, show
-from tfrecord_tools import schema
+from isic_tf import explain, listing, metadata, pipeline, runs, show
 
 # Pixels of a thumbnail, and of what is decoded where no run says what its networks saw.
 SIDE = 184
 _IMAGE_SIZE = 256
 _QUALITY = 82
+_PLACE = ["shard", "position", "image_name"]
 _SAID = {"sex": "{}", "age_approx": "{} years", "anatom_site_general_challenge": "{}", "diagnosis": "{}"}
 # Predictions of the same networks come nearer to each other, however they were computed.
 _ALIKE = 0.005
@@ -63,7 +63,7 @@ def look(names, workdir, records):
     Args:
         names: Names of images.
         workdir: Run folder whose networks explain them; None for none.
-        records: Glob pattern of shards, or several separated by commas, that hold some of them; None for none.
+        records: DataFrame of records that hold some of them, see `tables.read_records`; None for none.
 
     Returns:
         Dict from name to a dict of `image` and `map` (`data:` URLs of JPEG files), `probability` (what the networks
@@ -71,13 +71,10 @@ def look(names, workdir, records):
         three None without a run.
 
     Raises:
-        ValueError: No shard matches, one is corrupt, or there is no trained fold.
+        ValueError: A shard is corrupt, or there is no trained fold.
     """
-    if not records:
-        return {}
-    rows = explain.list_records(workdir, records) if workdir else listing.list_records(schema.match(records))
-    rows = rows[rows["image_name"].isin(names)]
-    if rows.empty:
+    rows = None if records is None else records.loc[records["image_name"].isin(names), _PLACE]
+    if rows is None or rows.empty:
         return {}
     if not workdir:
         images = show.load(rows, _IMAGE_SIZE)
@@ -85,7 +82,8 @@ def look(names, workdir, records):
         return {
             name: {"image": encode(image), **nothing} for name, image in zip(rows["image_name"], images, strict=True)
         }
-    found = explain.explain_rows(workdir, rows)
+    columns = metadata.columns(runs.read_flags(workdir).get("metadata", ""))
+    found = explain.explain_rows(workdir, listing.add_columns(rows, columns, pipeline.count_cores()))
     columns = zip(rows["image_name"], found.images, explain.overlay(*found[:2]), *found[2:], strict=True)
     return {
         name: {"image": encode(image), "map": encode(laid), "probability": float(chance), "seen": bool(seen)}

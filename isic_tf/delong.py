@@ -76,15 +76,19 @@ def compare(targets, first, second, level=0.95):
         level: Chance that such intervals hold the difference, for independent images.
 
     Returns:
-        Dict of `difference` (of the first AUC to the second), `low`, `high`, `z` and `p` (of two sides); the last four
+        Dict of `difference` (of the first AUC to the second), `low`, `high` and `p` (of two sides); the last three
         None where the two rank all pairs alike, or there are fewer than two images of a class.
     """
     (one, other), matrix = covariance(targets, [first, second])
     difference = float(one - other)
     variance = matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1]
     if not variance > _ZERO:
-        return {"difference": difference} | dict.fromkeys(("low", "high", "z", "p"))
+        return {"difference": difference} | dict.fromkeys(("low", "high", "p"))
     sigma = np.sqrt(variance)
-    z, reach = difference / sigma, stats.norm.ppf((1 + level) / 2) * sigma
-    figures = {"low": difference - reach, "high": difference + reach, "z": z, "p": 2 * stats.norm.sf(abs(z))}
-    return {"difference": difference} | {name: float(value) for name, value in figures.items()}
+    reach, p = stats.norm.ppf((1 + level) / 2) * sigma, 2 * stats.norm.sf(abs(difference) / sigma)
+    return {
+        "difference": difference,
+        "low": float(difference - reach),
+        "high": float(difference + reach),
+        "p": float(p),
+    }

@@ -135,7 +135,8 @@ def judge(known, blend, fitted, paths):
 def _describe_interval(known, scores):
     if known.patients is None:
         return ""
-    low, high = metrics.auc_interval(known.targets, scores, known.patients)
+    resamples = bootstrap.affordable(known.targets, 1000)
+    low, high = metrics.auc_interval(known.targets, scores, known.patients, resamples)
     return " too few patients" if low is None else f" [{low:.4f}, {high:.4f}]"
 
 
@@ -189,6 +190,7 @@ def predict_nested(known, blend, fitted):
     """
     if not fitted or blend.method in blends.UNFITTED:
         return blend, blends.combine(known.scores, blend)
+    middles = lambda count: (np.arange(count) + 0.5) / count  # noqa: E731
     final = blends.fit(blend.method, known.scores, known.targets)
     scale = np.sort(blends.combine(known.scores, final))
 
@@ -200,9 +202,9 @@ def predict_nested(known, blend, fitted):
         partial, own_scale = fitted
         if np.array_equal(partial.weights, final.weights) and partial.intercept == final.intercept:
             return blends.combine(scores, final)
-        shares = np.linspace(0, 1, len(own_scale))
-        share = np.interp(blends.combine(scores, partial), [0, *own_scale, 1], [0, *shares, 1])
-        return np.interp(share, np.linspace(0, 1, len(scale)), scale)
+        # In the middle of its step each score leaves room, on both sides of all that were fitted on, for those beyond.
+        share = np.interp(blends.combine(scores, partial), [0, *own_scale, 1], [0, *middles(len(own_scale)), 1])
+        return np.interp(share, [0, *middles(len(scale)), 1], [0, *scale, 1])
 
     return final, out_of_fold.cross_predict(fit, apply, known.scores, known.targets, known.folds)
 

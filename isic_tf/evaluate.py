@@ -17,7 +17,8 @@ def evaluate(
     """Prints what can be said of each prediction file, and of the first against each other.
 
     Args:
-        predictions: Paths of CSV files with `image_name` and `prediction`; of several, all of the same images.
+        predictions: Paths of CSV files with `image_name` and `prediction`, or submissions; of several, all of the same
+            images.
         labels: CSV file with `image_name`, `patient_id` and `target`; it may hold more images, and what groups and
             shortcuts are made of (see `tables`).
         records: Glob pattern of shards that know the sizes of images and files, and hold what the report shows; None
@@ -29,9 +30,26 @@ def evaluate(
         specificity: See `assess.assess`.
 
     Raises:
-        ValueError: A table is damaged, a predicted image has no label, the files are of different images, or there is
-            one class only.
+        ValueError: Flags do not go together, a table is damaged, a predicted image has no label or another target, the
+            files are of different images, there is one class only, or the run has no networks.
     """
+    refuse_misfits(predictions, records, output, report, workdir, threshold, specificity)
+    known = tables.read_labels(labels)
+    of_records = tables.read_records(records) if records else None
+    joined = [tables.join(path, labels, known, of_records) for path in predictions]
+    compare.refuse_other_images(predictions, joined)
+    files, comparisons = judge(predictions, joined, threshold, specificity)
+    if output:
+        content = json.dumps({"files": files, "comparisons": comparisons}, indent=1, allow_nan=False)
+        command.write_text(output, content + "\n")
+        print(f"wrote all figures to {output}")
+    if report:
+        write_report(report, files, joined, comparisons, workdir, of_records)
+        print(f"wrote the report to {report}, which names images, patients and the flags' paths; mind who gets it")
+
+
+def refuse_misfits(predictions, records, output, report, workdir, threshold, specificity):
+    """Raises a ValueError where flags do not go together, or there is no run to show; see `evaluate`."""
     if not predictions:
         raise ValueError("expected one or more files for --predictions, got none")
     if threshold is not None and specificity is not None:
@@ -41,27 +59,35 @@ def evaluate(
             raise ValueError(f"expected a file's name for --{name}, got the folder {path}")
     if workdir and not report:
         raise ValueError("expected --report with --workdir, whose training and networks it shows")
-    known = tables.read_labels(labels)
-    of_records = tables.read_records(records) if records else None
-    joined = [tables.join(path, labels, known, of_records) for path in predictions]
-    compare.refuse_other_images(predictions, joined)
-    files = []
+    if workdir:
+        from isic_tf import report as html
+
+        html.check(workdir, bool(records))
+
+
+def judge(predictions, joined, threshold, specificity):
+    """Judges prediction files and prints what is found; see `evaluate`.
+
+    Args:
+        predictions: Names of the files, `[n]`.
+        joined: What `tables.join` gives of each.
+        threshold: See `assess.assess`.
+        specificity: See `assess.assess`.
+
+    Returns:
+        List of what `assess.assess` gives of each file, with its `path`; and list of what `compare.compare` gives of
+        the first and each other, with their paths as `first` and `second`.
+    """
+    files, comparisons = [], []
     for path, table in zip(predictions, joined, strict=True):
         found = assess.assess(table, threshold, specificity)
         print(f"{path}: {metrics.describe(found['summary'])}\n\n{plain_text.write(found)}\n", flush=True)
         files.append({"path": path, **found})
-    comparisons = []
     for path, table in zip(predictions[1:], joined[1:], strict=True):
         found = compare.compare(joined[0], table)
         print(f"{plain_text.compare(predictions[0], path, found)}\n")
         comparisons.append({"first": predictions[0], "second": path, **found})
-    if output:
-        content = json.dumps({"files": files, "comparisons": comparisons}, indent=1, allow_nan=False)
-        command.write_text(output, content + "\n")
-        print(f"wrote all figures to {output}")
-    if report:
-        write_report(report, files, joined, comparisons, workdir, records)
-        print(f"wrote the report to {report}")
+    return files, comparisons
 
 
 def write_report(path, files, joined, comparisons, workdir, records):
@@ -78,13 +104,14 @@ def define_flags():
     flags.DEFINE_list(
         "predictions",
         None,
-        "CSV files with image_name and prediction, separated by commas; the first is compared with each other.",
+        "CSV files with image_name and prediction, or submissions, separated by commas; the first is compared with "
+        "each other.",
     )
     flags.DEFINE_string(
         "labels",
         None,
         "CSV file with image_name, patient_id and target, and perhaps fold, source, sex, age_approx, "
-        "anatom_site_general_challenge, width, height, bytes.",
+        "anatom_site_general_challenge, diagnosis, width, height, bytes.",
     )
     text = "Glob pattern of shards, in quotes, that know the sizes of images and files, and hold the report's pictures."
     flags.DEFINE_string("records", None, text)

@@ -108,8 +108,7 @@ def _find_targets(paths, tables, known, labels):
     sources = {} if known is None else {labels: known["target"]}
     for path, table in zip(paths, tables, strict=True):
         if "target" in table:
-            codes = {text: schema.encode("target", text) for text in table["target"].unique()}
-            sources[path] = table["target"].map(codes)
+            sources[path] = labelled.encode(path, "target", table["target"])
     if not sources:
         raise ValueError(f"{', '.join(paths)}: no column target to fit to; give --labels")
     (origin, targets), *others = sources.items()

@@ -122,9 +122,10 @@ def compare(rows, reference, found):
     table["difference"] = np.abs(scores - scores[0]).max(axis=1)
     if "target" in rows:
         targets = rows["target"].to_numpy()
-        table["auc"] = [float(metrics.roc_auc(targets, row)) for row in scores]
+        table["auc"] = [metrics.roc_auc(targets, row) for row in scores]
         table["drop"] = table["auc"].iloc[0] - table["auc"]
-        resampled = bootstrap.resample(targets, scores, metrics.patients_of(rows), {"auc": bootstrap.roc_auc})["auc"]
+        resamples, figures = bootstrap.affordable(targets, 1000), {"auc": bootstrap.roc_auc}
+        resampled = bootstrap.resample(targets, scores, metrics.patients_of(rows), figures, resamples)["auc"]
         ends = [bootstrap.interval(resampled[0] - row) for row in resampled]
         table[["drop_low", "drop_high"]] = np.array(ends, np.float64)
     return table

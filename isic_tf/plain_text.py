@@ -2,6 +2,8 @@
 
 import re
 
+from isic_tf import thresholds
+
 _NUMBER = re.compile(r"[-+]?\d[\d.]*|-")
 
 
@@ -45,6 +47,11 @@ def interval(low, high):
     return "-" if low is None else f"[{low:.4f}, {high:.4f}]"
 
 
+def threshold(value):
+    """Writes a threshold; "-" where there is none."""
+    return "-" if value is None else thresholds.spell(value)
+
+
 def _figure(found, name):
     return [number(found[name]), interval(found[f"{name}_low"], found[f"{name}_high"])]
 
@@ -81,7 +88,7 @@ def _points(points):
         cells = {"sensitivity": [number(point["sensitivity"]), ""], "specificity": [number(point["specificity"]), ""]}
         cells["specificity" if point["held"] == "sensitivity" else "sensitivity"][1] = ends
         level = f"{100 * point['level']:.4g} % {point['held']}"
-        rows.append([level, number(point["threshold"]), *cells["sensitivity"], *cells["specificity"]])
+        rows.append([level, threshold(point["threshold"]), *cells["sensitivity"], *cells["specificity"]])
     return align("Operating points, each threshold chosen on these images", rows)
 
 
@@ -93,7 +100,7 @@ def _confusion(found):
     ]
     names = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
     shares = ", ".join(f"{name.replace('_', ' ')} {number(found[name])}" for name in names)
-    return align(f"At threshold {number(found['threshold'])} ({found['chosen']})", rows) + f"\n  {shares}"
+    return align(f"At threshold {threshold(found['threshold'])} ({found['chosen']})", rows) + f"\n  {shares}"
 
 
 def _groups(found):
@@ -108,7 +115,7 @@ def _groups(found):
             if row["note"]:
                 figures = [row["note"], "", "", ""]
             rows.append(["" if place else kind["by"], row["group"], *counts, *figures])
-    text = _align_notes(f"Groups, at threshold {number(found['confusion']['threshold'])}", rows)
+    text = _align_notes(f"Groups, at threshold {threshold(found['confusion']['threshold'])}", rows)
     if found["folds"]:
         mean = found["folds"]["mean_auc"]
         means = f"mean of the folds {number(mean)}" if mean is not None else f"no mean: {found['folds']['note']}"

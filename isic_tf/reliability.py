@@ -4,9 +4,11 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.metrics import brier_score_loss, log_loss
 
-# A prediction of just 0 or 1, as float32 rounds it, has no logit.
-_LEAST = float(np.finfo(np.float32).eps)
+from isic_tf import blends
+
 _BINS = 10
+# Spread of logits, in nats, that rounding alone may leave.
+_ALIKE = 1e-9
 
 
 def assess(targets, scores, groups):
@@ -39,7 +41,7 @@ def assess(targets, scores, groups):
         "mean_prediction": float(scores.mean()),
         "prevalence": float(targets.mean()),
     }
-    logits = special.logit(np.clip(scores, _LEAST, 1 - _LEAST))
+    logits = blends.logits(scores)
     return {**figures, **cox(targets, logits, groups), "in_the_large": in_the_large(targets, logits), "bins": alike}
 
 
@@ -91,12 +93,16 @@ def cox(targets, logits, groups):
         Dict of slope, slope_low, slope_high, intercept, intercept_low and intercept_high; see `assess`.
     """
     names = [f"{name}{end}" for name in ("slope", "intercept") for end in ("", "_low", "_high")]
-    design = np.stack([logits, np.ones(len(logits))], axis=1)
+    centre, spread = logits.mean(), logits.std()
+    if spread < _ALIKE:
+        return dict.fromkeys(names)
+    # About their centre and in units of their spread, slope and intercept hardly depend on each other.
+    design = np.stack([(logits - centre) / spread, np.ones(len(logits))], axis=1)
     fitted = np.array([0.0, special.logit(targets.mean())])
     for _ in range(50):
         probability = special.expit(design @ fitted)
         information = (design * (probability * (1 - probability))[:, None]).T @ design
-        # Singular where predictions are all alike, or where classes are apart and the slope grows without end.
+        # Singular where classes are apart and the slope grows without end.
         if np.linalg.cond(information) > 1e12:
             return dict.fromkeys(names)
         step = np.linalg.solve(information, design.T @ (targets - probability))
@@ -109,5 +115,7 @@ def cox(targets, logits, groups):
     residuals = design * (targets - special.expit(design @ fitted))[:, None]
     scores = np.stack([np.bincount(groups, column) for column in residuals.T], axis=1)
     inverse = np.linalg.inv(information)
-    reach = 1.959964 * np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
+    back = np.array([[1 / spread, 0], [-centre / spread, 1]])
+    covariance = back @ inverse @ (scores.T @ scores) @ inverse @ back.T
+    fitted, reach = back @ fitted, 1.959964 * np.sqrt(np.diag(covariance))
     return dict(zip(names, np.stack([fitted, fitted - reach, fitted + reach], axis=1).ravel().tolist(), strict=True))

@@ -5,7 +5,7 @@ import os
 
 import jinja2
 
-from isic_tf import cases, figures, runs
+from isic_tf import cases, figures, runs, thresholds
 from tfrecord_tools import command
 
 TEMPLATE = "report.html.j2"
@@ -24,11 +24,11 @@ def write(path, name, assessment, table, others=(), *, workdir=None, records=Non
         others: Of each further prediction file of the same images, a tuple of its assessment, its table, and what
             `compare.compare` says of the first and it, with the name of it as `second`.
         workdir: Run folder, of which flags and training are shown and whose networks explain images; None for none.
-        records: Glob pattern of shards that hold the images, or several separated by commas; None for no pictures.
+        records: DataFrame of records that hold the images, see `tables.read_records`; None for no pictures.
         count: Number of false negatives, and of false positives, at most.
 
     Raises:
-        ValueError: There is no run in `workdir` or no trained fold to explain by, no shard matches, or one is corrupt.
+        ValueError: There is no run in `workdir` or no trained fold to explain by, or a shard is corrupt.
     """
     flags = runs.read_flags(workdir) if workdir else {}
     missed, alarms = cases.find(table, assessment["confusion"]["threshold"], count)
@@ -41,12 +41,19 @@ def write(path, name, assessment, table, others=(), *, workdir=None, records=Non
         "training": draw_training(workdir),
         "missed": cases.describe(missed, pictures),
         "alarms": cases.describe(alarms, pictures),
-        "pictured": bool(records),
-        "explained": bool(records and workdir),
+        "pictured": records is not None,
+        "explained": records is not None and bool(workdir),
         "flags": flags,
         "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
     command.write_text(path, render(context))
+
+
+def check(workdir, explained):
+    """Raises a ValueError where there is no run in a folder or, to explain images by, no trained fold of it."""
+    runs.read_network(workdir)
+    if explained:
+        runs.trained_folds(workdir)
 
 
 def render(context):
@@ -58,7 +65,9 @@ def render(context):
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, significant=significant, percent=percent, grouped=grouped)
+    environment.filters.update(
+        number=number, significant=significant, threshold=threshold, percent=percent, grouped=grouped
+    )
     environment.globals.update(interval=interval, span=figures.span, frame=figures, side=cases.SIDE)
     return environment.get_template(TEMPLATE).render(context)
 
@@ -107,6 +116,11 @@ def number(value, digits=3):
 def significant(value, digits=3):
     """Writes a number, such as a small threshold, with so many significant digits; a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
+def threshold(value):
+    """Writes a threshold; a dash for None."""
+    return "\N{EN DASH}" if value is None else thresholds.spell(value).replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value, digits=1):

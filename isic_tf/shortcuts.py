@@ -45,14 +45,14 @@ def audit(table, resamples=1000, seed=0):
         - `note`: "", or why the figures are None.
     """
     targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
-    model, rows = float(metrics.roc_auc(targets, scores)), []
+    model, rows = metrics.roc_auc(targets, scores), []
     for shortcut, columns in known(table).items():
         row = {"shortcut": shortcut, **dict.fromkeys(("auc", "auc_low", "auc_high", "share"))}
         row |= {"warning": False, "model_within": None, "pairs_within": None}
         row["note"] = "not known" if columns is None else subgroups.too_small(targets, patient)
         if not row["note"]:
             guessed = cross_validate(columns, targets, patient, seed)
-            row["auc"] = float(metrics.roc_auc(targets, guessed))
+            row["auc"] = metrics.roc_auc(targets, guessed)
             row["auc_low"], row["auc_high"] = metrics.auc_interval(targets, guessed, patient, resamples, seed)
             row["share"] = (row["auc"] - 0.5) / (model - 0.5) if model > 0.5 else None
             row["warning"] = row["share"] is not None and row["share"] >= MUCH
@@ -69,7 +69,7 @@ def known(table):
         Dict from shortcut to a DataFrame of categories (text or number), or None where the table has no such column.
     """
     found = dict.fromkeys(("image size", "file size", "metadata"))
-    if "width" in table and (table["width"] > 0).any():
+    if subgroups.knows_sizes(table):
         found["image size"] = subgroups.size_names(table).to_frame("size")
     if "bytes" in table and (table["bytes"] > 0).any():
         parts = pd.qcut(table["bytes"].where(table["bytes"] > 0), _FILE_SIZES, labels=False, duplicates="drop")

@@ -15,7 +15,7 @@ _FIGURES = ("auc", "auc_low", "auc_high", "sensitivity", "specificity")
 
 
 def folds(table, threshold, resamples=1000, seed=0):
-    """Judges each fold; see `assess.assess`.
+    """Judges each fold.
 
     Args:
         table: DataFrame with `target`, `prediction`, `patient` (number), and perhaps `fold` (text, "" where unknown).
@@ -24,8 +24,8 @@ def folds(table, threshold, resamples=1000, seed=0):
         seed: Seed of the resampling.
 
     Returns:
-        Dict of `rows` and `mean_auc`, the plain mean over folds, None (and a `note`) where a fold is too small; None
-        where no image has a fold.
+        Dict of `rows` (see `judge`) and `mean_auc`, the plain mean over folds, None (and a `note`) where a fold is too
+        small; None where no image has a fold.
     """
     if "fold" not in table or (table["fold"] == "").all():
         return None
@@ -39,7 +39,12 @@ def folds(table, threshold, resamples=1000, seed=0):
 
 
 def groups(table, threshold, resamples=1000, seed=0):
-    """Judges the groups of every kind that the table has columns for; see `folds` and `assess.assess`."""
+    """Judges the groups of every kind that the table has columns for; see `folds`.
+
+    Returns:
+        List of dicts, one a kind: `by` (`source`, `sex`, `age`, `site`, `image size`, `images of the patient`) and
+        `rows`, see `judge`.
+    """
     kinds = labels(table).items()
     return [{"by": by, "rows": judge(table, group, threshold, resamples, seed)} for by, group in kinds]
 
@@ -58,7 +63,7 @@ def labels(table):
     for column, by in columns.items():
         if column in table and (table[column] != "").any():
             found[by] = age_bands(table[column]) if by == "age" else _by_name(table[column])
-    if "width" in table and (table["width"] > 0).any():
+    if knows_sizes(table):
         found["image size"] = sizes(table)
     counts = table.groupby("patient")["patient"].transform("size")
     found["images of the patient"] = _band(counts, _COUNTS)
@@ -78,10 +83,17 @@ def sizes(table, most=_SIZES):
     return pd.Series(pd.Categorical(named.where(named.isin(order), "other sizes"), order), table.index)
 
 
+def knows_sizes(table):
+    """Tells whether a table knows width and height of any image."""
+    return {"width", "height"} <= set(table) and bool(((table["width"] > 0) & (table["height"] > 0)).any())
+
+
 def size_names(table):
-    """Names each image's original size as 6000x4000; "unknown" where it is."""
+    """Names each image's original size as 6000x4000; "unknown" where either side is."""
+    width, height = table["width"].to_numpy(), table["height"].to_numpy()
     # Few sizes among many images: each is named once.
-    codes, first = np.unique(table["width"].to_numpy() * 2**24 + table["height"].to_numpy(), return_inverse=True)[::-1]
+    numbers = np.where((width > 0) & (height > 0), width * 2**24 + height, 0)
+    codes, first = np.unique(numbers, return_inverse=True)[::-1]
     names = [f"{size >> 24}x{size & (2**24 - 1)}" if size > 0 else "unknown" for size in first.tolist()]
     return pd.Series(np.array(names, dtype=object)[codes], table.index)
 
@@ -112,7 +124,8 @@ def judge(table, group, threshold, resamples=1000, seed=0):
         seed: Seed of the resampling.
 
     Returns:
-        List of dicts, see `assess.assess`.
+        List of dicts of `group`, `images`, `malignant`, `patients`, `auc`, `auc_low`, `auc_high`, `sensitivity`,
+        `specificity` and `note`; the figures from `auc` on are None where the group is too small, as the note says.
     """
     rows, columns = [], [table[column].to_numpy() for column in ("target", "prediction", "patient")]
     group = pd.Categorical(group)
@@ -125,7 +138,7 @@ def judge(table, group, threshold, resamples=1000, seed=0):
         note, figures = too_small(targets, patient), dict.fromkeys(_FIGURES)
         if not note:
             low, high = metrics.auc_interval(targets, scores, patient, resamples, seed)
-            figures = {"auc": float(metrics.roc_auc(targets, scores)), "auc_low": low, "auc_high": high}
+            figures = {"auc": metrics.roc_auc(targets, scores), "auc_low": low, "auc_high": high}
             counted = thresholds.confusion(targets, scores, threshold)
             figures |= {name: counted[name] for name in ("sensitivity", "specificity")}
         rows.append({"group": str(name), **counts, **figures, "note": note})

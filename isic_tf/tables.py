@@ -10,7 +10,7 @@ from tfrecord_tools import schema, tfrecords
 
 # What groups and shortcuts are made of, where a table has it.
 NUMBERS = ("width", "height", "bytes")
-TEXTS = ("fold", "source", "sex", "age_approx", "anatom_site_general_challenge")
+TEXTS = ("fold", "source", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis")
 
 
 def read_scores(path, keep=(), submission=False):
@@ -42,18 +42,24 @@ def read_scores(path, keep=(), submission=False):
 
 
 def read_predictions(path):
-    """Reads a prediction file and what it says of the images.
+    """Reads a prediction file, or a submission, and what it says of the images.
 
     Args:
-        path: CSV with `image_name` and `prediction`.
+        path: CSV with `image_name` and `prediction`, or `target` as in a submission.
 
     Returns:
-        DataFrame of `image_name` (text), `prediction` (float64) and those of `TEXTS` and `NUMBERS` that are there.
+        DataFrame of `image_name` (text), `prediction` (float64), those of `TEXTS` and `NUMBERS` that are there and,
+        beside a `prediction`, `target` (int, 0 or 1, -1 where blank) where it is there.
 
     Raises:
         ValueError: A name comes twice, a prediction is no finite number from 0 to 1, or another column is damaged.
     """
-    return _known(path, read_scores(path, (*TEXTS, *NUMBERS)), ["image_name", "prediction"])
+    table = read_scores(path, ("target", *TEXTS, *NUMBERS), submission=True)
+    columns = ["image_name", "prediction"]
+    if "target" in table:
+        table["target"] = encode(path, "target", table["target"])
+        columns.append("target")
+    return _known(path, table, columns)
 
 
 def read_labels(path):
@@ -72,17 +78,29 @@ def read_labels(path):
     columns = ["image_name", "patient_id", "target"]
     table = schema.read_table(path, columns)
     schema.refuse_repeats(path, table, "label")
-    table["target"] = table["target"].map(_encode(path, "target", table["target"]))
+    table["target"] = encode(path, "target", table["target"])
     if (table["target"] == schema.UNKNOWN).any():
         name = table.loc[table["target"] == schema.UNKNOWN, "image_name"].iloc[0]
         raise ValueError(f"{path} must label every image, the target of {name} is blank")
     return _known(path, table, columns)
 
 
-def _encode(path, column, values):
-    """Gives the code of each value that a column has."""
+def encode(path, column, values):
+    """Turns a column of a table into codes; see `schema.encode`.
+
+    Args:
+        path: The table's name for the message.
+        column: Name of the column.
+        values: Series of text.
+
+    Returns:
+        Series of int.
+
+    Raises:
+        ValueError: A value is none of the column's.
+    """
     try:
-        return {value: schema.encode(column, value) for value in values.unique()}
+        return values.map({value: schema.encode(column, value) for value in values.unique()})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -98,7 +116,7 @@ def _known(path, table, columns):
                 raise ValueError(f"{path}: the column {name} must hold whole numbers or blanks, got {bad.iloc[0]!r}")
             table[name] = numbers.fillna(schema.UNKNOWN).astype("int64")
     if "age_approx" in table:
-        _encode(path, "age_approx", table["age_approx"])
+        encode(path, "age_approx", table["age_approx"])
     if "fold" in table:
         # Folds that passed through other tools are written as 0.0, unknown ones as -1.
         spelled = {fold: re.sub(r"\.0+$", "", fold) for fold in table["fold"].unique()}
@@ -113,19 +131,21 @@ def read_records(pattern):
         pattern: Glob pattern of shards, or several separated by commas.
 
     Returns:
-        DataFrame of `image_name`, `bytes` (of the JPEG), `width`, `height` (of the original, -1 where unknown), `sex`,
-        `age_approx` and `anatom_site_general_challenge` (text, "" where unknown).
+        DataFrame of `shard`, `position`, `image_name`, `bytes` (of the JPEG), `width`, `height` (of the original, -1
+        where unknown), `sex`, `age_approx`, `anatom_site_general_challenge` and `diagnosis` (text, "" where unknown).
 
     Raises:
-        ValueError: No shard matches, or one is damaged.
+        ValueError: No shard matches, all are empty, or one is damaged.
     """
     rows = []
     for file in tqdm(schema.match(pattern), unit="shard", disable=None):
-        for _, _, found in tfrecords.read(file):
-            row = {"image_name": found["image_name"], "bytes": len(found["image"])}
+        for position, (_, _, found) in enumerate(tfrecords.read(file)):
+            row = {"shard": file, "position": position, "image_name": found["image_name"], "bytes": len(found["image"])}
             row |= {name: found.get(name, schema.UNKNOWN) for name in ("width", "height")}
             row |= {name: _name(name, found.get(name, schema.UNKNOWN)) for name in TEXTS if name in schema.METADATA}
             rows.append(row)
+    if not rows:
+        raise ValueError(f"the shards of {pattern!r} hold no records; check --records")
     # Several sets may hold an image; the first counts.
     return pd.DataFrame(rows).drop_duplicates("image_name")
 
@@ -142,7 +162,7 @@ def join(path, labels_path, labels, records=None):
     """Reads a prediction file and joins it with the labels, and with records where the tables know less.
 
     Args:
-        path: CSV with `image_name` and `prediction`.
+        path: See `read_predictions`.
         labels_path: Name of the labels for messages.
         labels: See `read_labels`; it may hold more images.
         records: See `read_records`; None for none.
@@ -152,7 +172,8 @@ def join(path, labels_path, labels, records=None):
         before the labels' before the records'.
 
     Raises:
-        ValueError: A table is damaged, a predicted image has no label, or no image is in the records.
+        ValueError: A table is damaged, a predicted image has no label or another target than it, or no image is in
+            the records.
     """
     table = read_predictions(path)
     place = pd.Index(labels["image_name"]).get_indexer(table["image_name"])
@@ -160,13 +181,20 @@ def join(path, labels_path, labels, records=None):
     if unknown:
         raise ValueError(f"{len(unknown)} images of {path} have no label in {labels_path}, {unknown[0]} first")
     order = np.argsort(place)
-    table = _add(table.iloc[order].reset_index(drop=True), labels, place[order])
+    table, place = table.iloc[order].reset_index(drop=True), place[order]
+    if "target" in table:
+        stated = table.pop("target")
+        other = (stated != labels["target"].to_numpy()[place]) & (stated != schema.UNKNOWN)
+        if other.any():
+            name = table.loc[other, "image_name"].iloc[0]
+            raise ValueError(f"{path} and {labels_path} differ in {other.sum()} targets, {name} first")
+    table = _add(table, labels, place)
     if records is None:
         return table
     place = pd.Index(records["image_name"]).get_indexer(table["image_name"])
     if (place < 0).all():
         raise ValueError(f"none of the {len(table)} images of {path} is in the records; check --records")
-    return _add(table, records, place)
+    return _add(table, records.drop(columns=["shard", "position"]), place)
 
 
 def _add(table, other, place):

@@ -1,5 +1,6 @@
 """Thresholds, and what they find and miss: an image is called malignant where its prediction reaches the threshold."""
 
+import decimal
 import functools
 
 import numpy as np
@@ -11,32 +12,31 @@ LEVELS = (0.9, 0.95, 0.99)
 _ROUNDING = 1e-9
 
 
-def sensitivity_at(positive, negative, level):
-    """Finds the best sensitivity among the thresholds with at least a specificity; see `bootstrap.resample`.
+def sensitivity_at(counts, level):
+    """Finds the best sensitivity among the thresholds with at least a specificity.
 
     Args:
-        positive: Malignant images in each place, `[places, r]`.
-        negative: Benign images in each place, `[places, r]`.
-        level: Least specificity.
+        counts: `bootstrap.Counts`.
+        level: Least specificity, above 0.
 
     Returns:
         float64 `[r]`; NaN where a class is missing.
     """
-    found, spared, malignant, benign = _sweep(positive, negative)
-    return np.where(spared >= level * benign - _ROUNDING, found, 0).max(axis=0) / malignant
+    place = bootstrap.first_to_reach(counts.spared, level * counts.benign - _ROUNDING)
+    # The lowest threshold is just above that place.
+    return 1 - _at(counts.missed, place) / counts.malignant
 
 
-def specificity_at(positive, negative, level):
+def specificity_at(counts, level):
     """Finds the best specificity among the thresholds with at least a sensitivity; see `sensitivity_at`."""
-    found, spared, malignant, benign = _sweep(positive, negative)
-    return np.where(found >= level * malignant - _ROUNDING, spared, 0).max(axis=0) / benign
+    allowed = (1 - level) * counts.malignant + _ROUNDING
+    place = bootstrap.first_to_reach(counts.missed, np.nextafter(allowed, np.inf))
+    # The highest threshold is at that place, whose malignant images would be one too many to miss.
+    return (_at(counts.spared, place) - _at(counts.negative, place)) / counts.benign
 
 
-def _sweep(positive, negative):
-    """Gives, for a threshold at each place, the malignant images found and the benign ones spared; and the totals."""
-    found = np.cumsum(positive[::-1], axis=0)[::-1]
-    spared = np.cumsum(negative, axis=0) - negative
-    return found, spared, *bootstrap.totals(positive, negative)
+def _at(numbers, place):
+    return np.take_along_axis(numbers, place[np.newaxis], axis=0)[0]
 
 
 def figures():
@@ -57,14 +57,29 @@ def find(counted, held, level):
         The threshold, always the prediction of a malignant image; None where even the highest of them keeps too little
         specificity.
     """
-    positive, negative, cuts = counted
-    found, spared, malignant, benign = (np.ravel(part) for part in _sweep(positive, negative))
-    # The places at a malignant image's score.
-    found, spared = found[1::2], spared[1::2]
+    counts, cuts = counted
+    # Of the threshold at each malignant image's score: what is called benign is below it.
+    missed, spared = (counts.missed - counts.positive)[1::2, 0], (counts.spared - counts.negative)[1::2, 0]
     if held == "specificity":
-        kept = np.flatnonzero(spared >= level * benign - _ROUNDING)
+        kept = np.flatnonzero(spared >= level * counts.benign - _ROUNDING)
         return float(cuts[kept[0]]) if len(kept) else None
-    return float(cuts[np.flatnonzero(found >= level * malignant - _ROUNDING)[-1]])
+    return float(cuts[np.flatnonzero(missed <= (1 - level) * counts.malignant + _ROUNDING)[-1]])
+
+
+def spell(threshold):
+    """Writes a threshold so that it can be used as printed: rounded down, so that the image just at it stays above.
+
+    Args:
+        threshold: From 0 to 1.
+
+    Returns:
+        Text of six significant digits.
+    """
+    text = f"{threshold:.6g}"
+    if float(text) > threshold:
+        below = decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR).create_decimal_from_float(threshold)
+        text = f"{float(below):.6g}"
+    return text
 
 
 def confusion(targets, scores, threshold):

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,15 @@ def test_the_text_is_aligned_and_holds_every_group(found):
     assert f"mean of the folds {found['folds']['mean_auc']:.4f}, all images together" in "\n".join(lines)
     for row in found["shortcuts"]["rows"]:
         assert any(line.startswith(f"  {row['shortcut']}") and f"{row['auc']:.4f}" in line for line in lines)
+
+
+def test_small_thresholds_can_be_used_as_printed(table):
+    table = table.assign(prediction=table["prediction"] * 1e-5)
+    found = assess.assess(table, resamples=20)
+    printed = re.search(r"^At threshold (\S+) ", plain_text.write(found), re.MULTILINE)[1]
+    assert "e-0" in printed
+    again = assess.assess(table, float(printed), resamples=20)["confusion"]["sensitivity"]
+    assert again == found["confusion"]["sensitivity"]
 
 
 def test_a_warning_names_the_shortcut(found):

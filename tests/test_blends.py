@@ -41,6 +41,16 @@ def test_scores_of_0_and_1_stay_numbers_from_0_to_1(method):
     assert blended[0] < blended[1]
 
 
+def test_what_float32_rounds_to_1_has_the_logit_of_what_it_may_have_been():
+    # The last number below 1: ln((1 - 2**-24) / 2**-24) is 24 ln(2).
+    low, high = blends.logits(np.float32([0, 1]))
+    assert high == pytest.approx(24 * np.log(2), abs=1e-6)
+    assert low == pytest.approx(np.log(1e-15), abs=1e-6)
+    # Its neighbour in float32 is 1 - 2**-24 and stays that.
+    assert blends.logits(np.nextafter(np.float32(1), np.float32(0))) == high
+    assert blends.logits(1 - 2.0**-20) == pytest.approx(20 * np.log(2), abs=1e-5)
+
+
 def test_a_model_that_says_0_does_not_silence_the_others():
     for method in ("logit_mean", "geometric"):
         low, high = combine(method, [[0, 0.2], [0, 0.9]])

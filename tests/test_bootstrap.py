@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from isic_tf import bootstrap, metrics
+from isic_tf import bootstrap, metrics, thresholds
 
 
 def test_places_lie_at_and_between_the_scores_of_malignant_images():
@@ -11,6 +11,37 @@ def test_places_lie_at_and_between_the_scores_of_malignant_images():
     # Below 0.2, at it twice, between, at 0.4 twice, above.
     assert place.tolist() == [0, 1, 1, 2, 3, 3, 4]
     assert cuts.tolist() == [0.2, 0.4]
+
+
+def test_the_first_row_that_reaches_a_number_is_found_in_each_column():
+    rising = np.array([[0, 1, 5], [0, 1, 5], [2, 1, 5], [3, 4, 5]])
+    for wanted in range(7):
+        expected = [min([row for row in range(4) if rising[row, column] >= wanted] or [3]) for column in range(3)]
+        assert bootstrap.first_to_reach(rising, np.full(3, wanted)).tolist() == expected
+    assert bootstrap.first_to_reach(rising, np.array([3, 0, np.nan])).tolist() == [3, 0, 3]
+
+
+def test_places_can_be_few():
+    targets, scores = np.array([1, 1, 1, 1, 1, 0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.25])
+    place, cuts = bootstrap.places(targets, scores, most=3)
+    assert cuts.tolist() == [0.1, 0.3, 0.5]
+    # 0.2 and 0.25 lie between the same two.
+    assert place.tolist() == [1, 2, 3, 4, 5, 2]
+
+
+def test_figures_of_many_malignant_images_hardly_depend_on_the_number_of_places(monkeypatch):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 20_000)
+    scores, patient = targets + rng.normal(size=20_000), np.arange(20_000) // 10
+    figures = {name: getattr(bootstrap, name) for name in ("roc_auc", "partial_auc", "average_precision")}
+    figures |= thresholds.figures()
+    exact = bootstrap.resample(targets, scores, patient, figures, resamples=20)
+    monkeypatch.setattr(bootstrap, "MOST_SCORES", 1000)
+    thinned = bootstrap.resample(targets, scores, patient, figures, resamples=20)
+    # A place holds a thousandth of the malignant images, beside which many more benign ones may lie.
+    allowed = {"roc_auc": 5e-4, "partial_auc": 5e-4, "average_precision": 1e-3}
+    for name in exact:
+        assert 0 < np.abs(thinned[name] - exact[name]).max() < allowed.get(name, 1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +114,5 @@ def test_the_interval_holds_the_middle_of_the_resamples():
 def test_a_million_images_get_fewer_resamples():
     assert bootstrap.affordable(np.zeros(200_000), 1000) == 1000
     assert bootstrap.affordable(np.zeros(400_000), 1000) == 500
-    assert bootstrap.affordable(np.ones(1_000_000), 1000) == 200
+    assert bootstrap.affordable(np.zeros(5_000_000), 1000) == 200
     assert bootstrap.affordable(np.zeros(10), 50) == 50

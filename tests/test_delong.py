@@ -60,7 +60,6 @@ def test_the_test_of_two_areas_follows_from_the_covariance(ovarian):
     # (0.6478 - 0.7258) / 0.1046; twice the normal tail beyond 0.7452 is 0.456.
     sigma = np.sqrt(matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1])
     assert found["difference"] == pytest.approx(-0.07796, abs=1e-5)
-    assert found["z"] == pytest.approx(found["difference"] / sigma)
     assert found["p"] == pytest.approx(0.456, abs=5e-4)
     assert found["high"] - found["low"] == pytest.approx(2 * 1.959964 * sigma)
     assert delong.compare(targets, score, protein)["p"] == pytest.approx(found["p"])
@@ -72,7 +71,7 @@ def test_what_cannot_be_told_is_none():
     # Apart: each of the components is 1.
     assert delong.interval([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]) == (None, None)
     same = delong.compare([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], [0.2, 0.3, 0.4, 0.5])
-    assert same == {"difference": 0.0, "low": None, "high": None, "z": None, "p": None}
+    assert same == {"difference": 0.0, "low": None, "high": None, "p": None}
 
 
 def test_the_interval_stays_within_0_and_1():

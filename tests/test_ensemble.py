@@ -255,6 +255,23 @@ def test_no_target_of_a_fold_plays_a_part_in_its_own_order(models):
         assert np.argsort(honest[~held_out]).tolist() != np.argsort(other[~held_out]).tolist()
 
 
+@pytest.mark.parametrize("method", blends.FITTED)
+def test_scores_beyond_those_fitted_on_keep_their_order(method):
+    rng = np.random.default_rng(0)
+    targets, folds = np.tile([0, 0, 0, 1], 50), np.repeat(np.arange(5), 40)
+    scores = 1 / (1 + np.exp(-1.5 * targets[:, None] - rng.normal(0, 1, (200, 3))))
+    # The highest and the lowest three are all in one fold.
+    rows = np.flatnonzero(folds == 2)[:6]
+    scores[rows] = np.array([0.0001, 0.0002, 0.0004, 0.9996, 0.9998, 0.9999])[:, None]
+    known = out_of_fold.OutOfFold([], scores, targets, None, folds, [])
+    final, honest = ensemble.predict_nested(known, blends.Blend(method), True)
+    partial = blends.fit(method, scores[folds != 2], targets[folds != 2])
+    assert not np.array_equal(final.weights, partial.weights)
+    assert (np.diff(honest[rows]) > 0).all()
+    assert (honest >= 0).all()
+    assert (honest <= 1).all()
+
+
 def test_a_choice_between_models_of_other_scales_is_not_punished():
     """Two equally good models, one a hundred times as high: the best one changes from fold to fold."""
     rng = np.random.default_rng(0)

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import ENVIRONMENT
 
-from isic_tf import evaluate
+from isic_tf import evaluate, report, tables
 
 LABELS = "image_name,patient_id,target\na,p,0\nb,p,1\nc,q,0\nd,,1\n"
 
@@ -77,7 +78,7 @@ def test_two_files_are_judged_and_compared_and_all_figures_written(made, tmp_pat
     assert f"{first - second:+.4f}" in printed
     assert "DeLong, p " in printed
     assert written["files"][0]["confusion"]["threshold"] == 0.4
-    assert "At threshold 0.4000 (as given)" in printed
+    assert "At threshold 0.4 (as given)" in printed
     assert [row["group"] for row in written["files"][0]["folds"]["rows"]] == ["0", "1"]
     assert written["files"][1]["folds"] is None
 
@@ -94,10 +95,53 @@ def test_file_sizes_come_from_records(made, record_set, made_up, tmp_path, capsy
     assert "file size   not known" in capsys.readouterr().out
 
 
+def cells(text, heading):
+    """Gives the cells of the rows that begin with a heading in any table of a report."""
+    rows = re.findall(rf"<tr><th[^>]*>{re.escape(heading)}</th>(.*?)</tr>", text, re.DOTALL)
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+
+
+def test_the_report_shows_each_file_with_its_own_figures_and_differences(made, tmp_path):
+    paths = [str(made / name) for name in ("first.csv", "second.csv")] + [str(tmp_path / "third.csv")]
+    table = pd.read_csv(paths[0])
+    table.assign(prediction=1 - table["prediction"]).to_csv(paths[2], index=False)
+    labels = pd.read_csv(made / "labels.csv", keep_default_na=False)
+    labels.assign(diagnosis=["seborrheic keratosis", "melanoma"] * 60).to_csv(tmp_path / "labels.csv", index=False)
+    file, output = tmp_path / "report.html", tmp_path / "metrics.json"
+    evaluate.evaluate(paths, str(tmp_path / "labels.csv"), output=str(output), report=str(file))
+    text, written = file.read_text(), json.loads(output.read_text())
+    assert f"<h1>Evaluation of {paths[0]}</h1>" in text
+    aucs = [file["summary"]["auc"] for file in written["files"]]
+    assert len({round(auc, 2) for auc in aucs}) == 3
+    for path, auc in zip(paths[1:], aucs[1:], strict=True):
+        ((own, difference, *_),) = cells(text, path)
+        assert own == f"{auc:.3f}"
+        assert difference == f"{aucs[0] - auc:.4f}"
+    joined = [tables.join(path, "labels", tables.read_labels(str(tmp_path / "labels.csv"))) for path in paths]
+    curves = [
+        shape for shape in report.draw(written["files"][0], joined)["roc"]["shapes"] if "series" in shape["style"]
+    ]
+    assert len({shape["path"] for shape in curves}) == 3
+    assert all(f'<path class="{shape["style"]}" d="{shape["path"]}"/>' in text for shape in curves)
+    # Of the worst errors.
+    assert "seborrheic keratosis" in text
+
+
+def test_a_folder_without_a_run_is_refused_before_any_figure(made, tmp_path, capsys):
+    flags = {"report": str(tmp_path / "r.html"), "workdir": str(tmp_path)}
+    with pytest.raises(ValueError, match="expected a run in .*, found no flags.txt"):
+        evaluate.evaluate([str(made / "first.csv")], str(made / "labels.csv"), **flags)
+    (tmp_path / "flags.txt").write_text("--backbone=efficientnet-b0\n--image_size=32\n")
+    with pytest.raises(ValueError, match=r"expected a trained fold in .*, found no fold\*/best.weights.h5"):
+        evaluate.evaluate([str(made / "first.csv")], str(made / "labels.csv"), records="train*.tfrec", **flags)
+    assert "ROC AUC" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"threshold": 0.5, "specificity": 0.9}, "expected --threshold or --specificity, got both"),
+        ({"workdir": "run"}, "expected --report with --workdir, whose training and networks it shows"),
         ({"predictions": []}, "expected one or more files for --predictions, got none"),
         ({"output": "."}, "expected a file's name for --output, got the folder ."),
         ({"records": "nothing*.tfrec"}, "no shards match 'nothing.*.tfrec'"),

@@ -37,6 +37,20 @@ def test_a_column_of_the_predictions_goes_before_the_labels(folder):
     assert table["bytes"].tolist() == [123, -1]
 
 
+def test_a_submission_is_read_and_the_labels_own_target_stays(folder):
+    (folder / "predictions.csv").write_text("image_name,target\nb,0.9\na,0.2\n")
+    table = join(folder)
+    assert (table["prediction"].tolist(), table["target"].tolist()) == ([0.2, 0.9], [0, 1])
+    # An out-of-fold file says the same as the labels, or nothing.
+    (folder / "predictions.csv").write_text("image_name,prediction,target\nb,0.9,1.0\na,0.2,\n")
+    assert join(folder)["target"].tolist() == [0, 1]
+
+
+def test_the_diagnosis_is_kept_for_the_worst_errors(folder):
+    (folder / "labels.csv").write_text("image_name,patient_id,target,diagnosis\na,p,0,nevus\nb,p,1,melanoma\n")
+    assert join(folder)["diagnosis"].tolist() == ["nevus", "melanoma"]
+
+
 def test_records_say_what_the_tables_do_not(folder, record_set, made_up):
     records = tables.read_records(str(record_set / "train*.tfrec"))
     truth = pd.read_csv(made_up / "train.csv", keep_default_na=False, dtype=str)
@@ -60,13 +74,20 @@ def test_records_say_what_the_tables_do_not(folder, record_set, made_up):
     assert table.loc[name, ["bytes", "width", "age_approx"]].tolist() == [records["bytes"].iloc[0], 6000, "45.0"]
     assert table.loc["b", ["bytes", "sex"]].tolist() == [-1, ""]
     assert table["bytes"].dtype == "int64"
+    assert not {"shard", "position"} & set(table)
+
+
+def test_shards_without_records_are_refused(tmp_path):
+    (tmp_path / "train00-0.tfrec").touch()
+    with pytest.raises(ValueError, match=r"the shards of '.*tfrec' hold no records; check --records"):
+        tables.read_records(str(tmp_path / "*.tfrec"))
 
 
 def test_records_of_other_images_are_refused(folder):
     with pytest.raises(
         ValueError, match=r"none of the 2 images of .*predictions.csv is in the records; check --records"
     ):
-        join(folder, pd.DataFrame({"image_name": ["z"], "bytes": [1]}))
+        join(folder, pd.DataFrame({"shard": ["s"], "position": [0], "image_name": ["z"], "bytes": [1]}))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +121,12 @@ def test_labels_that_do_not_fit_are_refused(folder, labels, message):
         (PREDICTIONS.replace("0.9", "high"), "1 predictions are no number from 0 to 1, that of b first"),
         ("image_name\tprediction\na\t0.1\n", "predictions.csv is separated by tabs, expected commas"),
         ("image_name;prediction\na;0,1\n", "predictions.csv is separated by semicolons, expected commas"),
-        ("image_name,target\na,0.1\n", "needs the columns image_name, prediction; it has only image_name, target"),
+        ("image_name,score\na,0.1\n", "predictions.csv needs a column prediction, or target as in a submission"),
+        ("image_name,prediction,target\na,0.1,x\n", "predictions.csv: target must be 0 or 1, got 'x'"),
+        (
+            "image_name,prediction,target\nb,0.1,0\na,0.2,0.0\n",
+            "predictions.csv and labels.csv differ in 1 targets, b first",
+        ),
     ],
 )
 def test_damaged_predictions_are_refused(folder, predictions, message):

@@ -104,25 +104,13 @@ def test_every_part_of_a_head_is_differentiated():
     assert not np.allclose(maps, explain.gradcam(classifier, images, known[::-1])[0], rtol=1e-3, atol=0)
 
 
-def off_centre(count, seed):
-    """Draws lesions anywhere in the image, every other a melanoma; gives images, masks of the lesions and labels."""
-    masks, original = [], synth._lesion_mask
-
-    def recorded(*arguments):
-        found = original(*arguments)
-        masks.append(found[0])
-        return found
-
-    rng, images, labels = np.random.default_rng(seed), [], np.arange(count) % 2
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synth, "_lesion_mask", recorded)
-        for place, label in enumerate(labels):
-            look = {**synth.patient_look(rng), "radius": rng.uniform(0.12, 0.2), "hairiness": 1.0}
-            image = synth.draw_lesion(rng, look, float(label), (2 * SIDE, 2 * SIDE))
-            top, left = rng.integers(SIDE // 4, 3 * SIDE // 4 + 1, 2)
-            images.append(image[top : top + SIDE, left : left + SIDE, ::-1])
-            masks[place] = masks[place][top : top + SIDE, left : left + SIDE] > 0.5
-    return np.array(images), np.array(masks), labels
+def test_a_network_whose_normalisation_is_inside_its_backbone_is_explained():
+    classifier = model.build("efficientnetv2-b0", SIDE)
+    images = RNG.integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    maps, logits = explain.gradcam(classifier, images)
+    assert maps.shape == (2, 2, 2)
+    assert maps.max() > 0
+    assert logits == pytest.approx(classifier(images / np.float32(255)).numpy()[:, 0], abs=1e-4)
 
 
 def small_network(seed):
@@ -139,7 +127,7 @@ def small_network(seed):
 
 @pytest.fixture(scope="module")
 def trained():
-    images, _, labels = off_centre(300, seed=0)
+    images, _, labels = synth.draw_anywhere(300, SIDE, seed=0)
     classifier = small_network(seed=1)
     loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
     classifier.compile(tf.keras.optimizers.Adam(3e-3), loss)
@@ -149,7 +137,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def unseen():
-    return off_centre(100, seed=1)
+    return synth.draw_anywhere(100, SIDE, seed=1)
 
 
 def hit_rate(maps, masks):

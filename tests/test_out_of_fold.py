@@ -62,7 +62,7 @@ def test_files_are_joined_by_name_in_the_order_of_the_first(tmp_path, labels):
         ({"prediction": [0.1] * 7 + [np.nan]}, "1 predictions are no number from 0 to 1, that of h first"),
         ({"image_name": list("abcdefga")}, "must hold every image once, 1 come again, a first"),
         ({"target": [1, *TARGETS[1:]]}, r"second.csv and .*first.csv differ in 1 targets, a first"),
-        ({"target": ["x", *TARGETS[1:]]}, "target must be 0 or 1, got 'x'"),
+        ({"target": ["x", *TARGETS[1:]]}, r"second.csv: target must be 0 or 1, got 'x'"),
         ({"fold": [0, 1] * 4}, "second.csv have different folds: give --labels, whose patients are put into folds"),
         (
             {"image_name": list("abcdefxy")},

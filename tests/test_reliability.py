@@ -77,6 +77,17 @@ def test_the_interval_of_the_slope_is_that_of_fisher_for_single_images_and_wider
     assert copies["slope_high"] - copies["slope_low"] == pytest.approx(width, rel=1e-6)
 
 
+@pytest.mark.parametrize(("factor", "shift"), [(8.0, 0.0), (1e-3, -4.0), (1e-5, -4.0), (1e-6, 6.0)])
+def test_the_slope_of_sharp_and_of_flat_predictions_is_found(factor, shift):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-1, 0.5, 5000)
+    targets = (rng.random(5000) < special.expit(logits)).astype(int)
+    found = reliability.assess(targets, special.expit(factor * logits + shift), np.arange(5000))
+    assert found["slope_low"] < 1 / factor < found["slope_high"]
+    assert found["intercept_low"] < -shift / factor < found["intercept_high"]
+    assert found["slope_high"] - found["slope_low"] < 1 / factor
+
+
 @pytest.mark.parametrize(
     "scores",
     [[0.1, 0.2, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0]],

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_explain import build_tiny, make_run
 
-from isic_tf import assess, cases, compare, model, report, runs
+from isic_tf import assess, cases, compare, model, report, runs, tables, thresholds
 
 EVIL = '<script>document.title="run"</script>'
 BREAKOUT = '"><img src=http://127.0.0.1:9/x onerror=alert(1)>'
@@ -44,9 +44,9 @@ def made_up(index, seed=0):
 def written(tmp_path_factory, index, record_set):
     """A report with everything in it: text, assessment and table."""
     folder = tmp_path_factory.mktemp("report")
-    tables = [made_up(index), made_up(index, seed=1)]
-    found = assess.assess(tables[0], resamples=40)
-    compared = {"second": BREAKOUT, **compare.compare(*tables, resamples=40)}
+    table, other = made_up(index), made_up(index, seed=1)
+    found = assess.assess(table, resamples=40)
+    compared = {"second": BREAKOUT, **compare.compare(table, other, resamples=40)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "build", build_tiny)
         make_run(folder / "run", index)
@@ -55,10 +55,10 @@ def written(tmp_path_factory, index, record_set):
         for fold in (0, 1):
             history = [{"epoch": epoch, "loss": 1 / epoch, "auc": 0.6 + 0.01 * epoch} for epoch in (1, 2, 3)]
             runs.write_history(runs.fold_dir(str(folder / "run"), fold), history)
-        options = {"workdir": str(folder / "run"), "records": f"{record_set}/train*.tfrec"}
+        options = {"workdir": str(folder / "run"), "records": tables.read_records(f"{record_set}/train*.tfrec")}
         path = folder / "report.html"
-        report.write(str(path), EVIL, found, tables[0], [(found, tables[1], compared)], **options)
-    return types.SimpleNamespace(path=path, text=path.read_text(), found=found, table=tables[0])
+        report.write(str(path), EVIL, found, table, [(found, other, compared)], **options)
+    return types.SimpleNamespace(path=path, text=path.read_text(), found=found, table=table)
 
 
 class Parser(html.parser.HTMLParser):
@@ -107,13 +107,16 @@ def test_the_figures_are_those_of_the_assessment(page, written):
     summary, confusion = written.found["summary"], written.found["confusion"]
     interval = f"{summary['auc_low']:.3f} to {summary['auc_high']:.3f}"
     assert f"ROC AUC {summary['auc']:.3f} {interval}" in page.text
-    assert f"from a prediction of {confusion['threshold']:.3g} (at least 90 % sensitivity on these images)" in page.text
+    assert (
+        f"from a prediction of {thresholds.spell(confusion['threshold'])} (at least 90 % sensitivity on these images)"
+        in page.text
+    )
     assert f"(6 of {confusion['false_negatives']} missed)" in page.text
     assert f"(6 of {confusion['false_positives']} false alarms)" in page.text
     for point in written.found["operating_points"]:
         cells = [f"{100 * point[name]:.1f} %" for name in ("sensitivity", "specificity")]
         level = f"{point['held']} at least {100 * point['level']:.0f} %"
-        assert " ".join([level, f"{point['threshold']:.3g}", *cells]) in page.text
+        assert " ".join([level, thresholds.spell(point["threshold"]), *cells]) in page.text
     notes = [row["note"] for group in written.found["groups"] for row in group["rows"]]
     assert all(note in page.text for note in notes)
 
@@ -127,6 +130,7 @@ def test_every_section_is_there(page):
     ]
     assert "CC BY-NC 4.0" in page.text
     assert "this is no medical device" in page.text
+    assert "shows their metadata and pictures; the flags hold paths of the machine" in page.text
     # ROC, precision and recall, reliability, histogram; loss and ROC AUC of the folds.
     assert len(page.all("svg")) == 6
 
@@ -178,6 +182,7 @@ def test_a_report_of_predictions_alone_is_whole(tmp_path, index):
     assert ids == wanted.split()
     assert not page.all("img")
     assert "Give the records (and the run) to see the images." in page.text
+    assert "names images and patients and shows their metadata. Mind this before you pass it on." in page.text
     assert "not known" in page.text
 
 
@@ -213,6 +218,8 @@ def test_the_file_is_small(written):
         (report.number(None), "\N{EN DASH}"),
         (report.significant(0.00012345), "0.000123"),
         (report.significant(None), "\N{EN DASH}"),
+        (report.threshold(1.2345678e-5), "1.23456e\N{MINUS SIGN}05"),
+        (report.threshold(None), "\N{EN DASH}"),
         (report.percent(0.9876), "98.8\N{NO-BREAK SPACE}%"),
         (report.percent(None), "\N{EN DASH}"),
         (report.grouped(32691), "32,691"),

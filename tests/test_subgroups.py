@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isic_tf import subgroups
+from isic_tf import shortcuts, subgroups
 
 
 def make(images=400, **columns):
@@ -34,6 +34,27 @@ def test_the_most_frequent_sizes_have_a_group_each():
     found = subgroups.sizes(table, most=2)
     assert found.tolist() == ["6000x4000"] * 3 + ["640x480"] * 2 + ["other sizes", "unknown"]
     assert found.cat.categories.tolist() == ["6000x4000", "640x480", "other sizes", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({"width": [6000, 640]}, None),
+        ({"height": [4000, 480]}, None),
+        ({"width": [6000, -1], "height": [-1, 480]}, None),
+        ({"width": [6000, 640], "height": [-1, 480]}, ["unknown", "640x480"]),
+        ({"width": [-1, 640], "height": [4000, 480]}, ["unknown", "640x480"]),
+        ({"width": [0, 640], "height": [4000, 480]}, ["unknown", "640x480"]),
+    ],
+)
+def test_a_size_is_known_where_both_sides_are(columns, names):
+    table = pd.DataFrame(columns)
+    found = subgroups.labels(table.assign(patient=0)).get("image size")
+    assert (found is None) == (names is None)
+    known = shortcuts.known(table)["image size"]
+    assert (known is None) == (names is None)
+    if names:
+        assert found.tolist() == known["size"].tolist() == names
 
 
 def test_every_column_that_says_something_makes_groups():

@@ -64,10 +64,22 @@ def test_a_melanoma_departs_from_its_patients_other_moles():
     larger = []
     for _ in range(20):
         look = synth.patient_look(rng) | {"hairiness": 0.0}
-        moles = [lesion_features(synth.draw_lesion(rng, look, 0.05, (320, 240))) for _ in range(4)]
-        melanoma = lesion_features(synth.draw_lesion(rng, look, 0.9, (320, 240)))
+        moles = [lesion_features(synth.draw_lesion(rng, look, 0.05, (320, 240))[0]) for _ in range(4)]
+        melanoma = lesion_features(synth.draw_lesion(rng, look, 0.9, (320, 240))[0])
         larger.append(np.linalg.norm(melanoma - np.mean(moles, axis=0)) > np.std(moles, axis=0).max())
     assert np.mean(larger) >= 0.8
+
+
+def test_lesions_lie_anywhere_and_where_their_masks_say():
+    images, masks, labels = synth.draw_anywhere(40, 64, seed=0)
+    assert labels.tolist() == [0, 1] * 20
+    assert images.shape == (40, 64, 64, 3)
+    # A lesion is darker than the skin around it, in red too.
+    darker = [image[~mask].mean() - image[mask].mean() for image, mask in zip(images[..., 0], masks, strict=True)]
+    assert np.min(darker) > 0
+    assert np.median(darker) > 20
+    centres = np.array([np.argwhere(mask).mean(axis=0) for mask in masks])
+    assert (centres.std(axis=0) > 8).all()
 
 
 def test_image_sizes_vary(made_up):

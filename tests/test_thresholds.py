@@ -41,12 +41,31 @@ def test_operating_points_are_those_of_scikit_learns_curve():
     targets = rng.integers(0, 2, 500)
     scores = np.round(targets * 0.3 + rng.random(500), 2)
     false, true, _ = roc_curve(targets, scores, drop_intermediate=False)
-    counts = bootstrap.count(targets, scores)[:2]
+    counts, _ = bootstrap.count(targets, scores)
     for level in thresholds.LEVELS:
         best = true[1 - false >= level - 1e-12].max()
-        assert thresholds.sensitivity_at(*counts, level) == pytest.approx([best], abs=1e-12)
+        assert thresholds.sensitivity_at(counts, level) == pytest.approx([best], abs=1e-12)
         best = (1 - false)[true >= level - 1e-12].max()
-        assert thresholds.specificity_at(*counts, level) == pytest.approx([best], abs=1e-12)
+        assert thresholds.specificity_at(counts, level) == pytest.approx([best], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "text"),
+    [
+        (0.3, "0.3"),
+        (0.0, "0"),
+        (1.0, "1"),
+        (0.123456789, "0.123456"),
+        # Of six digits the nearest is above it.
+        (0.999999999, "0.999999"),
+        (1.2345678e-5, "1.23456e-05"),
+        (float(np.float32(0.1)), "0.1"),
+        (float(np.float32(0.7)), "0.699999"),
+    ],
+)
+def test_a_threshold_as_printed_keeps_the_image_at_it(threshold, text):
+    assert thresholds.spell(threshold) == text
+    assert thresholds.confusion([1], [threshold], float(text))["true_positives"] == 1
 
 
 def test_confusion_equals_scikit_learns_and_shares_are_of_the_right_counts():
@@ -70,6 +89,6 @@ def test_operating_points_have_an_interval_of_what_is_not_held():
 
 
 def test_a_resample_of_one_class_is_no_number():
-    counts = np.array([[0.0], [2.0], [0.0]]), np.zeros((3, 1))
-    assert np.isnan(thresholds.sensitivity_at(*counts, 0.9)).all()
-    assert np.isnan(thresholds.specificity_at(*counts, 0.9)).all()
+    counts = bootstrap.sum_up(np.array([[0.0], [2.0], [0.0]]), np.zeros((3, 1)))
+    assert np.isnan(thresholds.sensitivity_at(counts, 0.9)).all()
+    assert np.isnan(thresholds.specificity_at(counts, 0.9)).all()

@@ -55,7 +55,8 @@ def draw_lesion(rng, look, severity, size):
         size: (width, height) in pixels.
 
     Returns:
-        uint8 `[height, width, 3]`, BGR.
+        uint8 `[height, width, 3]`, BGR; and the lesion's opacity, float32 `[h, w]` in [0, 1], at the image's size where
+        that is at most 256 high, else smaller.
     """
     width, height = size
     scale = min(1.0, 256 / height)
@@ -70,7 +71,29 @@ def draw_lesion(rng, look, severity, size):
     _draw_hairs(rng, image, rng.poisson(look["hairiness"]))
     if rng.random() < 0.15:
         _draw_ruler(rng, image)
-    return image
+    return image, mask
+
+
+def draw_anywhere(count, side, seed):
+    """Draws small lesions anywhere in an image, every other a textbook melanoma, to judge what explains a network.
+
+    Args:
+        count: Number of images.
+        side: Side S in pixels, up to 128.
+        seed: The same gives the same.
+
+    Returns:
+        Images, uint8 `[n, S, S, 3]`, RGB; masks of the lesions, bool `[n, S, S]`; and labels, 0 or 1, `[n]`.
+    """
+    rng, images, masks, labels = np.random.default_rng(seed), [], [], np.arange(count) % 2
+    for label in labels:
+        look = {**patient_look(rng), "radius": rng.uniform(0.12, 0.2), "hairiness": 1.0}
+        image, mask = draw_lesion(rng, look, float(label), (2 * side, 2 * side))
+        top, left = rng.integers(side // 4, 3 * side // 4 + 1, 2)
+        part = slice(top, top + side), slice(left, left + side)
+        images.append(image[(*part, slice(None, None, -1))])
+        masks.append(mask[part] > 0.5)
+    return np.array(images), np.array(masks), labels
 
 
 def _grid(width, height):
@@ -179,7 +202,7 @@ def draw_images(rng, table, output, split):
     for row in tqdm(table.itertuples(), split, len(table), unit="image", disable=None):
         severity = rng.uniform(0.5, 1.0) if row.target == "1" else 0.4 * rng.beta(1, 6)
         size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
-        jpeg = images.encode(draw_lesion(rng, looks[row.patient_id], severity, size), 90)
+        jpeg = images.encode(draw_lesion(rng, looks[row.patient_id], severity, size)[0], 90)
         files = {f"jpeg/{split}/{row.image_name}.jpg": jpeg}
         if split == "test":
             files[f"dicom/test/{row.image_name}.dcm"] = wrap_in_dicom(jpeg, row, size)

@@ -17,34 +17,13 @@ SIDE = 128
 TRAINED, JUDGED, EPOCHS = 1000, 300, 8
 
 
-def draw(count, seed):
-    """Draws lesions anywhere in the image, every other a melanoma; gives images, masks of the lesions and labels."""
-    masks, original = [], synth._lesion_mask
-
-    def recorded(*arguments):
-        found = original(*arguments)
-        masks.append(found[0])
-        return found
-
-    synth._lesion_mask = recorded
-    rng, images, labels = np.random.default_rng(seed), [], np.arange(count) % 2
-    for place, label in enumerate(labels):
-        look = {**synth.patient_look(rng), "radius": rng.uniform(0.12, 0.2), "hairiness": 1.0}
-        image = synth.draw_lesion(rng, look, float(label), (2 * SIDE, 2 * SIDE))
-        top, left = rng.integers(SIDE // 4, 3 * SIDE // 4 + 1, 2)
-        images.append(image[top : top + SIDE, left : left + SIDE, ::-1])
-        masks[place] = masks[place][top : top + SIDE, left : left + SIDE] > 0.5
-    synth._lesion_mask = original
-    return np.array(images), np.array(masks), labels
-
-
 def build(seed):
     tf.keras.utils.set_random_seed(seed)
     return model.build("efficientnet-b0", SIDE)
 
 
 def train():
-    images, _, labels = draw(TRAINED, seed=0)
+    images, _, labels = synth.draw_anywhere(TRAINED, SIDE, seed=0)
     classifier = build(seed=1)
     loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
     classifier.compile(tf.keras.optimizers.Adam(1e-3), loss)
@@ -64,7 +43,7 @@ def hit_rate(maps, masks):
 
 
 def main():
-    images, masks, labels = draw(JUDGED, seed=1)
+    images, masks, labels = synth.draw_anywhere(JUDGED, SIDE, seed=1)
     classifier = train()
     _, logits = explain.gradcam(classifier, images)
     print(f"ROC AUC {metrics.roc_auc(labels, logits):.4f} on {JUDGED} other images")
