@@ -27,6 +27,8 @@ _BOOSTING = {
 }
 _PENALTY = 0.05
 _BLOCK = 1024
+# Rows on which the arrays are held against scikit-learn.
+_COMPARED = 256
 _MOST_BYTES = 2**28
 
 
@@ -55,21 +57,22 @@ def fit(inputs, targets, seed=0):
         `Boost`.
     """
     inputs, targets = np.asarray(inputs, np.float64), np.asarray(targets)
-    # Its threads wait for each other at every node: on a machine that does anything else, fifty times as long as one.
+    # Threads wait for each other at every node: on a machine that does anything else, many times as long as one alone.
     with threadpool_limits(1):
-        boosters = [
-            HistGradientBoostingClassifier(**_BOOSTING, random_state=seed + number).fit(inputs, targets)
-            for number in range(_BOOSTERS)
+        models = [
+            HistGradientBoostingClassifier(**_BOOSTING, random_state=seed + number) for number in range(_BOOSTERS)
         ]
-    centre, spread = inputs.mean(axis=0), inputs.std(axis=0)
-    # A column without spread has nothing to tell.
-    spread[spread < 1e-9] = np.inf
-    regression = LogisticRegression(C=_PENALTY, max_iter=1000).fit((inputs - centre) / spread, targets)
-    coefficients = regression.coef_[0] / spread
-    intercept = regression.intercept_[0] - coefficients @ centre
-    baseline = np.mean([booster._baseline_prediction.item() for booster in boosters])
-    model = Boost(*_join(boosters), coefficients / 2, np.array((intercept + baseline) / 2))
-    _compare(model, boosters, regression.predict_proba((inputs[:_BLOCK] - centre) / spread)[:, 1], inputs[:_BLOCK])
+        boosters = [model.fit(inputs, targets) for model in models]
+        centre, spread = inputs.mean(axis=0), inputs.std(axis=0)
+        # A column without spread has nothing to tell.
+        spread[spread < 1e-9] = np.inf
+        regression = LogisticRegression(C=_PENALTY, max_iter=1000).fit((inputs - centre) / spread, targets)
+        coefficients = regression.coef_[0] / spread
+        intercept = regression.intercept_[0] - coefficients @ centre
+        baseline = np.mean([booster._baseline_prediction.item() for booster in boosters])
+        model = Boost(*_join(boosters), coefficients / 2, np.array((intercept + baseline) / 2))
+        some = inputs[:_COMPARED]
+        _compare(model, boosters, regression.predict_proba((some - centre) / spread)[:, 1], some)
     return model
 
 

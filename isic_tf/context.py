@@ -86,8 +86,7 @@ def write(table, output, method, patient_context, stage_one):
     # What stage one looked at counts too.
     before = provenance.used_context(stage_one)
     used = True if patient_context else before
-    provenance.write(output, patient_context=used, made_by="isic_tf.context", method=method)
-    files.write(output, table)
+    files.write(output, table, used, "isic_tf.context", method)
     print("the patients' other images had a part in it" if used else "no other image of a patient had a part in it")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from isic_tf import blends, bootstrap, metrics, out_of_fold, submission, tables
+from isic_tf import blends, bootstrap, metrics, out_of_fold, provenance, submission, tables
 from tfrecord_tools import command
 
 
@@ -44,11 +44,13 @@ def ensemble(predictions, output, sample_submission, oof, labels, method, weight
             print(f"note: {overlap} images of --predictions were fitted on; --oof_output has honest ones of them")
         if oof_output:
             columns = {"prediction": honest, "fold": known.folds, "target": known.targets}
-            write(oof_output, pd.DataFrame({"image_name": known.names, **columns}))
+            table = pd.DataFrame({"image_name": known.names, **columns})
+            write(oof_output, table, provenance.used_context(oof), "isic_tf.ensemble", method)
     if predictions:
         blended = pd.Series(blends.combine(scores, blend), names)
         column = "target" if sample_submission else "prediction"
-        write(output, pd.DataFrame({"image_name": order, column: blended.loc[order].to_numpy()}))
+        table = pd.DataFrame({"image_name": order, column: blended.loc[order].to_numpy()})
+        write(output, table, provenance.used_context(predictions), "isic_tf.ensemble", method)
 
 
 def refuse_misfits(predictions, output, sample_submission, oof, labels, method, weights, oof_output):
@@ -209,8 +211,9 @@ def predict_nested(known, blend, fitted):
     return final, out_of_fold.cross_predict(fit, apply, known.scores, known.targets, known.folds)
 
 
-def write(path, table):
-    """Writes a prediction file or a submission, and says so."""
+def write(path, table, patient_context, made_by, method):
+    """Writes a prediction file or a submission and its sidecar, and says so; see `provenance.write`."""
+    provenance.write(path, patient_context=patient_context, made_by=made_by, method=method)
     command.write_text(path, table.to_csv(index=False))
     print(f"wrote {len(table)} predictions to {path}, mean {table.iloc[:, 1].mean():.4f}")
 

@@ -7,7 +7,7 @@ import json
 
 from absl import flags
 
-from isic_tf import assess, compare, metrics, plain_text, tables
+from isic_tf import assess, compare, metrics, plain_text, provenance, tables
 from tfrecord_tools import command, storage
 
 
@@ -75,14 +75,17 @@ def judge(predictions, joined, threshold, specificity):
         specificity: See `assess.assess`.
 
     Returns:
-        List of what `assess.assess` gives of each file, with its `path`; and list of what `compare.compare` gives of
-        the first and each other, with their paths as `first` and `second`.
+        List of what `assess.assess` gives of each file, with its `path` and `patient_context`; and list of what
+        `compare.compare` gives of the first and each other, with their paths as `first` and `second`.
     """
     files, comparisons = [], []
     for path, table in zip(predictions, joined, strict=True):
         found = assess.assess(table, threshold, specificity)
         print(f"{path}: {metrics.describe(found['summary'])}\n\n{plain_text.write(found)}\n", flush=True)
-        files.append({"path": path, **found})
+        used = provenance.used_context([path])
+        if used:
+            print(f"In {path} the patients' other images had a part, which some rules forbid.\n")
+        files.append({"path": path, "patient_context": used, **found})
     for path, table in zip(predictions[1:], joined[1:], strict=True):
         found = compare.compare(joined[0], table)
         print(f"{plain_text.compare(predictions[0], path, found)}\n")

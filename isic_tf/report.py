@@ -5,7 +5,7 @@ import os
 
 import jinja2
 
-from isic_tf import cases, figures, runs, thresholds
+from isic_tf import beside, cases, figures, runs, thresholds
 from tfrecord_tools import command
 
 TEMPLATE = "report.html.j2"
@@ -17,10 +17,10 @@ def write(path, name, assessment, table, others=(), *, workdir=None, records=Non
     Args:
         path: HTML file to write.
         name: What was judged, such as the prediction file's path.
-        assessment: See `assess.assess`.
+        assessment: See `assess.assess`; with `patient_context`, see `provenance.used_context`, where it is known.
         table: DataFrame that it was made of: `image_name`, `patient_id`, `target` and `prediction`; `sex`,
             `age_approx`, `anatom_site_general_challenge` and `diagnosis` (text) are told of the worst images where
-            they are there.
+            they are there, and of `stage_one` how patient context moved the melanomas.
         others: Of each further prediction file of the same images, a tuple of its assessment, its table, and what
             `compare.compare` says of the first and it, with the name of it as `second`.
         workdir: Run folder, of which flags and training are shown and whose networks explain images; None for none.
@@ -34,6 +34,7 @@ def write(path, name, assessment, table, others=(), *, workdir=None, records=Non
     missed, alarms = cases.find(table, assessment["confusion"]["threshold"], count)
     pictures = cases.look([*missed["image_name"], *alarms["image_name"]], workdir, records)
     context = {
+        "patient_context": None,
         **assessment,
         "name": name,
         "plots": draw(assessment, [table, *(other for _, other, _ in others)]),
@@ -42,6 +43,7 @@ def write(path, name, assessment, table, others=(), *, workdir=None, records=Non
         "missed": cases.describe(missed, pictures),
         "alarms": cases.describe(alarms, pictures),
         "pictured": records is not None,
+        "beside": beside.describe(table, records),
         "explained": records is not None and bool(workdir),
         "flags": flags,
         "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

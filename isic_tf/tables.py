@@ -49,16 +49,23 @@ def read_predictions(path):
 
     Returns:
         DataFrame of `image_name` (text), `prediction` (float64), those of `TEXTS` and `NUMBERS` that are there and,
-        beside a `prediction`, `target` (int, 0 or 1, -1 where blank) where it is there.
+        beside a `prediction`, where they are there, `target` (int, 0 or 1, -1 where blank) and `stage_one` (float64,
+        from 0 to 1, what `isic_tf.context` judged anew).
 
     Raises:
         ValueError: A name comes twice, a prediction is no finite number from 0 to 1, or another column is damaged.
     """
-    table = read_scores(path, ("target", *TEXTS, *NUMBERS), submission=True)
+    table = read_scores(path, ("target", "stage_one", *TEXTS, *NUMBERS), submission=True)
     columns = ["image_name", "prediction"]
     if "target" in table:
         table["target"] = encode(path, "target", table["target"])
         columns.append("target")
+    if "stage_one" in table:
+        table["stage_one"] = pd.to_numeric(table["stage_one"], errors="coerce")
+        bad = table.loc[~table["stage_one"].between(0, 1), "image_name"]
+        if len(bad):
+            raise ValueError(f"{path}: {len(bad)} of stage_one are no number from 0 to 1, that of {bad.iloc[0]} first")
+        columns.append("stage_one")
     return _known(path, table, columns)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_explain import build_tiny, make_run
 
-from isic_tf import assess, cases, compare, model, report, runs, tables, thresholds
+from isic_tf import assess, beside, cases, compare, model, report, runs, tables, thresholds
 
 EVIL = '<script>document.title="run"</script>'
 BREAKOUT = '"><img src=http://127.0.0.1:9/x onerror=alert(1)>'
@@ -32,6 +32,7 @@ def made_up(index, seed=0):
         "sex": ["female", "male", EVIL, ""] * 100,
         "age_approx": ["45.0"] * 400,
         "anatom_site_general_challenge": ["torso"] * 400,
+        "stage_one": rng.random(400),
     }
     table = pd.DataFrame(columns)
     table.loc[0, ["patient_id", "prediction"]] = EVIL, 0.001
@@ -45,7 +46,7 @@ def written(tmp_path_factory, index, record_set):
     """A report with everything in it: text, assessment and table."""
     folder = tmp_path_factory.mktemp("report")
     table, other = made_up(index), made_up(index, seed=1)
-    found = assess.assess(table, resamples=40)
+    found = {**assess.assess(table, resamples=40), "patient_context": True}
     compared = {"second": BREAKOUT, **compare.compare(table, other, resamples=40)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "build", build_tiny)
@@ -94,6 +95,17 @@ def test_every_value_of_the_data_is_text(page):
     assert page.text.count(BREAKOUT) >= 3
 
 
+def test_a_patients_lesions_stand_side_by_side(page, written):
+    patients = beside.find(written.table)
+    assert len(patients) == 4
+    assert "Patients whose melanomas moved most" in page.text
+    for rows in patients:
+        first = rows.iloc[0]
+        assert f"{report.significant(first['prediction'])} (rank 1)" in page.text
+        assert f"stage one {report.significant(first['stage_one'])} (rank {first['stage_one_rank']})" in page.text
+    assert "The patients' other images had a part in the predictions" in page.text
+
+
 def test_nothing_is_fetched(page):
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     expected = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -123,7 +135,9 @@ def test_the_figures_are_those_of_the_assessment(page, written):
 
 def test_every_section_is_there(page):
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "h2"]
-    wanted = "summary comparison curves thresholds calibration groups patients shortcuts errors training flags data"
+    wanted = (
+        "summary comparison curves thresholds calibration groups patients beside shortcuts errors training flags data"
+    )
     assert ids == wanted.split()
     assert [link["href"] for link in page.all("a") if link["href"].startswith("#")][1 : len(ids) + 1] == [
         f"#{name}" for name in ids
@@ -136,9 +150,10 @@ def test_every_section_is_there(page):
 
 
 def test_pictures_stand_beside_their_maps_and_are_told_to_those_who_cannot_see(page):
-    images = [image["alt"] for image in page.all("img")]
-    assert images
-    assert len(images) % 2 == 0
+    maps = sum(image["alt"].startswith("Grad-CAM") for image in page.all("img"))
+    assert maps
+    # Of the patients' lesions side by side there are none.
+    images = [image["alt"] for image in page.all("img")][-2 * maps :]
     for picture, laid in zip(images[::2], images[1::2], strict=True):
         name = re.fullmatch(r"Image (.+), (malignant|benign)", picture)[1]
         assert laid == f"Grad-CAM map of {name}"
