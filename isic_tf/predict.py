@@ -83,7 +83,7 @@ def predict(
     print(f"{len(rows)} images, {len(paths)} fold(s), {tta} version(s), {devices.describe(strategy)}", flush=True)
     chief = devices.is_chief(strategy)
     folder = f"{output}.parts" if chief else f"{output}.parts-of-another-worker"
-    facts = (tta, tta_policy, seed, bool(embeddings), run, rows[["image_name", "shard", "networks"]].to_csv())
+    facts = (tta, tta_policy, seed, bool(embeddings), *_describe_inputs(run, rows, tta_policy))
     done = parts.begin(folder, parts.digest(paths, *facts))
     reader = files.make_reader(rows, run["image_size"], run, threads) if images else None
     options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta, "embed": bool(embeddings)}
@@ -100,6 +100,14 @@ def predict(
         table = table.set_index("image_name").loc[order or rows["image_name"]].reset_index()
         write(table, output, "target" if order else "prediction", scale, prevalence)
     storage.rmtree(folder)
+
+
+def _describe_inputs(run, rows, tta_policy):
+    """Lists what else than weights and flags a part depends on: with any of it changed, parts are made anew."""
+    policy = views.read_policy(run) if tta_policy == "training" else None
+    # Metadata are in the rows. Of what is read later, the image bytes, size and time of change must do.
+    sources = rows["path"] if "path" in rows else rows["shard"].unique()
+    return run, policy, rows.to_csv(), parts.stamps(sources)
 
 
 def list_rows(records, images, csv, run):

@@ -1,12 +1,14 @@
 import functools
+import os
 import pathlib
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import PREDICT, RECIPE, build_set, tiny_trunk
 
-from isic_tf import backbones, files, model, parts, pipeline, predict, records, runs, train
+from isic_tf import backbones, files, model, parts, pipeline, policies, predict, records, runs, train, views
 from tfrecord_tools import command, images, schema
 
 
@@ -120,6 +122,100 @@ def test_parts_of_another_prediction_are_not_taken(run, record_set, tmp_path, ca
     found = predicted(run, tmp_path / "o.csv", records=f"{record_set}/test*.tfrec")
     assert "x" not in found.index
     assert "holds parts of another prediction: made anew" in capsys.readouterr().out
+
+
+@pytest.fixture
+def copies(run, record_set, made_up, tmp_path):
+    """A folder with copies of the run, of a test shard, of four test images and of their table, to be changed."""
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(record_set, tmp_path / "set")
+    (tmp_path / "jpeg").mkdir()
+    for path in sorted((made_up / "jpeg").rglob("*.jpg"))[:4]:
+        shutil.copy(path, tmp_path / "jpeg")
+    names = [path.stem for path in (tmp_path / "jpeg").iterdir()]
+    table = {"image_name": names, "sex": "male", "age_approx": 50, "anatom_site_general_challenge": "torso"}
+    pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path
+
+
+def other_shard(folder):
+    """As of a shard rebuilt from other images, under the same names, that has as many bytes."""
+    path = next((folder / "set").glob("test*.tfrec"))
+    os.utime(path, ns=(0, os.stat(path).st_mtime_ns + 1))
+
+
+def other_weights(folder):
+    paths = [folder / "run" / f"fold{fold}" / "best.weights.h5" for fold in (0, 1)]
+    shutil.copy(*paths)
+
+
+def other_ages(folder):
+    pd.read_csv(folder / "t.csv").assign(age_approx=55).to_csv(folder / "t.csv", index=False)
+
+
+def other_image(folder):
+    path = next((folder / "jpeg").iterdir())
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def other_policy(folder):
+    path = folder / "run" / "augment_policy.json"
+    path.write_text('{"gain": {"uniform": [0.8, 1.2]}}' if not path.exists() else '{"gain": {"uniform": [0.7, 1.2]}}')
+
+
+def same(folder):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "flags", "anew"),
+    [
+        ("records", same, {}, False),
+        ("records", same, {"batch_size": 3, "threads": 1}, False),
+        ("records", same, {"tta": 3}, True),
+        ("records", same, {"tta": 2, "tta_policy": "dihedral"}, True),
+        ("records", same, {"seed": 1}, True),
+        ("records", same, {"embeddings": "e.npz"}, True),
+        ("records", same, {"out_of_fold": True}, False),
+        ("records", other_policy, {}, True),
+        ("records", other_weights, {}, True),
+        ("records", other_shard, {}, True),
+        ("records", other_ages, {}, False),
+        ("images", same, {}, False),
+        ("images", other_ages, {}, True),
+        ("images", other_image, {}, True),
+    ],
+)
+def test_parts_are_taken_where_nothing_that_they_are_made_of_changed(copies, monkeypatch, kind, change, flags, anew):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "_predict_parts", stopped)
+    given = {"images": {"images": str(copies / "jpeg"), "csv": str(copies / "t.csv")}}
+    given["records"] = {"records": f"{copies}/set/test*.tfrec"}
+    other_policy(copies)
+    options = {"tta": 2, "tta_policy": "training", **given[kind]}
+    for more in ({}, flags):
+        if more is flags:
+            parts.write(f"{copies}/o.csv.parts", 0, pd.DataFrame({"image_name": ["x"], "prediction": [0.5]}))
+            change(copies)
+        with pytest.raises(KeyboardInterrupt):
+            predicted(copies / "run", copies / "o.csv", **(options | more))
+    assert (copies / "o.csv.parts" / "part-00000.csv").exists() != anew
+
+
+def test_the_runs_own_copy_of_a_policy_is_drawn_from(run, record_set, tmp_path):
+    (tmp_path / "policy.json").write_text('{"turn": {}, "mixup": {"alpha": 1}}')
+    sets = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(tmp_path / "run"), "fold": "0"}
+    devices = {"strategy": "default", "tpu": "", "dry_run": False}
+    train.train(
+        **sets,
+        **devices,
+        **{**RECIPE, "epochs": 1, "warmup_epochs": 0.0, "augment_policy": str(tmp_path / "policy.json")},
+    )
+    (tmp_path / "policy.json").unlink()
+    assert views.read_policy(runs.read_network(str(tmp_path / "run"))) == {"turn": {}}
+    assert views.read_policy(runs.read_network(str(run))) == policies.read("light", 1.0)
 
 
 def test_embeddings_are_the_pooled_features_of_each_fold(run, record_set, tmp_path):
