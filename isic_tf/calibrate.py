@@ -19,23 +19,25 @@ from isic_tf import calibration, out_of_fold, reliability, runs
 from tfrecord_tools import command, storage
 
 
-def calibrate(workdir, labels, method, prevalence):
-    """Fits a run's calibration on its `oof.csv`, prints how good each is on other patients, and saves one.
+def calibrate(workdir, oof, labels, method, prevalence):
+    """Fits a run's calibration on out-of-fold predictions, prints how good each is on other patients, and saves one.
 
     Args:
-        workdir: Run folder with `oof.csv`.
+        workdir: Run folder.
+        oof: Prediction file of the run's, as of `predict --out_of_fold --tta=8`; or None for the run's `oof.csv`.
         labels: CSV file with `image_name`, `patient_id` and `target`; or None for the file's own targets and folds.
         method: One of `calibration.METHODS`, or `all` for what has the least nested log loss, which may be the scores
             as they are.
-        prevalence: Share of malignant images where the run will be used, in (0, 1); or None for that of `oof.csv`.
+        prevalence: Share of malignant images where the run will be used, in (0, 1); or None for that of these.
 
     Raises:
         ValueError: The run has no out-of-fold predictions, or they cannot judge a fit; see `out_of_fold.read`.
     """
     calibration.refuse_prevalence(prevalence)
-    path = os.path.join(workdir, "oof.csv")
+    path = oof or os.path.join(workdir, "oof.csv")
     if not storage.exists(path):
-        raise ValueError(f"expected out-of-fold predictions in {path}, found none; train a fold, or check --workdir")
+        remedy = "check --oof" if oof else "train a fold, or check --workdir"
+        raise ValueError(f"expected out-of-fold predictions in {path}, found none; {remedy}")
     known = out_of_fold.read([path], labels)
     for note in known.notes:
         print(f"note: {note}")
@@ -44,7 +46,7 @@ def calibrate(workdir, labels, method, prevalence):
     figures = judge(known, ("none", *(calibration.METHODS if method == "all" else (method,))))
     best = min(figures, key=lambda name: figures[name]["log_loss"])
     fitted = calibration.fit(best if method == "all" else method, known.scores[:, 0], known.targets)
-    written = calibration.write(workdir, fitted, figures, prevalence)
+    written = calibration.write(workdir, fitted, figures, prevalence, oof)
     print(f"wrote {fitted['method']} to {written}; predict --calibrated applies it")
     if best == "none":
         print("the scores as they are were the better probabilities")
@@ -77,9 +79,11 @@ def judge(known, methods):
 
 def define_flags():
     """Defines the command's flags."""
-    flags.DEFINE_string("workdir", None, "Folder of a run with oof.csv; calibration.json is written there.")
+    flags.DEFINE_string("workdir", None, "Folder of a run; calibration.json is written there.")
+    text = "What to fit to, if not the run's oof.csv: that of predict --out_of_fold, with the --tta that will be used."
+    flags.DEFINE_string("oof", None, text)
     flags.DEFINE_string(
-        "labels", None, "CSV file with image_name, patient_id and target; without it, the folds of oof.csv are trusted."
+        "labels", None, "CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted."
     )
     flags.DEFINE_enum(
         "method",
@@ -87,7 +91,7 @@ def define_flags():
         [*calibration.METHODS, "all"],
         "platt and temperature keep all ranks, so the ROC AUC; isotonic makes ties. all: what has the least log loss.",
     )
-    flags.DEFINE_float("prevalence", None, "Share of malignant images where the run is used, if not that of oof.csv.")
+    flags.DEFINE_float("prevalence", None, "Share of malignant images where the run is used, if not that of --oof.")
     flags.mark_flags_as_required(["workdir"])
 
 

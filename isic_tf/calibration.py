@@ -1,5 +1,6 @@
 """Turns scores into probabilities: fitted on out-of-fold predictions, kept in the run folder, applied to any others."""
 
+import hashlib
 import json
 import os
 
@@ -14,6 +15,7 @@ CALIBRATION_FILE = "calibration.json"
 METHODS = ("platt", "isotonic", "temperature")
 # So that no calibration turns the ranks round or makes all scores one.
 _LEAST_SLOPE = 1e-3
+_OOF_FILE = "oof.csv"
 
 
 def fit(method, probabilities, targets):
@@ -71,7 +73,7 @@ def _fit_logistic(inputs, targets, with_intercept):
     return float(slope), float(intercept - slope * centre)
 
 
-def write(workdir, calibration, nested, used_at=None):
+def write(workdir, calibration, nested, used_at=None, fitted_to=None):
     """Writes a run's calibration.
 
     Args:
@@ -79,12 +81,14 @@ def write(workdir, calibration, nested, used_at=None):
         calibration: See `fit`.
         nested: Figures on other patients, kept for the record.
         used_at: Share of malignant images where the run will be used; None for that of its out-of-fold predictions.
+        fitted_to: Prediction file that it is fitted to; None for the run's own `oof.csv`.
 
     Returns:
         Path of the file.
     """
-    path = os.path.join(workdir, CALIBRATION_FILE)
-    content = {**calibration, "used_at": used_at, "nested": nested}
+    path, own = os.path.join(workdir, CALIBRATION_FILE), os.path.join(workdir, _OOF_FILE)
+    known = {"fitted_to": fitted_to and os.path.basename(fitted_to), "run_oof_sha256": _digest(own)}
+    content = {**calibration, "used_at": used_at, **known, "nested": nested}
     command.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path
 
@@ -96,10 +100,11 @@ def read(workdir):
         workdir: Run folder.
 
     Returns:
-        Dict, see `fit`; with `used_at`, the prevalence to shift to, or None for no shift.
+        Dict, see `fit`; with `used_at`, the prevalence to shift to, or None for no shift, and `fitted_to`, the name of
+        a prediction file, or None for the run's own `oof.csv`.
 
     Raises:
-        ValueError: There is none, or the file is damaged.
+        ValueError: There is none, the file is damaged, or the run was trained further since.
     """
     path = os.path.join(workdir, CALIBRATION_FILE)
     if not storage.exists(path):
@@ -111,7 +116,20 @@ def read(workdir):
                 raise ValueError("it does not rise with the score")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no calibration ({error!r}); make it again with isic_tf.calibrate") from error
+    # Other weights or more folds show in the run's own predictions.
+    if calibration.get("run_oof_sha256") not in (None, _digest(os.path.join(workdir, _OOF_FILE))):
+        raise ValueError(f"{path} is older than the {_OOF_FILE} beside it; make it again with isic_tf.calibrate")
     return calibration
+
+
+def is_of_training(calibration):
+    """Tells whether a calibration is fitted to the predictions of the training, of one version an image."""
+    return calibration.get("fitted_to") is None
+
+
+def _digest(path):
+    """Gives a file's SHA-256; None where it is not there."""
+    return hashlib.sha256(storage.read(path)).hexdigest() if storage.exists(path) else None
 
 
 def apply(calibration, probabilities, prevalence=None):

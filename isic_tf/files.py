@@ -1,6 +1,7 @@
 """Image files in place of records: found, and decoded as the records of a run were made."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 
@@ -28,6 +29,20 @@ def read_preparation(data_dir):
         return {}
     manifest = json.loads(storage.read(path))
     return {name: manifest[name] for name in _PREPARATION if manifest.get(name) is not None}
+
+
+def find_preparation(run):
+    """Gives how a run's records were made as far as the run, or else their manifest, tells.
+
+    Args:
+        run: Dict of the run's flags as text, see `runs.read_flags`.
+
+    Returns:
+        See `read_preparation`.
+    """
+    known = {name: run[name] for name in _PREPARATION if name in run}
+    # Runs from before they kept it: where their records still lie.
+    return known or read_preparation(run.get("data_dir", "").split(",")[0])
 
 
 def list_files(folder, csv, fields):
@@ -71,8 +86,19 @@ def list_files(folder, csv, fields):
     return rows
 
 
-def make_reader(rows, image_size, run, threads):
-    """Creates the function that decodes image files, several at once.
+def add_patients(rows, csv):
+    """Adds `patient_id` (text, "" where unknown) to rows of `list_files` from a table that has it; or None."""
+    known = {}
+    if csv:
+        table = schema.read_table(csv, ("image_name",))
+        schema.refuse_repeats(csv, table, "hold")
+        known = dict(zip(table["image_name"], table["patient_id"], strict=True)) if "patient_id" in table else {}
+    return rows.assign(patient_id=rows["image_name"].map(known).fillna(""))
+
+
+@contextlib.contextmanager
+def open_reader(rows, image_size, run, threads):
+    """Yields the function that decodes image files, several at once; says what is not known of the records' making.
 
     Args:
         rows: See `list_files`.
@@ -80,18 +106,35 @@ def make_reader(rows, image_size, run, threads):
         run: Dict of the run's flags as text, see `runs.read_flags`.
         threads: Images decoded at once.
 
-    Returns:
-        Function from numbers (int64 `[b]`) to images (uint8 `[b, S, S, 3]`); it raises a ValueError that names a file
-        which cannot be decoded.
+    Yields:
+        Function from numbers (int64 `[b]`) to images (uint8 `[b, S, S, 3]`).
+
+    Raises:
+        ValueError: A file that was asked for inside the block, by the function or a dataset that calls it, cannot be
+            read or decoded; it is named.
     """
     from tfrecord_tools import convert
 
-    paths = rows["path"].tolist()
-    options = {"image_size": image_size, **_PREPARATION, **{name: run[name] for name in _PREPARATION if name in run}}
+    known, failed = find_preparation(run), []
+    assumed = [f"{name}={value}" for name, value in _PREPARATION.items() if name not in known]
+    if assumed:
+        print(f"note: nothing tells how the run's records were made; image files are taken with {', '.join(assumed)}")
+    options = {"image_size": image_size, **_PREPARATION, **known}
     options["trim_border"] = str(options["trim_border"]) == "True"
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    paths = rows["path"].tolist()
 
-    def read(numbers):
-        return np.stack(list(pool.map(lambda number: convert.to_square(paths[number], options), numbers)))
+    def decode(number):
+        try:
+            return convert.to_square(paths[number], options)
+        except Exception as error:
+            failed.append(error)
+            raise
 
-    return read
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        try:
+            yield lambda numbers: np.stack(list(pool.map(decode, numbers)))
+        except Exception as error:
+            if not failed:
+                raise
+            # What a dataset makes of it is many lines of TensorFlow's own.
+            raise ValueError(str(failed[0])) from error

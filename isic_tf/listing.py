@@ -56,7 +56,7 @@ def _has_label(serialized):
 
 
 def add_index(rows):
-    """Adds to rows of `list_records` what an index of training records beside their shards says.
+    """Adds to rows of `list_records` what the indexes beside their shards say; of test records never a target.
 
     Args:
         rows: DataFrame with `shard` and `image_name`.
@@ -69,9 +69,11 @@ def add_index(rows):
     """
     columns, found = ["image_name", "patient_id", "target"], []
     for folder in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
-        path = os.path.join(folder, "train.index.csv")
-        if storage.exists(path):
-            found.append(schema.read_table(path, columns)[columns])
+        # That of the training first: of a name in two splits, what was trained on counts.
+        for name in sorted(storage.listdir(folder or "."), key=lambda name: (name != "train.index.csv", name)):
+            if name.endswith(".index.csv"):
+                own = schema.read_table(os.path.join(folder, name), columns)[columns]
+                found.append(own.assign(target="") if name.startswith("test") else own)
     table = pd.concat(found or [pd.DataFrame(columns=columns)]).drop_duplicates("image_name").set_index("image_name")
     targets = pd.to_numeric(rows["image_name"].map(table["target"]), errors="coerce")
     patients = rows["image_name"].map(table["patient_id"]).fillna("")

@@ -131,7 +131,4 @@ def _describe_field(column):
 
 def describe_preparation(run):
     """Says how the images of a run's records were made; "" where that is not known."""
-    known = {name: run[name] for name in ("resize", "trim_border", "color_constancy") if name in run}
-    # Runs from before they kept it: where their records still lie.
-    known = known or files.read_preparation(run.get("data_dir", "").split(",")[0])
-    return ", ".join(f"{name}={value}" for name, value in known.items())
+    return ", ".join(f"{name}={value}" for name, value in files.find_preparation(run).items())

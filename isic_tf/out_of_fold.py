@@ -38,7 +38,9 @@ def read(paths, labels=None, join="equal"):
         ValueError: A file is not out of fold; names, targets or labels do not fit; or the folds cannot judge a fit:
             there are fewer than two, or outside of one there is one class only.
     """
-    tables, notes = join_by_name(paths, [_read_file(path) for path in paths], join)
+    found, blanks = zip(*(_read_file(path) for path in paths), strict=True)
+    tables, notes = join_by_name(paths, found, join)
+    notes = [*filter(None, blanks), *notes]
     names = tables[0]["image_name"]
     known = _read_labels(labels, names) if labels else None
     targets = _find_targets(paths, tables, known, labels)
@@ -51,15 +53,22 @@ def read(paths, labels=None, join="equal"):
 
 
 def _read_file(path):
+    """Reads a file's rows that have a fold; and a text that says how many have none, or ""."""
     table = labelled.read_scores(path, keep=("fold", "target"))
+    remedy = "give the oof.csv of a run, whose column fold says that no image was trained on"
     if "fold" not in table:
-        remedy = "give the oof.csv of a run, whose column fold says that no image was trained on"
         raise ValueError(f"{path} has no column fold, so is not out of fold; {remedy}")
+    blank, note = table["fold"] == "", ""
+    if blank.all():
+        raise ValueError(f"{path}: the column fold is blank, so nothing is out of fold; {remedy}")
+    if blank.any():
+        note = f"{path}: {blank.sum()} images are in no fold, {table.loc[blank, 'image_name'].iloc[0]} first; left out"
+        table = table[~blank].reset_index(drop=True)
     folds = pd.to_numeric(table["fold"], errors="coerce")
     bad = table.loc[~((folds >= 0) & (folds % 1 == 0)), "image_name"]
     if len(bad):
         raise ValueError(f"{path}: {len(bad)} folds are no whole number from 0 on, that of {bad.iloc[0]} first")
-    return table.assign(fold=folds.astype("int64"))
+    return table.assign(fold=folds.astype("int64")), note
 
 
 def join_by_name(paths, tables, join):

@@ -1,5 +1,9 @@
-"""Predictions written part by part, so that a long prediction can be stopped and none of it is in memory."""
+"""Predictions written part by part, so that a long prediction can be stopped and goes on.
 
+Neither images nor features are kept in memory; a name and a number an image are, about 0.4 kB.
+"""
+
+import concurrent.futures
 import hashlib
 import os
 import types
@@ -12,6 +16,8 @@ from tfrecord_tools import command, schema, storage
 
 _DIGEST = "made_of.txt"
 _COLUMNS = ("image_name", "prediction")
+# Questions to a bucket at once: an answer takes a tenth of a second.
+_ASKED = 32
 
 
 def digest(paths, *facts):
@@ -30,6 +36,12 @@ def digest(paths, *facts):
             while block := file.read(2**20):
                 found.update(block)
     return found.hexdigest()
+
+
+def stamps(paths):
+    """Lists the size and the time of change of files, see `storage.stamp`."""
+    with concurrent.futures.ThreadPoolExecutor(_ASKED) as pool:
+        return list(pool.map(storage.stamp, paths))
 
 
 def begin(folder, made_of):

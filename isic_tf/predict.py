@@ -6,6 +6,7 @@ python -m isic_tf.predict --workdir=runs/b0 --records='records/384/test*.tfrec' 
 The same command again goes on where it was stopped.
 """
 
+import contextlib
 import os
 
 import numpy as np
@@ -45,7 +46,7 @@ def predict(
         workdir: Run folder with at least one trained fold.
         records: Glob pattern of shards, or several separated by commas; or None.
         images: Folder of JPEG, PNG or DICOM files in place of records; or None.
-        csv: CSV file of what the network sees beside image files; or None.
+        csv: CSV file of what the network sees beside image files, and of their patients; or None.
         output: CSV file to write: `image_name, prediction`, or `image_name, target` where a sample is given.
         sample_submission: CSV file whose names, in its order, the output must have; or None for the records' own.
         out_of_fold: Whether each image is shown only to the folds' networks that have not seen it or its patient.
@@ -61,12 +62,10 @@ def predict(
         tpu: See `devices.choose`.
 
     Raises:
-        ValueError: There is no trained fold, no shard matches, a shard is corrupt, or the names are not the sample's.
+        ValueError: There is no trained fold, no shard matches, a shard or file is corrupt, a test record is labelled,
+            or the names are not the sample's.
     """
-    if bool(records) == bool(images):
-        raise ValueError("expected one of --records and --images")
-    if prevalence is not None and not calibrated:
-        raise ValueError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
+    _check_flags(records, images, csv, calibrated, prevalence)
     run, paths = runs.read_network(workdir), runs.trained_folds(workdir)
     # Before the work, not after it: all that can fail on names and paths.
     for path in filter(None, (output, embeddings)):
@@ -81,15 +80,16 @@ def predict(
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
     order = read_sample(sample_submission, rows["image_name"].tolist()) if sample_submission else None
     print(f"{len(rows)} images, {len(paths)} fold(s), {tta} version(s), {devices.describe(strategy)}", flush=True)
-    chief = devices.is_chief(strategy)
-    folder = f"{output}.parts" if chief else f"{output}.parts-of-another-worker"
-    facts = (tta, tta_policy, seed, bool(embeddings), run, rows[["image_name", "shard", "networks"]].to_csv())
+    if calibrated:
+        _note_calibration(scale, rows, tta)
+    chief, folder = devices.is_chief(strategy), _parts_folder(output, strategy)
+    facts = (tta, tta_policy, seed, bool(embeddings), *_describe_inputs(run, rows, tta_policy))
     done = parts.begin(folder, parts.digest(paths, *facts))
-    reader = files.make_reader(rows, run["image_size"], run, threads) if images else None
+    reader = files.open_reader(rows, run["image_size"], run, threads) if images else contextlib.nullcontext()
     options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta, "embed": bool(embeddings)}
     left = rows[~rows["part"].isin(done)]
-    with shards.explained(sorted(set(rows["shard"])) if records else []):
-        _predict_parts(left, len(rows), paths, run, strategy, options, reader, batch_size, threads, folder)
+    with shards.explained(sorted(set(rows["shard"])) if records else []), reader as read:
+        _predict_parts(left, len(rows), paths, run, strategy, options, read, batch_size, threads, folder)
     if chief:
         table = parts.read(folder, rows["part"].unique())
         if embeddings:
@@ -102,27 +102,75 @@ def predict(
     storage.rmtree(folder)
 
 
+def _check_flags(records, images, csv, calibrated, prevalence):
+    if bool(records) == bool(images):
+        raise ValueError("expected one of --records and --images")
+    if csv and records:
+        raise ValueError("expected --csv with --images alone; records hold what the network sees, so leave it out")
+    if prevalence is not None and not calibrated:
+        raise ValueError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
+    calibration.refuse_prevalence(prevalence)
+
+
+def _note_calibration(scale, rows, tta):
+    """Says where calibrated predictions look better than they are, or are of other scores than were calibrated."""
+    held_out = rows["networks"].str.contains("0").sum()
+    if held_out:
+        print(
+            f"note: out-of-fold predictions of {held_out} images are what calibrations are fitted to, so calibrated "
+            "they flatter; isic_tf.calibrate prints how good they are on other patients"
+        )
+    if tta > 1 and calibration.is_of_training(scale):
+        print(
+            f"note: the calibration is that of one version an image, these are means of {tta}; predict --out_of_fold "
+            "with the same --tta gives what isic_tf.calibrate --oof fits one to"
+        )
+
+
+def _parts_folder(output, strategy):
+    """Gives the folder of this process's parts; says where others predict the same."""
+    if devices.is_alone(strategy):
+        return f"{output}.parts"
+    print(f"note: each of {devices.count_workers()} workers predicts all images; the first writes them")
+    number = strategy.cluster_resolver.task_id
+    return f"{output}.parts" if devices.is_chief(strategy) else f"{output}.parts-of-worker-{number}"
+
+
+def _describe_inputs(run, rows, tta_policy):
+    """Lists what else than weights and flags a part depends on: with any of it changed, parts are made anew."""
+    policy = views.read_policy(run) if tta_policy == "training" else None
+    # Metadata are in the rows. Of what is read later, the image bytes, size and time of change must do.
+    sources = rows["path"] if "path" in rows else rows["shard"].unique()
+    return run, policy, rows.to_csv(), parts.stamps(sources)
+
+
 def list_rows(records, images, csv, run):
     """Lists what is to be predicted, as rows for `pipeline.eval_dataset`, with `unit`: a shard, or a block of files."""
     fields = run.get("metadata", "")
     if images:
-        rows = files.list_files(images, csv, fields)
-        return rows.assign(unit=rows.index // _FILES, patient_id="", known_target=schema.UNKNOWN)
+        rows = files.add_patients(files.list_files(images, csv, fields), csv)
+        return rows.assign(unit=rows.index // _FILES, known_target=schema.UNKNOWN)
     rows = listing.list_records(schema.match(records), metadata.columns(fields))
     labelled = rows["labelled"] & rows["shard"].map(os.path.basename).str.startswith("test")
     if labelled.any():
-        print(f"note: {labelled.sum()} test records carry a label, which is not read; are these training records?")
+        raise ValueError(
+            f"expected no label in test records, {labelled.sum()} have one, {rows.loc[labelled, 'image_name'].iloc[0]} "
+            "first; name shards of training records train*, or rebuild them with tfrecord_tools.build --split=test"
+        )
     return listing.add_index(rows).assign(unit=rows["shard"])
 
 
 def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_size, threads, folder):
     """Predicts rows and writes each part once all of it is there."""
+    # Workers make variables together, each whatever it has left.
+    if rows.empty and devices.is_alone(strategy):
+        return
     with strategy.scope():
         networks = [model.build(run["backbone"], run["image_size"], path, **model.options(run)) for path in paths]
     fields, found = run.get("metadata", ""), {}
     # Each choice of networks has a graph of its own, which TensorFlow would take for a mistake.
-    tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
-    missing = rows["part"].value_counts().to_dict()
+    tf.get_logger().addFilter(_is_no_retracing)
+    members = rows.groupby("part")["image_name"].agg(list)
     places = dict(zip(rows["image_name"], rows["part"], strict=True))
     with tqdm(total=total, initial=total - len(rows), unit="image", disable=None) as progress:
         for chosen, own in rows.groupby("networks", sort=False):
@@ -139,11 +187,15 @@ def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_siz
                 for name, *value in zip(names, *values, strict=True):
                     part = places[name]
                     found.setdefault(part, {})[name] = _spread(value, chosen)
-                    if len(found[part]) == missing[part]:
-                        _write_part(folder, part, rows, found.pop(part))
+                    if len(found[part]) == len(members[part]):
+                        _write_part(folder, part, members[part], found.pop(part))
                 progress.update(len(names))
     if found:
         raise ValueError(f"{sum(map(len, found.values()))} images came and others of their shards did not; index again")
+
+
+def _is_no_retracing(record):
+    return "retracing" not in record.getMessage()
 
 
 def _spread(value, chosen):
@@ -156,8 +208,7 @@ def _spread(value, chosen):
     return probability, whole
 
 
-def _write_part(folder, part, rows, found):
-    names = rows.loc[rows["part"] == part, "image_name"].tolist()
+def _write_part(folder, part, names, found):
     values, embeddings = zip(*(found[name] for name in names), strict=True)
     table = pd.DataFrame({"image_name": names, "prediction": values})
     parts.write(folder, part, table, None if embeddings[0] is None else np.stack(embeddings))
@@ -207,7 +258,9 @@ def define_flags():
     flags.DEFINE_string("workdir", None, "Folder of a run with at least one trained fold; all its folds are averaged.")
     flags.DEFINE_string("records", None, "Glob pattern of shards, in quotes; several are separated by commas.")
     flags.DEFINE_string("images", None, "Folder of JPEG, PNG or DICOM files, in place of --records.")
-    flags.DEFINE_string("csv", None, "For --images: image_name and what the run's --metadata names.")
+    flags.DEFINE_string(
+        "csv", None, "For --images: image_name, what the run's --metadata names, and perhaps patient_id."
+    )
     flags.DEFINE_string("output", None, "CSV file to write: image_name, prediction.")
     flags.DEFINE_string(
         "sample_submission", None, "Write a submission instead: image_name, target in this file's order."

@@ -10,11 +10,12 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf import checkpoints, metrics
-from tfrecord_tools import command, schema
+from tfrecord_tools import command, schema, storage
 
 FLAGS_FILE = "flags.txt"
 BEST_WEIGHTS = "best.weights.h5"
 HISTORY_FILE = "history.csv"
+_POLICY_FILE = "augment_policy.json"
 METRICS_FILE = "metrics.json"
 
 
@@ -51,6 +52,11 @@ def claim(workdir, flags, free, index, files=(), preparation=None):
     if differing:
         changes = ", ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
         raise ValueError(f"{workdir} holds a run of another configuration ({changes}); choose another --workdir")
+
+
+def keep_policy(workdir, path):
+    """Keeps a copy of the file that `--augment_policy` names: predictions may draw from it where the file is not."""
+    command.write_text(os.path.join(workdir, _POLICY_FILE), storage.read(path).decode())
 
 
 def read_flags(workdir):
@@ -118,7 +124,8 @@ def read_network(workdir):
     """Reads the flags of a run whose networks are wanted, and checks those that every run has.
 
     Returns:
-        Dict from flag to its value as text, see `model.options`; but `image_size`, a whole number.
+        Dict from flag to its value as text, see `model.options`; but `image_size`, a whole number, and of a policy's
+        file the path of the run's own copy.
 
     Raises:
         ValueError: The folder holds no run, or its flags are damaged.
@@ -133,7 +140,9 @@ def read_network(workdir):
     if not run.get("image_size", "").isdecimal():
         found = run.get("image_size")
         raise ValueError(f"{remedy} --image_size=PIXELS, found {found!r}; restore it from a copy")
-    return {**run, "image_size": int(run["image_size"])}
+    policy = os.path.join(workdir, _POLICY_FILE)
+    kept = {"augment_policy": policy} if storage.exists(policy) else {}
+    return {**run, **kept, "image_size": int(run["image_size"])}
 
 
 def is_finished(folder):

@@ -89,6 +89,8 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
     if chief:
         preparation = files.read_preparation(rows["source"].iloc[0])
         runs.claim(workdir, settings, _FREE, rows, _read_named_files(recipe), preparation)
+        if policy := _policy_file(recipe):
+            runs.keep_policy(workdir, policy)
     for number, folder in folders.items():
         if number not in left:
             print(f"{folder} is trained already; another --workdir trains it anew")
@@ -154,11 +156,14 @@ def _read_pairs(recipe):
     return schema.read_pairs(recipe["duplicates"]) if recipe["duplicates"] else None
 
 
+def _policy_file(recipe):
+    return None if recipe["augment_policy"] in policies.PRESETS else recipe["augment_policy"]
+
+
 def _read_named_files(recipe):
     """Reads the files that a recipe names: with other contents it is another."""
-    policy = recipe["augment_policy"] not in policies.PRESETS and recipe["augment_policy"]
     weights = recipe["weights"] not in backbones.WEIGHTS and recipe["weights"]
-    paths = (recipe["duplicates"], recipe["pseudo_csv"], policy, weights)
+    paths = (recipe["duplicates"], recipe["pseudo_csv"], _policy_file(recipe), weights)
     return [storage.read(path) for path in paths if path]
 
 

@@ -60,7 +60,7 @@ def choose_networks(paths, rows, out_of_fold):
 
 
 def add_folds(table, rows, paths):
-    """Adds to out-of-fold predictions the fold that held each image out, and its target, where both are known.
+    """Adds to out-of-fold predictions the fold that held each image out, and its target; blank where unknown.
 
     Args:
         table: DataFrame of `image_name` and `prediction`.
@@ -72,7 +72,13 @@ def add_folds(table, rows, paths):
     numbers = {"".join("1" if other == fold else "0" for other in folds): fold for fold in folds if fold.isdecimal()}
     own = rows.set_index("image_name").loc[table["image_name"]]
     held_out, targets = own["networks"].map(numbers), own["known_target"]
-    if held_out.isna().any() or (targets == schema.UNKNOWN).any():
-        print("note: the columns fold and target are left out, since not all images have them")
-        return table
-    return table.assign(fold=held_out.astype(int).to_numpy(), target=targets.to_numpy())
+    columns = {"fold": held_out.astype("float64"), "target": targets.where(targets != schema.UNKNOWN)}
+    for name, values in columns.items():
+        if values.isna().all():
+            print(f"note: the column {name} is left out, since no image has one")
+            continue
+        if values.isna().any():
+            blank = own.index[values.isna()]
+            print(f"note: {len(blank)} of {len(values)} images have no {name}, blank there, {blank[0]} first")
+        table = table.assign(**{name: values.astype("Int64").array})
+    return table

@@ -30,16 +30,26 @@ def make_views(count, kind, run, seed):
         if count > DIHEDRAL:
             raise ValueError(f"expected --tta from 1 to {DIHEDRAL} of --tta_policy=dihedral, got {count}")
         return lambda images, keys, view: augment.as_float(dihedral(images, view))
-    strength = float(run.get("augment_strength", 1))
-    policy = policies.read(run.get("augment_policy", "light"), strength)
-    policy = {name: entry for name, entry in policy.items() if name not in policies.MIXES}
-    changed = augment.make_augment(policy)
+    changed = augment.make_augment(read_policy(run))
 
     def draw(images, keys, view):
         epoch, copy = tf.cast(view, tf.int64), tf.zeros_like(keys)
         return changed(images, copy, pipeline.record_seed(keys, seed, epoch + copy, copy))[0]
 
     return draw
+
+
+def read_policy(run):
+    """Reads the policy that a run was trained with, without mixup and cutmix.
+
+    Args:
+        run: Dict of the run's flags as text, see `runs.read_network`.
+
+    Returns:
+        Dict, see `policies`.
+    """
+    policy = policies.read(run.get("augment_policy", "light"), float(run.get("augment_strength", 1)))
+    return {name: entry for name, entry in policy.items() if name not in policies.MIXES}
 
 
 def dihedral(images, view):

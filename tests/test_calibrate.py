@@ -25,8 +25,8 @@ def run(tmp_path):
     return tmp_path
 
 
-def make(folder, labels=None, method="all", prevalence=None):
-    calibrate.calibrate(str(folder), labels and str(labels), method, prevalence)
+def make(folder, labels=None, method="all", prevalence=None, oof=None):
+    calibrate.calibrate(str(folder), oof and str(oof), labels and str(labels), method, prevalence)
     return json.loads((folder / "calibration.json").read_text())
 
 
@@ -123,8 +123,33 @@ def test_out_of_fold_predictions_that_cannot_be_used_are_refused(run, change, me
 def test_a_run_without_predictions_and_a_wrong_prevalence_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match=r"expected out-of-fold predictions in .*nowhere/oof.csv, found none; train"):
         make(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"expected out-of-fold predictions in nowhere.csv, found none; check --oof"):
+        make(run, oof="nowhere.csv")
     with pytest.raises(ValueError, match="expected a prevalence between 0 and 1, as 0.0176, got 1.76"):
         make(run, prevalence=1.76)
+
+
+def test_other_predictions_of_the_run_can_be_fitted_to(run):
+    pd.read_csv(run / "oof.csv").assign(prediction=lambda table: table["prediction"] ** 3).to_csv(run / "oof8.csv")
+    own, other = make(run, method="platt"), make(run, method="platt", oof=run / "oof8.csv")
+    assert (own["fitted_to"], other["fitted_to"]) == (None, "oof8.csv")
+    assert [calibration.is_of_training(saved) for saved in (own, other)] == [True, False]
+    cubed = calibration.fit(
+        "platt", pd.read_csv(run / "oof8.csv")["prediction"], pd.read_csv(run / "oof.csv")["target"]
+    )
+    assert other["slope"] == pytest.approx(cubed["slope"], rel=1e-6)
+    assert other["slope"] < 0.9 * own["slope"]
+
+
+def test_a_calibration_older_than_the_runs_predictions_is_refused(run):
+    make(run, method="platt")
+    before = (run / "oof.csv").read_bytes()
+    (run / "oof.csv").write_bytes(before + b"new,0.5,0,0\n")
+    with pytest.raises(ValueError, match="calibration.json is older than the oof.csv beside it; make it again with"):
+        calibration.read(str(run))
+    # Written again as it was, as by a training that finds all its folds done.
+    (run / "oof.csv").write_bytes(before)
+    assert calibration.read(str(run))["method"] == "platt"
 
 
 @pytest.mark.realdata

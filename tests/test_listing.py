@@ -32,6 +32,19 @@ def test_an_index_tells_patients_and_targets(index):
     assert found["known_target"].tolist() == index["target"].tolist()
 
 
+def test_test_records_have_patients_and_never_a_target(index, tmp_path):
+    name = index["shard"][0].rsplit("/", 1)[1]
+    shutil.copy(index["shard"][0], tmp_path / name)
+    shutil.copy(index["shard"][0].replace(name, "train.index.csv"), tmp_path / "test.index.csv")
+    found = listing.add_index(listing.list_records([str(tmp_path / name)]))
+    assert found["patient_id"].tolist() == index["patient_id"][: len(found)].tolist()
+    assert set(found["known_target"]) == {schema.UNKNOWN}
+    # Of an image in both, what the index of the training says.
+    shutil.copy(index["shard"][0].replace(name, "train.index.csv"), tmp_path)
+    found = listing.add_index(listing.list_records([str(tmp_path / name)]))
+    assert found["known_target"].tolist() == index["target"][: len(found)].tolist()
+
+
 def test_without_an_index_nothing_is_known(index, tmp_path):
     shutil.copy(index["shard"][0], tmp_path / "test00-9.tfrec")
     found = listing.add_index(listing.list_records([str(tmp_path / "test00-9.tfrec")]))

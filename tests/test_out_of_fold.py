@@ -57,7 +57,8 @@ def test_files_are_joined_by_name_in_the_order_of_the_first(tmp_path, labels):
     ("columns", "message"),
     [
         ({"fold": None}, r"second.csv has no column fold, so is not out of fold; give the oof.csv of a run"),
-        ({"fold": [0, 0, 0, 0, 1, 1, 1, ""]}, "1 folds are no whole number from 0 on, that of h first"),
+        ({"fold": [0, 0, 0, 0, 1, 1, 1, "x"]}, "1 folds are no whole number from 0 on, that of h first"),
+        ({"fold": [""] * 8}, r"second.csv: the column fold is blank, so nothing is out of fold; give the oof.csv"),
         ({"fold": [0, 0, 0, 0, 1, 1, -1, 0.5]}, "2 folds are no whole number from 0 on, that of g first"),
         ({"prediction": [0.1] * 7 + [np.nan]}, "1 predictions are no number from 0 to 1, that of h first"),
         ({"image_name": list("abcdefga")}, "must hold every image once, 1 come again, a first"),
@@ -104,6 +105,14 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, labels):
 def test_a_blank_target_is_taken_from_the_labels(tmp_path, labels):
     path = write(tmp_path / "first.csv", target=["", *TARGETS[1:]])
     assert out_of_fold.read([path], labels).targets.tolist() == TARGETS
+
+
+def test_images_in_no_fold_are_left_out_and_said(tmp_path):
+    path = write(tmp_path / "first.csv", fold=["", 0, 0, 0, 1, 1, 1, ""], target=["", *TARGETS[1:]])
+    known = out_of_fold.read([path])
+    assert known.names == NAMES[1:7]
+    assert known.folds.tolist() == [0, 0, 0, 1, 1, 1]
+    assert known.notes == [f"{path}: 2 images are in no fold, a first; left out"]
 
 
 def test_an_inner_join_says_how_many_it_left_out(tmp_path):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -37,6 +38,16 @@ def test_both_kinds_of_paths_do_the_same(folder):
     storage.rmtree(f"{folder}/a")
     storage.rmtree(f"{folder}/a")
     assert storage.listdir(f"{folder}/a") == []
+
+
+def test_a_file_written_anew_has_another_stamp(folder):
+    stamps = set()
+    for nanoseconds in (1_000_000_000, 2_000_000_000):
+        with storage.open(f"{folder}/1.txt", "w") as file:
+            file.write("eins")
+        os.utime(f"{folder}/1.txt".removeprefix("file://"), ns=(0, nanoseconds))
+        stamps.add(storage.stamp(f"{folder}/1.txt"))
+    assert stamps == {(4, 1_000_000_000), (4, 2_000_000_000)}
 
 
 def test_a_missing_file_is_a_failure_of_either_kind(folder):

@@ -43,6 +43,12 @@ def size(path):
     return _gfile().stat(path).length if _remote(path) else os.path.getsize(path)
 
 
+def stamp(path):
+    """Gives a file's size in bytes and the time of its last change in nanoseconds, to a second in a bucket."""
+    found = _gfile().stat(path) if _remote(path) else os.stat(path)
+    return (found.length, found.mtime_nsec) if _remote(path) else (found.st_size, found.st_mtime_ns)
+
+
 def exists(path):
     """Tells whether there is a file or folder."""
     return _gfile().exists(path) if _remote(path) else os.path.exists(path)
