@@ -127,10 +127,8 @@ def judge(folder, models, rows, image_size, fields, threads, forms):
             content = storage.read(_lite_file(folder, form))
             found[form] = parity.predict_lite(content, rows, image_size, fields, threads, form)
     table = parity.compare(rows, reference, found)
-    for form in {"saved_model", "float32"} & set(forms):
-        difference = table.loc[table["form"] == form, "difference"].item()
-        if difference > parity.TOLERANCE:
-            print(f"WARNING: {form} differs from the run by {difference:.1e}, more than {parity.TOLERANCE:g}")
+    for warning in parity.find_faults(table):
+        print(f"WARNING: {warning}")
     return table
 
 

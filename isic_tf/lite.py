@@ -10,6 +10,8 @@ import tensorflow as tf
 from isic_tf import metadata, serving, targets
 
 FORMS = ("float32", "float16", "int8")
+# Nine powers of e to it, for each of many networks, add up to a float32.
+_GREATEST = 80.0
 
 
 def convert(models, image_size, fields, form, samples=()):
@@ -36,7 +38,7 @@ def convert(models, image_size, fields, form, samples=()):
     @tf.function(input_signature=signature)
     def predict(image, *codes):
         logits = serving.logits(models, image, serving.encode_codes(codes, fields))
-        return {"prediction": (_unquantized_mean if form == "int8" else serving.mean_probability)(logits)}
+        return {"prediction": (_unquantized_mean if form == "int8" else targets.mean_probability)(logits)}
 
     module = tf.Module()
     module.networks = [one.variables for one in models]
@@ -53,7 +55,7 @@ def convert(models, image_size, fields, form, samples=()):
 
 
 def _unquantized_mean(logits):
-    """Does what `serving.mean_probability` does by operations that TensorFlow Lite never quantizes.
+    """Does what `targets.mean_probability` does by operations that TensorFlow Lite never quantizes.
 
     A quantized sigmoid or softmax, or a mean of these, knows steps of 1/256 only, and most lesions are less likely than
     that to be malignant. Powers, `add_n` and quotients have no 8-bit kernels.
@@ -65,7 +67,9 @@ def _unquantized_mean(logits):
             odds = tf.pow(math.exp(-1), each[:, 0])
             shares.append(tf.pow(tf.add_n([tf.ones_like(odds), odds] * len(logits)), -1.0))
         else:
-            powers = [tf.pow(math.e, column) for column in tf.unstack(each, axis=1)]
+            # No power may be infinite. To subtract the greatest logit would round all of them once more.
+            clipped = tf.clip_by_value(each, -_GREATEST, _GREATEST)
+            powers = [tf.pow(math.e, column) for column in tf.unstack(clipped, axis=1)]
             shares.append(powers[targets.MALIGNANT] / tf.add_n(powers * len(logits)))
     return tf.add_n(shares)
 
@@ -105,13 +109,5 @@ def _open(content, threads):
         from ai_edge_litert import interpreter as source
     except ImportError:
         from tensorflow.lite.python import interpreter as source
-    options = {"model_content": content, "num_threads": threads}
     with _without_farewell():
-        interpreter = source.Interpreter(**options)
-        try:
-            interpreter.allocate_tensors()
-        except RuntimeError:
-            # XNNPACK of TensorFlow 2.21 cannot prepare the maximum in --pooling=gem; the plain kernels can.
-            plain = source.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            interpreter = source.Interpreter(**options, experimental_op_resolver_type=plain)
-    return interpreter
+        return source.Interpreter(model_content=content, num_threads=threads)

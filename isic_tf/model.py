@@ -110,7 +110,8 @@ class GeneralizedMeanPooling2D(tf.keras.layers.Layer):
     def call(self, features):
         """Pools `[b, h, w, f]` to `[b, f]`."""
         # In half precision a cube of small features would be 0.
-        positive = tf.maximum(tf.cast(features, tf.float32), 1e-6)
+        # As a maximum, TensorFlow Lite's XNNPACK (of TensorFlow 2.21) could not prepare it.
+        positive = -tf.minimum(-tf.cast(features, tf.float32), -1e-6)
         power = tf.maximum(tf.cast(self.power, tf.float32), 1.0)
         pooled = tf.reduce_mean(positive**power, axis=[1, 2]) ** (1 / power)
         return tf.cast(pooled, self.compute_dtype)
@@ -158,7 +159,7 @@ def make_predictor(models, strategy, view=None, count=1, embed=False):
         """Gives the mean probability `[b]` and the features `[b, models, f]` (f = 0 for none) of one version."""
         found = [one([images, *known] if known else images, training=False) for one in models]
         logits, features = zip(*found, strict=True) if embed else (found, None)
-        probabilities = tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(models)
+        probabilities = targets.mean_probability(logits)
         if not embed:
             return probabilities, tf.zeros([len(probabilities), len(models), 0])
         return probabilities, tf.cast(tf.stack(features, axis=1), tf.float32)

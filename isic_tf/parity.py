@@ -9,8 +9,10 @@ from isic_tf import bootstrap, listing, lite, metadata, metrics, model, pipeline
 from isic_tf import records as shards
 from tfrecord_tools import schema
 
-# What rounding may do between float32 programs of one network.
-TOLERANCE = 1e-4
+# What rounding may do to a probability: between float32 programs of one network, and where it is meant.
+TOLERANCES = {"saved_model": 1e-4, "float32": 1e-4, "float16": 0.01, "int8": 0.1}
+# A fall of the ROC AUC that a model cannot have from rounding alone.
+_FALL = 0.01
 _BATCH = 32
 
 
@@ -129,6 +131,24 @@ def compare(rows, reference, found):
         ends = [bootstrap.interval(resampled[0] - row) for row in resampled]
         table[["drop_low", "drop_high"]] = np.array(ends, np.float64)
     return table
+
+
+def find_faults(table):
+    """Says of each form of a model what is too far from the run; see `compare`.
+
+    Returns:
+        List of texts.
+    """
+    faults = []
+    for row in table.iloc[1:].to_dict("records"):
+        form, most = row["form"], TOLERANCES[row["form"]]
+        if row["difference"] > most:
+            faults.append(
+                f"{form} differs from the run by up to {row['difference']:.1e} in a probability, over {most:g}"
+            )
+        if row.get("drop", 0) > _FALL:
+            faults.append(f"the ROC AUC of {form} is {row['drop']:.4f} below the run's, over {_FALL:g}")
+    return faults
 
 
 def tabulate(sizes, table=None):

@@ -91,13 +91,18 @@ def decode(image, image_size):
         [(fit, _scaled_decode(image, ratio)) for fit, ratio in zip(fits, (8, 4, 2), strict=True)],
         default=_scaled_decode(image, 1),
     )
-    exact = tf.reduce_all(tf.equal(tf.shape(decoded)[:2], image_size))
-    resized = tf.cond(exact, lambda: decoded, lambda: _resize(decoded, image_size))
-    return tf.ensure_shape(resized, [image_size, image_size, 3])
+    return resize(decoded, image_size)
 
 
 def _scaled_decode(image, ratio):
     return lambda: tf.io.decode_jpeg(image, channels=3, ratio=ratio)
+
+
+def resize(image, image_size):
+    """Stretches an image, uint8 `[h, w, 3]`, to a square of one size, uint8 `[S, S, 3]`, where it is not one."""
+    exact = tf.reduce_all(tf.equal(tf.shape(image)[:2], image_size))
+    resized = tf.cond(exact, lambda: image, lambda: _resize(image, image_size))
+    return tf.ensure_shape(resized, [image_size, image_size, 3])
 
 
 def _resize(image, image_size):

@@ -28,11 +28,6 @@ def logits(models, images, known):
     return [one(scaled if known is None else [scaled, known], training=False) for one in models]
 
 
-def mean_probability(logits):
-    """Averages the malignant probabilities of several networks' logits; gives float32 `[b]`."""
-    return tf.add_n([tf.sigmoid(targets.malignant_logit(each)) for each in logits]) / len(logits)
-
-
 def encode_codes(codes, fields):
     """Does in a graph what `metadata.encode` does with a table.
 
@@ -80,7 +75,7 @@ def make_module(models, image_size, fields=""):
     def predict(image, *values):
         codes = [_read_codes(name, value) for name, value in zip(columns, values, strict=True)]
         known = encode_codes(codes, fields)
-        return {"prediction": mean_probability(logits(models, decode(image, image_size), known))}
+        return {"prediction": targets.mean_probability(logits(models, decode(image, image_size), known))}
 
     module.predict = predict
     return module
@@ -112,16 +107,13 @@ def decode(files, image_size):
         problem = "expected every image to be the bytes of a JPEG or PNG file, which it is not at place (from 0)"
         with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(file) | is_png, [problem, place])]):
             file = tf.identity(file)
-        # Without loss to speak of: the one decoder then does all that follows, as it did for the records.
-        file = tf.cond(is_png, lambda: _as_jpeg(file), lambda: file)
-        return records.decode(file, image_size)
+        return tf.cond(is_png, lambda: decode_png(file), lambda: records.decode(file, image_size))
+
+    def decode_png(file):
+        return records.resize(tf.io.decode_png(file, channels=3), image_size)
 
     numbered = (tf.range(tf.size(files)), files)
     return tf.map_fn(decode_one, numbered, fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8))
-
-
-def _as_jpeg(png):
-    return tf.io.encode_jpeg(tf.io.decode_png(png, channels=3), quality=100, chroma_downsampling=False)
 
 
 def _read_codes(column, values):

@@ -87,6 +87,11 @@ def malignant_share(labels):
     return labels[:, 0 if labels.shape[-1] == 1 else MALIGNANT]
 
 
+def mean_probability(logits):
+    """Averages the malignant probabilities of several networks' logits, each `[b, 1]` or `[b, 9]`; float32 `[b]`."""
+    return tf.add_n([tf.sigmoid(malignant_logit(each)) for each in logits]) / len(logits)
+
+
 def malignant_logit(logits):
     """Gives the log odds of being malignant, float32 `[b]` of `[b, 1]` or `[b, 9]`."""
     if logits.shape[-1] == 1:

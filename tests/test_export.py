@@ -23,6 +23,7 @@ from isic_tf import (
     records,
     runs,
     serving,
+    targets,
 )
 from tfrecord_tools import command, schema
 
@@ -257,7 +258,7 @@ def test_small_probabilities_survive_8_bits():
     content = lite.convert(networks, 64, "", "int8", [(image, ()) for image in images])
     predict = lite.make_predictor(content, "", 1)
     found = np.array([predict(image, ()) for image in images])
-    expected = serving.mean_probability(serving.logits(networks, images, None)).numpy()
+    expected = targets.mean_probability(serving.logits(networks, images, None)).numpy()
     assert expected.max() < 0.02
     # A quantized sigmoid would give a few multiples of 1/256.
     assert len(set(found)) > 20
@@ -286,7 +287,29 @@ def test_a_float32_form_that_is_not_the_run_is_told(run, record_set, tmp_path, m
     original = parity.predict_run
     monkeypatch.setattr(parity, "predict_run", lambda *given: original(*given) + np.float32(2e-4))
     run_export(run[0], tmp_path / "model", records=f"{record_set}/test*.tfrec")
-    assert "WARNING: saved_model differs from the run by 2.0e-04, more than 0.0001" in capsys.readouterr().out
+    assert (
+        "WARNING: saved_model differs from the run by up to 2.0e-04 in a probability, over 0.0001"
+        in capsys.readouterr().out
+    )
+
+
+def test_every_form_too_far_from_the_run_is_told():
+    columns = {"form": ["run", "float16", "int8"], "difference": [0, 0.009, 0.4]}
+    table = pd.DataFrame(columns)
+    assert parity.find_faults(table) == ["int8 differs from the run by up to 4.0e-01 in a probability, over 0.1"]
+    table = table.assign(difference=0.0, drop=[0, 0.02, 0.009])
+    assert parity.find_faults(table) == ["the ROC AUC of float16 is 0.0200 below the run's, over 0.01"]
+
+
+@pytest.mark.parametrize(("great", "chance"), [(targets.MALIGNANT, 1.0), (0, 0.0)])
+def test_logits_whose_powers_are_infinite_give_numbers_in_8_bits(great, chance):
+    network = model.build("efficientnet-b0", 64, target="diagnosis")
+    kernel, bias = network.get_layer("logits").get_weights()
+    bias[great] = 200
+    network.get_layer("logits").set_weights([kernel, bias])
+    images = np.tile(np.random.default_rng(0).integers(0, 256, (8, 1, 1, 3), np.uint8), (1, 64, 64, 1))
+    predict = lite.make_predictor(lite.convert([network], 64, "", "int8", [(image, ()) for image in images]), "", 1)
+    assert [predict(image, ()) for image in images] == pytest.approx([chance] * 8, abs=1e-6)
 
 
 def test_one_fold_can_be_chosen(run, tmp_path, capsys):
