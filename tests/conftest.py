@@ -120,6 +120,8 @@ RECIPE = {
     "hidden_units": 0,
     "dropout": 0.2,
     "dropout_samples": 1,
+    "context": "none",
+    "bag_size": 8,
     "loss": "cross_entropy",
     "label_smoothing": 0.1,
     "focal_gamma": 2.0,
