@@ -71,6 +71,16 @@ def list_files(folder, csv, fields):
     return rows
 
 
+def add_patients(rows, csv):
+    """Adds `patient_id` (text, "" where unknown) to rows of `list_files` from a table that has it; or None."""
+    known = {}
+    if csv:
+        table = schema.read_table(csv, ("image_name",))
+        schema.refuse_repeats(csv, table, "hold")
+        known = dict(zip(table["image_name"], table["patient_id"], strict=True)) if "patient_id" in table else {}
+    return rows.assign(patient_id=rows["image_name"].map(known).fillna(""))
+
+
 def make_reader(rows, image_size, run, threads):
     """Creates the function that decodes image files, several at once.
 

@@ -22,9 +22,11 @@ from isic_tf import (
     metadata,
     model,
     parts,
+    patient_context,
     pipeline,
     runs,
     submission,
+    together,
     unseen,
     views,
 )
@@ -45,7 +47,7 @@ def predict(
         workdir: Run folder with at least one trained fold.
         records: Glob pattern of shards, or several separated by commas; or None.
         images: Folder of JPEG, PNG or DICOM files in place of records; or None.
-        csv: CSV file of what the network sees beside image files; or None.
+        csv: CSV file of what the network sees beside image files, and of their patients; or None.
         output: CSV file to write: `image_name, prediction`, or `image_name, target` where a sample is given.
         sample_submission: CSV file whose names, in its order, the output must have; or None for the records' own.
         out_of_fold: Whether each image is shown only to the folds' networks that have not seen it or its patient.
@@ -75,26 +77,33 @@ def predict(
     scale = calibration.read(workdir) if calibrated else None
     view = views.make_views(tta, tta_policy, run, seed)
     strategy, threads = devices.choose(strategy, tpu), threads or pipeline.count_cores()
-    rows = list_rows(records, images, csv, run)
+    rows, context = list_rows(records, images, csv, run), run.get("context") == "set"
     rows = rows.assign(networks=unseen.choose_networks(paths, rows, out_of_fold))
     # What is finished together: a shard, or a block of files, and the same networks.
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
     order = read_sample(sample_submission, rows["image_name"].tolist()) if sample_submission else None
     print(f"{len(rows)} images, {len(paths)} fold(s), {tta} version(s), {devices.describe(strategy)}", flush=True)
+    if context:
+        print(together.describe(rows), flush=True)
     chief = devices.is_chief(strategy)
     folder = f"{output}.parts" if chief else f"{output}.parts-of-another-worker"
     facts = (tta, tta_policy, seed, bool(embeddings), run, rows[["image_name", "shard", "networks"]].to_csv())
     done = parts.begin(folder, parts.digest(paths, *facts))
     reader = files.make_reader(rows, run["image_size"], run, threads) if images else None
-    options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta, "embed": bool(embeddings)}
+    options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta}
+    options["embed"] = patient_context.SEEN if context else "pooled" if embeddings else ""
     left = rows[~rows["part"].isin(done)]
     with shards.explained(sorted(set(rows["shard"])) if records else []):
-        _predict_parts(left, len(rows), paths, run, strategy, options, reader, batch_size, threads, folder)
+        networks = _predict_parts(left, len(rows), paths, run, strategy, options, reader, batch_size, threads, folder)
     if chief:
         table = parts.read(folder, rows["part"].unique())
+        if context:
+            table = together.judge_parts(folder, table, rows, networks)
         if embeddings:
             folds = [os.path.basename(os.path.dirname(path)) for path in paths]
-            parts.join_embeddings(folder, rows["part"].unique(), table["image_name"].tolist(), folds, embeddings)
+            # Without the logit that the second stage sees besides.
+            width = -1 if context else None
+            parts.join_embeddings(folder, rows["part"].unique(), table["image_name"].tolist(), folds, embeddings, width)
         if out_of_fold:
             table = unseen.add_folds(table, rows, paths)
         table = table.set_index("image_name").loc[order or rows["image_name"]].reset_index()
@@ -104,19 +113,23 @@ def predict(
 
 def list_rows(records, images, csv, run):
     """Lists what is to be predicted, as rows for `pipeline.eval_dataset`, with `unit`: a shard, or a block of files."""
-    fields = run.get("metadata", "")
+    fields, context = run.get("metadata", ""), run.get("context") == "set"
     if images:
-        rows = files.list_files(images, csv, fields)
-        return rows.assign(unit=rows.index // _FILES, patient_id="", known_target=schema.UNKNOWN)
-    rows = listing.list_records(schema.match(records), metadata.columns(fields))
+        rows = files.add_patients(files.list_files(images, csv, fields), csv if context else None)
+        return rows.assign(unit=rows.index // _FILES, known_target=schema.UNKNOWN)
+    columns = metadata.columns(fields) + (["patient_id"] if context else [])
+    rows = listing.list_records(schema.match(records), columns)
+    if context:
+        rows = rows.rename(columns={"patient_id": "patient_code"})
     labelled = rows["labelled"] & rows["shard"].map(os.path.basename).str.startswith("test")
     if labelled.any():
         print(f"note: {labelled.sum()} test records carry a label, which is not read; are these training records?")
-    return listing.add_index(rows).assign(unit=rows["shard"])
+    rows = listing.add_index(rows).assign(unit=rows["shard"])
+    return listing.add_patients(rows) if context else rows
 
 
 def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_size, threads, folder):
-    """Predicts rows and writes each part once all of it is there."""
+    """Predicts rows, and writes each part once all of it is there; gives the networks of all folds."""
     with strategy.scope():
         networks = [model.build(run["backbone"], run["image_size"], path, **model.options(run)) for path in paths]
     fields, found = run.get("metadata", ""), {}
@@ -144,6 +157,7 @@ def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_siz
                 progress.update(len(names))
     if found:
         raise ValueError(f"{sum(map(len, found.values()))} images came and others of their shards did not; index again")
+    return networks
 
 
 def _spread(value, chosen):
@@ -207,7 +221,9 @@ def define_flags():
     flags.DEFINE_string("workdir", None, "Folder of a run with at least one trained fold; all its folds are averaged.")
     flags.DEFINE_string("records", None, "Glob pattern of shards, in quotes; several are separated by commas.")
     flags.DEFINE_string("images", None, "Folder of JPEG, PNG or DICOM files, in place of --records.")
-    flags.DEFINE_string("csv", None, "For --images: image_name and what the run's --metadata names.")
+    flags.DEFINE_string(
+        "csv", None, "For --images: image_name, what the run's --metadata names, and patient_id for its --context=set."
+    )
     flags.DEFINE_string("output", None, "CSV file to write: image_name, prediction.")
     flags.DEFINE_string(
         "sample_submission", None, "Write a submission instead: image_name, target in this file's order."
