@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from isic_tf import metadata, pipeline, targets
+from isic_tf import bags, metadata, pipeline, targets
 from tfrecord_tools import storage
 
 # Steps between looks at whether the loss is still a number; each look waits for the device.
@@ -16,6 +16,8 @@ _MOST_NAMES = 64
 def make_batches(strategy, plan, images, recipe, start):
     """Starts the stream of training batches at its record `start`, each replica with its share of the global batch."""
     labels = [targets.label(plan.rows, recipe["target"]), metadata.encode(plan.rows, recipe["metadata"])]
+    if recipe["context"] == "set":
+        labels.append(bags.patient_codes(plan.rows)[:, None])
     labels = np.concatenate(labels, axis=1)
 
     def input_fn(context):
@@ -32,6 +34,7 @@ def make_batches(strategy, plan, images, recipe, start):
             shuffle_buffer=recipe["shuffle_buffer"],
             images=images,
             labels=labels,
+            bag_size=bags.size(recipe),
         )
 
     return iter(strategy.distribute_datasets_from_function(input_fn))
@@ -39,8 +42,11 @@ def make_batches(strategy, plan, images, recipe, start):
 
 def describe_shuffle(rows, recipe, images):
     """Says how many records the shuffle holds, and about how much memory they take."""
-    count = min(recipe["shuffle_buffer"], len(rows))
-    shards = set(rows["shard"])
+    count, shards = recipe["shuffle_buffer"], set(rows["shard"])
+    if recipe["context"] == "set":
+        # Bags are shuffled once more, and those that are not full wait.
+        count = 2 * count + (recipe["bag_size"] - 1) * rows["patient_id"].nunique()
+    count = min(count, len(rows))
     size = 0 if images else count * sum(map(storage.size, shards)) / len(rows)
     return f"shuffling {count} records at a time, at most {size / 1e6:.0f} MB"
 
@@ -123,6 +129,7 @@ def name_batch(rows, quotas, recipe, step):
         threads=1,
         start=(step - 1) * batch_size,
         shuffle_buffer=recipe["shuffle_buffer"],
+        bag_size=bags.size(recipe),
         # The order is that of the run, wherever the images come from.
         images=lambda numbers: np.zeros((len(numbers), 1, 1, 3), np.uint8),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from isic_tf import augment, listing, metadata, model, runs, show, targets, unseen
+from isic_tf import augment, listing, metadata, model, patient_context, runs, show, targets, unseen
 from tfrecord_tools import command, schema, storage
 
 # Inches of a picture on the sheet, which is drawn at 100 dots an inch.
@@ -108,6 +108,8 @@ def overlay(images, maps):
 def explain_rows(workdir, rows):
     """Explains records by the networks of a run that have not been trained on them, by all where there are none.
 
+    Of networks with patient context, by the stage that sees single images.
+
     The maps of several networks are averaged before they are scaled, so that one counts as much as its logit.
 
     Args:
@@ -133,6 +135,7 @@ def explain_rows(workdir, rows):
     for path, own in zip(paths, used, strict=True):
         if own.any():
             classifier = model.build(run["backbone"], image_size, path, **model.options(run))
+            classifier = patient_context.stage_one(classifier)
             maps, logits = gradcam(classifier, images[own], None if known is None else known[own])
             total = np.zeros((len(rows), *maps.shape[1:]), np.float32) + total
             total[own] += maps

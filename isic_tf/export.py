@@ -12,7 +12,7 @@ import os
 import numpy as np
 from absl import flags
 
-from isic_tf import lite, metadata, model, model_card, parity, pipeline, plain_text, runs, serving
+from isic_tf import lite, metadata, model, model_card, parity, patient_context, pipeline, plain_text, runs, serving
 from tfrecord_tools import command, storage
 
 FORMATS = ("saved_model", "tflite")
@@ -47,6 +47,8 @@ def export(workdir, output, format, fold, quantize, records, labels, threads):
     print(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)", flush=True)
     if (made := model_card.describe_preparation(run)) not in ("", _PLAIN):
         print(f"note: the run's records were made with {made}; a client must make its images so before it sends them")
+    if run.get("context") == "set":
+        print("note: the exported model sees single images, so it lacks the run's patient context")
     with _replaced_folder(output) as folder:
         if format == "saved_model":
             sizes = {"saved_model": serving.save(models, run["image_size"], fields, folder)}
@@ -76,12 +78,12 @@ def check(output, format, quantize, records, labels):
 
 
 def build(run, workdir, path):
-    """Builds a network of a run and loads its weights; see `runs.read_network`."""
+    """Builds a network of a run, what of it sees single images, and loads its weights; see `runs.read_network`."""
     try:
         options = model.options(run)
     except ValueError as error:
         raise ValueError(f"{os.path.join(workdir, runs.FLAGS_FILE)} is damaged: {error}; restore it") from error
-    return model.build(run["backbone"], run["image_size"], path, **options)
+    return patient_context.stage_one(model.build(run["backbone"], run["image_size"], path, **options))
 
 
 @contextlib.contextmanager

@@ -86,6 +86,16 @@ def list_files(folder, csv, fields):
     return rows
 
 
+def add_metadata(rows, csv):
+    """Adds what a table says of age, sex and site, as codes, to rows of `list_files`, where it has such columns."""
+    table = schema.read_table(csv, ("image_name",)) if csv else pd.DataFrame(columns=["image_name"])
+    for column in set(metadata.columns(",".join(metadata.FIELDS))) & set(table) - set(rows):
+        codes = {value: schema.encode(column, value) for value in table[column].unique()}
+        known = dict(zip(table["image_name"], table[column].map(codes), strict=True))
+        rows = rows.assign(**{column: rows["image_name"].map(known).fillna(schema.UNKNOWN).astype("int64")})
+    return rows
+
+
 def add_patients(rows, csv):
     """Adds `patient_id` (text, "" where unknown) to rows of `list_files` from a table that has it; or None."""
     known = {}

@@ -80,13 +80,32 @@ def add_index(rows):
     return rows.assign(patient_id=patients, known_target=targets.fillna(schema.UNKNOWN).astype("int64"))
 
 
+def add_patients(rows):
+    """Fills in whose images they are, as far as the records or an index beside their shards say.
+
+    Args:
+        rows: DataFrame with `shard`, `image_name`, `patient_id` (see `add_index`) and `patient_code` (the records' own
+            number, -1 where unknown).
+
+    Returns:
+        The rows with `patient_id` (text, "" where unknown). A bare number, which names others in another set or split,
+        has the set and the split before it.
+    """
+    found = rows["patient_id"]
+    codes = rows["patient_code"].astype(str).where(rows["patient_code"] >= 0, "")
+    found = found.where(found != "", codes)
+    splits = rows["shard"].str.replace(r"\d+-\d+\.tfrec$", "", regex=True)
+    return rows.assign(patient_id=found.where(~found.str.fullmatch(r"-?\d+"), splits + ":" + found))
+
+
 def _tabulate(shard, found, columns):
     """Makes a table of what `parse_table` gave of a shard's records; refuses codes that the schema does not have."""
     table = pd.DataFrame(found, columns=["image_name", *columns])
     table["image_name"] = table["image_name"].str.decode("utf-8")
     for column in columns:
-        # An age has no list of codes.
+        # An age and a patient have no list of codes.
         most = len(schema.CATEGORIES[column]) - 1 if column in schema.CATEGORIES else 120
+        most = 2**62 if column == "patient_id" else most
         wrong = table[~table[column].between(schema.UNKNOWN, most)]
         if len(wrong):
             row = wrong.iloc[0]

@@ -1,9 +1,9 @@
-"""The classifier: images in [0, 1], and metadata if it has any, in; logits out."""
+"""The classifier: images in [0, 1], and metadata and patients if it sees them, in; logits out."""
 
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import augment, backbones, devices, targets
+from isic_tf import augment, backbones, devices, patient_context, targets
 from isic_tf import metadata as fields
 
 POOLINGS = ("gap", "gem")
@@ -15,6 +15,8 @@ _OPTIONS = {
     "hidden_units": int,
     "dropout": float,
     "dropout_samples": int,
+    "context": str,
+    "bag_size": int,
 }
 
 
@@ -34,9 +36,13 @@ def build(
     hidden_units=0,
     dropout=0.2,
     dropout_samples=1,
+    context="none",
+    bag_size=8,
     sync_batch_norm=False,
 ):
     """Builds a classifier: normalisation, backbone, pooling, metadata beside it, a hidden layer, dropout, logits.
+
+    With `context="set"` these are stage one, and `patient_context` corrects its logits by the others in the bag.
 
     Args:
         backbone: One of `backbones.BACKBONES`.
@@ -50,11 +56,14 @@ def build(
         hidden_units: Units of a layer before the logits; 0 for none.
         dropout: Share of features dropped before the logits in training.
         dropout_samples: Number of dropouts of which the logits are the mean (Inoue 2019, arXiv:1905.09788).
+        context: One of `patient_context.CONTEXTS`.
+        bag_size: Images L of a bag, see `bags`; b is a multiple of it.
         sync_batch_norm: Whether batch statistics are those of all replicas together.
 
     Returns:
-        Keras model from float32 `[b, S, S, 3]`, RGB in [0, 1] (it normalises them itself), or a list of that and
-        `metadata.encode`'s `[b, m]`, to float32 logits `[b, 1]` or `[b, 9]`.
+        Keras model from float32 `[b, S, S, 3]`, RGB in [0, 1] (it normalises them itself), or a list of that, of
+        `metadata.encode`'s `[b, m]` where it sees metadata, and with context of the patients' numbers `[b, 1]`, see
+        `bags.patient_codes`; to float32 logits `[b, 1]` or `[b, 9]`, with context malignant ones `[b, 1]`.
 
     Raises:
         ValueError: Unknown backbone, an image size that is no whole number from 32, or weights that cannot be had.
@@ -69,7 +78,7 @@ def build(
     inputs = [tf.keras.Input((image_size, image_size, 3), name="image")]
     features = trunk(backbones.make_normalization(backbone)(inputs[0]))
     pool = layers.GlobalAveragePooling2D if pooling == "gap" else GeneralizedMeanPooling2D
-    features = pool(name="pooled")(features)
+    features = pooled = pool(name="pooled")(features)
     if metadata:
         inputs.append(tf.keras.Input((fields.width(metadata),), name="metadata"))
         features = layers.Concatenate(name="joined")([features, _embed(inputs[1], dropout)])
@@ -79,7 +88,10 @@ def build(
     dropped = [layers.Dropout(dropout, name=f"dropout{number or ''}")(features) for number in range(dropout_samples)]
     dropped = layers.Average(name="dropouts")(dropped) if dropout_samples > 1 else dropped[0]
     logits = layers.Dense(targets.count_outputs(target), dtype="float32", name="logits")(dropped)
-    classifier = tf.keras.Model(inputs if metadata else inputs[0], logits, name="classifier")
+    if context == "set":
+        inputs.append(tf.keras.Input((1,), name="patient"))
+        logits = patient_context.add(pooled, logits, inputs[-1], bag_size)
+    classifier = tf.keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name="classifier")
     if weights not in backbones.WEIGHTS:
         backbones.load_weights(classifier if weights.endswith(".weights.h5") else trunk, weights)
     return classifier
@@ -133,27 +145,30 @@ def group_variables(classifier, apart):
     return groups
 
 
-def make_predictor(models, strategy, view=None, count=1, embed=False):
+def make_predictor(models, strategy, view=None, count=1, embed=""):
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
     Args:
-        models: Classifiers created in the strategy's scope; their malignant probabilities are averaged.
+        models: Classifiers created in the strategy's scope; their malignant probabilities are averaged. Of one with
+            context, the stage that sees a single image.
         strategy: `tf.distribute.Strategy`.
         view: See `views.make_views`; None for the images as they are.
         count: Versions of each image, whose probabilities are averaged.
-        embed: Whether to give the pooled features too.
+        embed: Name of a layer whose output `[b, f]` to give too, as `pooled`, the pooled features, or
+            `patient_context.SEEN`; "" for none.
 
     Returns:
         Function from a dataset (see `pipeline.eval_dataset`; its batch divides by the number of this process's
         replicas) to an iterator of names (list of text), probabilities (float32 `[n]`) and, where `embed`, each
-        model's features averaged over the versions (float32 `[n, models, f]`), a batch at a time, in the dataset's
-        order.
+        model's output of that layer averaged over the versions (float32 `[n, models, f]`), a batch at a time, in the
+        dataset's order.
     """
     replicas = devices.local_replicas(strategy)
-    # One pass gives both.
-    pooled = [one.get_layer("pooled").output for one in models if embed]
+    embedded = [one.get_layer(embed).output for one in models if embed]
+    models = [patient_context.stage_one(one) for one in models]
     if embed:
-        models = [tf.keras.Model(one.inputs, [one.output, own]) for one, own in zip(models, pooled, strict=True)]
+        # One pass gives both.
+        models = [tf.keras.Model(one.inputs, [one.output, own]) for one, own in zip(models, embedded, strict=True)]
 
     def outputs_of(images, known):
         """Gives the mean probability `[b]` and the features `[b, models, f]` (f = 0 for none) of one version."""

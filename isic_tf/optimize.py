@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from isic_tf import augment, losses, model, policies
+from isic_tf import augment, losses, model, patient_context, policies, targets
 
 # A loss above this is as lost as one that is no number.
 _DIVERGED = 1e4
@@ -79,8 +79,9 @@ def make_replica_step(state, recipe):
         recipe: Dict of the recipe's flags.
 
     Returns:
-        Function from uint8 `[b, S, S, 3]`, float32 `[b, c + m]` (labels, then metadata) and int64 `[b, 2]` seeds to the
-        replica's share of the mean loss and the norm of all replicas' gradients together, both float32 `[]`.
+        Function from uint8 `[b, S, S, 3]`, float32 `[b, c + m]` (labels, then what the network sees beside images) and
+        int64 `[b, 2]` seeds to the replica's share of the mean loss, of both stages where there are two, and the norm
+        of all replicas' gradients together, both float32 `[]`.
     """
     augmented = augment.make_augment(policies.read(recipe["augment_policy"], recipe["augment_strength"]))
     gradients_of = _make_gradients(state, recipe)
@@ -103,15 +104,16 @@ def make_replica_step(state, recipe):
 
 def _make_gradients(state, recipe):
     """Creates the function from a replica's images and labels to its share of the mean loss and of the gradients."""
-    classifier, variables = state.model, state.model.trainable_variables
-    share_of_loss, outputs = losses.make_loss(recipe), classifier.output_shape[-1]
+    network, variables = patient_context.both_stages(state.model), state.model.trainable_variables
+    share_of_loss, widths = losses.make_loss(recipe), [part.shape[-1] for part in state.model.inputs[1:]]
     scaled, parts = _is_scaled(state.optimizer), recipe["accumulate"]
 
     def gradients_of(images, labels):
-        known = labels[:, outputs:]
+        labels, *known = tf.split(labels, [labels.shape[-1] - sum(widths), *widths], axis=1)
         with tf.GradientTape() as tape:
-            logits = classifier([images, known] if known.shape[1] else images, training=True)
-            loss = share_of_loss(labels[:, :outputs], logits)
+            stages = tf.nest.flatten(network([images, *known] if known else images, training=True))
+            shares = [share_of_loss(_labels_for(logits, labels), logits) for logits in stages]
+            loss = tf.add_n(shares) / len(shares)
             target = state.optimizer.get_scaled_loss(loss) if scaled else loss
         gradients = tape.gradient(target, variables)
         return loss, state.optimizer.get_unscaled_gradients(gradients) if scaled else gradients
@@ -127,6 +129,11 @@ def _make_gradients(state, recipe):
         return loss, gradients
 
     return gradients_of if parts == 1 else accumulated
+
+
+def _labels_for(logits, labels):
+    # The second stage says malignant or not, of diagnoses too.
+    return labels if logits.shape[-1] == labels.shape[-1] else targets.malignant_share(labels)[:, tf.newaxis]
 
 
 def _update(state, gradients):
@@ -157,7 +164,6 @@ def _average(state, decay):
 def copy_averages(state, classifier):
     """Gives a classifier the averaged weights of the one that is trained, if it is another."""
     if classifier is not state.model:
-        averages = zip(averaged_weights(state.model), state.averages, strict=True)
-        values = {weight.name: average for weight, average in averages}
-        for weight in classifier.weights:
-            weight.assign(values[weight.name].read_value())
+        # By place, since two weights of a layer's own layers may have one name.
+        for weight, average in zip(averaged_weights(classifier), state.averages, strict=True):
+            weight.assign(average.read_value())

@@ -91,7 +91,12 @@ def read(folder, numbers):
     return pd.concat(tables, ignore_index=True).astype({"prediction": "float64"})
 
 
-def join_embeddings(folder, numbers, names, folds, output):
+def read_embeddings(folder, numbers, place):
+    """Joins the embeddings by one fold's network, float32 `[n, f]`, in order of part."""
+    return np.concatenate([_load(_path(folder, number, "npy"))[:, place] for number in sorted(numbers)])
+
+
+def join_embeddings(folder, numbers, names, folds, output, width=None):
     """Joins the embeddings of parts in one NumPy archive, a part at a time.
 
     Args:
@@ -101,9 +106,10 @@ def join_embeddings(folder, numbers, names, folds, output):
         folds: Names of the folds' networks, in their order.
         output: `.npz` file to write: `image_name` (text `[n]`), `fold` (text `[folds]`) and `embeddings` (float32
             `[n, folds, f]`, not a number where an image was not shown to a fold's network).
+        width: End of the slice of an image's f numbers that is written; None for all.
     """
     paths = [_path(folder, number, "npy") for number in sorted(numbers)]
-    shape = (len(names), *_load(paths[0]).shape[1:])
+    shape = (len(names), *_load(paths[0])[..., :width].shape[1:])
     with (
         command.replaced(output) as temporary,
         storage.open(temporary, "wb") as file,
@@ -115,7 +121,7 @@ def join_embeddings(folder, numbers, names, folds, output):
         with archive.open("embeddings.npy", "w", force_zip64=True) as entry:
             np.lib.format.write_array_header_2_0(entry, {"descr": "<f4", "fortran_order": False, "shape": shape})
             for path in paths:
-                entry.write(_load(path).tobytes())
+                entry.write(_load(path)[..., :width].tobytes())
 
 
 def _without_seeking(file):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf import records
+from isic_tf import bags, records
 from tfrecord_tools import schema
 
 _SHARDS_AT_ONCE = 8
@@ -28,6 +28,7 @@ def train_dataset(
     shuffle_buffer=2048,
     images=None,
     labels=None,
+    bag_size=0,
 ):
     """Streams training batches without end; a pure function of its arguments.
 
@@ -44,10 +45,12 @@ def train_dataset(
         threads: Images decoded at once, in a thread pool of the dataset's own.
         start: Records of the stream already seen, by all workers together.
         num_workers: Number of processes that share the stream.
-        worker: This process's number; it takes every `num_workers`-th record.
+        worker: This process's number; it takes every `num_workers`-th record, or bag.
         shuffle_buffer: Records that the shuffle holds, as JPEG bytes.
         images: Function from record numbers to decoded images, see `cache.open_images`; None to read and decode.
         labels: float32 `[n, ...]`, what goes with each row; None for its `target`.
+        bag_size: Records that come together, of one patient as far as can be, see `bags.arrange`; b and `start` are
+            multiples of it, and so are the quotas' sum. 0 for records one by one.
 
     Returns:
         Dataset of (uint8 `[b, S, S, 3]`, float32 `[b, ...]` labels, int64 `[b, 2]` seeds).
@@ -76,13 +79,20 @@ def train_dataset(
             dataset = dataset.map(lambda row, data: (row, data, first, epoch))
         # A set that lacks records of its index would shift the epochs, or never give a batch.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(quotas)))
-        return _shuffle(dataset, shuffle_buffer, seed, epoch)
+        dataset = _shuffle(dataset, shuffle_buffer, seed, epoch)
+        if bag_size:
+            dataset = bags.arrange(dataset, rows, copies, bag_size, seed, epoch)
+            # They come as they get full, large patients' first.
+            dataset = _shuffle(dataset, max(1, shuffle_buffer // bag_size), seed, epoch)
+        return dataset
 
     def finish(images, row, copy, epoch):
         return images, tf.gather(labels, row), record_seed(tf.gather(keys, row), seed, epoch, copy)
 
-    epoch, seen = divmod(start, sum(quotas))
+    together = bag_size or 1
+    epoch, seen = divmod(start // together, sum(quotas) // together)
     dataset = tf.data.Dataset.counter(epoch).flat_map(epoch_records).skip(seen).shard(num_workers, worker)
+    dataset = dataset.unbatch() if bag_size else dataset
     load, collect = _loaders(rows, image_size, images)
     dataset = dataset.map(lambda row, data, *which: (load(data, row), row, *which), threads)
     # What can be done for a whole batch at once is done after it: each small operation costs as much for one.

@@ -16,16 +16,22 @@ from absl import flags
 from tqdm import tqdm
 
 from isic_tf import (
+    blends,
     calibration,
     devices,
     files,
+    lesions,
     listing,
     metadata,
     model,
     parts,
+    patient_context,
     pipeline,
+    provenance,
     runs,
+    second_stage,
     submission,
+    together,
     unseen,
     views,
 )
@@ -38,7 +44,7 @@ _FILES = 256
 
 def predict(
     workdir, records, images, csv, output, sample_submission, out_of_fold, tta, tta_policy, embeddings, calibrated,
-    prevalence, seed, batch_size, threads, strategy, tpu,
+    prevalence, context, seed, batch_size, threads, strategy, tpu,
 ):  # fmt: skip
     """Averages the probabilities of a run's folds and writes a prediction file, or a submission.
 
@@ -55,6 +61,7 @@ def predict(
         embeddings: NumPy archive to write too, see `parts.join_embeddings`; or None.
         calibrated: Whether to turn scores into probabilities by the run's `calibration.json`.
         prevalence: Share of malignant images where the predictions are to be used; None for that of the training.
+        context: Folder of a second stage by `isic_tf.context` that judges a patient's images together; or None.
         seed: Fixes the draws of `--tta_policy=training`.
         batch_size: Images in a step on one replica.
         threads: Images decoded at once; 0 for as many as there are cores.
@@ -65,16 +72,18 @@ def predict(
         ValueError: There is no trained fold, no shard matches, a shard or file is corrupt, a test record is labelled,
             or the names are not the sample's.
     """
-    _check_flags(records, images, csv, calibrated, prevalence)
+    _check_flags(records, images, csv, out_of_fold, calibrated, prevalence, context)
     run, paths = runs.read_network(workdir), runs.trained_folds(workdir)
     # Before the work, not after it: all that can fail on names and paths.
     for path in filter(None, (output, embeddings)):
         if tf.io.gfile.isdir(path):
             raise ValueError(f"expected a file's name for --output and --embeddings, got the folder {path}")
     scale = calibration.read(workdir) if calibrated else None
+    stage = _read_stage(context) if context else None
     view = views.make_views(tta, tta_policy, run, seed)
     strategy, threads = devices.choose(strategy, tpu), threads or pipeline.count_cores()
-    rows = list_rows(records, images, csv, run)
+    bags = run.get("context") == "set"
+    rows = list_rows(records, images, csv, run, stage)
     rows = rows.assign(networks=unseen.choose_networks(paths, rows, out_of_fold))
     # What is finished together: a shard, or a block of files, and the same networks.
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
@@ -82,27 +91,40 @@ def predict(
     print(f"{len(rows)} images, {len(paths)} fold(s), {tta} version(s), {devices.describe(strategy)}", flush=True)
     if calibrated:
         _note_calibration(scale, rows, tta)
+    if bags or stage:
+        print(together.describe(rows), flush=True)
     chief, folder = devices.is_chief(strategy), _parts_folder(output, strategy)
-    facts = (tta, tta_policy, seed, bool(embeddings), *_describe_inputs(run, rows, tta_policy))
+    options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta}
+    looks = bool(embeddings or (stage and stage.looks))
+    options["embed"] = patient_context.SEEN if bags else "pooled" if looks else ""
+    facts = (tta, tta_policy, seed, options["embed"], *_describe_inputs(run, rows, tta_policy))
     done = parts.begin(folder, parts.digest(paths, *facts))
     reader = files.open_reader(rows, run["image_size"], run, threads) if images else contextlib.nullcontext()
-    options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta, "embed": bool(embeddings)}
     left = rows[~rows["part"].isin(done)]
     with shards.explained(sorted(set(rows["shard"])) if records else []), reader as read:
-        _predict_parts(left, len(rows), paths, run, strategy, options, read, batch_size, threads, folder)
+        networks = _predict_parts(left, len(rows), paths, run, strategy, options, read, batch_size, threads, folder)
     if chief:
         table = parts.read(folder, rows["part"].unique())
+        if bags:
+            table = together.judge_parts(folder, table, rows, networks)
+        # Without the logit that the set head sees besides.
+        width = -1 if bags else None
+        if stage:
+            table = _judge_again(stage, table, rows, folder, len(paths), width)
         if embeddings:
             folds = [os.path.basename(os.path.dirname(path)) for path in paths]
-            parts.join_embeddings(folder, rows["part"].unique(), table["image_name"].tolist(), folds, embeddings)
+            parts.join_embeddings(folder, rows["part"].unique(), table["image_name"].tolist(), folds, embeddings, width)
         if out_of_fold:
             table = unseen.add_folds(table, rows, paths)
         table = table.set_index("image_name").loc[order or rows["image_name"]].reset_index()
+        used = bags or bool(stage and stage.patient_context)
+        facts = {"folds": len(paths), "tta": tta, "calibrated": calibrated}
+        provenance.write(output, patient_context=used, made_by="isic_tf.predict", **facts)
         write(table, output, "target" if order else "prediction", scale, prevalence)
     storage.rmtree(folder)
 
 
-def _check_flags(records, images, csv, calibrated, prevalence):
+def _check_flags(records, images, csv, out_of_fold, calibrated, prevalence, context):
     if bool(records) == bool(images):
         raise ValueError("expected one of --records and --images")
     if csv and records:
@@ -110,6 +132,30 @@ def _check_flags(records, images, csv, calibrated, prevalence):
     if prevalence is not None and not calibrated:
         raise ValueError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
     calibration.refuse_prevalence(prevalence)
+    if context and (calibrated or out_of_fold):
+        other = (
+            "calibrated: the second stage gives probabilities itself" if calibrated else "out_of_fold: isic_tf.context"
+        )
+        raise ValueError(f"expected --context without --{other}{'' if calibrated else ' --oof writes those'}")
+
+
+def _read_stage(folder):
+    stage = second_stage.load(folder)
+    if stage.files != 1:
+        remedy = "predict with each, then give the files to isic_tf.context --predictions"
+        raise ValueError(f"{folder} was fitted on {stage.files} runs, here is one: {remedy}")
+    return stage
+
+
+def _judge_again(stage, table, rows, folder, folds, width):
+    """Replaces predictions by those of a second stage; gives those of the first as `stage_one`."""
+    own = rows.set_index("image_name").loc[table["image_name"]].reset_index()
+    looks = None
+    if stage.looks:
+        numbers = rows["part"].unique()
+        looks = np.stack([parts.read_embeddings(folder, numbers, place)[:, :width] for place in range(folds)], axis=1)
+    given = lesions.gather(blends.logits(table[["prediction"]].to_numpy()), own["patient_id"], own, looks)
+    return table.assign(stage_one=table["prediction"], prediction=second_stage.apply(stage, given))
 
 
 def _note_calibration(scale, rows, tta):
@@ -144,27 +190,33 @@ def _describe_inputs(run, rows, tta_policy):
     return run, policy, rows.to_csv(), parts.stamps(sources)
 
 
-def list_rows(records, images, csv, run):
+def list_rows(records, images, csv, run, stage):
     """Lists what is to be predicted, as rows for `pipeline.eval_dataset`, with `unit`: a shard, or a block of files."""
-    fields = run.get("metadata", "")
+    fields, with_patients = run.get("metadata", ""), run.get("context") == "set" or bool(stage)
     if images:
         rows = files.add_patients(files.list_files(images, csv, fields), csv)
+        rows = files.add_metadata(rows, csv) if stage else rows
         return rows.assign(unit=rows.index // _FILES, known_target=schema.UNKNOWN)
-    rows = listing.list_records(schema.match(records), metadata.columns(fields))
+    # What the second stage sees goes beyond what the network does.
+    columns = metadata.columns(",".join(metadata.FIELDS) if stage else fields)
+    rows = listing.list_records(schema.match(records), columns + (["patient_id"] if with_patients else []))
+    if with_patients:
+        rows = rows.rename(columns={"patient_id": "patient_code"})
     labelled = rows["labelled"] & rows["shard"].map(os.path.basename).str.startswith("test")
     if labelled.any():
         raise ValueError(
             f"expected no label in test records, {labelled.sum()} have one, {rows.loc[labelled, 'image_name'].iloc[0]} "
             "first; name shards of training records train*, or rebuild them with tfrecord_tools.build --split=test"
         )
-    return listing.add_index(rows).assign(unit=rows["shard"])
+    rows = listing.add_index(rows).assign(unit=rows["shard"])
+    return listing.add_patients(rows) if with_patients else rows
 
 
 def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_size, threads, folder):
-    """Predicts rows and writes each part once all of it is there."""
-    # Workers make variables together, each whatever it has left.
-    if rows.empty and devices.is_alone(strategy):
-        return
+    """Predicts rows, and writes each part once all of it is there; gives the networks of all folds."""
+    # Workers make variables together, each whatever it has left; a second stage is asked when all parts are there.
+    if rows.empty and devices.is_alone(strategy) and run.get("context") != "set":
+        return []
     with strategy.scope():
         networks = [model.build(run["backbone"], run["image_size"], path, **model.options(run)) for path in paths]
     fields, found = run.get("metadata", ""), {}
@@ -192,6 +244,7 @@ def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_siz
                 progress.update(len(names))
     if found:
         raise ValueError(f"{sum(map(len, found.values()))} images came and others of their shards did not; index again")
+    return networks
 
 
 def _is_no_retracing(record):
@@ -229,6 +282,7 @@ def write(table, output, column, scale, prevalence):
     bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
     if len(bad):
         raise ValueError(f"{len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
+    table = table.drop(columns="stage_one", errors="ignore") if column == "target" else table
     command.write_text(output, table.rename(columns={"prediction": column}).to_csv(index=False))
     print(f"wrote {len(table)} predictions to {output}, mean {table['prediction'].mean():.4f}")
 
@@ -274,6 +328,8 @@ def define_flags():
     flags.DEFINE_bool("calibrated", False, "Apply the run's calibration.json, see isic_tf.calibrate.")
     text = "With --calibrated: share of malignant images where the predictions are used, as 0.0176."
     flags.DEFINE_float("prevalence", None, text)
+    text = "Folder of a second stage by isic_tf.context: judges each image beside the patient's others; adds stage_one."
+    flags.DEFINE_string("context", None, text)
     flags.DEFINE_integer("seed", 0, "Fixes the draws of --tta_policy=training.", 0, 2**31 - 1)
     flags.DEFINE_integer("batch_size", 32, "Images in a step on one replica.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "Images decoded at once; 0: as many as there are cores.", 0, 1024)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from absl import flags
 
-from isic_tf import backbones, losses, metadata, model, optimizers, policies, targets
+from isic_tf import backbones, bags, losses, metadata, model, optimizers, patient_context, policies, targets
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -39,6 +39,8 @@ def check(recipe, strategy, fold):
         raise ValueError("expected --early_stop_patience=0 with --fold=full, where nothing is held out to judge by")
     metadata.parse(recipe["metadata"])
     policies.read(recipe["augment_policy"])
+    if recipe["context"] == "set":
+        bags.check(recipe, replicas)
 
 
 def define_data_flags():
@@ -70,6 +72,9 @@ def define_model_flags():
     flags.DEFINE_integer("dropout_samples", 1, "Dropouts of which the logits are the mean.", 1, 64)
     fields = ",".join(metadata.FIELDS)
     flags.DEFINE_string("metadata", "", f"What the network sees beside the image: some of {fields}.")
+    context_help = "set: a patient's lesions correct each other's logits, trained together with the backbone."
+    flags.DEFINE_enum("context", "none", patient_context.CONTEXTS, context_help)
+    flags.DEFINE_integer("bag_size", 8, "Of --context=set: images that are trained on together, of one patient.", 2, 64)
     flags.DEFINE_enum("target", "binary", targets.TARGETS, "Malignant or not, or nine diagnoses, melanoma among them.")
     losses_help = (
         "Cross-entropy, focal loss, or a stand-in for the AUC, whose predictions are ranks and no probabilities."

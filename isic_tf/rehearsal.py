@@ -6,7 +6,7 @@ import time
 import psutil
 import tensorflow as tf
 
-from isic_tf import cache, checkpoints, epochs, footprint, model, optimize
+from isic_tf import cache, checkpoints, epochs, footprint, optimize, together
 
 # Batches that may be ready before the input's time is taken, and those of which it is taken.
 _READY, _TIMED = 8, 8
@@ -79,7 +79,7 @@ def _time_judging(strategy, classifier, held_out, recipe):
     few = held_out.iloc[: _TIMED * recipe["global_batch_size"]]
     if few.empty:
         return 0.0
-    predict = model.make_predictor([classifier], strategy)
+    predict = together.make_predictor(classifier, strategy, few)
     # The first builds the graph.
     epochs.judge(predict, held_out.iloc[:1], recipe)
     return _seconds(lambda: epochs.judge(predict, few, recipe)) * len(held_out) / len(few)

@@ -9,7 +9,7 @@ import tempfile
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf import checkpoints, metrics
+from isic_tf import checkpoints, metrics, provenance
 from tfrecord_tools import command, schema, storage
 
 FLAGS_FILE = "flags.txt"
@@ -219,6 +219,9 @@ def merge_folds(workdir, index):
         index: DataFrame with `image_name` and `patient_id` of the images that were held out.
     """
     tables = [schema.read_table(path, ("image_name", "prediction")) for path in fold_files(workdir, "oof.csv")]
+    used = read_flags(workdir).get("context") == "set"
+    for path in [*fold_files(workdir, "oof.csv"), *([os.path.join(workdir, "oof.csv")] if tables else [])]:
+        provenance.write(path, patient_context=used, made_by="isic_tf.train")
     if tables:
         command.write_text(os.path.join(workdir, "oof.csv"), pd.concat(tables).to_csv(index=False))
     if len(tables) > 1:

@@ -17,6 +17,7 @@ from absl import flags
 
 from isic_tf import (
     backbones,
+    bags,
     cache,
     checkpoints,
     curves,
@@ -28,7 +29,6 @@ from isic_tf import (
     metadata,
     metrics,
     mixture,
-    model,
     optimize,
     optimizers,
     pipeline,
@@ -38,6 +38,7 @@ from isic_tf import (
     runs,
     salvage,
     targets,
+    together,
     transfer,
     watch,
 )
@@ -120,6 +121,8 @@ def prepare(rows, folds, recipe):
 
     def make_plans(rows):
         plans = {fold: mixture.plan_fold(rows, fold, **options) for fold in folds}
+        if recipe["context"] == "set":
+            plans = {fold: bags.fit(plan, recipe["bag_size"]) for fold, plan in plans.items()}
         for plan in plans.values():
             # What does not fit the run's length shows before any image is decoded.
             optimizers.make_schedule(recipe, count_steps(plan, recipe))
@@ -225,7 +228,7 @@ def train_fold(fold):
         print(f"  nothing tells which images the weights of {recipe['weights']} have seen", flush=True)
     transfer.write_seen(fold.output, transfer.list_seen(plan, origin))
     judged = checkpoints.make_judged(fold.strategy, state, recipe)
-    predict = model.make_predictor([judged], fold.strategy)
+    predict = together.make_predictor(judged, fold.strategy, plan.held_out)
     with records.explained(sorted({*plan.rows["shard"], *plan.held_out["shard"]})), devices.explained():
         run_epochs(fold, state, judged, predict)
         # Judged again from the file, so that the predictions are that file's however often the run was cut off.
