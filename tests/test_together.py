@@ -200,7 +200,8 @@ def test_image_files_have_the_patients_of_the_table_and_those_of_nobody_keep_the
     said = f"patient context: 0 of {len(table)} images are judged beside others of their patient; patients are known by"
     assert said in capsys.readouterr().out
     rows = files.list_files(options["images"], options["csv"], "sex")
-    images = augment.as_float(files.make_reader(rows, 32, {}, 1)(np.arange(len(rows))))
+    with files.open_reader(rows, 32, {}, 1) as read:
+        images = augment.as_float(read(np.arange(len(rows))))
     logits = [see(network, images, metadata.encode(rows, "sex"))[:, -1] for network in networks]
     alone = pd.Series(scipy.special.expit(logits).mean(axis=0), rows["image_name"])
     assert np.abs(nobody - alone[nobody.index]).max() < 1e-6

@@ -1,0 +1,93 @@
+"""`predict --context`: a second stage on top of a run; and the sidecars of runs and predictions."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_predict import predicted, run, small_backbone  # noqa: F401
+
+from isic_tf import blends, context, embeddings, lesions, listing, second_stage
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """The folder of a second stage that ranks a patient's scores."""
+    second_stage.save(second_stage.Stage("rank", 1, False, True, [], None, None), str(tmp_path / "stage"), {})
+    return str(tmp_path / "stage")
+
+
+def test_a_patients_test_images_are_judged_together(run, stage, record_set, made_up, tmp_path):  # noqa: F811
+    records = f"{record_set}/test*.tfrec"
+    plain = predicted(run, tmp_path / "plain.csv", records=records)
+    found = predicted(run, tmp_path / "found.csv", records=records, context=stage)
+    assert list(found) == ["prediction", "stage_one"]
+    np.testing.assert_allclose(found["stage_one"], plain["prediction"], rtol=1e-6)
+    # As the command does it with the file and the table.
+    options = {"oof": None, "predictions": [str(tmp_path / "plain.csv")], "metadata": str(made_up / "test.csv")}
+    options |= {"embeddings": None, "method": "boost", "no_patient_context": False, "join": "equal", "permutations": 0}
+    options |= {"seed": 0, "model_dir": stage, "output": str(tmp_path / "by_file.csv"), "sample_submission": None}
+    context.context(**options)
+    by_file = pd.read_csv(tmp_path / "by_file.csv").set_index("image_name")
+    np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
+    # And image files, whose patients a table tells.
+    options = {"images": str(made_up / "jpeg"), "csv": str(made_up / "test.csv"), "context": stage}
+    files = predicted(run, tmp_path / "files.csv", **options)
+    assert files["prediction"].corr(found["prediction"]) > 0.9
+    said = {
+        name: json.loads((tmp_path / f"{name}.csv.json").read_text()) for name in ("plain", "found", "by_file", "files")
+    }
+    assert [one["patient_context"] for one in said.values()] == [False, True, True, True]
+    assert said["plain"] == {
+        "patient_context": False, "made_by": "isic_tf.predict", "folds": 2, "tta": 1, "calibrated": False
+    }  # fmt: skip
+
+
+def test_a_boosted_stage_gets_embeddings_and_metadata(run, record_set, tmp_path):  # noqa: F811
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"age_approx": rng.choice([30, 60, -1], 200), "sex": rng.choice([0, 1, -1], 200)})
+    looks = rng.normal(size=(200, 2, 8)).astype(np.float32)
+    given = lesions.gather(rng.normal(size=(200, 1)), np.arange(200) // 5, rows, looks)
+    fitted = second_stage.fit("boost", given, (rng.random(200) < 0.3).astype(int))
+    second_stage.save(fitted, str(tmp_path / "stage"), {})
+    records = f"{record_set}/test*.tfrec"
+    sample = tmp_path / "sample.csv"
+    plain = predicted(run, tmp_path / "plain.csv", records=records, embeddings=str(tmp_path / "looks.npz"))
+    pd.DataFrame({"image_name": plain.index[::-1], "target": 0}).to_csv(sample, index=False)
+    options = {"context": str(tmp_path / "stage"), "sample_submission": str(sample)}
+    found = predicted(run, tmp_path / "found.csv", records=records, **options)
+    assert list(found) == ["target"]
+    assert found.index.tolist() == plain.index.tolist()[::-1]
+    # Worked out anew from the files that predict wrote.
+    codes = listing.add_index(
+        listing.list_records(sorted(str(path) for path in record_set.glob("test*.tfrec")), list(lesions._COLUMNS))
+    ).set_index("image_name")
+    codes = codes.loc[plain.index].reset_index()
+    looks = embeddings.read(str(tmp_path / "looks.npz"), plain.index.tolist())
+    given = lesions.gather(blends.logits(plain[["prediction"]].to_numpy()), codes["patient_id"], codes, looks)
+    expected = second_stage.apply(second_stage.load(str(tmp_path / "stage")), given)
+    np.testing.assert_allclose(found["target"].loc[plain.index], expected, rtol=1e-5)
+
+
+def test_the_runs_out_of_fold_files_say_that_no_context_was_used(run):  # noqa: F811
+    for path in (run / "oof.csv.json", run / "fold0" / "oof.csv.json", run / "fold1" / "oof.csv.json"):
+        assert json.loads(path.read_text()) == {"patient_context": False, "made_by": "isic_tf.train"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"calibrated": True}, "expected --context without --calibrated: the second stage gives probabilities itself"),
+        ({"out_of_fold": True}, "expected --context without --out_of_fold: isic_tf.context --oof writes those"),
+        ({}, "expected a second stage at nowhere/context.json, found none"),
+    ],
+)
+def test_what_does_not_go_with_a_second_stage_is_refused(run, tmp_path, changes, message):  # noqa: F811
+    with pytest.raises(ValueError, match=message):
+        predicted(run, tmp_path / "o.csv", records="x", context="nowhere", **changes)
+
+
+def test_a_stage_of_several_runs_is_refused(run, stage, tmp_path):  # noqa: F811
+    second_stage.save(second_stage.Stage("rank", 3, False, True, [], None, None), stage, {})
+    with pytest.raises(ValueError, match="was fitted on 3 runs, here is one: predict with each"):
+        predicted(run, tmp_path / "o.csv", records="x", context=stage)
