@@ -268,14 +268,12 @@ def browse(tmp_path_factory):
         command = [browser, *flags, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", path.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         console = re.findall(r"CONSOLE[^\]]*\] (.*)", done.stderr)
-        asked = {event.get("params", {}).get("url", "") for event in read_events(log)}
-        return done.stdout, console, sorted(url for url in asked if "127.0.0.1" in url)
+        started = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+        # What the browser asks for of its own accord has no origin.
+        asked = {one["url"] for one in started if one.get("initiator", "not an origin") != "not an origin"}
+        return done.stdout, console, sorted(url for url in asked if not url.startswith("data:"))
 
     return open_page
-
-
-def read_events(log):
-    return json.loads(log.read_text())["events"]
 
 
 def test_a_browser_shows_the_report_without_a_word_on_the_console(browse, written):
@@ -304,13 +302,33 @@ def test_a_phone_shows_the_report_without_scrolling_sideways(browse, written, tm
     frame = (
         f'<iframe id="frame" width="390" height="900" style="border: 0" srcdoc="{html.escape(written.text)}"></iframe>'
     )
-    control = '<img src="http://127.0.0.1:9/control"><p id="result"></p>'
+    control = '<img src="http://127.0.0.1:9/control"><img src="http://a.invalid/control"><p id="result"></p>'
     (tmp_path / "phone.html").write_text(f"{frame}{control}<script>{script}</script>")
     shown, console, asked = browse(tmp_path / "phone.html")
     # Widths of the frame and of the page in it, pictures that do not show, elements that stick out.
     assert re.search('<p id="result">(.*?)</p>', shown)[1] == "390 390 0 0 rgb(255, 255, 255)"
     assert len([line for line in console if "heard" in line]) == 1
-    assert asked == ["http://127.0.0.1:9/control"]
+    assert asked == ["http://127.0.0.1:9/control", "http://a.invalid/control"]
+
+
+def test_print_leaves_out_what_paper_cannot_do_and_is_dark_on_light(browse, written, tmp_path):
+    script = """
+        const rules = [...document.styleSheets[0].cssRules].filter(rule => rule.media);
+        const shown = name => getComputedStyle(document.querySelector(name));
+        const look = () => [shown("nav").display, shown(".scroll").overflowX, shown(":root").colorScheme,
+            shown("figure").maxWidth, shown("main").maxWidth].join(" ");
+        const before = look();
+        rules.filter(rule => rule.media.mediaText == "print").forEach(rule => rule.media.mediaText = "all");
+        document.body.innerHTML += `<p id="result">${before}; ${look()}</p>`;
+    """
+    # The report itself allows no script.
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", written.text)
+    (tmp_path / "print.html").write_text(text.replace("</body>", f"<script>{script}</script></body>"))
+    shown, _, _ = browse(tmp_path / "print.html")
+    # 8.5 cm at 96 dots an inch.
+    expected = r"block auto light dark none \d+px; none visible light 321\.26\d*px none"
+    # The first is the script's own.
+    assert re.fullmatch(expected, re.findall('<p id="result">(.*?)</p>', shown)[-1])
 
 
 @pytest.mark.realdata
