@@ -1,6 +1,6 @@
 """What patient context gives on a competitor's out-of-fold predictions of all 2020 images, and how long it takes.
 
-Aims: +0.010 in the mean ROC AUC of the folds over stage one, +0.006 over metadata alone, nothing with shuffled patients,
+Aims: +0.010 in the mean ROC AUC of the folds over stage one, +0.006 over metadata alone, none with shuffled patients;
 three minutes for `boost` on two cores; ten for `set` (`python experiments/benchmarks/context_gain.py set`).
 """
 
