@@ -33,7 +33,7 @@ def group(patients, keys):
     longest = max(sets, key=len)
     if len(longest) > _LONGEST:
         raise ValueError(
-            f"expected at most {_LONGEST} lesions of a patient, got {len(longest)} of {patients[longest[0]]!r}; leave "
+            f"expected at most {_LONGEST} lesions of a patient, got {len(longest)} of {patients[longest[0]]}; leave "
             "the id blank where the patient is not known"
         )
     return sets

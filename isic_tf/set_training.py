@@ -1,5 +1,7 @@
 """How set networks are trained, on one replica or several: the gradient is that of the mean over all their lesions."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -44,10 +46,11 @@ def train(network, tables, sets, recipe, strategy, seed, members):
     step, judge, found = make_train_step(strategy, trained, optimizer), make_corrector(network), []
     corrections = np.zeros(len(tables[0]))
     for number, (part, held_out) in enumerate(parts):
-        tf.keras.utils.set_random_seed(seed + number)
-        trained.set_weights(build(**network).get_weights())
-        for variable in optimizer.variables:
-            variable.assign(tf.zeros_like(variable))
+        if number:
+            tf.keras.utils.set_random_seed(seed + number)
+            trained.set_weights(build(**network).get_weights())
+            for variable in optimizer.variables:
+                variable.assign(tf.zeros_like(variable))
         rng = np.random.default_rng([seed, number])
         rounds = np.array_split(np.arange(recipe["epochs"]), min(_JUDGED, recipe["epochs"]))
         passes = (sum(_pass(step, tables, part, strategy, rng) for _ in one) for one in rounds)
@@ -78,9 +81,9 @@ def _choose(passes, trained, judge, tables, held_out):
     logits, targets = (table[rows, 0].astype("float64") for table in tables[1:])
     for loss in passes:
         weights = trained.get_weights()
-        if not (np.isfinite(loss) and all(np.isfinite(weight).all() for weight in weights)):
-            raise ValueError("the set network diverged: its loss or a weight is no number; lower the learning rate")
         corrections = judge(weights, tables, indices)
+        if not all(np.isfinite(values).all() for values in (loss, corrections, *weights)):
+            raise ValueError("the set network diverged: its loss or a weight is no number; lower the learning rate")
         judged = cross_entropy(logits + corrections[rows], targets)
         # Where nobody is held out, the last.
         if judged < best[0] or not len(rows):
@@ -94,7 +97,7 @@ def cross_entropy(logits, targets):
 
 
 def make_corrector(network):
-    """Creates the function that applies a network, without a strategy.
+    """Creates the function that applies a network, without a strategy; of one for a kind the graphs are kept.
 
     Args:
         network: Keyword arguments of `set_attention.build`.
@@ -103,6 +106,11 @@ def make_corrector(network):
         Function of weights (list of arrays), tables (float32 features `[n, dim]` and logits `[n, 1]` first) and indices
         (see `set_padding.batches`) to the corrections, float64 `[n]`, 0 in rows that are in no index.
     """
+    return _make_corrector(**network)
+
+
+@functools.lru_cache(maxsize=4)
+def _make_corrector(**network):
     model = build(**network)
     # The correction alone: added in float32, it would round the logits of patients without any.
     correct = tf.function(tf.keras.Model(model.inputs, model.get_layer("correction").output), autograph=False)
