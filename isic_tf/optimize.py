@@ -1,5 +1,7 @@
 """What a training step does: augment, forward, loss, backward, update, on all replicas."""
 
+import itertools
+
 import tensorflow as tf
 
 from isic_tf import augment, losses, model, patient_context, policies, targets
@@ -109,7 +111,9 @@ def _make_gradients(state, recipe):
     scaled, parts = _is_scaled(state.optimizer), recipe["accumulate"]
 
     def gradients_of(images, labels):
-        labels, *known = tf.split(labels, [labels.shape[-1] - sum(widths), *widths], axis=1)
+        ends = list(itertools.accumulate([labels.shape[-1] - sum(widths), *widths]))
+        known = [labels[:, first:last] for first, last in itertools.pairwise(ends)]
+        labels = labels[:, : ends[0]]
         with tf.GradientTape() as tape:
             stages = tf.nest.flatten(network([images, *known] if known else images, training=True))
             shares = [share_of_loss(_labels_for(logits, labels), logits) for logits in stages]

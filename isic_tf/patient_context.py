@@ -1,5 +1,6 @@
 """The classifier's second stage: a patient's lesions corrected by each other, trained with the backbone."""
 
+import numpy as np
 import tensorflow as tf
 
 from isic_tf import set_attention, targets
@@ -36,14 +37,15 @@ class Context(tf.keras.layers.Layer):
             float32 `[b, 1]`.
         """
         seen, patients = inputs
-        size = self.bag_size
+        size, own = self.bag_size, np.eye(self.bag_size, dtype=bool)
         patients = tf.reshape(patients, [-1, size])
         same = (patients[:, :, tf.newaxis] == patients[:, tf.newaxis]) & (patients[:, tf.newaxis] >= 0)
         # A bag may be of several patients: each of its lesions has a view of it, which masks all others' but its own.
-        mask = tf.reshape(same | tf.eye(size, dtype=tf.bool), [-1, size])
+        mask = tf.reshape(same | own, [-1, size])
         views = tf.repeat(tf.reshape(seen, [-1, size, seen.shape[-1]]), size, axis=0)
         found = self.sets([views[..., :-1], tf.cast(mask, tf.float32), views[..., -1:]], training=training)
-        return tf.reshape(tf.linalg.diag_part(tf.reshape(found, [-1, size, size])), [-1, 1])
+        found = tf.where(own, tf.reshape(found, [-1, size, size]), 0.0)
+        return tf.reshape(tf.reduce_sum(found, axis=2), [-1, 1])
 
 
 def layer_of(classifier):

@@ -173,7 +173,7 @@ def test_prediction_compiles_and_runs_as_a_whole(plan, monkeypatch, versions):
     recipe = {**RECIPE, "precision": "mixed_bfloat16", "pooling": "gem"}
     networks = [checkpoints.make_state(strategy, recipe, 3).model for _ in range(2 if view is None else 1)]
     dataset = pipeline.eval_dataset(plan.held_out, image_size=SIZE, batch_size=BATCH, threads=1)
-    options = {"view": view, "count": count, "embed": True}
+    options = {"view": view, "count": count, "embed": "pooled"}
     found = list(model.make_predictor(networks, strategy, **options)(dataset))
     (graph,) = strategy.graphs
     assert find_problems(graph) == []
