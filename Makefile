@@ -3,14 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench matrix clean
 
 help:
 	@echo "make demo   made-up images -> records -> training -> submission, in $(DEMO)/"
 	@echo "make test   the whole test suite"
 	@echo "make lint   ruff"
 	@echo "make bench  speed against the textbook way, on real files (half an hour, an otherwise idle machine)"
-	@echo "make clean  removes .venv and $(DEMO)/"
+	@echo "make matrix the suite with TensorFlow 2.18, 2.20, 2.21 and with Colab's versions; TESTS=... for some files"
+	@echo "make clean  removes .venv, .matrix and $(DEMO)/"
 
 .venv/.installed: setup.py
 	$(PYTHON) -m venv .venv
@@ -39,5 +40,8 @@ lint: .venv/.installed-test
 bench: .venv/.installed-test
 	@for claim in $$(ls experiments/benchmarks/*.py | grep -v -e common.py -e textbook.py); do $(BIN)/python $$claim || exit 1; done
 
+matrix:
+	experiments/matrix.sh $(TESTS)
+
 clean:
-	rm -rf .venv $(DEMO)
+	rm -rf .venv .matrix $(DEMO)

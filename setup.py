@@ -45,7 +45,16 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "test": ["apache-beam>=2.60", "hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "test": [
+            "apache-beam>=2.60",
+            "hypothesis>=6.100",
+            "ipykernel>=6.0",
+            "nbclient>=0.9",
+            "nbformat>=5.7",
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+        ],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -8,12 +8,12 @@ from tfrecord_tools import images, schema, sources
 JPEG = images.encode(PICTURE, 90)
 
 
-def write_shard(folder, name, records):
-    """Writes records, each a dict of features with image_name, and gives the path."""
+def write_shard(folder, name, records, jpegs=None):
+    """Writes records, each a dict of features with image_name, of one picture or of their own; gives the path."""
     folder.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / name)) as writer:
-        for features in records:
-            writer.write(schema.to_example(JPEG, **features))
+        for jpeg, features in zip(jpegs or [JPEG] * len(records), records, strict=True):
+            writer.write(schema.to_example(jpeg, **features))
     return str(folder / name)
 
 

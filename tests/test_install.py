@@ -1,0 +1,319 @@
+"""The install and check cells of the notebooks, the list of requirements, and real installs for those who ask.
+
+`ISIC_TEST_INDEX=1` adds the tests that download: a fresh environment beside `tensorflow-tpu`, and the TPU's library.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import types
+import zipfile
+
+import pytest
+from conftest import ENVIRONMENT, RECIPE
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from test_notebooks import ROOT, read, source
+
+from isic_tf import optimizers
+
+LIBTPU = "0.0.21.1" if sys.version_info >= (3, 11) else "0.0.20"
+LIST = ROOT / "experiments" / "tpu_requirements.txt"
+index_asked_for = pytest.mark.skipif(
+    not os.environ.get("ISIC_TEST_INDEX"), reason="downloads up to 1 GB from a package index; set ISIC_TEST_INDEX=1"
+)
+
+# What the runtimes hold of what the cell looks at, and the rest of the list as this machine has it.
+COLAB_TPU = {"jax": "0.7.2", "libtpu": LIBTPU, "numpy": "2.1.3", "pandas": "2.2.3"}
+KAGGLE_TPU = {"tensorflow-cpu": "2.20.0", "tf-keras": "2.20.1", "jax": "0.8.1", "libtpu": "0.0.24", "numpy": "2.0.2"}
+COLAB_GPU = {"tensorflow": "2.20.0", "tf-keras": "2.20.1", "numpy": "2.1.3", "opencv-python-headless": "5.0.0"}
+
+
+class Runtime:
+    """A machine's packages, and pip's work on them, where the cells reach for them."""
+
+    def __init__(self, packages, monkeypatch, tmp_path, devices=(), loaded=()):
+        self.packages, self.calls, self.code = dict(packages), [], 0
+        for name in ("tensorflow", "jax"):
+            if name in loaded:
+                monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+            else:
+                monkeypatch.delitem(sys.modules, name, raising=False)
+        for name in ("TPU_NAME", "COLAB_TPU_ADDR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr("glob.glob", lambda pattern: [path for path in devices if path.startswith(pattern[:8])])
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in self.packages else None)
+        monkeypatch.setattr(importlib.metadata, "version", self.version)
+        monkeypatch.setattr(subprocess, "run", self.run)
+        self.space = {"SCRATCH": str(tmp_path), "REPOSITORY": str(ROOT)}
+        self.cell = source(read("kaggle_tpu"), "install")
+
+    def version(self, name):
+        if name not in self.packages:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return self.packages[name]
+
+    def run(self, command, **_):
+        assert command[:3] == [sys.executable, "-m", "pip"]
+        verb, *arguments = command[3:]
+        self.calls.append(command[3:])
+        for argument in (argument for argument in arguments if not argument.startswith("-")):
+            if verb == "uninstall":
+                del self.packages[argument]
+            elif os.path.isdir(argument):
+                self.packages |= {"isic-tf": "0.1.0"} | ({} if "--no-deps" in command else {"tensorflow": "2.21.0"})
+            else:
+                name, _, version = argument.partition("==")
+                self.packages[name] = version.replace("*", "1")
+        return types.SimpleNamespace(returncode=self.code, stderr="no network")
+
+    def install(self):
+        exec(self.cell, self.space)
+
+
+def named(calls, verb):
+    """The packages that pip was given, without versions."""
+    found = [argument for call in calls if call[0] == verb for argument in call[1:] if not argument.startswith("-")]
+    return [argument.partition("==")[0] for argument in found if not os.path.isdir(argument)]
+
+
+def test_colab_tpu_without_tensorflow_gets_that_of_the_tpu_and_what_it_lacks(monkeypatch, tmp_path):
+    runtime = Runtime(COLAB_TPU, monkeypatch, tmp_path, devices=("/dev/vfio/0",))
+    runtime.install()
+    assert runtime.calls[0] == ["install", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}"]
+    # Nothing else is brought by way of dependencies, tensorflow least of all.
+    assert all("--no-deps" in call for call in runtime.calls[1:])
+    assert {"tf-keras", "efficientnet", "opencv-python-headless"} <= set(named(runtime.calls, "install"))
+    assert not set(named(runtime.calls, "install")) & {"tensorflow", "numpy", "pandas", "jax"}
+    assert COLAB_TPU.items() <= runtime.packages.items()
+    assert runtime.packages["isic-tf"]
+    # Run again, as after a restart, it finds all in place.
+    runtime.calls.clear()
+    runtime.install()
+    assert runtime.calls == []
+
+
+@pytest.mark.parametrize("there", ["tensorflow-cpu", "tensorflow"])
+def test_a_tensorflow_that_does_not_see_the_tpu_makes_way_for_the_one_that_does(there, monkeypatch, tmp_path):
+    packages = {(there if name == "tensorflow-cpu" else name): version for name, version in KAGGLE_TPU.items()}
+    runtime = Runtime(packages, monkeypatch, tmp_path, devices=("/dev/accel0",))
+    runtime.install()
+    assert runtime.calls[0] == ["uninstall", "--yes", there]
+    assert runtime.calls[1] == ["install", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}"]
+    assert there not in runtime.packages
+    assert runtime.packages["libtpu"] == LIBTPU
+    assert not set(named(runtime.calls, "install")) & {"numpy", "tf-keras"}
+
+
+def test_two_tensorflows_both_go_before_one_comes(monkeypatch, tmp_path):
+    packages = {**KAGGLE_TPU, "tensorflow-tpu": "2.20.0", "tf-keras": "2.19.0", "libtpu": "0.0.52"}
+    runtime = Runtime(packages, monkeypatch, tmp_path)
+    monkeypatch.setenv("TPU_NAME", "local")
+    runtime.install()
+    assert runtime.calls[0] == ["uninstall", "--yes", "tensorflow-cpu", "tensorflow-tpu"]
+    assert runtime.packages["tensorflow-tpu"] == "2.20.0"
+    # Keras 2 of another release goes with the TensorFlow that it was for.
+    assert runtime.packages["tf-keras"] == "2.20.1"
+
+
+def test_a_library_that_no_longer_serves_tensorflow_is_replaced(monkeypatch, tmp_path):
+    runtime = Runtime({**KAGGLE_TPU, "libtpu": "0.0.52"}, monkeypatch, tmp_path, devices=("/dev/accel0",))
+    runtime.packages["tensorflow-tpu"] = runtime.packages.pop("tensorflow-cpu")
+    runtime.install()
+    assert runtime.packages["libtpu"] == LIBTPU
+
+
+@pytest.mark.parametrize("devices", [(), ("/dev/vfio/0",)])
+def test_a_gpu_or_cpu_keeps_all_that_is_installed(devices, monkeypatch, tmp_path):
+    # Devices of other kinds have the same names; without the TPU's library they are none.
+    held = {**COLAB_GPU, "tensorflow": "2.19.0", "tf-keras": "2.18.0"}
+    runtime = Runtime(held, monkeypatch, tmp_path, devices=devices, loaded=("tensorflow", "jax"))
+    runtime.install()
+    assert held.items() <= runtime.packages.items()
+    assert all("--no-deps" in call for call in runtime.calls)
+    assert named(runtime.calls, "uninstall") == []
+
+
+def test_keras_2_is_of_the_release_of_the_tensorflow_that_is_there(monkeypatch, tmp_path):
+    runtime = Runtime({"tensorflow-cpu": "2.18.1"}, monkeypatch, tmp_path)
+    runtime.install()
+    assert runtime.packages["tf-keras"] == "2.18.1"
+    assert "tensorflow" not in runtime.packages
+
+
+def test_a_machine_without_tensorflow_gets_the_package_with_all_that_it_needs(monkeypatch, tmp_path):
+    runtime = Runtime({}, monkeypatch, tmp_path)
+    runtime.install()
+    assert runtime.calls[0] == ["install", str(tmp_path / "isic-tf")]
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_a_restart_is_asked_for_where_what_was_replaced_was_loaded(name, monkeypatch, tmp_path):
+    runtime = Runtime(KAGGLE_TPU, monkeypatch, tmp_path, devices=("/dev/accel0",), loaded=(name,))
+    with pytest.raises(SystemExit, match=f"Restart the runtime and run all cells again: {name} had been loaded before"):
+        runtime.install()
+    # In the new session nothing is replaced, so nothing is asked for, loaded or not.
+    runtime.install()
+
+
+def test_pip_that_fails_says_why_and_what_to_do(monkeypatch, tmp_path):
+    runtime = Runtime(COLAB_GPU, monkeypatch, tmp_path)
+    runtime.code = 1
+    with pytest.raises(SystemExit, match="no network\npip failed; is there a network"):
+        runtime.install()
+
+
+def test_a_repository_that_is_none_is_named(monkeypatch, tmp_path):
+    runtime = Runtime(COLAB_GPU, monkeypatch, tmp_path)
+    runtime.space["REPOSITORY"] = "nowhere"
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: types.SimpleNamespace(returncode=128))
+    with pytest.raises(SystemExit, match="that git can clone for REPOSITORY, got nowhere"):
+        runtime.install()
+
+
+def check(monkeypatch, stdout="", stderr="", code=0, packages=None, on_tpu=False):
+    """Runs the check cell on what a process of its own would have answered."""
+    packages = {"numpy": "2.1.3", "libtpu": "0.0.52", **(packages or {})}
+    result = types.SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: result)
+    lines = ["numpy>=1.26", "pydicom>=3.0", 'apache-beam>=2.60; extra == "beam"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
+    space = {"HOME": ".", "installed": packages.get, "on_tpu": lambda: on_tpu, "Requirement": Requirement}
+    exec("import importlib.metadata, subprocess, sys\n" + source(read("colab_tpu"), "check"), space)
+
+
+def test_the_check_says_in_one_line_what_was_found(monkeypatch, capsys):
+    line = "Python 3.12.1, TensorFlow 2.20.0, libtpu 0.0.21.1; resolver local; TPUStrategy: 8 replica(s) on TPU"
+    check(monkeypatch, f"TensorFlow's banner\n{line}\n", on_tpu=True)
+    assert capsys.readouterr().out == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"code": -signal.SIGABRT}, "signal 6: libtpu 0.0.52 does not serve TensorFlow, or another process has"),
+        ({"code": 1, "stderr": "x\nImportError: no tf_keras\n"}, "no tf_keras\nRun the install cell again"),
+        ({"stdout": "DefaultDistributionStrategy", "on_tpu": True}, "This runtime's TPU was not found: restart"),
+        ({"packages": {"pydicom": "2.4.4"}}, "run  %pip install 'pydicom>=3.0'  and then the install cell"),
+    ],
+)
+def test_the_check_says_what_to_do(answer, message, monkeypatch):
+    with pytest.raises(SystemExit, match=message):
+        check(monkeypatch, **answer)
+
+
+def listed(python="3.11"):
+    """Name and version of each line of the list that a Python takes."""
+    lines = [Requirement(line) for line in LIST.read_text().splitlines() if line and not line.startswith("#")]
+    machine = {"python_version": python, "platform_machine": "x86_64"}
+    taken = [line for line in lines if not line.marker or line.marker.evaluate(machine)]
+    return {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in taken}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_the_list_holds_all_that_the_package_needs_and_no_tensorflow(python):
+    found = listed(python)
+    assert all(version[0].isdecimal() for version in found.values())
+    assert not {"tensorflow", "tensorflow-cpu", "tensorflow-tpu", "keras", "libtpu"} & set(found)
+    for line in map(Requirement, importlib.metadata.requires("isic-tf")):
+        machine = {"extra": "", "python_version": python, "platform_machine": "x86_64"}
+        if (not line.marker or line.marker.evaluate(machine)) and line.name != "tensorflow":
+            assert line.specifier.contains(found[canonicalize_name(line.name)]), line
+    assert ("tensorflow-addons" in found) == (python in ("3.10", "3.11"))
+
+
+def test_the_list_and_the_package_fit_what_colab_holds():
+    lines = [Requirement(line) for line in (ROOT / "experiments" / "colab_constraints.txt").read_text().splitlines()
+             if not line.startswith("#")]  # fmt: skip
+    colab = {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in lines}
+    # Where Colab holds a package, the list has its version, so that installing there replaces nothing.
+    assert {name: version for name, version in listed("3.13").items() if name in colab}.items() <= colab.items()
+    for line in map(Requirement, importlib.metadata.requires("isic-tf")):
+        if canonicalize_name(line.name) in colab:
+            assert line.specifier.contains(colab[canonicalize_name(line.name)]), line
+
+
+def test_without_tensorflow_addons_the_default_works_and_the_others_say_what_they_need(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tensorflow_addons"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
+    schedule = optimizers.make_schedule(RECIPE, 10)
+    assert optimizers.make_optimizer(RECIPE, schedule)
+    with pytest.raises(ValueError, match="--optimizer=ranger needs the package tensorflow-addons"):
+        optimizers.make_optimizer({**RECIPE, "optimizer": "ranger"}, schedule)
+
+
+def exported(library, symbol):
+    """Tells whether a shared library (ELF, 64 bits) defines a symbol for others, from its table of dynamic symbols."""
+    begin, size, count = *struct.unpack_from("<Q", library, 40), *struct.unpack_from("<HH", library, 58)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", library, begin + size * number) for number in range(count)]
+    # Type 11: the symbols that other libraries see, with the section of their names.
+    table = next(section for section in sections if section[1] == 11)
+    names = sections[table[6]][4]
+    for place in range(table[4], table[4] + table[5], 24):
+        name, _, _, section = struct.unpack_from("<IBBH", library, place)
+        if section and library[names + name : names + name + len(symbol) + 1] == symbol.encode() + b"\0":
+            return True
+    return False
+
+
+@index_asked_for
+@pytest.mark.parametrize("python", ["3.10", "3.13"])
+def test_the_pinned_library_of_the_tpu_exports_what_tensorflow_calls(python, tmp_path):
+    space = {}
+    pins = source(read("colab_tpu"), "install").partition("TPU_PINS = (")[2].partition("\n)")[0]
+    exec(f"PINS = ({pins})", space)
+    lines = [Requirement(line) for line in space["PINS"]]
+    pin = next(line for line in lines if line.name == "libtpu" and line.marker.evaluate({"python_version": python}))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--python-version={python}"]
+    command += ["--only-binary=:all:", f"--dest={tmp_path}", f"{pin.name}{pin.specifier}"]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        library = wheel.read("libtpu/libtpu.so")
+    assert exported(library, "ConfigureDistributedTpuOp_DoWork")
+    assert not exported(library, "NoSuchOp_DoWork")
+
+
+def test_symbols_are_read_as_the_linker_reads_them():
+    # The interpreter's own extension modules export one function, named after the module.
+    spec = importlib.util.find_spec("numpy._core._multiarray_umath")
+    library = pathlib.Path(spec.origin).read_bytes()
+    assert exported(library, "PyInit__multiarray_umath")
+    # Used, and defined elsewhere.
+    assert b"\0PyErr_SetString\0" in library
+    assert not exported(library, "PyErr_SetString")
+
+
+@index_asked_for
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="tensorflow-tpu has wheels for x86_64 alone")
+def test_a_fresh_environment_beside_tensorflow_tpu_trains(record_set, tmp_path):
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
+    # Where there is no TPU its library would ask the cloud's metadata for minutes.
+    environment |= {"TPU_SKIP_MDS_QUERY": "1"}
+    python = str(tmp_path / "venv" / "bin" / "python")
+
+    def run(*command):
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    # Built where it can be written, and without what builds left behind.
+    copy = tmp_path / "isic-tf"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info"))
+    run(sys.executable, "-m", "venv", str(tmp_path / "venv"))
+    run(python, "-m", "pip", "install", "--quiet", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", str(LIST))
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", str(copy))
+    packages = run(python, "-m", "pip", "list", "--format=freeze").splitlines()
+    assert not [line for line in packages if line.startswith(("tensorflow==", "tensorflow-cpu=="))]
+    flags = ["--workdir=run", "--image_size=32", "--weights=none", "--global_batch_size=8", "--strategy=default"]
+    # A dry run takes two steps.
+    out = run(python, "-m", "isic_tf.train", f"--data_dir={record_set}", *flags, "--warmup_epochs=0", "--dry_run")
+    assert "Nothing was written" in out
