@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from isic_tf import blends, gain, lesions, out_of_fold, provenance, second_stage
+from isic_tf import blends, devices, gain, lesions, out_of_fold, provenance, second_stage
 from isic_tf import embeddings as looks
 from isic_tf import ensemble as files
 from tfrecord_tools import command, schema
@@ -20,7 +20,7 @@ _METADATA = ("age_approx", "sex", "anatom_site_general_challenge")
 
 def context(
     oof, predictions, metadata, embeddings, method, no_patient_context, join, permutations, seed, model_dir, output,
-    sample_submission,
+    sample_submission, strategy, tpu,
 ):  # fmt: skip
     """Fits a second stage and writes its honest out-of-fold predictions, or applies one to other patients.
 
@@ -37,6 +37,8 @@ def context(
         model_dir: Folder of the second stage, to write or to apply; or None not to keep it.
         output: CSV file to write: `image_name, prediction, stage_one`, and `fold, target` out of fold.
         sample_submission: CSV file whose names, in its order, the output must have, as `image_name, target`; or None.
+        strategy: One of `devices.STRATEGIES`, that `set` is trained under.
+        tpu: See `devices.choose`.
 
     Raises:
         ValueError: Flags do not go together, a file is damaged, or names do not fit.
@@ -57,9 +59,10 @@ def context(
         print(f"note: {note}")
     given = gather(known.names, blends.logits(known.scores), metadata, embeddings)
     count = _PERMUTATIONS.get(method, 0) if permutations is None else permutations
-    found, figures = gain.judge(known, given, method, not no_patient_context, count, seed)
+    strategy = devices.choose(strategy, tpu) if method == "set" else None
+    found, figures = gain.judge(known, given, method, not no_patient_context, count, seed, strategy)
     if model_dir:
-        stage = second_stage.fit(method, given, known.targets, not no_patient_context, seed)
+        stage = second_stage.fit(method, given, known.targets, not no_patient_context, seed, strategy)
         second_stage.save(stage, model_dir, figures)
         print(f"wrote the second stage to {model_dir}; predict --context applies it")
     columns = {"prediction": found, "stage_one": known.scores.mean(axis=1), "fold": known.folds}
@@ -142,6 +145,8 @@ def define_flags():
     flags.DEFINE_string("output", None, "CSV file to write: image_name, prediction, stage_one (and fold, target).")
     text = "With --predictions: write a submission instead, image_name, target in this file's order."
     flags.DEFINE_string("sample_submission", None, text)
+    devices.define_flags()
+    flags.adopt_module_key_flags(devices)
     flags.mark_flags_as_required(["metadata", "output"])
 
 

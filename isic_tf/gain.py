@@ -10,7 +10,7 @@ from tqdm import tqdm
 from isic_tf import compare, metrics, pipeline, second_stage
 
 
-def judge(known, given, method, patient_context, permutations, seed):
+def judge(known, given, method, patient_context, permutations, seed, strategy=None):
     """Prints how good a second stage is on patients it was not fitted on, beside stage one and metadata alone.
 
     Args:
@@ -20,6 +20,7 @@ def judge(known, given, method, patient_context, permutations, seed):
         patient_context: Whether it sees the patient's others.
         permutations: Times that patients are shuffled.
         seed: Fixes what is drawn.
+        strategy: See `second_stage.fit`.
 
     Returns:
         float64 `[n]`, each fold predicted by what was fitted on the others; and a dict of figures for JSON.
@@ -37,7 +38,7 @@ def judge(known, given, method, patient_context, permutations, seed):
         scores["metadata alone"] = alone
         _print_row("with metadata alone", known, alone)
     if patient_context:
-        found = second_stage.predict_nested(method, given, known.targets, known.folds, True, seed)
+        found = second_stage.predict_nested(method, given, known.targets, known.folds, True, seed, strategy)
         scores["context"] = found
         _print_row("with patient context", known, found)
     figures = {
@@ -48,7 +49,7 @@ def judge(known, given, method, patient_context, permutations, seed):
     for name in list(scores)[:-1]:
         figures[f"{last} less {name}"] = _print_gain(known, scores[last], scores[name], f"{last} less {name}")
     if patient_context and permutations and method not in second_stage.RELATIVE:
-        figures["shuffled"] = shuffle(known, given, method, scores, permutations, seed)
+        figures["shuffled"] = shuffle(known, given, method, scores, permutations, seed, strategy)
     print(f"judged in {time.monotonic() - start:.0f} s", flush=True)
     return scores[last], figures
 
@@ -79,7 +80,7 @@ def _print_gain(known, scores, others, name):
     return {"mean_of_folds": gain, **{one: found[one] for one in names}}
 
 
-def shuffle(known, given, method, scores, count, seed):
+def shuffle(known, given, method, scores, count, seed, strategy=None):
     """Judges again with each fold's patients shuffled among its images: what context gives must vanish.
 
     Args:
@@ -89,6 +90,7 @@ def shuffle(known, given, method, scores, count, seed):
         scores: Dict of `metadata alone` and `context`, float `[n]`.
         count: Times to shuffle.
         seed: Fixes what is drawn.
+        strategy: See `second_stage.fit`.
 
     Returns:
         Dict of `gains`, those of shuffled patients over metadata alone in the mean of folds; `gain`, that of the true
@@ -99,7 +101,7 @@ def shuffle(known, given, method, scores, count, seed):
     shuffled = [given._replace(patients=_permute(given.patients, known.folds, rng)) for _ in range(count)]
 
     def judge_again(one):
-        found = second_stage.predict_nested(method, one, known.targets, known.folds, True, seed)
+        found = second_stage.predict_nested(method, one, known.targets, known.folds, True, seed, strategy)
         return _mean_of_folds(known, found) - base
 
     # The trees are grown outside of Python's lock.

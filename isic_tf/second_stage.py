@@ -28,7 +28,7 @@ class Stage(typing.NamedTuple):
     model: object  # `boost.Boost`, `sets.SetModel`, or None where nothing is fitted
 
 
-def fit(method, given, targets, patient_context=True, seed=0):
+def fit(method, given, targets, patient_context=True, seed=0, strategy=None):
     """Fits a second stage.
 
     Args:
@@ -39,6 +39,7 @@ def fit(method, given, targets, patient_context=True, seed=0):
         targets: 0 or 1, `[n]`.
         patient_context: Whether a lesion is judged beside the patient's others; only `boost` can do without.
         seed: Fixes what is drawn.
+        strategy: `tf.distribute.Strategy` that a `set` is trained under; None for the default.
 
     Returns:
         `Stage`.
@@ -63,7 +64,7 @@ def fit(method, given, targets, patient_context=True, seed=0):
     inputs = table[beside].to_numpy()
     if method == "boost":
         return stage._replace(model=boost.fit(inputs, targets[beside], seed))
-    return stage._replace(model=sets.fit(inputs, inputs[:, 0], given.patients[beside], targets[beside], seed=seed))
+    return stage._replace(model=sets.fit(inputs, inputs[:, 0], given.patients[beside], targets[beside], strategy, seed))
 
 
 def apply(stage, given):
@@ -116,13 +117,13 @@ def _relate(method, probability, patients, alone):
     return np.where(alone, share, found)
 
 
-def predict_nested(method, given, targets, folds, patient_context=True, seed=0):
+def predict_nested(method, given, targets, folds, patient_context=True, seed=0, strategy=None):
     """Predicts each fold by what was fitted on the others, float64 `[n]`; arguments as for `fit`, folds int `[n]`."""
     if method in RELATIVE:
         return apply(fit(method, given, targets), given)
 
     def fit_rows(rows, own):
-        return fit(method, _take(given, rows), own, patient_context, seed)
+        return fit(method, _take(given, rows), own, patient_context, seed, strategy)
 
     def apply_rows(stage, rows):
         return apply(stage, _take(given, rows))

@@ -54,7 +54,14 @@ def data(tmp_path_factory):
 def run(folder, **changes):
     options = {"oof": [str(folder / "oof.csv")], "predictions": None, "metadata": str(folder / "metadata.csv")}
     options |= {"embeddings": None, "method": "boost", "no_patient_context": False, "join": "equal", "permutations": 0}
-    options |= {"seed": 0, "model_dir": None, "output": str(folder / "out.csv"), "sample_submission": None}
+    options |= {
+        "seed": 0,
+        "model_dir": None,
+        "output": str(folder / "out.csv"),
+        "sample_submission": None,
+        "strategy": "default",
+        "tpu": "",
+    }
     context.context(**(options | changes))
     return pd.read_csv((options | changes)["output"])
 

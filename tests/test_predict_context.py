@@ -26,7 +26,14 @@ def test_a_patients_test_images_are_judged_together(run, stage, record_set, made
     # As the command does it with the file and the table.
     options = {"oof": None, "predictions": [str(tmp_path / "plain.csv")], "metadata": str(made_up / "test.csv")}
     options |= {"embeddings": None, "method": "boost", "no_patient_context": False, "join": "equal", "permutations": 0}
-    options |= {"seed": 0, "model_dir": stage, "output": str(tmp_path / "by_file.csv"), "sample_submission": None}
+    options |= {
+        "seed": 0,
+        "model_dir": stage,
+        "output": str(tmp_path / "by_file.csv"),
+        "sample_submission": None,
+        "strategy": "default",
+        "tpu": "",
+    }
     context.context(**options)
     by_file = pd.read_csv(tmp_path / "by_file.csv").set_index("image_name")
     np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
