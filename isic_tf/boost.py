@@ -4,7 +4,6 @@ The arrays are read without unpickling, which would run what a file says, and by
 """
 
 import typing
-import zipfile
 
 import numpy as np
 from scipy import special
@@ -12,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from isic_tf import archives
 from tfrecord_tools import command, storage
 
 # One lesion in 57 is malignant, some hundred in all: many small trees, each of which sees half of the columns.
@@ -143,14 +143,11 @@ def load(path):
     if not storage.exists(path):
         raise ValueError(f"expected a boosted model at {path}, found none; make it with isic_tf.context")
     try:
-        with storage.open(path) as file, zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-                raise ValueError(f"it holds more than {_MOST_BYTES} bytes")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                model = Boost(**{name: arrays[name] for name in Boost._fields})
+        with storage.open(path) as file:
+            arrays = archives.unpack(file, _MOST_BYTES)
+        model = Boost(**{name: arrays[name] for name in Boost._fields})
         _check(model)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(f"{path} is no boosted model ({error!r}); make it again with isic_tf.context") from error
     return model
 

@@ -1,10 +1,9 @@
 """The archive of pooled features that `isic_tf.predict --embeddings` writes, read again."""
 
-import zipfile
-
 import numpy as np
 import pandas as pd
 
+from isic_tf import archives
 from tfrecord_tools import storage
 
 _MOST_BYTES = 2**35
@@ -26,15 +25,12 @@ def read(path, names):
     if not storage.exists(path):
         raise ValueError(f"expected embeddings at {path}, found none; make them with isic_tf.predict --embeddings")
     try:
-        with storage.open(path) as file, zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-                raise ValueError(f"it holds more than {_MOST_BYTES} bytes")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                found, features = arrays["image_name"], arrays["embeddings"]
+        with storage.open(path) as file:
+            arrays = archives.unpack(file, _MOST_BYTES)
+        found, features = arrays["image_name"], arrays["embeddings"]
         if found.dtype.kind != "U" or features.dtype != np.float32 or features.ndim != 3 or len(found) != len(features):
             raise ValueError(f"its arrays are {found.dtype} {found.shape} and {features.dtype} {features.shape}")
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(
             f"{path} is no archive of embeddings ({error!r}); write it again by isic_tf.predict"
         ) from error

@@ -6,14 +6,13 @@ import json
 import math
 import os
 import typing
-import zipfile
 
 import numpy as np
 import tensorflow as tf
 from scipy import optimize
 from sklearn.linear_model import LogisticRegression
 
-from isic_tf import set_padding, set_training
+from isic_tf import archives, set_padding, set_training
 from isic_tf.set_attention import build
 from tfrecord_tools import command, storage
 
@@ -206,9 +205,9 @@ def load(folder):
         facts = json.loads(facts)
         if facts["version"] != _VERSION or facts["sha256"] != hashlib.sha256(content).hexdigest():
             raise ValueError(f"{_WEIGHTS} is not the file that {_FACTS} was written with")
-        return _assemble(facts, _unpack(content))
-    except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
-        wanted = "a set model, as isic_tf.context --model=set writes it"
+        return _assemble(facts, archives.unpack(io.BytesIO(content), _MAX_BYTES))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        wanted = "a set model, as isic_tf.context --method=set writes it"
         raise ValueError(f"expected {wanted}, got none or a damaged one in {folder}: {error}") from error
 
 
@@ -219,14 +218,6 @@ def _read(folder, name):
     if storage.size(path) > _MAX_BYTES:
         raise ValueError(f"{name} has more than {_MAX_BYTES} bytes")
     return storage.read(path)
-
-
-def _unpack(content):
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-            raise ValueError(f"{_WEIGHTS} holds more than {_MAX_BYTES} bytes")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
 
 
 def _assemble(facts, arrays):

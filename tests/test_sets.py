@@ -235,15 +235,6 @@ def test_files_of_any_size_are_not_read(quick, tmp_path, monkeypatch, limit, mes
         sets.load(str(tmp_path))
 
 
-def test_an_archive_that_unpacks_to_more_than_its_size_is_refused(quick, tmp_path, monkeypatch):
-    sets.save(quick, str(tmp_path))
-    content = io.BytesIO()
-    np.savez_compressed(content, mean=np.zeros(10**6))
-    monkeypatch.setattr(sets, "_MAX_BYTES", 10**5)
-    with pytest.raises(ValueError, match="set.npz holds more than 100000 bytes"):
-        sets._unpack(content.getvalue())
-
-
 def test_nothing_is_left_of_a_file_that_was_not_written(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(sets.storage, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
