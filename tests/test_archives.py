@@ -26,6 +26,6 @@ def test_what_is_larger_than_expected_is_refused():
 def test_python_objects_and_damaged_archives_are_refused():
     with pytest.raises(ValueError, match="allow_pickle=False"):
         archives.unpack(pack(a=np.array([{}], object)), 10_000)
-    for content in (b"", b"no archive", pack(a=np.zeros(1000)).getvalue()[:500]):
+    for content in (b"", b"no archive", pack(a=np.zeros(1000)).getvalue()[:-30]):
         with pytest.raises(ValueError, match="it is damaged"):
             archives.unpack(io.BytesIO(content), 10_000)
