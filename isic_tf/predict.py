@@ -190,7 +190,7 @@ def _describe_inputs(run, rows, tta_policy):
     return run, policy, rows.to_csv(), parts.stamps(sources)
 
 
-def list_rows(records, images, csv, run, stage):
+def list_rows(records, images, csv, run, stage=None):
     """Lists what is to be predicted, as rows for `pipeline.eval_dataset`, with `unit`: a shard, or a block of files."""
     fields, with_patients = run.get("metadata", ""), run.get("context") == "set" or bool(stage)
     if images:

@@ -71,6 +71,7 @@ def test_history_comes_back_to_the_last_digit(tmp_path):
 def test_merge_folds_joins_what_there_is_and_judges_several_together(tmp_path, capsys):
     index = pd.DataFrame({"image_name": ["i0", "i1", "i2"], "patient_id": ["p", "q", "q"]})
     tables = {0: [("i0", 0.25, 0, 0)], 1: [("i1", 0.75, 1, 1), ("i2", 0.25, 1, 0)]}
+    command.write_text(str(tmp_path / "flags.txt"), "--context=none\n")
     for fold, rows in tables.items():
         table = pd.DataFrame(rows, columns=["image_name", "prediction", "fold", "target"])
         command.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), table.to_csv(index=False))
