@@ -87,14 +87,17 @@ class Departure(tf.keras.layers.Layer):
         spreads = tf.reduce_sum(squares, axis=1, keepdims=True) / count
         directions = departures / tf.sqrt(spreads[..., :1] + _EPSILON)
         scales = [0.5 * tf.math.log(values + _EPSILON) for values in (squares, spreads)]
-        scales[1] = tf.broadcast_to(scales[1], tf.shape(squares))
+        # By a sum, since the gradient of broadcast_to asks for shapes too.
+        scales[1] += tf.zeros_like(squares)
         below = (tf.reduce_max(tf.where(mask > 0, logits, -_FAR), axis=1, keepdims=True) - logits) * mask
         size = tf.math.log(count) * mask
         return tf.concat([features, directions, *scales, logits, gaps, below, size], axis=-1)
 
     def _learned(self, departures):
         shape = tf.shape(departures)
-        projected = tf.reshape(departures @ self.projection, [shape[0], shape[1], self.heads, self.size])
+        # As one matrix: the gradient of a batch of them asks for shapes in the step, which a TPU does not take.
+        projected = tf.reshape(departures, [-1, departures.shape[-1]]) @ self.projection
+        projected = tf.reshape(projected, [shape[0], shape[1], self.heads, self.size])
         return tf.reduce_mean(projected**2, axis=-1)
 
     def get_config(self):

@@ -108,6 +108,7 @@ STEPS = {
         "augment_policy": "strong",
     },
     "two rates": {"loss": "auc", "optimizer": "sgd", "backbone_rate": 0.1, "freeze_epochs": 1, "malignant_weight": 2.0},
+    "bags of a patient's images": {"context": "set", "bag_size": 2},
 }
 
 
