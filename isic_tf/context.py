@@ -15,7 +15,6 @@ from isic_tf import ensemble as files
 from tfrecord_tools import command, schema
 
 _PERMUTATIONS = {"boost": 10, "set": 1}
-_METADATA = ("age_approx", "sex", "anatom_site_general_challenge")
 
 
 def context(
@@ -115,7 +114,7 @@ def gather(names, logits, metadata, embeddings):
         first = names[np.argmax(place < 0)]
         raise ValueError(f"{(place < 0).sum()} images are not in {metadata}, {first} first; check --metadata")
     rows = table.iloc[place].reset_index(drop=True)
-    absent = [name for name in _METADATA if name not in rows]
+    absent = [name for name in lesions.COLUMNS if name not in rows]
     if absent:
         print(f"note: {metadata} has no {', '.join(absent)}; judged without")
     features = looks.read(embeddings, names) if embeddings else None

@@ -13,8 +13,7 @@ from scipy import spatial, special, stats
 from isic_tf import metadata
 from tfrecord_tools import schema
 
-_FIELDS = "age,sex,site"
-_COLUMNS = metadata.columns(_FIELDS)
+COLUMNS = tuple(metadata.FIELDS.values())
 _NEIGHBOURS = 10
 # Logits: a patient whose others all score alike must not make every difference a huge one.
 _LEAST_SPREAD = 0.5
@@ -27,7 +26,7 @@ class Lesions(typing.NamedTuple):
 
     logits: np.ndarray  # float64 [n, files], of stage one
     patients: np.ndarray  # int64 [n]; of an unknown patient a number that no other image has
-    codes: pd.DataFrame  # int64 [n, 3], `_COLUMNS` as in `tfrecord_tools.schema`, -1 where unknown
+    codes: pd.DataFrame  # int64 [n, 3], `COLUMNS` as in `tfrecord_tools.schema`, -1 where unknown
     embeddings: np.ndarray | None = (
         None  # float32 [n, networks, f], not a number where a network has not seen the image
     )
@@ -50,8 +49,8 @@ def gather(logits, patients, rows, embeddings=None):
     numbers = pd.factorize(texts)[0].astype(np.int64)
     unknown = texts.isin(["", str(schema.UNKNOWN)]).to_numpy()
     numbers[unknown] = len(texts) + np.arange(unknown.sum())
-    codes = pd.DataFrame({name: np.full(len(texts), schema.UNKNOWN, np.int64) for name in _COLUMNS})
-    for name in set(_COLUMNS) & set(rows):
+    codes = pd.DataFrame({name: np.full(len(texts), schema.UNKNOWN, np.int64) for name in COLUMNS})
+    for name in set(COLUMNS) & set(rows):
         known = {
             value: schema.encode(name, value) if isinstance(value, str) else value for value in rows[name].unique()
         }
@@ -61,7 +60,8 @@ def gather(logits, patients, rows, embeddings=None):
 
 def is_alone(lesions):
     """Tells of each lesion whether its patient has no other, bool `[n]`."""
-    return np.bincount(pd.factorize(lesions.patients)[0])[pd.factorize(lesions.patients)[0]] == 1
+    codes = pd.factorize(lesions.patients)[0]
+    return np.bincount(codes)[codes] == 1
 
 
 def tabulate(lesions, patient_context):
@@ -79,7 +79,8 @@ def tabulate(lesions, patient_context):
     parts = [pd.DataFrame({"logit": logit})]
     if lesions.logits.shape[1] > 1:
         parts.append(pd.DataFrame(lesions.logits).add_prefix("logit_"))
-    parts.append(pd.DataFrame(metadata.encode(lesions.codes, _FIELDS).astype(np.float64)).add_prefix("metadata_"))
+    known = metadata.encode(lesions.codes, ",".join(metadata.FIELDS)).astype(np.float64)
+    parts.append(pd.DataFrame(known).add_prefix("metadata_"))
     if patient_context:
         # By patient and score: sums round alike whatever the order of rows.
         order = np.lexsort((logit, lesions.patients))

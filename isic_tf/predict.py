@@ -198,7 +198,7 @@ def list_rows(records, images, csv, run, stage=None):
         rows = files.add_metadata(rows, csv) if stage else rows
         return rows.assign(unit=rows.index // _FILES, known_target=schema.UNKNOWN)
     # What the second stage sees goes beyond what the network does.
-    columns = metadata.columns(",".join(metadata.FIELDS) if stage else fields)
+    columns = list(lesions.COLUMNS) if stage else metadata.columns(fields)
     rows = listing.list_records(schema.match(records), columns + (["patient_id"] if with_patients else []))
     if with_patients:
         rows = rows.rename(columns={"patient_id": "patient_code"})

@@ -43,7 +43,7 @@ def train(network, tables, sets, recipe, strategy, seed, members):
         trained = build(**network)
         optimizer = optimizers.make_optimizer(recipe, optimizers.make_schedule(recipe, longest))
         optimizers.build(optimizer, trained.trainable_variables)
-    step, judge, found = make_train_step(strategy, trained, optimizer), make_corrector(network), []
+    step, judge, found = make_train_step(strategy, trained, optimizer), build_corrector(**network), []
     corrections = np.zeros(len(tables[0]))
     for number, (part, held_out) in enumerate(parts):
         if number:
@@ -96,31 +96,34 @@ def cross_entropy(logits, targets):
     return float(np.sum(np.logaddexp(0, logits) - targets * logits)) / max(len(logits), 1)
 
 
-def make_corrector(network):
-    """Creates the function that applies a network, without a strategy; of one for a kind the graphs are kept.
+@functools.lru_cache(maxsize=4)
+def build_corrector(**network):
+    """Builds a network to be applied; of one for a kind the graph is kept."""
+    return make_corrector(build(**network))
+
+
+def make_corrector(model):
+    """Creates the function that applies a network of its own, without a strategy; its graph is traced once.
 
     Args:
-        network: Keyword arguments of `set_attention.build`.
+        model: See `set_attention.build`; its weights are overwritten.
 
     Returns:
         Function of weights (list of arrays), tables (float32 features `[n, dim]` and logits `[n, 1]` first) and indices
         (see `set_padding.batches`) to the corrections, float64 `[n]`, 0 in rows that are in no index.
     """
-    return _make_corrector(**network)
-
-
-@functools.lru_cache(maxsize=4)
-def _make_corrector(**network):
-    model = build(**network)
     # The correction alone: added in float32, it would round the logits of patients without any.
-    correct = tf.function(tf.keras.Model(model.inputs, model.get_layer("correction").output), autograph=False)
+    correction = tf.keras.Model(model.inputs, model.get_layer("correction").output)
+    # For sets of all lengths.
+    shapes = [tf.TensorSpec([None, None, *last], tf.float32) for last in ([model.inputs[0].shape[-1]], [], [1])]
+    correct = tf.function(lambda *inputs: correction(inputs, training=False), shapes, autograph=False)
 
     def corrector(weights, tables, indices):
         model.set_weights(weights)
         corrections = np.zeros(len(tables[0]))
         for index in indices:
             features, logits, mask = set_padding.gather(index, tables[:2])
-            corrections[index[index >= 0]] = correct([features, mask, logits]).numpy()[..., 0][index >= 0]
+            corrections[index[index >= 0]] = correct(features, mask, logits).numpy()[..., 0][index >= 0]
         return corrections
 
     return corrector

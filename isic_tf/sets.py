@@ -170,7 +170,7 @@ def apply(model, inputs, logits, patients):
     features, base = _encode(model, inputs, logits)
     tables, corrections = (features, base.astype("float32")[:, None]), np.zeros(len(base))
     indices = set_padding.batches(set_padding.group(patients, features))
-    correct = set_training.make_corrector(model.network)
+    correct = set_training.build_corrector(**model.network)
     for weights in model.members:
         corrections += correct(weights, tables, indices) / len(model.members)
     return base + model.share * corrections

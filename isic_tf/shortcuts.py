@@ -11,13 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from isic_tf import metrics, subgroups
+from isic_tf import metadata, metrics, subgroups
 
 FOLDS = 5
 # A shortcut explains much of a model's AUC where it alone comes this far from 0.5 to the model's AUC. A half is a
 # convention; that a known confounder be judged alone and then held fixed is Badgeley's et al. (npj Digit Med 2019).
 MUCH = 0.5
-_METADATA = ("age_approx", "sex", "anatom_site_general_challenge")
 _FILE_SIZES = 20
 # Malignant share of a category, drawn towards that of all images as if this many more had been seen.
 _PRIOR = 20
@@ -74,7 +73,7 @@ def known(table):
     if "bytes" in table and (table["bytes"] > 0).any():
         parts = pd.qcut(table["bytes"].where(table["bytes"] > 0), _FILE_SIZES, labels=False, duplicates="drop")
         found["file size"] = parts.fillna(-1).to_frame("bytes")
-    columns = [name for name in _METADATA if name in table and (table[name] != "").any()]
+    columns = [name for name in metadata.FIELDS.values() if name in table and (table[name] != "").any()]
     if columns:
         found["metadata"] = table[columns]
     return found

@@ -2,9 +2,8 @@
 
 import numpy as np
 import scipy.special
-import tensorflow as tf
 
-from isic_tf import model, parts, patient_context, set_attention, set_padding
+from isic_tf import model, parts, patient_context, set_attention, set_padding, set_training
 
 
 def make_predictor(classifier, strategy, rows):
@@ -41,7 +40,7 @@ def make_predictor(classifier, strategy, rows):
 
 
 def make_corrector(classifier):
-    """Creates the function that corrects a patient's logits by all its lesions; its graph is traced once.
+    """Creates the function that corrects a patient's logits by all its lesions, see `set_training.make_corrector`.
 
     Args:
         classifier: One with context, see `model.build`; any of those that will be used.
@@ -53,19 +52,12 @@ def make_corrector(classifier):
     """
     # A copy of its own, so that no strategy has a say in where it runs.
     dim = classifier.get_layer(patient_context.SEEN).output.shape[-1] - 1
-    network = set_attention.build(dim)
-    # One graph for sets of all lengths.
-    shapes = [tf.TensorSpec([None, None, *last], tf.float32) for last in ([dim], [], [1])]
-    apply = tf.function(lambda *inputs: network(inputs, training=False), input_signature=shapes)
+    apply = set_training.make_corrector(set_attention.build(dim))
 
     def correct(weights, seen, patients):
-        network.set_weights(weights)
-        tables, found = (seen[:, :-1], seen[:, -1:]), np.zeros(len(seen), np.float32)
         # Ordered by logit and two features.
-        for index in set_padding.batches(set_padding.group(np.asarray(patients, str), seen[:, :-4:-1])):
-            features, logits, mask = set_padding.gather(index, tables)
-            found[index[index >= 0]] = apply(features, mask, logits).numpy()[..., 0][index >= 0]
-        return found
+        indices = set_padding.batches(set_padding.group(np.asarray(patients, str), seen[:, :-4:-1]))
+        return (seen[:, -1] + apply(weights, (seen[:, :-1], seen[:, -1:]), indices)).astype(np.float32)
 
     return correct
 

@@ -67,7 +67,7 @@ def test_a_boosted_stage_gets_embeddings_and_metadata(run, record_set, tmp_path)
     assert found.index.tolist() == plain.index.tolist()[::-1]
     # Worked out anew from the files that predict wrote.
     codes = listing.add_index(
-        listing.list_records(sorted(str(path) for path in record_set.glob("test*.tfrec")), list(lesions._COLUMNS))
+        listing.list_records(sorted(str(path) for path in record_set.glob("test*.tfrec")), list(lesions.COLUMNS))
     ).set_index("image_name")
     codes = codes.loc[plain.index].reset_index()
     looks = embeddings.read(str(tmp_path / "looks.npz"), plain.index.tolist())

@@ -91,7 +91,7 @@ def test_a_training_that_diverges_is_refused(lesions, loss, weight):
     options = {"dim": 3, "units": 4, "heads": 1, "blocks": 0}
     network = set_attention.build(**options)
     network.get_layer("dense_correction").bias.assign([weight])
-    judge = set_training.make_corrector(options)
+    judge = set_training.build_corrector(**options)
     with pytest.raises(ValueError, match="the set network diverged: .* lower the learning rate"):
         set_training._choose([0.5, loss], network, judge, tables, sets)
 
@@ -107,7 +107,7 @@ def test_the_weights_are_kept_that_were_best_on_held_out_patients(lesions):
             yield 0.5
 
     # Lesions that have others beside them, and are one in three malignant: neither likely nor unlikely by far.
-    judge = set_training.make_corrector(options)
+    judge = set_training.build_corrector(**options)
     weights, corrections = set_training._choose(passes(), network, judge, tables, sets)
     assert weights[-1] == [-0.5]
     assert np.unique(corrections).tolist() == [-0.5, 0]
