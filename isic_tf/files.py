@@ -86,24 +86,29 @@ def list_files(folder, csv, fields):
     return rows
 
 
-def add_metadata(rows, csv):
-    """Adds what a table says of age, sex and site, as codes, to rows of `list_files`, where it has such columns."""
-    table = schema.read_table(csv, ("image_name",)) if csv else pd.DataFrame(columns=["image_name"])
-    for column in set(metadata.columns(",".join(metadata.FIELDS))) & set(table) - set(rows):
-        codes = {value: schema.encode(column, value) for value in table[column].unique()}
-        known = dict(zip(table["image_name"], table[column].map(codes), strict=True))
-        rows = rows.assign(**{column: rows["image_name"].map(known).fillna(schema.UNKNOWN).astype("int64")})
+def add_patients(rows, csv, columns=()):
+    """Adds whose images they are to rows of `list_files`, as far as a table tells.
+
+    Args:
+        rows: See `list_files`.
+        csv: CSV file with `image_name` and perhaps `patient_id`, or None.
+        columns: Further columns to add, as codes, where the table has them and the rows do not.
+
+    Returns:
+        The rows with `patient_id` (text, "" where unknown) and such columns (int64, -1 where unknown).
+
+    Raises:
+        ValueError: The table is damaged or holds an image twice.
+    """
+    if not csv:
+        return rows.assign(patient_id="")
+    table = schema.read_table(csv, ("image_name",))
+    schema.refuse_repeats(csv, table, "hold")
+    own = table.set_index("image_name").reindex(rows["image_name"]).fillna("").reset_index()
+    rows = rows.assign(patient_id=own["patient_id"] if "patient_id" in own else "")
+    for column in [name for name in columns if name in own and name not in rows]:
+        rows[column] = [schema.encode(column, value) for value in own[column]]
     return rows
-
-
-def add_patients(rows, csv):
-    """Adds `patient_id` (text, "" where unknown) to rows of `list_files` from a table that has it; or None."""
-    known = {}
-    if csv:
-        table = schema.read_table(csv, ("image_name",))
-        schema.refuse_repeats(csv, table, "hold")
-        known = dict(zip(table["image_name"], table["patient_id"], strict=True)) if "patient_id" in table else {}
-    return rows.assign(patient_id=rows["image_name"].map(known).fillna(""))
 
 
 @contextlib.contextmanager

@@ -194,8 +194,7 @@ def list_rows(records, images, csv, run, stage=None):
     """Lists what is to be predicted, as rows for `pipeline.eval_dataset`, with `unit`: a shard, or a block of files."""
     fields, with_patients = run.get("metadata", ""), run.get("context") == "set" or bool(stage)
     if images:
-        rows = files.add_patients(files.list_files(images, csv, fields), csv)
-        rows = files.add_metadata(rows, csv) if stage else rows
+        rows = files.add_patients(files.list_files(images, csv, fields), csv, lesions.COLUMNS if stage else ())
         return rows.assign(unit=rows.index // _FILES, known_target=schema.UNKNOWN)
     # What the second stage sees goes beyond what the network does.
     columns = list(lesions.COLUMNS) if stage else metadata.columns(fields)
