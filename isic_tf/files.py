@@ -105,7 +105,7 @@ def add_patients(rows, csv, columns=()):
     table = schema.read_table(csv, ("image_name",))
     schema.refuse_repeats(csv, table, "hold")
     own = table.set_index("image_name").reindex(rows["image_name"]).fillna("").reset_index()
-    rows = rows.assign(patient_id=own["patient_id"] if "patient_id" in own else "")
+    rows = rows.assign(patient_id=own.get("patient_id", ""))
     for column in [name for name in columns if name in own and name not in rows]:
         rows[column] = [schema.encode(column, value) for value in own[column]]
     return rows

@@ -91,8 +91,8 @@ def read(folder, numbers):
     return pd.concat(tables, ignore_index=True).astype({"prediction": "float64"})
 
 
-def read_embeddings(folder, numbers, place):
-    """Joins the embeddings by one fold's network, float32 `[n, f]`, in order of part."""
+def read_embeddings(folder, numbers, place=slice(None)):
+    """Joins the embeddings by one fold's network, float32 `[n, f]`, or by all, `[n, folds, f]`, in order of part."""
     return np.concatenate([_load(_path(folder, number, "npy"))[:, place] for number in sorted(numbers)])
 
 

@@ -110,7 +110,7 @@ def predict(
         # Without the logit that the set head sees besides.
         width = -1 if bags else None
         if stage:
-            table = _judge_again(stage, table, rows, folder, len(paths), width)
+            table = _judge_again(stage, table, rows, folder, width)
         if embeddings:
             folds = [os.path.basename(os.path.dirname(path)) for path in paths]
             parts.join_embeddings(folder, rows["part"].unique(), table["image_name"].tolist(), folds, embeddings, width)
@@ -132,11 +132,10 @@ def _check_flags(records, images, csv, out_of_fold, calibrated, prevalence, cont
     if prevalence is not None and not calibrated:
         raise ValueError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
     calibration.refuse_prevalence(prevalence)
-    if context and (calibrated or out_of_fold):
-        other = (
-            "calibrated: the second stage gives probabilities itself" if calibrated else "out_of_fold: isic_tf.context"
-        )
-        raise ValueError(f"expected --context without --{other}{'' if calibrated else ' --oof writes those'}")
+    if context and calibrated:
+        raise ValueError("expected --context without --calibrated: the second stage gives probabilities itself")
+    if context and out_of_fold:
+        raise ValueError("expected --context without --out_of_fold: isic_tf.context --oof writes those")
 
 
 def _read_stage(folder):
@@ -147,13 +146,10 @@ def _read_stage(folder):
     return stage
 
 
-def _judge_again(stage, table, rows, folder, folds, width):
+def _judge_again(stage, table, rows, folder, width):
     """Replaces predictions by those of a second stage; gives those of the first as `stage_one`."""
     own = rows.set_index("image_name").loc[table["image_name"]].reset_index()
-    looks = None
-    if stage.looks:
-        numbers = rows["part"].unique()
-        looks = np.stack([parts.read_embeddings(folder, numbers, place)[:, :width] for place in range(folds)], axis=1)
+    looks = parts.read_embeddings(folder, rows["part"].unique())[..., :width] if stage.looks else None
     given = lesions.gather(blends.logits(table[["prediction"]].to_numpy()), own["patient_id"], own, looks)
     return table.assign(stage_one=table["prediction"], prediction=second_stage.apply(stage, given))
 

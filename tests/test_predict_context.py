@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_predict import predicted, run, small_backbone  # noqa: F401
 
-from isic_tf import blends, context, embeddings, lesions, listing, second_stage
+from isic_tf import blends, context, embeddings, files, lesions, listing, second_stage
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_a_patients_test_images_are_judged_together(run, stage, record_set, made
     np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
     # And image files, whose patients a table tells.
     options = {"images": str(made_up / "jpeg"), "csv": str(made_up / "test.csv"), "context": stage}
-    files = predicted(run, tmp_path / "files.csv", **options)
-    assert files["prediction"].corr(found["prediction"]) > 0.9
+    of_files = predicted(run, tmp_path / "files.csv", **options)
+    assert of_files["prediction"].corr(found["prediction"]) > 0.9
     said = {
         name: json.loads((tmp_path / f"{name}.csv.json").read_text()) for name in ("plain", "found", "by_file", "files")
     }
@@ -98,3 +98,16 @@ def test_a_stage_of_several_runs_is_refused(run, stage, tmp_path):  # noqa: F811
     second_stage.save(second_stage.Stage("rank", 3, False, True, [], None, None), stage, {})
     with pytest.raises(ValueError, match="was fitted on 3 runs, here is one: predict with each"):
         predicted(run, tmp_path / "o.csv", records="x", context=stage)
+
+
+def test_a_table_beside_image_files_tells_patients_and_metadata(tmp_path):
+    rows = pd.DataFrame({"image_name": ["a", "b", "c"], "sex": [1, 0, -1]})
+    table = tmp_path / "t.csv"
+    table.write_text("image_name,patient_id,sex,age_approx\nb,IP_2,female,45\na,IP_1,male,\n")
+    found = files.add_patients(rows, str(table), lesions.COLUMNS)
+    assert found["patient_id"].tolist() == ["IP_1", "IP_2", ""]
+    assert found["age_approx"].tolist() == [-1, 45, -1]
+    # What the network sees stays as it was read.
+    assert found["sex"].tolist() == [1, 0, -1]
+    assert list(found) == ["image_name", "sex", "patient_id", "age_approx"]
+    assert list(files.add_patients(rows, None, lesions.COLUMNS)) == ["image_name", "sex", "patient_id"]
