@@ -125,21 +125,13 @@ def judge(known, blend, fitted, paths):
         chosen, honest = predict_nested(known, one, to_fit)
         inside = metrics.roc_auc(known.targets, blends.combine(known.scores, chosen))
         nested = metrics.roc_auc(known.targets, honest)
-        print(f"{name:<16}   {inside:.4f}  {nested:.4f}", _describe_interval(known, honest), flush=True)
+        print(f"{name:<16}   {inside:.4f}  {nested:.4f}", out_of_fold.describe_interval(known, honest), flush=True)
     if known.patients is None:
         print("for intervals over patients give --labels")
     if blend.method != "mean":
         print_difference(known, honest, blend.method)
     print_files(known, chosen, paths)
     return chosen, honest
-
-
-def _describe_interval(known, scores):
-    if known.patients is None:
-        return ""
-    resamples = bootstrap.affordable(known.targets, 1000)
-    low, high = metrics.auc_interval(known.targets, scores, known.patients, resamples)
-    return " too few patients" if low is None else f" [{low:.4f}, {high:.4f}]"
 
 
 def print_difference(known, honest, name):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from isic_tf import compare, metrics, pipeline, second_stage
+from isic_tf import compare, metrics, out_of_fold, pipeline, second_stage
 
 
 def judge(known, given, method, patient_context, permutations, seed, strategy=None):
@@ -55,10 +55,8 @@ def judge(known, given, method, patient_context, permutations, seed, strategy=No
 
 
 def _print_row(name, known, scores):
-    low, high = metrics.auc_interval(known.targets, scores, known.patients)
-    interval = "too few patients" if low is None else f"[{low:.4f}, {high:.4f}]"
     figures = f"{_mean_of_folds(known, scores):13.4f}  {metrics.roc_auc(known.targets, scores):10.4f}"
-    print(f"{name:<24}{figures}  {interval}", flush=True)
+    print(f"{name:<24}{figures} {out_of_fold.describe_interval(known, scores)}", flush=True)
 
 
 def _mean_of_folds(known, scores):
@@ -69,9 +67,8 @@ def _mean_of_folds(known, scores):
 
 def _print_gain(known, scores, others, name):
     """Prints how much greater the ROC AUC is than that of others; gives figures for JSON."""
-    rows = [pd.DataFrame({"image_name": known.names, "patient_id": known.patients, "target": known.targets})]
-    first, second = (rows[0].assign(prediction=one) for one in (scores, others))
-    found = compare.compare(first, second)
+    table = pd.DataFrame({"image_name": known.names, "patient_id": known.patients, "target": known.targets})
+    found = compare.compare(*(table.assign(prediction=one) for one in (scores, others)))
     gain = _mean_of_folds(known, scores) - _mean_of_folds(known, others)
     interval = "too few patients" if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]"
     tested = "" if found["delong_p"] is None else f", p by DeLong {found['delong_p']:.2g}"

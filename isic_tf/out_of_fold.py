@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from isic_tf import bootstrap, metrics
 from isic_tf import tables as labelled
 from tfrecord_tools import schema
 
@@ -193,3 +194,12 @@ def cross_predict(fit, apply, scores, targets, folds):
         held_out = folds == fold
         predicted[held_out] = apply(fit(scores[~held_out], targets[~held_out]), scores[held_out])
     return predicted
+
+
+def describe_interval(known, scores):
+    """Writes the 95 % interval over patients of the ROC AUC of scores, float `[n]`; nothing where none are known."""
+    if known.patients is None:
+        return ""
+    resamples = bootstrap.affordable(known.targets, 1000)
+    low, high = metrics.auc_interval(known.targets, scores, known.patients, resamples)
+    return " too few patients" if low is None else f" [{low:.4f}, {high:.4f}]"
