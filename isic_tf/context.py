@@ -86,10 +86,10 @@ def apply(predictions, metadata, embeddings, join, model_dir, output, sample_sub
 def write(table, output, method, patient_context, stage_one):
     """Writes a prediction file and its sidecar, which tells whether the patients' other images had a part."""
     # What stage one looked at counts too.
-    before = provenance.used_context(stage_one)
-    used = True if patient_context else before
+    used = patient_context or provenance.used_context(stage_one)
     files.write(output, table, used, "isic_tf.context", method)
-    print("the patients' other images had a part in it" if used else "no other image of a patient had a part in it")
+    said = {True: "the patients' other images had a part in it", False: "no other image of a patient had a part in it"}
+    print(said.get(used, "no other image of a patient was used here; whether stage one did, no sidecar beside it says"))
 
 
 def gather(names, logits, metadata, embeddings):

@@ -150,6 +150,9 @@ def test_without_context_no_other_image_has_a_part(data, tmp_path, capsys):
     table = run(data, no_patient_context=True, model_dir=str(tmp_path / "stage"), output=str(tmp_path / "out.csv"))
     # Who wrote oof.csv did not say whether patients' other images had a part in it.
     assert json.loads((tmp_path / "out.csv.json").read_text())["patient_context"] is None
+    out = capsys.readouterr().out
+    assert "whether stage one did, no sidecar beside it says" in out
+    assert "no other image of a patient had a part in it" not in out
     provenance.write(str(data / "oof.csv"), patient_context=False, made_by="isic_tf.train")
     run(data, no_patient_context=True, output=str(tmp_path / "out.csv"))
     (data / "oof.csv.json").unlink()
