@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from isic_tf import devices
+from isic_tf import boost, devices, epochs
 from tfrecord_tools import build, images, schema, shards, synth
 
 REAL_DATA = pathlib.Path(
@@ -166,6 +166,49 @@ PREDICT = {
     "strategy": "default",
     "tpu": "",
 }
+
+
+# All flags of `isic_tf.context` but what to fit on or to apply to.
+CONTEXT = {
+    "oof": None,
+    "predictions": None,
+    "embeddings": None,
+    "method": "boost",
+    "no_patient_context": False,
+    "join": "equal",
+    "permutations": 0,
+    "seed": 0,
+    "model_dir": None,
+    "sample_submission": None,
+    "strategy": "default",
+    "tpu": "",
+}
+
+
+@pytest.fixture(scope="module")
+def few_trees():
+    """Boosting of a third of the trees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(boost._BOOSTING, "max_iter", 50)
+        yield
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that lets the second epoch from then on be interrupted, and gives the list of epochs from then on."""
+    original, calls = epochs.run, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    def start():
+        monkeypatch.setattr(epochs, "run", interrupted)
+        return calls
+
+    return start
 
 
 def tiny(backbone, image_size, weights, **_):

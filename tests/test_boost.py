@@ -7,16 +7,11 @@ from threadpoolctl import threadpool_limits
 
 from isic_tf import boost
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(boost._BOOSTING, "max_iter", 50)
-        yield
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 @pytest.fixture(scope="module")
-def fitted():
+def fitted(few_trees):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(1500, 4))
     inputs[:, 3] = 7

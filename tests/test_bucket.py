@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import PREDICT, RECIPE, tiny_trunk
 
-from isic_tf import backbones, epochs, evaluate, predict, train
+from isic_tf import backbones, evaluate, predict, train
 from tfrecord_tools import index
 
 
@@ -36,7 +36,7 @@ def upload(objects, folder, to, pattern="*"):
         objects[f"{to}/{path.name}"] = path.read_bytes()
 
 
-def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_up, monkeypatch, capsys):
+def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_up, monkeypatch, interrupt, capsys):
     monkeypatch.setattr(backbones, "build", tiny_trunk)
     upload(bucket, record_set, "data/records", "*.tfrec")
     upload(bucket, made_up, "data", "*.csv")
@@ -48,15 +48,7 @@ def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_u
 
     settings = {"data_dir": "gs://data/records", "extra_data_dir": "", "workdir": "gs://runs/first", "fold": "0"}
     settings |= {"strategy": "default", "tpu": "", "dry_run": False, **RECIPE, "epochs": 2, "tensorboard": True}
-    original, calls = epochs.run, []
-
-    def interrupted(*arguments, **options):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(epochs, "run", interrupted)
+    calls = interrupt()
     with pytest.raises(KeyboardInterrupt):
         train.train(**settings)
     train.train(**settings)

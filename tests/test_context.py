@@ -3,10 +3,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CONTEXT
 from scipy import special
 from sklearn.metrics import roc_auc_score
 
-from isic_tf import boost, context, gain, lesions, out_of_fold, provenance, second_stage
+from isic_tf import context, gain, lesions, out_of_fold, provenance, second_stage
+
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 def make(folder, patients=200, each=10, seed=0):
@@ -39,35 +42,20 @@ def make(folder, patients=200, each=10, seed=0):
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(boost._BOOSTING, "max_iter", 50)
-        yield
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make(tmp_path_factory.mktemp("context"))
 
 
 def run(folder, **changes):
-    options = {"oof": [str(folder / "oof.csv")], "predictions": None, "metadata": str(folder / "metadata.csv")}
-    options |= {"embeddings": None, "method": "boost", "no_patient_context": False, "join": "equal", "permutations": 0}
-    options |= {
-        "seed": 0,
-        "model_dir": None,
-        "output": str(folder / "out.csv"),
-        "sample_submission": None,
-        "strategy": "default",
-        "tpu": "",
-    }
+    paths = {name: str(folder / f"{name}.csv") for name in ("metadata", "out")}
+    options = {**CONTEXT, "oof": [str(folder / "oof.csv")], "metadata": paths["metadata"], "output": paths["out"]}
     context.context(**(options | changes))
     return pd.read_csv((options | changes)["output"])
 
 
 @pytest.fixture(scope="module")
-def fitted(data):
+def fitted(data, few_trees):
     """The ugly duckling judged by boosting, shuffled twice, and the folder of its stage."""
     options = {"embeddings": str(data / "looks.npz"), "model_dir": str(data / "stage"), "permutations": 2}
     return run(data, **options), data / "stage"

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CONTEXT
 from test_predict import predicted, run, small_backbone  # noqa: F401
 
 from isic_tf import blends, context, embeddings, files, lesions, listing, second_stage
@@ -24,17 +25,8 @@ def test_a_patients_test_images_are_judged_together(run, stage, record_set, made
     assert list(found) == ["prediction", "stage_one"]
     np.testing.assert_allclose(found["stage_one"], plain["prediction"], rtol=1e-6)
     # As the command does it with the file and the table.
-    options = {"oof": None, "predictions": [str(tmp_path / "plain.csv")], "metadata": str(made_up / "test.csv")}
-    options |= {"embeddings": None, "method": "boost", "no_patient_context": False, "join": "equal", "permutations": 0}
-    options |= {
-        "seed": 0,
-        "model_dir": stage,
-        "output": str(tmp_path / "by_file.csv"),
-        "sample_submission": None,
-        "strategy": "default",
-        "tpu": "",
-    }
-    context.context(**options)
+    options = {"predictions": [str(tmp_path / "plain.csv")], "metadata": str(made_up / "test.csv"), "model_dir": stage}
+    context.context(**CONTEXT | options, output=str(tmp_path / "by_file.csv"))
     by_file = pd.read_csv(tmp_path / "by_file.csv").set_index("image_name")
     np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
     # And image files, whose patients a table tells.

@@ -52,17 +52,9 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
     assert np.abs(again - oof).max() < 1e-6
 
 
-def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_set, tmp_path, tiny_model, monkeypatch):
+def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_set, tmp_path, tiny_model, interrupt):
     whole = run(record_set, tmp_path / "whole")
-    original, calls = epochs.run, []
-
-    def interrupted(*arguments, **options):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(epochs, "run", interrupted)
+    calls = interrupt()
     with pytest.raises(KeyboardInterrupt):
         run(record_set, tmp_path / "stopped")
     resumed = run(record_set, tmp_path / "stopped")
