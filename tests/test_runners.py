@@ -63,5 +63,5 @@ def test_beam_makes_the_same_bytes(rows, tmp_path, expected):
 
 def test_beam_that_is_not_there_is_named(rows, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "apache_beam", None)
-    with pytest.raises(ValueError, match=r"--runner=beam needs apache-beam .*: pip install 'isic-tf\[beam\]'"):
+    with pytest.raises(ValueError, match=r"--runner=beam needs apache-beam .*: pip install apache-beam"):
         runners.run_beam(make_jobs(rows, tmp_path / "beam"), "")

@@ -110,7 +110,7 @@ def run_beam(jobs, options):
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise ValueError(f"--runner=beam needs apache-beam ({error}): pip install 'isic-tf[beam]'") from error
+        raise ValueError(f"--runner=beam needs apache-beam ({error}): pip install apache-beam") from error
     with beam.Pipeline(options=PipelineOptions(shlex.split(options))) as pipeline:
         # Without the reshuffle, a runner may fuse the steps and make all shards in one worker.
         pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(shards.make)
