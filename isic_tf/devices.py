@@ -20,25 +20,49 @@ _DEVICES = ("/dev/accel*", "/dev/vfio/[0-9]*")
 _ENTRY = b"ConfigureDistributedTpuOp_DoWork"
 
 
-def choose(name="auto", tpu=""):
+def choose(name="auto", tpu="", reads=None, hosted=None):
     """Creates a strategy, the same one at every call: two of a kind would mix up their collective operations.
 
     Args:
         name: One of `STRATEGIES`; `auto` takes a TPU where there is one, else the workers of TF_CONFIG, else all GPUs,
             else the one device there is, and says so in a line where that is less than the machine seems to have.
-        tpu: The TPU's name or address, see `tpu_address`; "" for the one of this machine or its environment.
+        tpu: The TPU's name or address; "" for the one of this machine, else of its environment, see `tpu_address`.
+        reads: Dict from flags to paths, separated by commas, that a TPU of another machine would have to read itself.
+        hosted: Dict from flags to values, false where not given, that need this process where the input is read.
 
     Returns:
         `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: The machine has not what the strategy needs.
+        ValueError: The machine has not what the strategy needs, or the TPU cannot reach what is to be read.
     """
     if tpu and name not in ("auto", "tpu"):
         raise ValueError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}")
     if tpu:
         name = "tpu"
+    if name in ("auto", "tpu"):
+        _refuse_unreachable(tpu, reads or {}, hosted or {})
     return _choose_best() if name == "auto" else _create(name, tpu)
+
+
+def _refuse_unreachable(tpu, reads, hosted):
+    """Refuses what a TPU of another machine, whose host reads the input, could not have."""
+    address = tpu_address(tpu)
+    if address in ("", "local"):
+        return
+    for flag, paths in reads.items():
+        own = [path for path in (paths or "").split(",") if path and not path.startswith("gs://")]
+        if own:
+            raise ValueError(
+                f"the TPU {address} is of another machine and reads from buckets alone: expected --{flag}=gs://..., "
+                f"got {own[0]}; on the TPU's own machine give --tpu=local"
+            )
+    given = [f"--{flag}={value}" for flag, value in hosted.items() if value]
+    if given:
+        raise ValueError(
+            f"the TPU {address} is of another machine, where {given[0]} cannot be served; leave it out, or give "
+            "--tpu=local on the TPU's own machine"
+        )
 
 
 def _choose_best():
@@ -138,15 +162,17 @@ def compiles_for_host():
 
 
 def tpu_address(tpu=""):
-    """Gives what the environment calls its TPU, where `--tpu` does not say.
+    """Gives the TPU that is meant: what `--tpu` says, this machine's own, or what the environment calls it.
 
-    TPU_NAME is set on Cloud TPU VMs, by Kaggle and by Colab's TPU VMs; COLAB_TPU_ADDR by Colab's older TPU nodes.
+    TPU_NAME is set on Cloud TPU VMs (to what the cloud calls the machine itself), by Kaggle and by Colab's TPU VMs;
+    COLAB_TPU_ADDR by Colab's older TPU nodes.
 
     Returns:
         A name, an address such as `grpc://10.0.0.2:8470`, or "" where there is none.
     """
     node = os.environ.get("COLAB_TPU_ADDR", "")
-    return tpu or os.environ.get("TPU_NAME", "") or (node and f"grpc://{node.removeprefix('grpc://')}")
+    named = os.environ.get("TPU_NAME", "") or (node and f"grpc://{node.removeprefix('grpc://')}")
+    return tpu or ("local" if named and not _find_obstacle() else named)
 
 
 def _tpu(tpu):

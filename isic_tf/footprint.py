@@ -59,11 +59,14 @@ def describe(state, batch_size, replicas, parts):
         parts: Parts in which each device takes its share.
     """
     count, kept, each = batch_size // replicas // parts, count_state(state), count_activations(state.model)
-    fitting = -(-count // _ROWS) * _ROWS
-    advice = f"no multiple of {_ROWS}, as TPUs want: --global_batch_size={fitting * replicas * parts} would be"
+    most = max(0, int((_SHARE * _CORE - kept) / each) // _ROWS * _ROWS)
+    share, fitting = batch_size // replicas, -(-count // _ROWS) * _ROWS
+    # As few parts as fit: a part's images share their batch statistics, and fewer rows than a multiple are padding.
+    fewer = [n for n in range(1, parts) if share % (n * _ROWS) == 0 and share // n <= most]
+    remedy = f"--accumulate={fewer[0]}" if fewer else f"--global_batch_size={fitting * replicas * parts}"
+    advice = f"no multiple of {_ROWS}, as TPUs want: {remedy} would be"
     if count == fitting:
         advice = f"a multiple of {_ROWS}, as TPUs want"
-    most = max(0, int((_SHARE * _CORE - kept) / each) // _ROWS * _ROWS)
     return (
         f"each of {replicas} device(s) takes {count} images at a time ({advice}) and needs about "
         f"{(kept + count * each) / 1e9:.2f} GB: {kept / 1e9:.2f} of weights and optimizer, {count * each / 1e9:.2f} of "

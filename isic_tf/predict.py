@@ -81,7 +81,8 @@ def predict(
     scale = calibration.read(workdir) if calibrated else None
     stage = _read_stage(context) if context else None
     view = views.make_views(tta, tta_policy, run, seed)
-    strategy, threads = devices.choose(strategy, tpu), threads or pipeline.count_cores()
+    strategy = devices.choose(strategy, tpu, {"records": records}, {"images": images})
+    threads = threads or pipeline.count_cores()
     bags = run.get("context") == "set"
     rows = list_rows(records, images, csv, run, stage)
     rows = rows.assign(networks=unseen.choose_networks(paths, rows, out_of_fold))

@@ -68,7 +68,8 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
         ValueError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
     """
     settings = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "strategy": strategy, "tpu": tpu, **recipe}
-    strategy = devices.choose(strategy, tpu)
+    reads = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "workdir": workdir}
+    strategy = devices.choose(strategy, tpu, reads, {"cache": recipe["cache"] != "none" and recipe["cache"]})
     if recipe["deterministic"]:
         tf.config.experimental.enable_op_determinism()
     recipes.check(recipe, strategy, fold)

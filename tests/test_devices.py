@@ -84,7 +84,9 @@ PLACES = {
     "kaggle, asked for": ({}, "/dev/accel0", "local", "local"),
     "cloud": ({}, None, "my-tpu", "my-tpu"),
     "cloud, beside its own": ({"TPU_NAME": "local"}, "/dev/accel0", "my-tpu", "my-tpu"),
-    "cloud, vm": ({"TPU_NAME": "my-tpu"}, "/dev/accel0", "", "my-tpu"),
+    "cloud, by the environment": ({"TPU_NAME": "my-tpu"}, None, "", "my-tpu"),
+    # There it is the name of the machine itself.
+    "cloud, vm": ({"TPU_NAME": "my-tpu"}, "/dev/accel0", "", "local"),
 }
 
 
@@ -172,6 +174,24 @@ def test_a_tpu_elsewhere_that_does_not_answer_is_an_error(machine, monkeypatch):
             devices.choose(name)
     with pytest.raises(ValueError, match="expected --strategy=tpu or auto with --tpu=far, got mirrored"):
         devices.choose("mirrored", "far")
+
+
+FAR = {
+    "reads": {"data_dir": "gs://bucket/a,gs://bucket/b", "extra_data_dir": ""},
+    "hosted": {"cache": "", "images": None},
+}
+
+
+def test_a_tpu_of_another_machine_reads_from_buckets_alone(machine):
+    assert devices.choose("tpu", "far", **FAR) == "strategy"
+    own = {"reads": {"data_dir": "gs://bucket/a,records"}}
+    with pytest.raises(ValueError, match=r"the TPU far is of another machine .* --data_dir=gs://..., got records; on"):
+        devices.choose("auto", "far", **own)
+    with pytest.raises(ValueError, match="another machine, where --cache=memory cannot be served; leave it out"):
+        devices.choose("tpu", "far", hosted={"cache": "memory"})
+    machine.files.append("/dev/accel0")
+    machine.install()
+    assert devices.choose("tpu", "local", **own) == devices.choose("auto", **own) == "strategy"
 
 
 def test_libtpu_is_found_as_a_package(machine, monkeypatch, tmp_path):

@@ -59,3 +59,6 @@ def test_a_batch_that_tpus_would_pad_is_said(state):
     assert f"needs about {(kept + 16 * ACTIVATIONS) / 1e9:.2f} GB" in text
     text = footprint.describe(state, 60, 2, 3)
     assert "takes 10 images at a time (no multiple of 8, as TPUs want: --global_batch_size=96 would be)" in text
+    # Fewer parts, where these fit, before another batch, which would train otherwise.
+    text = footprint.describe(state, 128, 8, 4)
+    assert "takes 4 images at a time (no multiple of 8, as TPUs want: --accumulate=1 would be)" in text

@@ -90,7 +90,7 @@ def test_read_table_takes_capitals_and_the_line_ends_of_any_system(tmp_path):
         (b"name,target\na,1\n", r"needs the columns image_name; it has only name, target"),
         (b"image_name,x\n\xff\xfe,1\n", "no comma-separated UTF-8 table"),
         (b"image_name,x\na,1\nb,1,2,3\n", "no comma-separated UTF-8 table"),
-        (b"image_name,x\na,1,\nb,0,\n", "no comma-separated UTF-8 table: Length of header"),
+        (b"image_name,x\na,1,5\nb,0,6\n", "no comma-separated UTF-8 table: Length of header"),
     ],
 )
 def test_read_table_says_what_is_wrong_with_a_file(tmp_path, content, message):

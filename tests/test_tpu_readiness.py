@@ -15,13 +15,29 @@ from conftest import RECIPE, tiny_trunk
 from tensorflow.python.framework import kernels
 from tensorflow.python.tpu import tpu_system_metadata
 
-from isic_tf import augment, backbones, checkpoints, epochs, mixture, model, optimize, pipeline, policies, views
+from isic_tf import (
+    augment,
+    backbones,
+    checkpoints,
+    epochs,
+    mixture,
+    model,
+    optimize,
+    patient_context,
+    pipeline,
+    policies,
+    set_attention,
+    set_training,
+    views,
+)
 
 LIST = pathlib.Path(__file__).with_name("tpu_ops.txt")
 # What hands a variable on, and what takes it; `RngReadAndSkip` advances the state of a dropout layer, a variable too.
 CARRIERS = {"Placeholder", "Identity", "While", "If", "PartitionedCall", "StatefulPartitionedCall"}
 TAKERS = {"ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngReadAndSkip"}
 SIZE, BATCH = 32, 4
+# Of attributes for which the list names none.
+TYPES = {"bfloat16", "bool", "float32", "int32", "int64", "uint8", "uint32", "uint64", "resource"}
 
 
 def read_list():
@@ -56,7 +72,7 @@ def judge(operation):
         yield f"{kind} is not listed"
     for name, attribute in attributes.items():
         types = {tf.as_dtype(number).name for number in [attribute.type, *attribute.list.type] if number}
-        for other in types - SAFE.get(kind, {}).get(name, types):
+        for other in types - SAFE.get(kind, {}).get(name, TYPES):
             yield f"{kind} of {other} is not listed"
     if "_XlaMustCompile" in attributes and not attributes["_XlaMustCompile"].b:
         yield f"{kind} refuses to be compiled"
@@ -186,15 +202,43 @@ def test_prediction_compiles_and_runs_as_a_whole(plan, monkeypatch, versions):
         assert features == pytest.approx(pooled, abs=0.02 * float(np.abs(pooled).max()))
 
 
-def test_the_real_network_holds_nothing_that_a_tpu_does_not_take(plan):
+def trace_prediction(strategy, network, plan, **options):
+    """Traces how a network predicts; gives the graph."""
+    # What it sees of the patients, where it does.
+    known = np.zeros([len(plan.held_out), network.inputs[1].shape[1]]) if len(network.inputs) > 1 else None
+    reading = {"image_size": SIZE, "batch_size": BATCH, "threads": 1, "known": known}
+    with pytest.raises(SeenError):
+        list(model.make_predictor([network], strategy, **options)(pipeline.eval_dataset(plan.held_out, **reading)))
+    return strategy.graphs[-1]
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnetv2-b0"])
+def test_real_networks_hold_nothing_that_a_tpu_does_not_take(plan, backbone):
     recipe, strategy = {**RECIPE, "precision": "mixed_bfloat16", "augment_strength": 0.0}, Recorder(compiled=False)
+    recipe["backbone"] = backbone
     state = checkpoints.make_state(strategy, recipe, 3)
     assert find_problems(trace_step(state, recipe)) == []
-    dataset = pipeline.eval_dataset(plan.held_out, image_size=SIZE, batch_size=BATCH, threads=1)
-    predict = model.make_predictor([state.model], strategy, views.make_views(8, "dihedral", {}, seed=1), 8)
-    with pytest.raises(SeenError):
-        list(predict(dataset))
-    assert find_problems(strategy.graphs[0]) == []
+    options = {"view": views.make_views(8, "dihedral", {}, seed=1), "count": 8}
+    assert find_problems(trace_prediction(strategy, state.model, plan, **options)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "embed"), [("every part", "pooled"), ("bags of a patient's images", patient_context.SEEN)]
+)
+def test_prediction_of_every_head_holds_nothing_that_a_tpu_does_not_take(plan, monkeypatch, name, embed):
+    monkeypatch.setattr(backbones, "build", tiny_trunk)
+    recipe, strategy = {**RECIPE, **STEPS[name], "precision": "mixed_bfloat16"}, Recorder(compiled=False)
+    network = checkpoints.make_state(strategy, recipe, 3).model
+    assert find_problems(trace_prediction(strategy, network, plan, embed=embed)) == []
+
+
+def test_a_step_of_the_second_stage_holds_nothing_that_a_tpu_does_not_take():
+    strategy = Recorder()
+    network, optimizer = set_attention.build(3, units=8), tf.keras.optimizers.AdamW(1e-3)
+    step = set_training.make_train_step(strategy, network, optimizer)
+    values = [tf.random.stateless_normal([2, 4, width], [width, 0]) for width in (3, 1)]
+    assert math.isfinite(float(step((*values, tf.ones([2, 4, 1]), tf.ones([2, 4])), tf.constant(8.0))))
+    assert [find_problems(graph) for graph in strategy.graphs] == [[], []]
 
 
 class EightCores(tf.distribute.cluster_resolver.ClusterResolver):
@@ -294,6 +338,7 @@ def in_a_loop(images):
         (lambda images: tf.cond(images[0, 0, 0, 0] > 0, lambda: turn(images), lambda: images), "ImageProj"),
         (tf.function(lambda images: images + 1, jit_compile=False), "PartitionedCall refuses to be compiled"),
         (lambda images: tf.cast(images, tf.complex64), "Cast of complex64 is not listed"),
+        (lambda images: tf.cast(images, tf.float16), "Cast of float16 is not listed"),
         (look_up, "LookupTableFindV2 takes a resource"),
     ],
 )
