@@ -123,4 +123,4 @@ def define_run_flags():
     flags.DEFINE_integer("steps_per_execution", 1, "Steps that the device takes without asking the host; for TPUs.", 1)
     flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events into the fold's folder.")
     flags.DEFINE_string("profile", "", "First and last step to profile for TensorBoard, as in 10:20.")
-    flags.DEFINE_bool("dry_run", False, "Build all, take two steps, say what the run would take, and write nothing.")
+    flags.DEFINE_bool("dry_run", False, "Build all, take a few steps, say what the run would take, and write nothing.")

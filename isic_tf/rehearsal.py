@@ -1,4 +1,4 @@
-"""A dry run: all is built and two steps are taken, to say what the whole would take."""
+"""A dry run: all is built and a few steps are taken, to say what the whole would take."""
 
 import itertools
 import time
@@ -13,7 +13,7 @@ _READY, _TIMED = 8, 8
 
 
 def rehearse(plan, rows, strategy, recipe, steps, folds):
-    """Takes two steps of a fold and prints what its training would take. Writes nothing, so no cache either.
+    """Takes a few steps of a fold and prints what its training would take. Writes nothing, so no cache either.
 
     Args:
         plan: See `mixture.plan_fold`.

@@ -61,7 +61,7 @@ def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **rec
         fold: Number of the held-out fold as text, `all`, or `full` to hold out nothing.
         strategy: One of `devices.STRATEGIES`.
         tpu: See `devices.choose`.
-        dry_run: Whether to take two steps only and to write nothing.
+        dry_run: Whether to take a few steps only and to write nothing.
         **recipe: The remaining flags, see `recipe`.
 
     Raises:

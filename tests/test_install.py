@@ -3,6 +3,7 @@
 `ISIC_TEST_INDEX=1` adds the tests that download: a fresh environment beside `tensorflow-tpu`, and the TPU's library.
 """
 
+import glob
 import importlib.metadata
 import importlib.util
 import os
@@ -32,6 +33,7 @@ index_asked_for = pytest.mark.skipif(
 
 # What the runtimes hold of what the cell looks at, and the rest of the list as this machine has it.
 COLAB_TPU = {"jax": "0.7.2", "libtpu": LIBTPU, "numpy": "2.1.3", "pandas": "2.2.3"}
+PINS = ["tensorflow-tpu==2.20.0", "protobuf<7,>=5.28", f"libtpu=={LIBTPU}"]
 KAGGLE_TPU = {"tensorflow-cpu": "2.20.0", "tf-keras": "2.20.1", "jax": "0.8.1", "libtpu": "0.0.24", "numpy": "2.0.2"}
 COLAB_GPU = {"tensorflow": "2.20.0", "tf-keras": "2.20.1", "numpy": "2.1.3", "opencv-python-headless": "5.0.0"}
 
@@ -70,8 +72,10 @@ class Runtime:
             elif os.path.isdir(argument):
                 self.packages |= {"isic-tf": "0.1.0"} | ({} if "--no-deps" in command else {"tensorflow": "2.21.0"})
             else:
-                name, _, version = argument.partition("==")
-                self.packages[name] = version.replace("*", "1")
+                line = Requirement(argument)
+                # The newest that is asked for.
+                newest = next(iter(line.specifier)).version if "==" in argument else "6.33.0"
+                self.packages[line.name] = newest.replace("*", "1")
         return types.SimpleNamespace(returncode=self.code, stderr="no network")
 
     def install(self):
@@ -81,13 +85,13 @@ class Runtime:
 def named(calls, verb):
     """The packages that pip was given, without versions."""
     found = [argument for call in calls if call[0] == verb for argument in call[1:] if not argument.startswith("-")]
-    return [argument.partition("==")[0] for argument in found if not os.path.isdir(argument)]
+    return [Requirement(argument).name for argument in found if not os.path.isdir(argument)]
 
 
 def test_colab_tpu_without_tensorflow_gets_that_of_the_tpu_and_what_it_lacks(monkeypatch, tmp_path):
     runtime = Runtime(COLAB_TPU, monkeypatch, tmp_path, devices=("/dev/vfio/0",))
     runtime.install()
-    assert runtime.calls[0] == ["install", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}"]
+    assert runtime.calls[0] == ["install", *PINS]
     # Nothing else is brought by way of dependencies, tensorflow least of all.
     assert all("--no-deps" in call for call in runtime.calls[1:])
     assert {"tf-keras", "efficientnet", "opencv-python-headless"} <= set(named(runtime.calls, "install"))
@@ -106,7 +110,7 @@ def test_a_tensorflow_that_does_not_see_the_tpu_makes_way_for_the_one_that_does(
     runtime = Runtime(packages, monkeypatch, tmp_path, devices=("/dev/accel0",))
     runtime.install()
     assert runtime.calls[0] == ["uninstall", "--yes", there]
-    assert runtime.calls[1] == ["install", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}"]
+    assert runtime.calls[1] == ["install", *PINS]
     assert there not in runtime.packages
     assert runtime.packages["libtpu"] == LIBTPU
     assert not set(named(runtime.calls, "install")) & {"numpy", "tf-keras"}
@@ -159,8 +163,20 @@ def test_a_restart_is_asked_for_where_what_was_replaced_was_loaded(name, monkeyp
     runtime = Runtime(KAGGLE_TPU, monkeypatch, tmp_path, devices=("/dev/accel0",), loaded=(name,))
     with pytest.raises(SystemExit, match=f"Restart the runtime and run all cells again: {name} had been loaded before"):
         runtime.install()
-    # In the new session nothing is replaced, so nothing is asked for, loaded or not.
+    # In the new session nothing is replaced, so nothing is asked for, loaded or not; what is missing comes.
+    assert "isic-tf" not in runtime.packages
     runtime.install()
+    assert runtime.packages["tf-keras"].startswith("2.20.")
+    assert runtime.packages["isic-tf"]
+
+
+def test_after_a_pip_that_failed_half_way_keras_2_is_still_matched(monkeypatch, tmp_path):
+    # The TPU's TensorFlow is there already, with what was for the one before.
+    packages = {**COLAB_TPU, "tensorflow-tpu": "2.20.0", "protobuf": "5.29.6", "tf-keras": "2.19.0"}
+    runtime = Runtime(packages, monkeypatch, tmp_path, devices=("/dev/vfio/0",))
+    runtime.install()
+    assert named(runtime.calls, "uninstall") == []
+    assert runtime.packages["tf-keras"].startswith("2.20.")
 
 
 def test_pip_that_fails_says_why_and_what_to_do(monkeypatch, tmp_path):
@@ -168,6 +184,21 @@ def test_pip_that_fails_says_why_and_what_to_do(monkeypatch, tmp_path):
     runtime.code = 1
     with pytest.raises(SystemExit, match="no network\npip failed; is there a network"):
         runtime.install()
+
+
+def test_the_repository_is_looked_for_among_the_data(monkeypatch, tmp_path):
+    place = tmp_path / "input" / "datasets" / "someone" / "isic-tf"
+    search = glob.glob
+    runtime = Runtime({**COLAB_GPU, "isic-tf": "0.1.0"}, monkeypatch, tmp_path)
+    monkeypatch.setattr("glob.glob", lambda pattern: search(pattern) if pattern.startswith(str(tmp_path)) else [])
+    runtime.space |= {"REPOSITORY": "", "DATA": str(tmp_path / "input")}
+    with pytest.raises(SystemExit, match="Expected this repository below .*input, found none: add it, or give REPOSIT"):
+        runtime.install()
+    (place / "isic_tf").mkdir(parents=True)
+    (place / "isic_tf" / "__init__.py").write_text("")
+    shutil.copytree(ROOT / "experiments", place / "experiments")
+    runtime.install()
+    assert runtime.space["REPOSITORY"] == str(place)
 
 
 def test_a_repository_that_is_none_is_named(monkeypatch, tmp_path):
@@ -200,8 +231,11 @@ def test_the_check_says_in_one_line_what_was_found(monkeypatch, capsys):
     [
         ({"code": -signal.SIGABRT}, "signal 6: libtpu 0.0.52 does not serve TensorFlow, or another process has"),
         ({"code": 1, "stderr": "x\nImportError: no tf_keras\n"}, "no tf_keras\nRun the install cell again"),
-        ({"stdout": "DefaultDistributionStrategy", "on_tpu": True}, "This runtime's TPU was not found: restart"),
-        ({"packages": {"pydicom": "2.4.4"}}, "run  %pip install 'pydicom>=3.0'  and then the install cell"),
+        (
+            {"stdout": "running on no TPU: too new\nDefaultDistributionStrategy", "on_tpu": True},
+            "running on no TPU: too new\nDefaultDistributionStrategy\nThis runtime's TPU was not found: restart",
+        ),
+        ({"packages": {"pydicom": "2.4.4"}}, "run  %pip install --no-deps 'pydicom>=3.0'  and then the install cell"),
     ],
 )
 def test_the_check_says_what_to_do(answer, message, monkeypatch):
@@ -291,29 +325,68 @@ def test_symbols_are_read_as_the_linker_reads_them():
     assert not exported(library, "PyErr_SetString")
 
 
-@index_asked_for
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="tensorflow-tpu has wheels for x86_64 alone")
-def test_a_fresh_environment_beside_tensorflow_tpu_trains(record_set, tmp_path):
-    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
-    # Where there is no TPU its library would ask the cloud's metadata for minutes.
-    environment |= {"TPU_SKIP_MDS_QUERY": "1"}
-    python = str(tmp_path / "venv" / "bin" / "python")
+class Environment:
+    """A fresh virtual environment, and commands in it."""
 
-    def run(*command):
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+    def __init__(self, folder):
+        self.folder, self.python = folder, str(folder / "venv" / "bin" / "python")
+        subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+
+    def run(self, *arguments, **variables):
+        environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("PYTHONPATH", "TPU_NAME")}
+        # Where there is no TPU its library would ask the cloud's metadata for minutes.
+        environment |= {"TPU_SKIP_MDS_QUERY": "1", **variables}
+        options = {"env": environment, "cwd": self.folder, "capture_output": True, "text": True, "check": False}
+        done = subprocess.run([self.python, *arguments], **options)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
+    def list_tensorflows(self):
+        lines = map(Requirement, self.run("-m", "pip", "list", "--format=freeze").splitlines())
+        found = {canonicalize_name(line.name): str(line.specifier) for line in lines}
+        return {name: found[name] for name in ("tensorflow", "tensorflow-cpu", "tensorflow-tpu") if name in found}
+
+    def train(self, record_set):
+        flags = [f"--data_dir={record_set}", "--workdir=run", "--image_size=32", "--weights=none", "--strategy=default"]
+        # A dry run takes two steps.
+        out = self.run("-m", "isic_tf.train", *flags, "--global_batch_size=8", "--warmup_epochs=0", "--dry_run")
+        assert "Nothing was written" in out
+
+
+on_a_tpus_processor = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="tensorflow-tpu has wheels for x86_64 alone"
+)
+
+
+@index_asked_for
+@on_a_tpus_processor
+def test_a_fresh_environment_beside_tensorflow_tpu_trains(record_set, tmp_path):
+    fresh = Environment(tmp_path)
     # Built where it can be written, and without what builds left behind.
     copy = tmp_path / "isic-tf"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info"))
-    run(sys.executable, "-m", "venv", str(tmp_path / "venv"))
-    run(python, "-m", "pip", "install", "--quiet", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}")
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", str(LIST))
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", str(copy))
-    packages = run(python, "-m", "pip", "list", "--format=freeze").splitlines()
-    assert not [line for line in packages if line.startswith(("tensorflow==", "tensorflow-cpu=="))]
-    flags = ["--workdir=run", "--image_size=32", "--weights=none", "--global_batch_size=8", "--strategy=default"]
-    # A dry run takes two steps.
-    out = run(python, "-m", "isic_tf.train", f"--data_dir={record_set}", *flags, "--warmup_epochs=0", "--dry_run")
-    assert "Nothing was written" in out
+    fresh.run("-m", "pip", "install", "--quiet", "tensorflow-tpu==2.20.0", f"libtpu=={LIBTPU}")
+    fresh.run("-m", "pip", "install", "--quiet", "--no-deps", "--requirement", str(LIST))
+    fresh.run("-m", "pip", "install", "--quiet", "--no-deps", str(copy))
+    assert fresh.list_tensorflows() == {"tensorflow-tpu": "==2.20.0"}
+    fresh.train(record_set)
+
+
+@index_asked_for
+@on_a_tpus_processor
+def test_the_install_cell_makes_an_environment_that_trains(record_set, tmp_path):
+    fresh = Environment(tmp_path)
+    # As on Kaggle: a TensorFlow that sees no TPU is there.
+    fresh.run("-m", "pip", "install", "--quiet", "packaging")
+    fresh.run("-m", "pip", "install", "--quiet", "--no-deps", "tensorflow-cpu==2.20.0")
+    space = f"SCRATCH, REPOSITORY, DATA = {str(tmp_path)!r}, {str(ROOT)!r}, ''"
+    cell = f"{space}\n{source(read('kaggle_tpu'), 'install')}"
+    assert fresh.run("-c", cell, TPU_NAME="local").startswith("pip uninstall --yes tensorflow-cpu\n")
+    assert fresh.list_tensorflows() == {"tensorflow-tpu": "==2.20.0"}
+    # Once more, and elsewhere, it finds all in place.
+    assert fresh.run("-c", cell, TPU_NAME="local") == fresh.run("-c", cell) == "installed\n"
+    fresh.run("-m", "pip", "install", "--quiet", "pytest", "pytest-xdist")
+    # This build knows what TPUs have kernels for.
+    path, listed = f"{ROOT}/tests/test_tpu_readiness.py", "test_every_listed_operation_has_a_kernel_for_tpus"
+    assert "1 passed" in fresh.run("-m", "pytest", "-p", "no:cacheprovider", path, "-k", listed)
+    fresh.train(record_set)

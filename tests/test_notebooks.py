@@ -1,20 +1,21 @@
 """The notebooks run from top to bottom, on a made-up data set laid out like Kaggle's input folder."""
 
+import inspect
 import os
 import pathlib
+import shutil
 import types
 
 import cv2
 import nbclient
 import nbformat
 import numpy as np
-import pandas as pd
 import pytest
-from conftest import ENVIRONMENT
+from conftest import ENVIRONMENT, tiny_trunk
 from test_sources import write_shard
 
 from isic_tf import submission
-from tfrecord_tools import images, schema
+from tfrecord_tools import images, schema, sources
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = ("colab_tpu", "kaggle_tpu")
@@ -50,14 +51,12 @@ def write_sets(made_up, folder, side, num_shards, with_patients):
     folder.mkdir(parents=True)
     for split in ("train", "test"):
         table = schema.read_table(str(made_up / f"{split}.csv"), ("image_name",))
-        codes = pd.factorize(table["patient_id"])[0]
+        coded = sources.code_rows(table, split)
+        for row in () if with_patients else coded:
+            del row["patient_id"]
+        named = [{"image_name": name, **row} for name, row in zip(table["image_name"], coded, strict=True)]
         for shard in range(num_shards):
-            rows = [
-                {"image_name": row.image_name}
-                | ({"target": int(row.target)} if split == "train" else {})
-                | ({"patient_id": int(code)} if with_patients else {})
-                for row, code in zip(table.itertuples(), codes, strict=True)
-            ][shard::num_shards]
+            rows = named[shard::num_shards]
             pictures = [cv2.imread(str(made_up / "jpeg" / split / f"{row['image_name']}.jpg")) for row in rows]
             jpegs = [images.encode(cv2.resize(picture, (side, side)), 90) for picture in pictures]
             write_shard(folder, f"{split}{shard:02d}-{len(rows)}.tfrec", rows, jpegs)
@@ -69,14 +68,16 @@ def kaggle(made_up, tmp_path_factory):
     folder = tmp_path_factory.mktemp("input")
     official = folder / "competitions" / "siim-isic-melanoma-classification"
     write_sets(made_up, official / "tfrecords", 64, 3, with_patients=False)
-    write_sets(made_up, folder / "datasets" / "melanoma-32x32", 32, 2, with_patients=True)
+    write_sets(made_up, folder / "datasets" / "someone" / "melanoma-32x32", 32, 2, with_patients=True)
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
         (official / name).write_bytes((made_up / name).read_bytes())
     # Others put tables beside their records too: of other columns, and not to be taken for the competition's.
-    (folder / "datasets" / "melanoma-32x32" / "sample_submission.csv").write_text("image_name,target\nx,0\n")
+    (folder / "datasets" / "someone" / "melanoma-32x32" / "sample_submission.csv").write_text(
+        "image_name,target\nx,0\n"
+    )
     small = images.encode(np.full((32, 32, 3), 128, np.uint8), 90)
     rows = [{"image_name": f"ISIC_2019{number}", "patient_id": -1, "target": number % 2} for number in range(4)]
-    write_shard(folder / "datasets" / "isic2019-32x32", "train00-4.tfrec", rows, [small] * 4)
+    write_shard(folder / "datasets" / "someone" / "isic2019-32x32", "train00-4.tfrec", rows, [small] * 4)
     return folder
 
 
@@ -124,14 +125,20 @@ def test_both_notebooks_run_from_top_to_bottom_and_go_on_where_a_session_was_cut
     official = kaggle / "competitions" / "siim-isic-melanoma-classification"
     sample = str(official / "sample_submission.csv")
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\nelsewhere,nowhere\n")
-    places = {"root": str(ROOT), "data": str(kaggle), "duplicates": str(tmp_path / "pairs.csv"), "work": str(work)}
+    # The repository with a network of a second.
+    root = tmp_path / "isic-tf"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*", "tests", "demo", "*.egg-info"))
+    with open(root / "isic_tf" / "backbones.py", "a") as file:
+        file.write(f"\n\n{inspect.getsource(tiny_trunk)}\n\nbuild = tiny_trunk\n")
+    places = {"root": str(root), "data": str(kaggle), "duplicates": str(tmp_path / "pairs.csv"), "work": str(work)}
     parameters = SMALL.format(scratch=str(tmp_path / "scratch"), **places)
     texts, kinds = execute("kaggle_tpu", parameters, monkeypatch)
     judge(texts, kinds, work, sample)
     assert "fold0 epoch 1/1" in texts[8]
-    # All three sets are indexed; the one nearest to the wanted size is trained on, that of 2019 beside it.
+    # Of two sets the one nearest to the wanted size is trained on, that of 2019 beside it; the other is left alone.
     assert "training on melanoma-32x32, and also on isic2019-32x32" in texts[5]
-    index = schema.read_index(str(sets / official.name), "train")
+    assert sorted(os.listdir(sets)) == ["isic2019-32x32", "melanoma-32x32"]
+    index = schema.read_index(str(sets / "melanoma-32x32"), "train")
     assert index["patient_id"].str.startswith("IP_").all()
     assert (index.groupby("patient_id")["shard"].nunique() > 1).any()
     assert set(index["fold"]) == {0, 1}
@@ -174,7 +181,13 @@ def test_the_parameters_are_those_that_are_tested(name):
     assert given.keys() == tested.keys()
     flagfile = given["RECIPE"][0].removeprefix("--flagfile=")
     assert (ROOT / flagfile).is_file()
-    assert f"--image_size={given['IMAGE_SIZE']}" in (ROOT / flagfile).read_text().splitlines()
+    flags = [*(ROOT / flagfile).read_text().splitlines(), *given["RECIPE"][1:]]
+    found = dict(flag.removeprefix("--").split("=", 1) for flag in flags if flag.startswith("--"))
+    assert int(found["image_size"]) == given["IMAGE_SIZE"]
+    # Colab lends one chip, Kaggle eight: each takes a multiple of eight images at a time, and no more than fit.
+    cores = {"colab_tpu": 1, "kaggle_tpu": 8}[name]
+    at_once = int(found["global_batch_size"]) / cores / int(found["accumulate"])
+    assert at_once in (8, 16, 32)
 
 
 def mount(name, tmp_path, monkeypatch, **parameters):
@@ -184,7 +197,7 @@ def mount(name, tmp_path, monkeypatch, **parameters):
     auth = types.SimpleNamespace(authenticate_user=lambda: calls.append("auth"))
     monkeypatch.setitem(__import__("sys").modules, "google.colab", types.SimpleNamespace(drive=drive, auth=auth))
     monkeypatch.setattr(os, "makedirs", lambda path, exist_ok: None)
-    exec(read(name).cells[3].source, parameters)
+    exec(read(name).cells[3].source, {"REPOSITORY": "", "DUPLICATES": "", **parameters})
     return calls
 
 
@@ -192,11 +205,15 @@ def test_colab_mounts_the_drive_and_signs_in_only_for_those_who_use_them(tmp_pat
     work = "/content/drive/MyDrive/isic-work"
     assert mount("colab_tpu", tmp_path, monkeypatch, WORK=work, DATA=work) == ["/content/drive"]
     assert mount("colab_tpu", tmp_path, monkeypatch, WORK=str(tmp_path), DATA="gs://bucket/folder") == ["auth"]
+    assert mount("colab_tpu", tmp_path, monkeypatch, WORK="/content/work", DATA=work) == ["/content/drive"]
     assert mount("kaggle_tpu", tmp_path, monkeypatch, WORK=str(tmp_path), DATA="/kaggle/input") == []
 
 
-def find(tmp_path, data):
+def find(tmp_path, data, train=False):
     """Runs the cell that looks for the data; gives its variables."""
+    if train:
+        (data / "sample_submission.csv").write_text("")
+        (data / "train00-1.tfrec").write_text("")
     cell = next(cell.source for cell in read("kaggle_tpu").cells if cell.source.startswith("import fnmatch"))
     space = {"DATA": str(data), "HOME": str(tmp_path)}
     exec("import glob, os, subprocess, sys\n" + cell, space)
@@ -220,10 +237,14 @@ def test_a_folder_without_data_ends_with_what_to_do(tmp_path):
         find(tmp_path, tmp_path)
 
 
-def index_sets(tmp_path, sides, image_size=32, data="/data", **parameters):
+def index_sets(tmp_path, sides, image_size=32, bucket="", **parameters):
     """Runs the cell that indexes, with a command that only writes the side of the images; gives variables and calls."""
     cell, calls = next(cell.source for cell in read("kaggle_tpu").cells if cell.source.startswith("FOLDS")), []
-    sets = {name: f"{data}/{name}" for name in sides}
+    sets = {name: f"{bucket or tmp_path / 'data'}/{name}" for name in sides}
+    for folder in () if bucket else map(pathlib.Path, sets.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("train00-1.tfrec", "train01-1.tfrec"):
+            (folder / name).write_bytes(b"")
 
     def run(module, *flags):
         calls.append((module, *flags))
@@ -235,17 +256,29 @@ def index_sets(tmp_path, sides, image_size=32, data="/data", **parameters):
 
     space = {"WORK": "/work", "SCRATCH": str(tmp_path), "DUPLICATES": "", "NUM_FOLDS": 5, "TRAIN_ON": "", "SETS": sets}
     space |= {"EXTRA": "isic2019-*", "IMAGE_SIZE": image_size, "TABLES": "/tables", "run": run, **parameters}
-    exec("import fnmatch, glob, json\n" + cell, space)
+    exec("import fnmatch, glob, json, re\n" + cell, space)
     return space, calls
 
 
 @pytest.mark.parametrize(("size", "chosen"), [(256, "b"), (384, "b"), (512, "a"), (2048, "a")])
 def test_the_smallest_set_that_is_large_enough_is_trained_on(size, chosen, tmp_path):
-    space, calls = index_sets(tmp_path, {"a": 1024, "b": 384, "c": "null", "isic2019-384": 384}, size)
-    assert (space["MAIN"], space["ALSO"]) == (chosen, ["isic2019-384"])
-    assert index_sets(tmp_path, {"a": 1024, "b": 384}, size, TRAIN_ON="a")[0]["MAIN"] == "a"
-    # The competition's table knows nothing of the extra images.
-    assert [len(call) for call in calls] == [4, 5, 5, 5, 3]
+    space, calls = index_sets(tmp_path, {"a": 1024, "b": 384, "c": "null", "isic2019-384x384": 384}, size)
+    assert (space["MAIN"], space["ALSO"]) == (chosen, ["isic2019-384x384"])
+    # Folds; the first shard of each candidate, to know its size; then what is trained on.
+    firsts = [f"--records={tmp_path}/data/{name}/train00-1.tfrec" for name in "abc"]
+    assert [call[1] for call in calls[1:4]] == firsts
+    wanted = [f"--records={tmp_path}/data/{name}/train*.tfrec" for name in (chosen, "isic2019-384x384")]
+    assert [call[1] for call in calls[4:]] == wanted
+    assert [len(call) for call in calls] == [4, 3, 3, 3, 5, 3]
+    # What is asked for by name needs no look at the others.
+    space, calls = index_sets(tmp_path, {"a": 1024, "b": 384}, size, TRAIN_ON="a")
+    assert (space["MAIN"], len(calls)) == ("a", 2)
+
+
+def test_of_extra_sets_that_differ_in_size_alone_one_is_taken(tmp_path):
+    sides = {"a-384x384": 384, "isic2019-384x384": 384, "isic2019-512x512": 512, "isic2019-other": 64}
+    space, _ = index_sets(tmp_path, sides, 512)
+    assert (space["MAIN"], space["ALSO"]) == ("a-384x384", ["isic2019-512x512", "isic2019-other"])
 
 
 def test_a_set_to_train_on_that_is_not_there_is_named(tmp_path):
@@ -254,7 +287,7 @@ def test_a_set_to_train_on_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_bucket_is_indexed_in_its_place(tmp_path):
-    space, calls = index_sets(tmp_path, {"b": 384}, data="gs://bucket")
+    space, calls = index_sets(tmp_path, {"b": 384}, bucket="gs://bucket")
     assert space["RECORDS"] == {"b": "gs://bucket/b"}
     assert space["MAIN"] == "b"
     assert calls[1:] == [
@@ -262,6 +295,23 @@ def test_a_bucket_is_indexed_in_its_place(tmp_path):
          "--folds=/work/folds.csv"),
         ("tfrecord_tools.index", "--records=gs://bucket/b/test*.tfrec", "--csv=/tables/test.csv"),
     ]  # fmt: skip
+
+
+def test_a_run_of_an_earlier_session_that_is_an_input_is_gone_on_with(tmp_path, capsys):
+    earlier, work = tmp_path / "input" / "notebook" / "run" / "fold0", tmp_path / "work"
+    earlier.mkdir(parents=True)
+    (earlier / "history.csv").write_text("epoch\n")
+    (earlier.parent / "flags.txt").write_text("--seed=0\n")
+    space = find(tmp_path, tmp_path / "input", train=True)
+    cell = next(cell.source for cell in read("kaggle_tpu").cells if cell.source.startswith("RUN ="))
+    space |= {"WORK": str(work), "RECORDS": {"a": "/a"}, "MAIN": "a", "ALSO": [], "FOLD": "0", "RECIPE": []}
+    space |= {"IMAGE_SIZE": 32, "DUPLICATES": "", "run": lambda *_: None}
+    exec("import shutil\n" + cell, space)
+    assert f"going on with a copy of {earlier.parent}" in capsys.readouterr().out
+    assert (work / "run" / "fold0" / "history.csv").read_text() == "epoch\n"
+    # In the same session the copy is the run.
+    exec(cell, space)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_command_that_fails_stops_the_notebook(kaggle, tmp_path, monkeypatch, capsys):

@@ -78,6 +78,9 @@ def blocks():
     return found
 
 
+TPU_PINS = ("tensorflow-tpu==2.20.0", "libtpu==0.0.21.1")
+
+
 class Shell:
     """Runs commands in a folder; keeps what they export."""
 
@@ -110,6 +113,13 @@ class Shell:
         self.server.wait()
 
 
+@pytest.fixture
+def shell(tmp_path):
+    found = Shell(tmp_path)
+    yield found
+    found.close()
+
+
 def copy_without_index(source, folder):
     """Copies shards alone, as others publish them."""
     folder.mkdir(parents=True)
@@ -139,9 +149,9 @@ def prepare(folder):
     table.assign(tfrecord=number % 15).to_csv(folder / "train_cdeotte.csv", index=False)
     (folder / "pairs.csv").write_text("image_name_1,image_name_2\nelsewhere,nowhere\n")
     copy_without_index(folder / "records" / "384", folder / "kaggle")
-    copy_without_index(folder / "records" / "384", folder / "input" / "melanoma-384x384")
-    official = folder / "input" / "siim-isic-melanoma-classification"
-    official.mkdir()
+    copy_without_index(folder / "records" / "384", folder / "input" / "datasets" / "cdeotte" / "melanoma-384x384")
+    official = folder / "input" / "competitions" / "siim-isic-melanoma-classification"
+    official.mkdir(parents=True)
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
         shutil.copy(folder / name, official)
 
@@ -189,7 +199,7 @@ def follow(shell, commands, places):
         elif words[0] == "pip":
             # What is tested is installed already; that it can be is for the tests of the installation.
             assert words[1] == "install"
-            assert set(words[2:]) <= {".", ".[beam]"}
+            assert set(words[2:]) <= {".", ".[beam]", "--no-deps", "-r", "experiments/tpu_requirements.txt", *TPU_PINS}
         elif words[0].startswith("TF_CONFIG="):
             shell.run(words, [words[0].replace('"index": 0', '"index": 1'), *words[1:]])
         else:
@@ -205,52 +215,44 @@ GROUPS = (
 
 
 @pytest.mark.parametrize("headings", GROUPS, ids=("one run", "the rest"))
-def test_every_command_of_the_readme_runs(headings, tmp_path):
-    shell = Shell(tmp_path)
+def test_every_command_of_the_readme_runs(headings, shell, tmp_path):
     prepare(tmp_path)
     hosts = {f"host{number}:12345": f"localhost:{free_port()}" for number in range(2)}
-    beam = {"DataflowRunner": "DirectRunner", "gs://bucket": str(tmp_path)}
-    places = {"/tmp/": f"{tmp_path}/", "/kaggle/input": f"{tmp_path}/input", **hosts, **beam}
+    cloud = {"DataflowRunner": "DirectRunner", "gs://bucket": str(tmp_path), "--tpu=local": "--strategy=auto"}
+    places = {"/tmp/": f"{tmp_path}/", "/kaggle/input": f"{tmp_path}/input", **hosts, **cloud}
     for heading, commands in blocks():
         if heading in headings and "ISIC_REAL_DATA" not in str(commands):
             follow(shell, commands, places)
-    shell.close()
 
 
 @pytest.mark.realdata
-def test_its_commands_on_real_images_run(tmp_path, real_data):
-    shell = Shell(tmp_path)
+def test_its_commands_on_real_images_run(shell, real_data):
     (commands,) = [commands for _, commands in blocks() if "ISIC_REAL_DATA" in str(commands)]
     follow(shell, commands, {"../shared/realdata": str(real_data)})
-    shell.close()
 
 
-def test_the_demo_runs(tmp_path):
+def test_the_demo_runs(shell, tmp_path):
     lines = subprocess.run(
         ["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     commands = [shlex.split(line) for line in lines if "-m isic_tf." in line or "-m tfrecord_tools." in line]
     assert len(commands) == 6
-    shell = Shell(tmp_path)
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     few = {".venv/bin/python": "python", "--num_patients=80": "--num_patients=12"}
     follow(shell, commands, few)
-    shell.close()
     assert len(pd.read_csv(tmp_path / "demo" / "submission.csv")) > 0
 
 
-def test_every_command_is_listed_and_explains_its_flags(tmp_path):
+def test_every_command_is_listed_and_explains_its_flags(shell):
     listed = re.findall(r"^\| `((?:isic_tf|tfrecord_tools)\.\w+)` \|", README, re.MULTILINE)
     paths = [path for name in ("isic_tf", "tfrecord_tools") for path in (ROOT / name).glob("*.py")]
     commands = {f"{path.parent.name}.{path.stem}" for path in paths if 'if __name__ == "__main__"' in path.read_text()}
     assert set(listed) == commands
-    shell = Shell(tmp_path)
     for module in listed:
         # absl ends its help with code 1.
         text = shell.run(["python", "-m", module, "--helpshort"], expected=1)
         assert f"python -m {module}" in text
         assert len(re.findall(r"^  --(?:\[no\])?(\w+):", text, re.MULTILINE)) >= 2
-    shell.close()
 
 
 def test_no_command_is_left_out():
@@ -263,8 +265,8 @@ def test_no_command_is_left_out():
     assert len(re.findall("^```", README, re.MULTILINE)) == 2 * (len(blocks()) + 1)
 
 
-# Of absl, TensorBoard, Beam and its runners.
-_OTHERS = {"helpshort", "flagfile", "verbosity", "logdir", "project", "region", "temp_location", "setup_file"}
+# Of absl, pip, TensorBoard, Beam and its runners.
+_OTHERS = {"no", "helpshort", "flagfile", "verbosity", "logdir", "project", "region", "temp_location", "setup_file"}
 
 
 def test_every_flag_that_the_readme_names_exists():

@@ -1,4 +1,7 @@
-"""Memory that a training step of EfficientNet-B0 takes for each image, against what `--dry_run` reckons."""
+"""Memory that a training step of EfficientNet-B0 takes for each image, against what `--dry_run` reckons.
+
+Fails where the two are not within `BOUNDS` of each other.
+"""
 
 import json
 import resource
@@ -8,6 +11,7 @@ import sys
 import common
 
 SIZES, BATCHES = (128, 224), (8, 40)
+BOUNDS = (0.8, 1.25)
 
 
 def step(size, batch_size):
@@ -31,6 +35,7 @@ def step(size, batch_size):
 if len(sys.argv) > 1:
     step(*map(int, sys.argv[1:]))
 else:
+    ratios = []
     for size in SIZES:
         found = []
         for batch_size in BATCHES:
@@ -39,8 +44,10 @@ else:
             found.append(json.loads(result.stdout.splitlines()[-1]))
         # What does not depend on the batch, as TensorFlow itself, is in both.
         measured, reckoned = (found[1][0] - found[0][0]) / (BATCHES[1] - BATCHES[0]), found[0][1]
+        ratios.append(reckoned / measured)
         print(
             f"activations of B0 at {size} px: {measured / 1e6:.1f} MB an image, reckoned {reckoned / 1e6:.1f} MB, "
-            f"{reckoned / measured:.2f} of it (aim 0.8 to 1.25)",
+            f"{ratios[-1]:.2f} of it (aim {BOUNDS[0]} to {BOUNDS[1]})",
             flush=True,
         )
+    sys.exit(not all(BOUNDS[0] <= ratio <= BOUNDS[1] for ratio in ratios))
