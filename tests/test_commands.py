@@ -73,23 +73,6 @@ def test_a_process_that_uses_keras_3_is_told_so(tmp_path):
     assert "ImportError: isic_tf needs Keras 2, but this process already uses Keras 3: restart it" in result.stderr
 
 
-@pytest.mark.realdata
-def test_real_images_become_predictions(tmp_path, real_data):
-    """The README's three commands, one epoch."""
-    data = real_data / "isic2020"
-    build = [f"--csv={data / 'train_512.csv'}", f"--images={data / 'jpeg512'}", "--output=records", "--image_size=128"]
-    run("tfrecord_tools.build", *build, folder=tmp_path)
-    train = ["--data_dir=records", "--workdir=run", "--fold=0", "--image_size=128", "--weights=none", "--epochs=1"]
-    run("isic_tf.train", *train, "--warmup_epochs=0", folder=tmp_path)
-    predict = ["--workdir=run", "--records=records/train0[0-2]*.tfrec", "--output=predictions.csv"]
-    run("isic_tf.predict", *predict, folder=tmp_path)
-    oof = pd.read_csv(tmp_path / "run" / "oof.csv").set_index("image_name")["prediction"]
-    predictions = pd.read_csv(tmp_path / "predictions.csv").set_index("image_name")["prediction"]
-    # The first three of 15 shards are fold 0: the same images, weights and figures as out of fold.
-    assert sorted(oof.index) == sorted(predictions.index)
-    assert (oof - predictions).abs().max() < 1e-5
-
-
 def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, on a made-up data set laid out like Kaggle's input folder."""
 
+import importlib.metadata
 import inspect
 import os
 import pathlib
@@ -12,6 +13,8 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import ENVIRONMENT, tiny_trunk
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from test_sources import write_shard
 
 from isic_tf import submission
@@ -89,7 +92,7 @@ def execute(name, parameters, monkeypatch):
     for variable in ("TPU_NAME", "COLAB_TPU_ADDR", "TF_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
-    # What is installed here suffices, so that pip is not to be asked for anything.
+    # Pip is not to be asked for anything.
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
@@ -125,11 +128,15 @@ def test_both_notebooks_run_from_top_to_bottom_and_go_on_where_a_session_was_cut
     official = kaggle / "competitions" / "siim-isic-melanoma-classification"
     sample = str(official / "sample_submission.csv")
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\nelsewhere,nowhere\n")
-    # The repository with a network of a second.
+    # The repository with a network of a second, asking for nothing but what is installed here.
     root = tmp_path / "isic-tf"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*", "tests", "demo", "*.egg-info"))
     with open(root / "isic_tf" / "backbones.py", "a") as file:
         file.write(f"\n\n{inspect.getsource(tiny_trunk)}\n\nbuild = tiny_trunk\n")
+    listed = root / "experiments" / "tpu_requirements.txt"
+    there = {canonicalize_name(found.name) for found in importlib.metadata.distributions()}
+    lines = [line for line in listed.read_text().splitlines() if not line.startswith("#")]
+    listed.write_text("\n".join(line for line in lines if canonicalize_name(Requirement(line).name) in there))
     places = {"root": str(root), "data": str(kaggle), "duplicates": str(tmp_path / "pairs.csv"), "work": str(work)}
     parameters = SMALL.format(scratch=str(tmp_path / "scratch"), **places)
     texts, kinds = execute("kaggle_tpu", parameters, monkeypatch)

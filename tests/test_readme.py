@@ -226,9 +226,11 @@ def test_every_command_of_the_readme_runs(headings, shell, tmp_path):
 
 
 @pytest.mark.realdata
-def test_its_commands_on_real_images_run(shell, real_data):
+def test_its_commands_on_real_images_run(shell, tmp_path, real_data):
     (commands,) = [commands for _, commands in blocks() if "ISIC_REAL_DATA" in str(commands)]
     follow(shell, commands, {"../shared/realdata": str(real_data)})
+    names = [pd.read_csv(tmp_path / name)["image_name"] for name in ("run/oof.csv", "predictions.csv")]
+    assert [len(set(found)) for found in names] == [384, 384]
 
 
 def test_the_demo_runs(shell, tmp_path):
