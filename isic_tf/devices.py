@@ -133,10 +133,16 @@ def _find_obstacle():
     library = _find_library()
     if not library:
         return f"{devices[0]} may be one, but libtpu is not installed"
-    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(_ENTRY) < 0:
-            return f"{library} is too new to serve TensorFlow; pip install --no-deps libtpu==0.0.21.1 would do"
+    if not _serves_tensorflow(library):
+        return f"{library} is too new to serve TensorFlow; pip install --no-deps libtpu==0.0.21.1 would do"
     return ""
+
+
+@functools.cache
+def _serves_tensorflow(library):
+    """Looks through a library of hundreds of MB, once a process."""
+    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_ENTRY) >= 0
 
 
 def _list_devices():

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -20,7 +21,8 @@ REAL_DATA = pathlib.Path(
 ).absolute()
 
 # For commands in processes of their own: the checkout is tested, installed or not.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+ROOT = pathlib.Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 # Before TensorFlow touches its devices, so that replica bugs show on any machine, with GPUs or without.
 tf.config.set_visible_devices([], "GPU")
@@ -278,6 +280,17 @@ def train_apart(record_set, workdir, stop=0, number=0, environment=None, **chang
     command = [sys.executable, "-c", _SCRIPT, json.dumps(flags), str(stop), str(int(number))]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env={**ENVIRONMENT, **(environment or {})}, **options)
+
+
+def free_ports(count):
+    """Finds ports of this machine that nothing uses, different ones."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 CONVERT = {"image_size": 32, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 90}

@@ -1,16 +1,13 @@
 """The commands as a user runs them, in processes of their own, and what holds the packages together."""
 
 import ast
-import pathlib
 import re
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from conftest import ENVIRONMENT
-
-ROOT = pathlib.Path(__file__).parents[1]
+from conftest import ENVIRONMENT, ROOT
 
 
 def run(module, *flags, folder, check=True):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from conftest import ENVIRONMENT, tiny_trunk
+from conftest import ENVIRONMENT, ROOT, tiny_trunk
 
 from isic_tf import (
     backbones,
@@ -31,7 +31,7 @@ FLAGS = {"backbone": "efficientnet-b0", "image_size": 64, "metadata": "age,sex,s
 FLAGS |= {"target": "diagnosis", "data_dir": "records", "keep": "best"}
 OPTIONS = {"fold": "all", "format": "saved_model", "quantize": ["float32"], "records": None, "labels": None}
 OPTIONS |= {"threads": 2}
-CLIENT = pathlib.Path(__file__).parents[1] / "experiments" / "serve_client.py"
+CLIENT = ROOT / "experiments" / "serve_client.py"
 
 
 @pytest.fixture(scope="module", autouse=True)

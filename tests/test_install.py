@@ -18,10 +18,10 @@ import types
 import zipfile
 
 import pytest
-from conftest import ENVIRONMENT, RECIPE
+from conftest import ENVIRONMENT, RECIPE, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from test_notebooks import ROOT, read, source
+from test_notebooks import read, source
 
 from isic_tf import optimizers
 

@@ -12,7 +12,7 @@ import nbclient
 import nbformat
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, tiny_trunk
+from conftest import ENVIRONMENT, ROOT, tiny_trunk
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from test_sources import write_shard
@@ -20,7 +20,6 @@ from test_sources import write_shard
 from isic_tf import submission
 from tfrecord_tools import images, schema, sources
 
-ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = ("colab_tpu", "kaggle_tpu")
 
 SMALL = """

@@ -6,18 +6,19 @@ import pathlib
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from conftest import ENVIRONMENT, build_set, tiny_trunk
+from conftest import ENVIRONMENT, ROOT, build_set, free_ports, tiny_trunk
 
 from tfrecord_tools import schema, synth
 
-ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = [path for name in ("isic_tf", "tfrecord_tools") for path in (ROOT / name).glob("*.py")]
+SOURCES = "".join(path.read_text() for path in MODULES)
+TPU_PINS = ("tensorflow-tpu==2.20.0", "libtpu==0.0.21.1")
 
 # Loads TensorFlow once, without starting it, and runs each command as `python -m` does in a process forked from there.
 # Commands in one line of its input run at once.
@@ -76,9 +77,6 @@ def blocks():
             lines = [line for line in block.splitlines() if line and not line.startswith("#")]
             found.append((heading, [shlex.split(line, comments=True) for line in lines]))
     return found
-
-
-TPU_PINS = ("tensorflow-tpu==2.20.0", "libtpu==0.0.21.1")
 
 
 class Shell:
@@ -179,12 +177,6 @@ _BEFORE = {"--labels=labelled.csv": label, "--oof=runs/b4/oof.csv,runs/b6/oof.cs
 _BEFORE["--predictions=test_scores.csv"] = copy_scores
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
-
-
 def follow(shell, commands, places):
     """Does what the README says, with the README's places replaced."""
     for words in commands:
@@ -217,7 +209,7 @@ GROUPS = (
 @pytest.mark.parametrize("headings", GROUPS, ids=("one run", "the rest"))
 def test_every_command_of_the_readme_runs(headings, shell, tmp_path):
     prepare(tmp_path)
-    hosts = {f"host{number}:12345": f"localhost:{free_port()}" for number in range(2)}
+    hosts = {f"host{number}:12345": f"127.0.0.1:{port}" for number, port in enumerate(free_ports(2))}
     cloud = {"DataflowRunner": "DirectRunner", "gs://bucket": str(tmp_path), "--tpu=local": "--strategy=auto"}
     places = {"/tmp/": f"{tmp_path}/", "/kaggle/input": f"{tmp_path}/input", **hosts, **cloud}
     for heading, commands in blocks():
@@ -247,8 +239,9 @@ def test_the_demo_runs(shell, tmp_path):
 
 def test_every_command_is_listed_and_explains_its_flags(shell):
     listed = re.findall(r"^\| `((?:isic_tf|tfrecord_tools)\.\w+)` \|", README, re.MULTILINE)
-    paths = [path for name in ("isic_tf", "tfrecord_tools") for path in (ROOT / name).glob("*.py")]
-    commands = {f"{path.parent.name}.{path.stem}" for path in paths if 'if __name__ == "__main__"' in path.read_text()}
+    commands = {
+        f"{path.parent.name}.{path.stem}" for path in MODULES if 'if __name__ == "__main__"' in path.read_text()
+    }
     assert set(listed) == commands
     for module in listed:
         # absl ends its help with code 1.
@@ -272,17 +265,15 @@ _OTHERS = {"no", "helpshort", "flagfile", "verbosity", "logdir", "project", "reg
 
 
 def test_every_flag_that_the_readme_names_exists():
-    sources = "".join(path.read_text() for name in ("isic_tf", "tfrecord_tools") for path in (ROOT / name).glob("*.py"))
-    defined = set(re.findall(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"", sources))
+    defined = set(re.findall(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"", SOURCES))
     named = set(re.findall(r"(?<!-)--(\w+)", README)) - _OTHERS
     assert len(named) > 80
     assert not [name for name in named if not {name, name.removeprefix("no")} & defined]
 
 
 def test_the_troubles_are_said_in_the_words_of_the_errors():
-    sources = "".join(path.read_text() for name in ("isic_tf", "tfrecord_tools") for path in (ROOT / name).glob("*.py"))
     # Texts that go over two lines of code.
-    sources = re.sub(r'"\s*\n\s*f?"', "", sources)
+    sources = re.sub(r'"\s*\n\s*f?"', "", SOURCES)
     table = README.partition("## Troubleshooting")[2]
     rows = re.findall(r"^\| (.+?) \| (.+) \|$", table, re.MULTILINE)[1:]
     assert len(rows) >= 15

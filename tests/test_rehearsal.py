@@ -1,15 +1,14 @@
 import functools
-import pathlib
 import re
 
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from conftest import tiny_trunk
+from conftest import ROOT, tiny_trunk
 
 from isic_tf import backbones, rehearsal, runs, train
 
-RECIPES = sorted((pathlib.Path(__file__).parents[1] / "experiments").glob("*.flags"))
+RECIPES = sorted((ROOT / "experiments").glob("*.flags"))
 
 
 @functools.cache

@@ -1,22 +1,11 @@
 import concurrent.futures
 import json
 import signal
-import socket
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import train_apart
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+from conftest import free_ports, train_apart
 
 
 def train_on_two(record_set, workdir, stop=0, number=signal.SIGKILL):
