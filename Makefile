@@ -26,7 +26,7 @@ demo: .venv/.installed
 	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=80 --malignant_rate=0.25
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/train.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/test.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64 --split=test
-	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/demo.flags
+	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/configs/demo.flags
 	$(BIN)/python -m isic_tf.predict --workdir=$(DEMO)/run --records='$(DEMO)/records/test*.tfrec' --output=$(DEMO)/submission.csv --sample_submission=$(DEMO)/sample_submission.csv
 	$(BIN)/python -m isic_tf.evaluate --predictions=$(DEMO)/run/oof.csv --labels=$(DEMO)/train.csv
 

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfrecord_tools" / "__init__.py").read_text(encoding="utf-8"))[1]
@@ -15,8 +15,8 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["isic_tf", "tfrecord_tools"],
-    package_data={"isic_tf": ["templates/*.j2"]},
+    packages=find_packages(include=["isic_tf", "isic_tf.*", "tfrecord_tools", "tfrecord_tools.*"]),
+    package_data={"isic_tf.evaluation": ["templates/*.j2"], "isic_tf.serving": ["templates/*.j2"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the suite, or the test files given, in an environment for each row of the matrix; ends with a line for each.
-# `make matrix`, or: experiments/matrix.sh tests/test_model.py tests/test_train.py
+# `make matrix`, or: experiments/matrix.sh tests/isic_tf/models tests/isic_tf/training
 set -uo pipefail
 cd "$(dirname "$0")/.."
 results=()
@@ -28,6 +28,6 @@ tests=("$@")
 run tf218 python3.10 'tensorflow==2.18.*' 'tf-keras==2.18.*'
 run tf220 python3.12 'tensorflow==2.20.*' 'tf-keras==2.20.*'
 run tf221 python3.11 'tensorflow==2.21.*' 'tf-keras==2.21.*'
-run colab python3.13 --constraint experiments/colab_constraints.txt
+run colab python3.13 --constraint experiments/requirements/colab_constraints.txt
 printf '%s\n' "${results[@]}"
 exit $failed

@@ -13,8 +13,8 @@ import sys
 
 import pandas as pd
 
-from isic_tf import mixture
-from tfrecord_tools import schema
+from isic_tf.data import fold_split
+from tfrecord_tools.io import csv_tables
 
 
 def main(real_data, pairs, output):
@@ -26,7 +26,7 @@ def main(real_data, pairs, output):
     parts = [pd.read_csv(f"{real_data}/isic2017/{part}.csv", **read).assign(part=part) for part in ("val", "train")]
     isic2017 = pd.concat(parts).assign(patient_id="", fold=lambda table: (table["part"] == "train").astype(int))
     judged = {*parts[0]["image_name"], *pd.read_csv(f"{real_data}/isic2020/train_512.csv", **read)["image_name"]}
-    shown = mixture.linked(judged, schema.read_pairs(pairs)) - judged
+    shown = fold_split.find_linked(judged, csv_tables.read_pairs(pairs)) - judged
     os.makedirs(output, exist_ok=True)
     for name, table in (("ham10000", ham), ("isic2017", isic2017)):
         kept = table[~table["image_name"].isin(shown)]

@@ -5,209 +5,10 @@ python -m isic_tf.ensemble --oof=b4/oof.csv,b6/oof.csv --labels=train.csv --meth
     --predictions=b4/test.csv,b6/test.csv --output=submission.csv --sample_submission=sample_submission.csv
 """
 
-import numpy as np
-import pandas as pd
 from absl import flags
 
-from isic_tf import blends, bootstrap, metrics, out_of_fold, provenance, submission, tables
-from tfrecord_tools import command
-
-
-def ensemble(predictions, output, sample_submission, oof, labels, method, weights, join, oof_output):
-    """Blends files of the same images from several models, by name.
-
-    Args:
-        predictions: Paths of CSV files with `image_name` and `prediction`, or submissions; or None only to judge.
-        output: CSV file to write, in the order of the first file: `image_name, prediction`.
-        sample_submission: CSV file whose names, in its order, the output must have, as `image_name, target`; or None.
-        oof: Paths of the same models' out-of-fold files, in the same order; or None.
-        labels: CSV file with `image_name`, `patient_id` and `target` of the out-of-fold images; or None.
-        method: One of `blends.UNFITTED` or `blends.FITTED`.
-        weights: Numbers as text for `weighted`, one a file; or None to fit them.
-        join: See `out_of_fold.join_by_name`.
-        oof_output: CSV file to write the honest out-of-fold predictions of the blend to; or None.
-
-    Raises:
-        ValueError: Flags do not go together, a file is damaged, or names, labels or folds do not fit.
-    """
-    refuse_misfits(predictions, output, sample_submission, oof, labels, method, weights, oof_output)
-    given = blends.weigh(weights, len(predictions or oof)) if weights else None
-    # Before any fit: all that can fail on names.
-    names, scores = read_scores(predictions, join) if predictions else ([], None)
-    order = match_sample(names, sample_submission) if sample_submission else names
-    blend = given or blends.Blend(method)
-    if oof:
-        known = out_of_fold.read(oof, labels, join)
-        blend, honest = judge(known, blend, fitted=not given, paths=oof)
-        overlap = len(set(names) & set(known.names))
-        if overlap and blend.method in blends.FITTED and not given:
-            print(f"note: {overlap} images of --predictions were fitted on; --oof_output has honest ones of them")
-        if oof_output:
-            columns = {"prediction": honest, "fold": known.folds, "target": known.targets}
-            table = pd.DataFrame({"image_name": known.names, **columns})
-            write(oof_output, table, provenance.used_context(oof), "isic_tf.ensemble", method)
-    if predictions:
-        blended = pd.Series(blends.combine(scores, blend), names)
-        column = "target" if sample_submission else "prediction"
-        table = pd.DataFrame({"image_name": order, column: blended.loc[order].to_numpy()})
-        write(output, table, provenance.used_context(predictions), "isic_tf.ensemble", method)
-
-
-def refuse_misfits(predictions, output, sample_submission, oof, labels, method, weights, oof_output):
-    """Raises a ValueError where flags do not go together."""
-    fitted = method in blends.FITTED and not weights
-    if not predictions and not oof:
-        raise ValueError("expected files to blend in --predictions, or to judge a blend in --oof, or both")
-    for name, files in (("predictions", predictions), ("oof", oof)):
-        if files and len(files) < 2:
-            raise ValueError(f"expected two files or more in --{name}, separated by commas, got {files[0]}")
-    if predictions and oof and len(predictions) != len(oof):
-        counts = f"{len(predictions)} and {len(oof)}"
-        raise ValueError(f"expected --predictions and --oof of the same models in the same order, got {counts} files")
-    if bool(predictions) != bool(output) or (sample_submission and not output):
-        raise ValueError("--predictions are written to --output: expected both or neither")
-    if weights and method != "weighted":
-        raise ValueError(f"--weights are for --method=weighted, got --method={method}")
-    if fitted and not oof:
-        remedy = "give those of the same models, in the same order, as --oof"
-        raise ValueError(f"--method={method} is fitted on out-of-fold files: {remedy}")
-    if (labels or oof_output) and not oof:
-        raise ValueError("--labels and --oof_output are for --oof, which is not given")
-
-
-def read_scores(paths, join):
-    """Reads prediction files.
-
-    Args:
-        paths: See `ensemble`.
-        join: See `out_of_fold.join_by_name`.
-
-    Returns:
-        List of names in the order of the first file, and float64 scores `[n, files]`.
-    """
-    read = [tables.read_scores(path, submission=True) for path in paths]
-    joined, notes = out_of_fold.join_by_name(paths, read, join)
-    for note in notes:
-        print(f"note: {note}")
-    return joined[0]["image_name"].tolist(), np.stack([table["prediction"] for table in joined], axis=1)
-
-
-def match_sample(names, sample_submission):
-    """Gives the sample's order, or raises a ValueError where the names are others."""
-    order = submission.read_order(sample_submission)
-    problems = submission.find_problems(names, order)
-    if problems:
-        raise ValueError(f"the images of --predictions are not those of {sample_submission}: {'; '.join(problems)}")
-    return order
-
-
-def judge(known, blend, fitted, paths):
-    """Prints how good a blend is on patients it was not fitted on, beside the best file and the plain mean.
-
-    Args:
-        known: See `out_of_fold.read`.
-        blend: `blends.Blend`, given or to be fitted.
-        fitted: Whether it is to be fitted, where its method has weights.
-        paths: Out-of-fold files, `[files]`.
-
-    Returns:
-        The blend, fitted on all images; and its predictions (float64 `[n]`) of each fold when fitted on the others.
-    """
-    for note in known.notes:
-        print(f"note: {note}")
-    counts = f"{len(known.names)} images, {known.targets.sum()} malignant"
-    patients = "" if known.patients is None else f", {len(set(known.patients))} patients"
-    print(f"{counts}{patients}; nested: each of {len(set(known.folds))} folds by what was fitted on the others")
-    print(f"{'ROC AUC':<16}in sample  nested", "" if known.patients is None else " 95 % interval over patients")
-    rows = {"best single file": (blends.Blend("best"), True), "mean": (blends.Blend("mean"), False)}
-    rows[blend.method] = (blend, fitted)
-    for name, (one, to_fit) in rows.items():
-        chosen, honest = predict_nested(known, one, to_fit)
-        inside = metrics.roc_auc(known.targets, blends.combine(known.scores, chosen))
-        nested = metrics.roc_auc(known.targets, honest)
-        print(f"{name:<16}   {inside:.4f}  {nested:.4f}", out_of_fold.describe_interval(known, honest), flush=True)
-    if known.patients is None:
-        print("for intervals over patients give --labels")
-    if blend.method != "mean":
-        print_difference(known, honest, blend.method)
-    print_files(known, chosen, paths)
-    return chosen, honest
-
-
-def print_difference(known, honest, name):
-    """Prints how much better than the plain mean a blend is, resampled over the same patients, and whether surely so.
-
-    Args:
-        known: See `out_of_fold.read`.
-        honest: Its predictions, see `predict_nested`.
-        name: What it is called.
-    """
-    pair = np.stack([honest, blends.combine(known.scores, blends.Blend("mean"))])
-    first, second = (metrics.roc_auc(known.targets, scores) for scores in pair)
-    low, text = first - second, ""
-    if known.patients is not None:
-        resamples = bootstrap.affordable(known.targets, 1000)
-        figures = {"auc": bootstrap.roc_auc}
-        found = bootstrap.resample(known.targets, pair, known.patients, figures, resamples)["auc"]
-        low, high = bootstrap.interval(found[0] - found[1])
-        text = " [too few patients]" if low is None else f" [{low:+.4f}, {high:+.4f}]"
-    print(f"{name} less mean: {first - second:+.4f}{text}")
-    if low is None or low <= 0:
-        print("that is not surely better than the plain mean; --method=mean cannot over-fit")
-
-
-def print_files(known, blend, paths):
-    """Prints each file's weight in a blend, a stack's as coefficients of logits, and its ROC AUC alone."""
-    kind = "coefficient" if blend.method == "stack" else "weight"
-    weights = blend.weights if blend.weights is not None else np.full(len(paths), 1 / len(paths))
-    print(f"{kind:>11}  ROC AUC  file")
-    for path, weight, scores in zip(paths, weights, known.scores.T, strict=True):
-        print(f"{weight:11.4f}   {metrics.roc_auc(known.targets, scores):.4f}  {path}")
-    if blend.method == "stack":
-        print(f"{blend.intercept:11.4f}           (intercept)")
-
-
-def predict_nested(known, blend, fitted):
-    """Predicts each fold by a blend that was fitted on the others.
-
-    A blend of other weights gives other scores to the same images, which are compared over the folds all the same: they
-    are brought to the scale of the blend fitted on all, by the shares of images that either scores lower. Within a fold
-    the order stays.
-
-    Args:
-        known: See `out_of_fold.read`.
-        blend: `blends.Blend`, given or to be fitted.
-        fitted: Whether it is to be fitted.
-
-    Returns:
-        The blend, fitted on all; and float64 `[n]`.
-    """
-    if not fitted or blend.method in blends.UNFITTED:
-        return blend, blends.combine(known.scores, blend)
-    middles = lambda count: (np.arange(count) + 0.5) / count  # noqa: E731
-    final = blends.fit(blend.method, known.scores, known.targets)
-    scale = np.sort(blends.combine(known.scores, final))
-
-    def fit(scores, targets):
-        partial = blends.fit(blend.method, scores, targets)
-        return partial, np.sort(blends.combine(scores, partial))
-
-    def apply(fitted, scores):
-        partial, own_scale = fitted
-        if np.array_equal(partial.weights, final.weights) and partial.intercept == final.intercept:
-            return blends.combine(scores, final)
-        # In the middle of its step each score leaves room, on both sides of all that were fitted on, for those beyond.
-        share = np.interp(blends.combine(scores, partial), [0, *own_scale, 1], [0, *middles(len(own_scale)), 1])
-        return np.interp(share, [0, *middles(len(scale)), 1], [0, *scale, 1])
-
-    return final, out_of_fold.cross_predict(fit, apply, known.scores, known.targets, known.folds)
-
-
-def write(path, table, patient_context, made_by, method):
-    """Writes a prediction file or a submission and its sidecar, and says so; see `provenance.write`."""
-    provenance.write(path, patient_context=patient_context, made_by=made_by, method=method)
-    command.write_text(path, table.to_csv(index=False))
-    print(f"wrote {len(table)} predictions to {path}, mean {table.iloc[:, 1].mean():.4f}")
+from isic_tf.postprocessing import ensemble_predictions, ensembling
+from tfrecord_tools import cli
 
 
 def define_flags():
@@ -229,7 +30,7 @@ def define_flags():
     flags.DEFINE_enum(
         "method",
         "mean",
-        [*blends.UNFITTED, *blends.FITTED],
+        [*ensembling.UNFITTED, *ensembling.FITTED],
         "Formula; weighted (without --weights), greedy and stack are fitted on --oof. rank_mean gives ranks, not "
         "probabilities.",
     )
@@ -239,4 +40,4 @@ def define_flags():
 
 
 if __name__ == "__main__":
-    command.run(ensemble, define_flags)
+    cli.run(ensemble_predictions.ensemble, define_flags)

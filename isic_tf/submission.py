@@ -3,68 +3,10 @@
 python -m isic_tf.submission --submission=submission.csv --sample_submission=sample_submission.csv
 """
 
-import pandas as pd
 from absl import flags
 
-from tfrecord_tools import command, schema
-
-_SHOWN = 3
-
-
-def validate(submission, sample_submission):
-    """Says that a submission is as the sample wants it, or raises what is not.
-
-    Args:
-        submission: CSV file with `image_name` and `target`.
-        sample_submission: CSV file whose names it must have, in the same order.
-
-    Raises:
-        ValueError: Names are missing, extra, doubled or in another order; a target is no number from 0 to 1.
-    """
-    table = schema.read_table(submission, ("image_name", "target"))
-    names, order = table["image_name"].tolist(), read_order(sample_submission)
-    values = pd.to_numeric(table["target"], errors="coerce")
-    problems = find_problems(names, order)
-    bad = table.loc[~values.between(0, 1), "image_name"].tolist()
-    if bad:
-        problems.append(f"{len(bad)} targets are no number from 0 to 1 ({_first(bad)})")
-    if not problems and names != order:
-        row = next(row for row, pair in enumerate(zip(names, order, strict=True)) if pair[0] != pair[1])
-        problems.append(f"another order: row {row + 1} is {names[row]} in place of {order[row]}")
-    if problems:
-        raise ValueError(f"{submission} is no submission for {sample_submission}: {'; '.join(problems)}")
-    alike = "; note: all of them are the same" if values.nunique() == 1 else ""
-    spread = f"{values.min():.4f} to {values.max():.4f}, mean {values.mean():.4f}"
-    print(f"{submission}: {len(names)} images, those of the sample in its order; targets {spread}{alike}")
-
-
-def read_order(path):
-    """Reads a sample's names in its order.
-
-    Args:
-        path: CSV file with `image_name`.
-
-    Raises:
-        ValueError: The file is no such table, or names an image twice.
-    """
-    table = schema.read_table(path, ("image_name",))
-    schema.refuse_repeats(path, table, "name")
-    return table["image_name"].tolist()
-
-
-def find_problems(names, order):
-    """Lists how names differ from a sample's: text for each kind of difference, with its count and first cases."""
-    there, wanted, column = set(names), set(order), pd.Series(names, dtype=object)
-    kinds = {
-        "names come more than once": column[column.duplicated()].unique().tolist(),
-        "of the sample's names are missing": [name for name in order if name not in there],
-        "names are not in the sample": [name for name in dict.fromkeys(names) if name not in wanted],
-    }
-    return [f"{len(found)} {kind} ({_first(found)})" for kind, found in kinds.items() if found]
-
-
-def _first(names):
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+from isic_tf.artifacts import submission_format
+from tfrecord_tools import cli
 
 
 def define_flags():
@@ -75,4 +17,4 @@ def define_flags():
 
 
 if __name__ == "__main__":
-    command.run(validate, define_flags)
+    cli.run(submission_format.validate_submission, define_flags)

@@ -18,18 +18,18 @@ def step(size, batch_size):
     """Takes two steps; prints the process's peak and what an image is reckoned to take, in bytes."""
     import tensorflow as tf
 
-    from isic_tf import checkpoints, footprint, optimize
+    from isic_tf.training import memory_estimate, train_state, train_step
 
     recipe = common.make_recipe(
         image_size=size, weights="none", global_batch_size=batch_size, augment_strength=0.0, warmup_epochs=0.0
     )
-    state = checkpoints.make_state(tf.distribute.get_strategy(), recipe, 10)
-    take = tf.function(optimize.make_replica_step(state, recipe))
+    state = train_state.make_state(tf.distribute.get_strategy(), recipe, 10)
+    take = tf.function(train_step.make_replica_step(state, recipe))
     images = tf.cast(tf.random.uniform([batch_size, size, size, 3], 0, 256, tf.int32), tf.uint8)
     for _ in range(2):
         take(images, tf.zeros([batch_size, 1]), tf.zeros([batch_size, 2], tf.int64))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps([peak, footprint.count_activations(state.model)]))
+    print(json.dumps([peak, memory_estimate.count_activations(state.model)]))
 
 
 if len(sys.argv) > 1:

@@ -6,17 +6,20 @@ import common
 import numpy as np
 import tensorflow as tf
 
-from isic_tf import augment, losses, model, policies
+from isic_tf.augmentation import augmenter, policies
+from isic_tf.data import decoding
+from isic_tf.models import classifiers
+from isic_tf.training import losses
 
 BATCH, SIZE = 16, 256
 
 images = tf.constant(np.random.default_rng(0).integers(0, 256, (BATCH, SIZE, SIZE, 3), np.uint8))
 labels, seeds = tf.zeros(BATCH), tf.random.stateless_uniform([BATCH, 2], [0, 0], 0, 2**62, tf.int64)
-classifier = model.build("efficientnet-b0", SIZE)
+classifier = classifiers.build_classifier("efficientnet-b0", SIZE)
 optimizer = tf.keras.optimizers.AdamW(1e-3, weight_decay=0.01, jit_compile=False)
 optimizer.build(classifier.trainable_variables)
 variables = classifier.trainable_variables
-plain, share_of_loss = augment.as_float(images), losses.make_loss(common.make_recipe(global_batch_size=BATCH))
+plain, share_of_loss = decoding.to_float(images), losses.make_loss(common.make_recipe(global_batch_size=BATCH))
 
 
 @tf.function
@@ -39,7 +42,7 @@ def best(function, repeats):
 
 network = best(lambda: step(plain).numpy(), 3)
 for name in ("light", "deotte", "winner", "strong"):
-    function = augment.make_augment(policies.read(name))
+    function = augmenter.make_augment(policies.read_policy(name))
     own = best(lambda function=function: function(images, labels, seeds)[0].numpy(), 8)
     aim = " (aim 5 %)" if name == "deotte" else ""
     print(

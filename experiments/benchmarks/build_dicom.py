@@ -7,7 +7,8 @@ import cv2
 import pydicom
 import tensorflow as tf
 
-from tfrecord_tools import schema, shards
+from tfrecord_tools.building import shard_writer
+from tfrecord_tools.io import tf_example
 
 FILES = common.find_real("isic2020/dicom/*/*.dcm")
 
@@ -18,7 +19,7 @@ def textbook(path):
             image = pydicom.dcmread(file).pixel_array
             image = cv2.resize(image[..., ::-1], (1024, 1024), interpolation=cv2.INTER_AREA)
             jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-            writer.write(schema.to_example(jpeg, f"i{number}", target=0))
+            writer.write(tf_example.to_example(jpeg, f"i{number}", target=0))
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -27,5 +28,5 @@ with tempfile.TemporaryDirectory() as folder:
         f"{len(FILES)} real DICOM files of 0.3 to 24 megapixels",
         10,
         lambda: textbook(f"{folder}/textbook.tfrec"),
-        lambda: shards.make(job),
+        lambda: shard_writer.make_shard(job),
     )

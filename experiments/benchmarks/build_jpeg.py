@@ -9,7 +9,9 @@ import pydicom
 import tensorflow as tf
 from pydicom.encaps import get_frame
 
-from tfrecord_tools import images, schema, shards
+from tfrecord_tools.building import shard_writer
+from tfrecord_tools.imaging import codec
+from tfrecord_tools.io import tf_example
 
 
 def textbook(files, path):
@@ -17,14 +19,14 @@ def textbook(files, path):
         for number, file in enumerate(files):
             image = cv2.resize(cv2.imread(str(file)), (1024, 1024), interpolation=cv2.INTER_AREA)
             jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-            writer.write(schema.to_example(jpeg, f"i{number}", target=0))
+            writer.write(tf_example.to_example(jpeg, f"i{number}", target=0))
 
 
 with tempfile.TemporaryDirectory() as folder:
     files = []
     for file in common.find_real("isic2020/dicom/*/*.dcm"):
         frame = get_frame(pydicom.dcmread(file).PixelData, 0, number_of_frames=1)
-        if images.jpeg_header(frame)[:2] == (6000, 4000):
+        if codec.jpeg_header(frame)[:2] == (6000, 4000):
             files.append(pathlib.Path(folder) / f"{file.stem}.jpg")
             files[-1].write_bytes(frame)
     job = common.job_of(files * 8, folder)
@@ -32,5 +34,5 @@ with tempfile.TemporaryDirectory() as folder:
         f"{len(files) * 8} times a real JPEG of 6000x4000",
         2.2,
         lambda: textbook(files * 8, f"{folder}/textbook.tfrec"),
-        lambda: shards.make(job),
+        lambda: shard_writer.make_shard(job),
     )

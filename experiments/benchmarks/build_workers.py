@@ -7,7 +7,7 @@ import common
 import pandas as pd
 from tqdm import tqdm
 
-from tfrecord_tools import runners, shards
+from tfrecord_tools.building import runners, shard_writer
 
 REPEATS = 80
 
@@ -15,7 +15,7 @@ REPEATS = 80
 def jobs(folder, files):
     rows = [(f"i{number}", str(path), 0, 0, {"target": 0}, number % 8) for number, path in enumerate(files)]
     table = pd.DataFrame(rows, columns=["image_name", "path", "offset", "length", "integers", "shard"])
-    return shards.make_jobs(table.sort_values("shard", kind="stable"), folder, "train", common.OPTIONS, "stop")
+    return shard_writer.make_jobs(table.sort_values("shard", kind="stable"), folder, "train", common.OPTIONS, "stop")
 
 
 def peak_megabytes():

@@ -11,8 +11,7 @@ import pandas as pd
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 REAL_DATA = pathlib.Path(os.environ.get("ISIC_REAL_DATA", ROOT.parent / "shared" / "realdata"))
-
-from tfrecord_tools import shards  # noqa: E402
+from tfrecord_tools.building import shard_writer  # noqa: E402
 
 OPTIONS = {"image_size": 1024, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 95}
 logging.getLogger("pydicom").setLevel(logging.ERROR)
@@ -44,33 +43,34 @@ def job_of(paths, output, image_size=1024):
     """One shard's job over image files."""
     rows = [(f"i{number}", str(path), 0, 0, {"target": 0}, 0) for number, path in enumerate(paths)]
     table = pd.DataFrame(rows, columns=["image_name", "path", "offset", "length", "integers", "shard"])
-    return shards.make_jobs(table, str(output), "train", OPTIONS | {"image_size": image_size}, "stop")[0]
+    return shard_writer.make_jobs(table, str(output), "train", OPTIONS | {"image_size": image_size}, "stop")[0]
 
 
 def make_recipe(**changes):
     """Gives the recipe of `isic_tf.train` with its defaults, but for some flags."""
     from absl import flags
 
-    from isic_tf import pipeline, train
+    from isic_tf import train
+    from isic_tf.distribution import cpu
 
     if "workdir" not in flags.FLAGS:
         train.define_flags()
         flags.FLAGS([sys.argv[0], "--data_dir=", "--workdir="])
-    names = [flag.name for flag in flags.FLAGS.get_key_flags_for_module("isic_tf.recipe")]
-    return {name: flags.FLAGS[name].value for name in names} | {"threads": pipeline.count_cores(), **changes}
+    names = [flag.name for flag in flags.FLAGS.get_key_flags_for_module("isic_tf.shared_flags")]
+    return {name: flags.FLAGS[name].value for name in names} | {"threads": cpu.count_cores(), **changes}
 
 
 def make_set(folder, copies):
     """Makes records of 1024 px of the real DICOM files, each so many times, in four shards.
 
     Returns:
-        Paths of the shards, and rows as `mixture.split` gives them.
+        Paths of the shards, and rows as `fold_split.split_rows` gives them.
     """
     names = find_real("isic2020/dicom/*/*.dcm") * (copies // 4)
     tables, files = [], []
     for number in range(4):
         output = pathlib.Path(folder) / str(number)
-        shards.make(job_of(names, output))
+        shard_writer.make_shard(job_of(names, output))
         files.append(str(next(output.rglob("*.tfrec"))))
         columns = {"shard": files[-1], "position": range(len(names)), "target": 0, "source": str(folder)}
         tables.append(pd.DataFrame({**columns, "image_name": [f"i{place}" for place in range(len(names))]}))

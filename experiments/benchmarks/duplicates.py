@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.fft import dctn
 
-from tfrecord_tools import duplicates, images, likeness
+from tfrecord_tools.deduplication import image_similarity, near_duplicates
+from tfrecord_tools.imaging import codec
 
 WORKERS, LIMIT = os.cpu_count(), 0.4
 # Photographs that are in two of the sets, found by this benchmark and judged by eye.
@@ -29,7 +30,7 @@ def crop(image, top, bottom, left, right):
 
 
 def encode(image, quality):
-    return cv2.imdecode(np.frombuffer(images.encode(np.ascontiguousarray(image), quality), np.uint8), 1)
+    return cv2.imdecode(np.frombuffer(codec.encode(np.ascontiguousarray(image), quality), np.uint8), 1)
 
 
 def resize(image, across, down):
@@ -89,9 +90,9 @@ def find_by_hash(edited, originals, truth):
 def report(edits, pictures, names, others):
     """Plants edits of all pictures, looks for them among these and the others, and prints recall by kind."""
     made = (np.ascontiguousarray(edit(image)) for edit in edits.values() for image in pictures)
-    views, hashed = zip(*((likeness.make_views(image), hashes(image)) for image in made), strict=True)
+    views, hashed = zip(*((image_similarity.make_views(image), hashes(image)) for image in made), strict=True)
     truth = np.tile(np.arange(len(pictures)), len(edits))
-    pairs, _ = duplicates.match([*views, *others["views"]], len(views), LIMIT, WORKERS)
+    pairs, _ = near_duplicates.match([*views, *others["views"]], len(views), LIMIT, WORKERS)
     source, found = truth[pairs[:, 0]], pairs[:, 1] - len(views)
     right = source == found
     recalled = np.isin(np.arange(len(truth)), pairs[right, 0]).reshape(len(edits), -1)
@@ -113,7 +114,7 @@ def scale(views, count, rng):
         view = views[number % len(views)][0]
         rows.append(cv2.warpAffine(view, matrix, view.shape, borderMode=cv2.BORDER_REFLECT_101)[None])
     started, worked = time.perf_counter(), time.process_time()
-    pairs, _ = duplicates.match(rows, None, LIMIT, WORKERS)
+    pairs, _ = near_duplicates.match(rows, None, LIMIT, WORKERS)
     spent = time.perf_counter() - started, time.process_time() - worked
     print(f"  {count} images: {spent[0]:.0f} s, {spent[1]:.0f} s of processor time, {len(pairs)} pairs", flush=True)
 
@@ -124,16 +125,16 @@ def main():
     everyone = {"names": [], "views": []}
     for folder in ("isic2020/jpeg512", "isic2017/train", "isic2017/val", "ham10000"):
         started = time.perf_counter()
-        own, views = duplicates.read_views(str(common.REAL_DATA / folder), WORKERS)
+        own, views = near_duplicates.read_views(str(common.REAL_DATA / folder), WORKERS)
         order = np.argsort(own)
         everyone["names"] += [own[place] for place in order]
         everyone["views"] += [views[place] for place in order]
         print(f"{folder}: {len(own)} images read in {time.perf_counter() - started:.1f} s")
     for folder in ("isic2020/dicom/train", "isic2020/dicom/test"):
         started = time.perf_counter()
-        own, _ = duplicates.read_views(str(common.REAL_DATA / folder), WORKERS)
+        own, _ = near_duplicates.read_views(str(common.REAL_DATA / folder), WORKERS)
         print(f"{folder}: {len(own)} originals read in {time.perf_counter() - started:.1f} s")
-    _, distances = duplicates.match(everyone["views"][: len(names)], None, 0.99, WORKERS)
+    _, distances = near_duplicates.match(everyone["views"][: len(names)], None, 0.99, WORKERS)
     listed = pd.read_csv(common.find_real("isic2020/ISIC_2020_Training_Duplicates.csv")[0])
     both = listed["image_name_1"].isin(names) & listed["image_name_2"].isin(names)
     print(f"{len(names)} images: {np.sum(distances <= LIMIT)} pairs, the nearest two at {distances.min():.2f};")

@@ -17,7 +17,8 @@ BUFFER = 1024
 
 def epoch(folder, count):
     """Reads one epoch; prints the process's peak in MB."""
-    from isic_tf import pipeline
+    from isic_tf.data import input_pipeline
+    from isic_tf.distribution import cpu
 
     rows = pd.read_csv(pathlib.Path(folder) / "rows.csv")
     tables = []
@@ -30,8 +31,8 @@ def epoch(folder, count):
         tables.append(rows.assign(shard=rows["shard"].map(links)))
     rows = pd.concat(tables, ignore_index=True).iloc[:count]
     rows = rows.assign(key=rows["image_name"] + rows["shard"])
-    options = {"image_size": SIZE, "batch_size": BATCH, "threads": pipeline.count_cores(), "shuffle_buffer": BUFFER}
-    dataset = pipeline.train_dataset(rows, seed=0, **options)
+    options = {"image_size": SIZE, "batch_size": BATCH, "threads": cpu.count_cores(), "shuffle_buffer": BUFFER}
+    dataset = input_pipeline.make_train_dataset(rows, seed=0, **options)
     for _ in dataset.take(count // BATCH):
         pass
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)

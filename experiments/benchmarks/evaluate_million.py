@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from isic_tf import bootstrap
+from isic_tf.metrics import cluster_bootstrap
 
 COUNT, PATIENTS = 1_000_000, 62_500
 SIZES = np.array([[6000, 4000], [1872, 1053], [640, 480], [5184, 3456], [3264, 2448], [4288, 2848], [1024, 768]])
@@ -58,7 +58,7 @@ def resample(target, score, patient):
         roc_auc_score(target[chosen], score[chosen])
 
     def ours(count):
-        bootstrap.resample(target, score, patient, {"auc": bootstrap.roc_auc}, count)
+        cluster_bootstrap.resample(target, score, patient, {"auc": cluster_bootstrap.roc_auc}, count)
 
     few, many = (min(common.seconds(lambda: ours(count)) for _ in range(2)) for count in (30, 130))  # noqa: B023
     return common.seconds(textbook), (many - few) / 100

@@ -14,8 +14,11 @@ import pandas as pd
 import psutil
 import tensorflow as tf
 
-from isic_tf import epochs, mixture, model, pipeline, runs, train
-from tfrecord_tools import shards
+from isic_tf.artifacts import run_directory
+from isic_tf.data import input_pipeline, mixture
+from isic_tf.models import classifiers
+from isic_tf.training import epochs, loop
+from tfrecord_tools.building import shard_writer
 
 BATCH, SIZE, IMAGES, EPOCHS = 32, 128, 384, 20
 RECIPE = common.make_recipe(
@@ -24,9 +27,9 @@ RECIPE = common.make_recipe(
 
 
 def make_rows(folder):
-    """Makes records of 128 px of real images; gives rows as `mixture.split` does, with made-up soft labels."""
+    """Makes records of 128 px of real images; gives rows as `fold_split.split_rows` does, with made-up soft labels."""
     names = common.find_real("isic2020/jpeg512/train/*")[:IMAGES]
-    shards.make(common.job_of(names, folder, SIZE))
+    shard_writer.make_shard(common.job_of(names, folder, SIZE))
     shard = str(next(pathlib.Path(folder).rglob("*.tfrec")))
     rows = pd.DataFrame({"shard": shard, "position": range(len(names)), "number": range(len(names)), "source": folder})
     rows = rows.assign(image_name=[f"i{number}" for number in rows["number"]], target=0)
@@ -35,15 +38,15 @@ def make_rows(folder):
 
 with tempfile.TemporaryDirectory() as folder:
     rows = make_rows(folder)
-    images, _ = next(iter(pipeline.eval_dataset(rows, image_size=SIZE, batch_size=len(rows), threads=2)))
+    images, _ = next(iter(input_pipeline.make_eval_dataset(rows, image_size=SIZE, batch_size=len(rows), threads=2)))
     images, labels, steps = images.numpy(), rows["label"].to_numpy(), len(rows) // BATCH
     inputs = tf.keras.Input((SIZE, SIZE, 3))
-    network = tf.keras.Model(inputs, model.build("efficientnet-b0", SIZE)(inputs / 255))
+    network = tf.keras.Model(inputs, classifiers.build_classifier("efficientnet-b0", SIZE)(inputs / 255))
     network.compile(tf.keras.optimizers.AdamW(3e-4), tf.keras.losses.BinaryCrossentropy(from_logits=True))
     network.fit(images[:BATCH], labels[:BATCH], batch_size=BATCH, verbose=0)
 
     ours, textbook, used = [], [], []
-    run, write = epochs.run, runs.write_history
+    run, write = epochs.run_epoch, run_directory.write_history
 
     def timed(*arguments, **options):
         found = []
@@ -55,14 +58,14 @@ with tempfile.TemporaryDirectory() as folder:
         used.append(psutil.Process().memory_info().rss / 1e6)
         textbook.append(common.seconds(lambda: network.fit(images, labels, batch_size=BATCH, verbose=0)))
 
-    epochs.run, runs.write_history = timed, written
+    epochs.run_epoch, run_directory.write_history = timed, written
     # Made-up labels, which are not compared with those of the records.
     rows = rows.assign(pseudo=True, patient_id="", fold=0)
     held_out = rows[:BATCH].assign(target=[number % 2 for number in range(BATCH)])
     plan = mixture.Plan(rows, np.array([len(rows)]), held_out, "")
     whole = common.seconds(
-        lambda: train.train_fold(
-            train.Fold(plan, None, tf.distribute.get_strategy(), RECIPE, None, f"{folder}/fold0", f"{folder}/fold0", "")
+        lambda: loop.train_fold(
+            loop.Fold(plan, None, tf.distribute.get_strategy(), RECIPE, None, f"{folder}/fold0", f"{folder}/fold0", "")
         )
     )
     best, other = min(ours[1:]), min(textbook[1:])

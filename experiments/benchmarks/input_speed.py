@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 import textbook
 
-from isic_tf import cache, pipeline, records
+from isic_tf.data import decoding, image_cache, input_pipeline
+from isic_tf.distribution import cpu
 
 BATCH = 32
 COPIES = 80
@@ -46,9 +47,9 @@ def textbook_stream(files, size):
 
 
 def stream(rows, size, images=None):
-    threads = pipeline.count_cores()
+    threads = cpu.count_cores()
     options = {"image_size": size, "batch_size": BATCH, "threads": threads, "shuffle_buffer": 256}
-    return pipeline.train_dataset(rows, seed=0, images=images, **options)
+    return input_pipeline.make_train_dataset(rows, seed=0, images=images, **options)
 
 
 def decode_in_threads(jpegs, flag):
@@ -66,7 +67,7 @@ with tempfile.TemporaryDirectory() as folder:
         claim = f"records of 1024 px to batches of {size} px, textbook"
         compare(claim, aim, textbook_stream(files, size), stream(rows, size), batches // 2)
     serialized = [data for file in files for data in tf.data.TFRecordDataset(file).as_numpy_iterator()]
-    jpegs = [np.frombuffer(records.parse(data, False)["image"].numpy(), np.uint8) for data in serialized]
+    jpegs = [np.frombuffer(decoding.parse(data, False)["image"].numpy(), np.uint8) for data in serialized]
     for size, flag in REDUCED.items():
         compare(
             f"to {size} px, libjpeg-turbo alone in a thread pool",
@@ -75,5 +76,5 @@ with tempfile.TemporaryDirectory() as folder:
             stream(rows, size),
             batches // 2,
         )
-    cached = stream(rows, 256, cache.open_images(rows, "memory", 256, pipeline.count_cores()))
+    cached = stream(rows, 256, image_cache.open_images(rows, "memory", 256, cpu.count_cores()))
     compare("an epoch at 256 px from the memory cache, decoding", 10, stream(rows, 256), cached, batches, repeats=3)

@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import spearmanr
 
-from isic_tf import explain, metrics, model
-from tfrecord_tools import synth
+from isic_tf.metrics import roc
+from isic_tf.models import classifiers
+from isic_tf.visualization import grad_cam
+from tfrecord_tools.synthetic import lesion_renderer
 
 SIDE = 128
 TRAINED, JUDGED, EPOCHS = 1000, 300, 8
@@ -19,11 +21,11 @@ TRAINED, JUDGED, EPOCHS = 1000, 300, 8
 
 def build(seed):
     tf.keras.utils.set_random_seed(seed)
-    return model.build("efficientnet-b0", SIDE)
+    return classifiers.build_classifier("efficientnet-b0", SIDE)
 
 
 def train():
-    images, _, labels = synth.draw_anywhere(TRAINED, SIDE, seed=0)
+    images, _, labels = lesion_renderer.draw_anywhere(TRAINED, SIDE, seed=0)
     classifier = build(seed=1)
     loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
     classifier.compile(tf.keras.optimizers.Adam(1e-3), loss)
@@ -38,21 +40,21 @@ def correlate(maps, others):
 
 
 def hit_rate(maps, masks):
-    large = explain.enlarge(maps, SIDE)
+    large = grad_cam.enlarge(maps, SIDE)
     return np.mean([mask.flat[one.argmax()] for one, mask in zip(large, masks, strict=True)])
 
 
 def main():
-    images, masks, labels = synth.draw_anywhere(JUDGED, SIDE, seed=1)
+    images, masks, labels = lesion_renderer.draw_anywhere(JUDGED, SIDE, seed=1)
     classifier = train()
-    _, logits = explain.gradcam(classifier, images)
-    print(f"ROC AUC {metrics.roc_auc(labels, logits):.4f} on {JUDGED} other images")
+    _, logits = grad_cam.compute_grad_cam(classifier, images)
+    print(f"ROC AUC {roc.roc_auc(labels, logits):.4f} on {JUDGED} other images")
     images, masks = images[labels == 1], masks[labels == 1]
-    maps, _ = explain.gradcam(classifier, images)
+    maps, _ = grad_cam.compute_grad_cam(classifier, images)
     chance, middle = masks.mean(), masks[:, SIDE // 2, SIDE // 2].mean()
     print(f"pointing game on {len(images)} melanomas: {hit_rate(maps, masks):.3f} of the maps' greatest values lie on")
     print(f"the lesion (aim 0.9); a point drawn by lot {chance:.3f}, the middle of the image {middle:.3f}")
-    random = [explain.gradcam(build(seed), images)[0] for seed in (7, 8, 9)]
+    random = [grad_cam.compute_grad_cam(build(seed), images)[0] for seed in (7, 8, 9)]
     hits = np.mean([hit_rate(each, masks) for each in random])
     correlation = np.mean([correlate(maps, each) for each in random])
     print(

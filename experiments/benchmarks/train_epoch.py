@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 import textbook
 
-from isic_tf import checkpoints, epochs, mixture, model, optimize
+from isic_tf.data import mixture
+from isic_tf.models import classifiers
+from isic_tf.training import distributed_input, epochs, train_state, train_step
 
 BATCH, SIZE = 32, 64
 RECIPE = common.make_recipe(
@@ -23,23 +25,23 @@ RECIPE = common.make_recipe(
 with tempfile.TemporaryDirectory() as folder:
     files, rows = common.make_set(folder, 40)
     steps = len(rows) // BATCH
-    network = model.build("efficientnet-b0", SIZE)
+    network = classifiers.build_classifier("efficientnet-b0", SIZE)
     network.compile(tf.keras.optimizers.Adam(1e-3), tf.keras.losses.BinaryCrossentropy(from_logits=True))
     fit = textbook.dataset(files, SIZE, BATCH, 256)
     network.fit(fit.take(1), verbose=0)
 
     strategy = tf.distribute.get_strategy()
     plan = mixture.Plan(rows.assign(group=0), np.array([len(rows)]), rows, "")
-    state = checkpoints.make_state(strategy, RECIPE, steps)
-    step = optimize.make_train_step(strategy, state, RECIPE)
-    batches = epochs.make_batches(strategy, plan, None, RECIPE, start=0)
+    state = train_state.make_state(strategy, RECIPE, steps)
+    step = train_step.make_train_step(strategy, state, RECIPE)
+    batches = distributed_input.make_batches(strategy, plan, None, RECIPE, start=0)
     step(batches)
 
     def epoch():
         state.epoch.assign_add(1)
         # `run` does what is left of the epoch.
         state.step.assign(state.epoch * steps)
-        epochs.run(step, state, batches, steps, "epoch")
+        epochs.run_epoch(step, state, batches, steps, "epoch")
 
     common.compare(
         f"an epoch of {steps * BATCH} records, input, augmentation and B0 at {SIZE} px",

@@ -5,20 +5,25 @@ import tempfile
 import common
 import tensorflow as tf
 
-from isic_tf import model, pipeline, views
+from isic_tf.data import input_pipeline
+from isic_tf.distribution import cpu
+from isic_tf.inference import predictor, test_time_augmentation
+from isic_tf.models import classifiers
 
 SIZE, BATCH, VERSIONS, RECORDS = 256, 32, 8, 128
 
 with tempfile.TemporaryDirectory() as folder:
     _, rows = common.make_set(folder, 12)
-    rows = pipeline.in_file_order(rows.sample(RECORDS, random_state=0))
-    options = {"image_size": SIZE, "batch_size": BATCH, "threads": pipeline.count_cores()}
-    classifier = model.build("efficientnet-b0", SIZE)
+    rows = input_pipeline.in_file_order(rows.sample(RECORDS, random_state=0))
+    options = {"image_size": SIZE, "batch_size": BATCH, "threads": cpu.count_cores()}
+    classifier = classifiers.build_classifier("efficientnet-b0", SIZE)
     strategy = tf.distribute.get_strategy()
-    predict = model.make_predictor([classifier], strategy, views.make_views(VERSIONS, "dihedral", {}, 0), VERSIONS)
+    predict = predictor.make_predictor(
+        [classifier], strategy, test_time_augmentation.make_views(VERSIONS, "dihedral", {}, 0), VERSIONS
+    )
 
     def whole():
-        for _ in predict(pipeline.eval_dataset(rows, **options)):
+        for _ in predict(input_pipeline.make_eval_dataset(rows, **options)):
             pass
 
     images = tf.random.uniform([BATCH, SIZE, SIZE, 3])

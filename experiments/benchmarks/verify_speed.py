@@ -9,7 +9,9 @@ import tempfile
 import common
 import tensorflow as tf
 
-from tfrecord_tools import index, schema, verify
+from tfrecord_tools.building import record_set_indexer
+from tfrecord_tools.io import tf_example
+from tfrecord_tools.verification import record_set_verifier
 
 
 def write(folder, megabytes):
@@ -19,7 +21,7 @@ def write(folder, megabytes):
         while total < megabytes * 1e6:
             # As large as a record of 1024 px.
             jpeg = b"".join(jpegs[(number + place) % len(jpegs)] for place in range(3))
-            writer.write(schema.to_example(jpeg, f"i{number:07d}", patient_id=number, target=0))
+            writer.write(tf_example.to_example(jpeg, f"i{number:07d}", patient_id=number, target=0))
             total, number = total + len(jpeg), number + 1
 
 
@@ -40,13 +42,13 @@ def read(path):
 
 with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as hidden:
     write(folder, 1000)
-    index.make(f"{folder}/*.tfrec", None, None, None)
+    record_set_indexer.index_record_set(f"{folder}/*.tfrec", None, None, None)
     path = pathlib.Path(folder) / "train00-0.tfrec"
     megabytes = path.stat().st_size / 1e6
 
     def check():
         with contextlib.redirect_stdout(hidden):
-            verify.verify(str(path), None, False, None, 1)
+            record_set_verifier.verify_record_set(str(path), None, False, None, 1)
 
     with contextlib.redirect_stdout(io.StringIO()) as report:
         _, ours = common.compare("verify without decoding", "1", lambda: textbook(path), check)

@@ -1,0 +1,1 @@
+"""Files that commands exchange: run directories, prediction files, submissions, embeddings."""

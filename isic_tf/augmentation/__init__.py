@@ -1,0 +1,1 @@
+"""Augmentation policies, sampled and applied on the device."""

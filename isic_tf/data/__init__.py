@@ -1,0 +1,1 @@
+"""Input: from record sets, image files and tables to batches."""

@@ -1,0 +1,1 @@
+"""Devices: `tf.distribute` strategies, TPUs, workers."""

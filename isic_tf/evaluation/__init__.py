@@ -1,0 +1,1 @@
+"""Evaluation of predictions: metrics, subgroups, audits, reports."""

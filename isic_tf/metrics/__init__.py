@@ -1,0 +1,1 @@
+"""Exact metrics of predictions, with intervals over patients."""

@@ -1,0 +1,133 @@
+"""The networks before the head, what each wants to see, and their weights."""
+
+import os
+import tempfile
+
+import efficientnet.model
+import tensorflow as tf
+
+from tfrecord_tools.io import filesystem
+
+_FIRST = tuple(f"efficientnet-{size}" for size in (*(f"b{number}" for number in range(8)), "l2"))
+_SECOND = tuple(f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l"))
+BACKBONES = _FIRST + _SECOND
+WEIGHTS = ("none", "imagenet", "noisy-student")
+# The package raises the rate of stochastic depth to 0.2 as if every network had B0's 16 blocks: L2, with 88, would come
+# out above 1. The others are left as they are, since published scores were reached with them.
+_L2_DROP_RATE = 0.2 * 16 / 88
+# The statistics of ImageNet in [0, 1], RGB.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def check(backbone, image_size):
+    """Raises a ValueError for a backbone that is none of `BACKBONES` or a size that is no whole number from 32."""
+    if backbone not in BACKBONES:
+        raise ValueError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
+    if not isinstance(image_size, int) or image_size < 32:
+        raise ValueError(f"expected an image size in whole pixels from 32, got {image_size!r}")
+
+
+def published(backbone):
+    """Lists the kinds of weights that can be downloaded for a backbone."""
+    if backbone == "efficientnet-l2":
+        return ()
+    return ("imagenet",) if backbone in _SECOND else ("imagenet", "noisy-student")
+
+
+def weights_path(weights):
+    """Returns `weights` where it is the path of a file, None where it names published or random weights."""
+    return None if weights in WEIGHTS else weights
+
+
+def make_normalization(backbone):
+    """Creates the layer that turns images in [0, 1] into what a backbone's published weights were trained on.
+
+    ImageNet's mean and deviation for the first EfficientNets ('torch' mode) and for V2 B0 to B3, 255/128 x - 1 for V2
+    S, M and L. It computes in float32, whatever the network does.
+    """
+    if backbone in _SECOND and backbone[-1] in "sml":
+        return tf.keras.layers.Rescaling(255 / 128, -1.0, dtype="float32")
+    scale = [1 / std for std in _IMAGENET_STD]
+    offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+    return tf.keras.layers.Rescaling(scale, offset, dtype="float32")
+
+
+def build_backbone(backbone, image_size, weights="none"):
+    """Builds a backbone without top.
+
+    EfficientNet: Tan and Le, ICML 2019, as in the package `efficientnet` (L2 and noisy student: Xie et al., CVPR 2020);
+    EfficientNetV2: Tan and Le, ICML 2021, as in `tf.keras.applications`.
+
+    Args:
+        backbone: One of `BACKBONES`.
+        image_size: Side S in pixels, 32 or more.
+        weights: One of `WEIGHTS`.
+
+    Returns:
+        Keras model from normalised float32 `[b, S, S, 3]` to features `[b, S / 32, S / 32, f]`.
+
+    Raises:
+        ValueError: The weights are not published, or cannot be downloaded.
+    """
+    check(backbone, image_size)
+    if weights not in ("none", *published(backbone)):
+        others = ", ".join((*published(backbone), "none"))
+        raise ValueError(f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file")
+    try:
+        return _create(backbone, image_size, None if weights == "none" else weights)
+    except tf.errors.OpError:
+        raise
+    except Exception as error:
+        if weights == "none":
+            raise
+        # Keras raises a bare Exception for a failed download.
+        folder = os.path.join(os.path.expanduser("~"), ".keras", "models")
+        raise ValueError(
+            f"the {weights} weights of {backbone} could not be downloaded ({str(error).strip()}): put "
+            f"{_weights_file(backbone, weights)} into {folder} or give its path as --weights=PATH, or start from "
+            "random ones with --weights=none"
+        ) from error
+
+
+def _create(backbone, image_size, weights):
+    shape = (image_size, image_size, 3)
+    if backbone in _SECOND:
+        create = getattr(tf.keras.applications, f"EfficientNetV2{backbone[-2:].strip('-').upper()}")
+        return create(include_top=False, weights=weights, input_shape=shape, include_preprocessing=False)
+    create = getattr(efficientnet.model, f"EfficientNet{backbone.removeprefix('efficientnet-').upper()}")
+    # `efficientnet.tfkeras` would import tensorflow.keras, which is Keras 3 where TensorFlow was imported before us.
+    options = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
+    if backbone == "efficientnet-l2":
+        options["drop_connect_rate"] = _L2_DROP_RATE
+    return create(include_top=False, weights=weights, input_shape=shape, **options)
+
+
+def _weights_file(backbone, weights):
+    if backbone in _SECOND:
+        return f"{backbone}_notop.h5"
+    autoaugment = f"{backbone}_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5"
+    return autoaugment if weights == "imagenet" else f"{backbone}_{weights}_notop.h5"
+
+
+def load_weights(model, path):
+    """Loads a model's weights in place.
+
+    Args:
+        model: Keras model.
+        path: Its `.h5` or `.weights.h5` file, local or not.
+
+    Raises:
+        ValueError: There is no such file, or it holds another model's weights.
+    """
+    if not filesystem.exists(path):
+        kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
+        raise ValueError(f"expected weights in the file {path}, found none; {kinds}")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            # Keras reads HDF5 from local files only.
+            local = os.path.join(folder, os.path.basename(path))
+            tf.io.gfile.copy(path, local)
+            model.load_weights(local)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} does not hold weights of this network: {error}") from error

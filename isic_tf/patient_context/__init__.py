@@ -1,0 +1,1 @@
+"""Models that see a lesion beside the patient's other lesions."""

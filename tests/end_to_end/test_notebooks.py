@@ -1,0 +1,325 @@
+"""The notebooks run from top to bottom, on a made-up data set laid out like Kaggle's input folder."""
+
+import importlib.metadata
+import inspect
+import os
+import pathlib
+import shutil
+import types
+
+import cv2
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+from harness import ENVIRONMENT, ROOT, tiny_trunk
+from notebook_cells import read, source
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from shard_files import write_shard
+
+from isic_tf.artifacts import submission_format
+from tfrecord_tools.building import data_sources
+from tfrecord_tools.imaging import codec
+from tfrecord_tools.io import csv_tables, record_index
+
+NOTEBOOKS = ("colab_tpu", "kaggle_tpu")
+
+SMALL = """
+REPOSITORY = {root!r}
+DATA = {data!r}
+TRAIN_ON = ""
+EXTRA = "isic2019-*"
+DUPLICATES = {duplicates!r}
+NUM_FOLDS = 2
+FOLD = "0"
+IMAGE_SIZE = 32
+RECIPE = ["--weights=none", "--epochs=1", "--global_batch_size=8", "--warmup_epochs=0", "--augment_policy=none"]
+RECIPE += ["--optimizer=sgd", "--strategy=default"]
+TTA = 2
+WORK = {work!r}
+SCRATCH = {scratch!r}
+"""
+
+
+def write_sets(made_up, folder, side, num_shards, with_patients):
+    """Writes both splits as Kaggle names them, patients spread over shards; Deotte's carry numbers of patients."""
+    folder.mkdir(parents=True)
+    for split in ("train", "test"):
+        table = csv_tables.read_table(str(made_up / f"{split}.csv"), ("image_name",))
+        coded = data_sources.code_rows(table, split)
+        for row in () if with_patients else coded:
+            del row["patient_id"]
+        named = [{"image_name": name, **row} for name, row in zip(table["image_name"], coded, strict=True)]
+        for shard in range(num_shards):
+            rows = named[shard::num_shards]
+            pictures = [cv2.imread(str(made_up / "jpeg" / split / f"{row['image_name']}.jpg")) for row in rows]
+            jpegs = [codec.encode(cv2.resize(picture, (side, side)), 90) for picture in pictures]
+            write_shard(folder, f"{split}{shard:02d}-{len(rows)}.tfrec", rows, jpegs)
+
+
+@pytest.fixture(scope="module")
+def kaggle(made_up, tmp_path_factory):
+    """Kaggle's input folder: the competition's data, and Deotte's records of it and of 2019 at 32 px."""
+    folder = tmp_path_factory.mktemp("input")
+    official = folder / "competitions" / "siim-isic-melanoma-classification"
+    write_sets(made_up, official / "tfrecords", 64, 3, with_patients=False)
+    write_sets(made_up, folder / "datasets" / "someone" / "melanoma-32x32", 32, 2, with_patients=True)
+    for name in ("train.csv", "test.csv", "sample_submission.csv"):
+        (official / name).write_bytes((made_up / name).read_bytes())
+    # Others put tables beside their records too: of other columns, and not to be taken for the competition's.
+    (folder / "datasets" / "someone" / "melanoma-32x32" / "sample_submission.csv").write_text(
+        "image_name,target\nx,0\n"
+    )
+    small = codec.encode(np.full((32, 32, 3), 128, np.uint8), 90)
+    rows = [{"image_name": f"ISIC_2019{number}", "patient_id": -1, "target": number % 2} for number in range(4)]
+    write_shard(folder / "datasets" / "someone" / "isic2019-32x32", "train00-4.tfrec", rows, [small] * 4)
+    return folder
+
+
+def execute(name, parameters, monkeypatch):
+    """Runs a notebook with other parameters; gives the text and the kinds of output of each code cell."""
+    notebook = read(name)
+    next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))["source"] = parameters
+    notebook.cells.append(nbformat.v4.new_code_cell("import sys\nprint('tensorflow' in sys.modules)"))
+    for variable in ("TPU_NAME", "COLAB_TPU_ADDR", "TF_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    # Pip is not to be asked for anything.
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    texts = ["".join(output.get("text", "") for output in cell) for cell in outputs]
+    kinds = [{kind for output in cell for kind in output.get("data", {})} for cell in outputs]
+    return texts, kinds
+
+
+def list_files(folder):
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def judge(texts, kinds, work, sample):
+    """What both notebooks must show and leave behind."""
+    _, _, installed, checked, _, _, _, rehearsed, _, again, predicted, _, loaded = texts
+    assert installed == "installed\n"
+    assert checked.startswith("Python 3.")
+    assert "; resolver none; DefaultDistributionStrategy: 1 replica(s) on CPU; " in checked
+    assert checked.count("\n") == 1
+    assert "Nothing was written" in rehearsed
+    assert "fold0 is trained already" in again
+    assert "those of the sample in its order" in predicted
+    # The sheet, the curves of the training, and the report.
+    assert ["image/png" in kinds[6], "image/png" in kinds[8], "text/html" in kinds[11]] == [True] * 3
+    # The TPU is left to the commands.
+    assert loaded == "False\n"
+    submission_format.validate_submission(str(work / "submission.csv"), sample)
+    assert "<html" in (work / "report.html").read_text()
+
+
+def test_both_notebooks_run_from_top_to_bottom_and_go_on_where_a_session_was_cut_off(kaggle, tmp_path, monkeypatch):
+    before, work, sets = list_files(kaggle), tmp_path / "working", tmp_path / "scratch" / "records"
+    official = kaggle / "competitions" / "siim-isic-melanoma-classification"
+    sample = str(official / "sample_submission.csv")
+    (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\nelsewhere,nowhere\n")
+    # The repository with a network of a second, asking for nothing but what is installed here.
+    root = tmp_path / "isic-tf"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".*", "tests", "demo", "*.egg-info"))
+    with open(root / "isic_tf" / "backbones.py", "a") as file:
+        file.write(f"\n\n{inspect.getsource(tiny_trunk)}\n\nbuild = tiny_trunk\n")
+    listed = root / "experiments" / "requirements" / "tpu_requirements.txt"
+    there = {canonicalize_name(found.name) for found in importlib.metadata.distributions()}
+    lines = [line for line in listed.read_text().splitlines() if not line.startswith("#")]
+    listed.write_text("\n".join(line for line in lines if canonicalize_name(Requirement(line).name) in there))
+    places = {"root": str(root), "data": str(kaggle), "duplicates": str(tmp_path / "pairs.csv"), "work": str(work)}
+    parameters = SMALL.format(scratch=str(tmp_path / "scratch"), **places)
+    texts, kinds = execute("kaggle_tpu", parameters, monkeypatch)
+    judge(texts, kinds, work, sample)
+    assert "fold0 epoch 1/1" in texts[8]
+    # Of two sets the one nearest to the wanted size is trained on, that of 2019 beside it; the other is left alone.
+    assert "training on melanoma-32x32, and also on isic2019-32x32" in texts[5]
+    assert sorted(os.listdir(sets)) == ["isic2019-32x32", "melanoma-32x32"]
+    index = record_index.read_index(str(sets / "melanoma-32x32"), "train")
+    assert index["patient_id"].str.startswith("IP_").all()
+    assert (index.groupby("patient_id")["shard"].nunique() > 1).any()
+    assert set(index["fold"]) == {0, 1}
+    assert "isic2019-32x32: 2 malignant of 2, 2 benign of 2" in texts[7]
+
+    # A session that ended after the last checkpoint and before the verdict; another machine goes on, without scratch.
+    first = (work / "submission.csv").read_text()
+    for path in (work / "submission.csv", work / "run" / "fold0" / "metrics.json", work / "run" / "fold0" / "oof.csv"):
+        path.unlink()
+    parameters = SMALL.format(scratch=str(tmp_path / "anew"), **places)
+    texts, kinds = execute("colab_tpu", parameters, monkeypatch)
+    judge(texts, kinds, work, sample)
+    assert ", going on after step " in texts[8]
+    assert "fold0 epoch 1/1" not in texts[8]
+    assert (work / "submission.csv").read_text() == first
+    # Input folders are read-only there.
+    assert list_files(kaggle) == before
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_committed_clean(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert cells[0].source == source(notebook, "parameters")
+
+
+def test_the_notebooks_differ_in_their_places_alone():
+    sources = [[cell.source for cell in read(name).cells] for name in NOTEBOOKS]
+    # The title, the parameters, and what must be mounted.
+    assert [number for number, pair in enumerate(zip(*sources, strict=True)) if pair[0] != pair[1]] == [0, 1, 3]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_parameters_are_those_that_are_tested(name):
+    given, tested = {}, {}
+    exec(source(read(name), "parameters"), given)
+    exec(SMALL.format(root="", data="", work="", scratch="", duplicates=""), tested)
+    assert given.keys() == tested.keys()
+    flagfile = given["RECIPE"][0].removeprefix("--flagfile=")
+    assert (ROOT / flagfile).is_file()
+    flags = [*(ROOT / flagfile).read_text().splitlines(), *given["RECIPE"][1:]]
+    found = dict(flag.removeprefix("--").split("=", 1) for flag in flags if flag.startswith("--"))
+    assert int(found["image_size"]) == given["IMAGE_SIZE"]
+    # Colab lends one chip, Kaggle eight: each takes a multiple of eight images at a time, and no more than fit.
+    cores = {"colab_tpu": 1, "kaggle_tpu": 8}[name]
+    at_once = int(found["global_batch_size"]) / cores / int(found["accumulate"])
+    assert at_once in (8, 16, 32)
+
+
+def mount(name, tmp_path, monkeypatch, **parameters):
+    """Runs the cell after the parameters where Colab's package is; gives what was asked of it."""
+    calls = []
+    drive = types.SimpleNamespace(mount=lambda path: calls.append(path))
+    auth = types.SimpleNamespace(authenticate_user=lambda: calls.append("auth"))
+    monkeypatch.setitem(__import__("sys").modules, "google.colab", types.SimpleNamespace(drive=drive, auth=auth))
+    monkeypatch.setattr(os, "makedirs", lambda path, exist_ok: None)
+    exec(read(name).cells[3].source, {"REPOSITORY": "", "DUPLICATES": "", **parameters})
+    return calls
+
+
+def test_colab_mounts_the_drive_and_signs_in_only_for_those_who_use_them(tmp_path, monkeypatch):
+    work = "/content/drive/MyDrive/isic-work"
+    assert mount("colab_tpu", tmp_path, monkeypatch, WORK=work, DATA=work) == ["/content/drive"]
+    assert mount("colab_tpu", tmp_path, monkeypatch, WORK=str(tmp_path), DATA="gs://bucket/folder") == ["auth"]
+    assert mount("colab_tpu", tmp_path, monkeypatch, WORK="/content/work", DATA=work) == ["/content/drive"]
+    assert mount("kaggle_tpu", tmp_path, monkeypatch, WORK=str(tmp_path), DATA="/kaggle/input") == []
+
+
+def find(tmp_path, data, train=False):
+    """Runs the cell that looks for the data; gives its variables."""
+    if train:
+        (data / "sample_submission.csv").write_text("")
+        (data / "train00-1.tfrec").write_text("")
+    cell = next(cell.source for cell in read("kaggle_tpu").cells if cell.source.startswith("import fnmatch"))
+    space = {"DATA": str(data), "HOME": str(tmp_path)}
+    exec("import glob, os, subprocess, sys\n" + cell, space)
+    return space
+
+
+def test_record_sets_are_found_and_named_by_their_folders(kaggle, tmp_path):
+    space = find(tmp_path, kaggle)
+    assert sorted(space["SETS"]) == ["isic2019-32x32", "melanoma-32x32", "siim-isic-melanoma-classification"]
+    assert space["TABLES"] == str(kaggle / "competitions" / "siim-isic-melanoma-classification")
+
+
+def test_a_bucket_holds_one_set_with_its_tables(tmp_path):
+    space = find(tmp_path, "gs://bucket/melanoma-384x384")
+    assert space["SETS"] == {"melanoma-384x384": "gs://bucket/melanoma-384x384"}
+    assert space["TABLES"] == "gs://bucket/melanoma-384x384"
+
+
+def test_a_folder_without_data_ends_with_what_to_do(tmp_path):
+    with pytest.raises(SystemExit, match="Expected train.*tfrec and sample_submission.csv below .*change DATA"):
+        find(tmp_path, tmp_path)
+
+
+def index_sets(tmp_path, sides, image_size=32, bucket="", **parameters):
+    """Runs the cell that indexes, with a command that only writes the side of the images; gives variables and calls."""
+    cell, calls = next(cell.source for cell in read("kaggle_tpu").cells if cell.source.startswith("FOLDS")), []
+    sets = {name: f"{bucket or tmp_path / 'data'}/{name}" for name in sides}
+    for folder in () if bucket else map(pathlib.Path, sets.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("train00-1.tfrec", "train01-1.tfrec"):
+            (folder / name).write_bytes(b"")
+
+    def run(module, *flags):
+        calls.append((module, *flags))
+        for flag in flags:
+            if flag.startswith("--output=") and module == "tfrecord_tools.index":
+                folder = pathlib.Path(flag.removeprefix("--output="))
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "train.manifest.json").write_text(f'{{"image_size": {sides[folder.name]}}}')
+
+    space = {"WORK": "/work", "SCRATCH": str(tmp_path), "DUPLICATES": "", "NUM_FOLDS": 5, "TRAIN_ON": "", "SETS": sets}
+    space |= {"EXTRA": "isic2019-*", "IMAGE_SIZE": image_size, "TABLES": "/tables", "run": run, **parameters}
+    exec("import fnmatch, glob, json, re\n" + cell, space)
+    return space, calls
+
+
+@pytest.mark.parametrize(("size", "chosen"), [(256, "b"), (384, "b"), (512, "a"), (2048, "a")])
+def test_the_smallest_set_that_is_large_enough_is_trained_on(size, chosen, tmp_path):
+    space, calls = index_sets(tmp_path, {"a": 1024, "b": 384, "c": "null", "isic2019-384x384": 384}, size)
+    assert (space["MAIN"], space["ALSO"]) == (chosen, ["isic2019-384x384"])
+    # Folds; the first shard of each candidate, to know its size; then what is trained on.
+    firsts = [f"--records={tmp_path}/data/{name}/train00-1.tfrec" for name in "abc"]
+    assert [call[1] for call in calls[1:4]] == firsts
+    wanted = [f"--records={tmp_path}/data/{name}/train*.tfrec" for name in (chosen, "isic2019-384x384")]
+    assert [call[1] for call in calls[4:]] == wanted
+    assert [len(call) for call in calls] == [4, 3, 3, 3, 5, 3]
+    # What is asked for by name needs no look at the others.
+    space, calls = index_sets(tmp_path, {"a": 1024, "b": 384}, size, TRAIN_ON="a")
+    assert (space["MAIN"], len(calls)) == ("a", 2)
+
+
+def test_of_extra_sets_that_differ_in_size_alone_one_is_taken(tmp_path):
+    sides = {"a-384x384": 384, "isic2019-384x384": 384, "isic2019-512x512": 512, "isic2019-other": 64}
+    space, _ = index_sets(tmp_path, sides, 512)
+    assert (space["MAIN"], space["ALSO"]) == ("a-384x384", ["isic2019-512x512", "isic2019-other"])
+
+
+def test_a_set_to_train_on_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="Expected one of a, b for TRAIN_ON, got d"):
+        index_sets(tmp_path, {"a": 1024, "b": 384}, TRAIN_ON="d")
+
+
+def test_a_bucket_is_indexed_in_its_place(tmp_path):
+    space, calls = index_sets(tmp_path, {"b": 384}, bucket="gs://bucket")
+    assert space["RECORDS"] == {"b": "gs://bucket/b"}
+    assert space["MAIN"] == "b"
+    assert calls[1:] == [
+        ("tfrecord_tools.index", "--records=gs://bucket/b/train*.tfrec", "--csv=/tables/train.csv",
+         "--folds=/work/folds.csv"),
+        ("tfrecord_tools.index", "--records=gs://bucket/b/test*.tfrec", "--csv=/tables/test.csv"),
+    ]  # fmt: skip
+
+
+def test_a_run_of_an_earlier_session_that_is_an_input_is_gone_on_with(tmp_path, capsys):
+    earlier, work = tmp_path / "input" / "notebook" / "run" / "fold0", tmp_path / "work"
+    earlier.mkdir(parents=True)
+    (earlier / "history.csv").write_text("epoch\n")
+    (earlier.parent / "flags.txt").write_text("--seed=0\n")
+    space = find(tmp_path, tmp_path / "input", train=True)
+    cell = next(cell.source for cell in read("kaggle_tpu").cells if cell.source.startswith("RUN ="))
+    space |= {"WORK": str(work), "RECORDS": {"a": "/a"}, "MAIN": "a", "ALSO": [], "FOLD": "0", "RECIPE": []}
+    space |= {"IMAGE_SIZE": 32, "DUPLICATES": "", "run": lambda *_: None}
+    exec("import shutil\n" + cell, space)
+    assert f"going on with a copy of {earlier.parent}" in capsys.readouterr().out
+    assert (work / "run" / "fold0" / "history.csv").read_text() == "epoch\n"
+    # In the same session the copy is the run.
+    exec(cell, space)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_command_that_fails_stops_the_notebook(kaggle, tmp_path, monkeypatch, capsys):
+    space = find(tmp_path, kaggle)
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="tfrecord_tools.folds ended with code 1; its last line says what to do"):
+        space["run"]("tfrecord_tools.folds", "--csv=nowhere.csv", "--output=folds.csv")
+    out = capsys.readouterr().out
+    assert out.startswith("python -m tfrecord_tools.folds --csv=nowhere.csv --output=folds.csv\n")
+    assert "ERROR: expected a CSV file at nowhere.csv, found none" in out

@@ -1,0 +1,31 @@
+import io
+
+import numpy as np
+import pytest
+
+from isic_tf.artifacts import safe_npz
+
+
+def pack(**arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file
+
+
+def test_arrays_come_back():
+    found = safe_npz.unpack(pack(a=np.arange(3), b=np.array(["x"])), 10_000)
+    assert found["a"].tolist() == [0, 1, 2]
+    assert found["b"].tolist() == ["x"]
+
+
+def test_what_is_larger_than_expected_is_refused():
+    with pytest.raises(ValueError, match="it holds 8128 bytes, more than 8000"):
+        safe_npz.unpack(pack(a=np.zeros(1000)), 8000)
+
+
+def test_python_objects_and_damaged_archives_are_refused():
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        safe_npz.unpack(pack(a=np.array([{}], object)), 10_000)
+    for content in (b"", b"no archive", pack(a=np.zeros(1000)).getvalue()[:-30]):
+        with pytest.raises(ValueError, match="it is damaged"):
+            safe_npz.unpack(io.BytesIO(content), 10_000)

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+
+from isic_tf.augmentation import policies, presets
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_is_a_policy_and_can_be_written_as_a_file(name, tmp_path):
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(presets.PRESETS[name]()))
+    assert policies.read_policy(str(path)) == policies.read_policy(name)
+    assert policies.read_policy(name, 0.0) == {}
+
+
+def test_the_published_figures_of_deottes_notebook():
+    policy = policies.read_policy("deotte")
+    assert policy["rotation"] == {"normal": [0, 180]}
+    assert policy["shear"] == {"normal": [0, 2]}
+    assert policy["zoom_x"] == policy["zoom_y"] == {"normal": [1, 0.125]}
+    # 8 pixels at 256, and 12 at 384.
+    assert policy["shift_x"] == policy["shift_y"] == {"normal": [0, 0.03125]}
+    assert policy["saturation"] == {"uniform": [0.7, 1.3]}
+    assert policy["contrast"] == {"uniform": [0.8, 1.2]}
+    assert policy["brightness"] == {"uniform": [-0.1, 0.1]}
+
+
+def test_the_published_figures_of_the_first_place():
+    policy = policies.read_policy("winner")
+    assert [policy[name]["p"] for name in ("transpose", "flip_x", "flip_y")] == [0.5] * 3
+    assert (policy["brightness"], policy["gain"]) == (
+        {"p": 0.75, "uniform": [-0.2, 0.2]},
+        {"p": 0.75, "uniform": [0.8, 1.2]},
+    )
+    assert policy["rotation"]["uniform"] == [-15, 15]
+    assert policy["rotation"]["p"] == 0.85
+    assert policy["dropout"] == {"p": 0.7, "uniform": [0.375, 0.375], "count": 1}
+    assert policy["blur"]["p"] + policy["noise"]["p"] == pytest.approx(0.7)
+    # Of the three distortions the elastic one changes nothing.
+    assert policy["lens"]["p"] + policy["grid"]["p"] == pytest.approx(0.7 * 2 / 3)
+
+
+def test_strength_moves_values_from_what_changes_nothing_and_leaves_chances():
+    assert policies.read_policy("deotte", 0.5)["zoom_x"] == {"normal": [1, 0.0625]}
+    assert policies.read_policy("deotte", 2.0)["saturation"]["uniform"] == pytest.approx([0.4, 1.6])
+    assert policies.read_policy("light", 0.5)["flip_x"] == {"p": 0.5}
+    half = policies.read_policy("winner", 0.5)
+    assert half["brightness"] == {"p": 0.75, "uniform": [-0.1, 0.1]}
+    # Halfway to a field as large as the image.
+    assert policies.read_policy("strong", 0.5)["microscope"]["uniform"] == pytest.approx([0.725, 0.8])
+    # Held within what the operation may have.
+    assert policies.read_policy("strong", 5.0)["blur"]["uniform"][1] == policies.OPERATIONS["blur"][2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ([], "expected an object of operations"),
+        ({"fill": "wrap"}, "expected fill to be one of reflect, edge, constant, got 'wrap'"),
+        ({"rotate": {"uniform": [0, 1]}}, "'rotate' is no operation; did you mean rotation"),
+        ({"qqq": {}}, "'qqq' is no operation; there are transpose, "),
+        ({"rotation": 15}, "rotation: expected normal or uniform, and perhaps instead, p, together, got 15"),
+        ({"rotation": {}}, "rotation: expected normal or uniform"),
+        ({"rotation": {"uniform": [0, 1], "normal": [0, 1]}}, "rotation: expected normal or uniform"),
+        ({"rotation": {"uniform": [0, 1], "chance": 1}}, "rotation: expected normal or uniform"),
+        ({"rotation": {"uniform": [5, -5]}}, r"expected uniform to be \[low, high\] in -3600 to 3600, got \[5, -5\]"),
+        ({"rotation": {"uniform": [0]}}, "expected uniform to be"),
+        ({"rotation": {"uniform": ["0", 1]}}, "expected uniform to be"),
+        ({"zoom": {"uniform": [0.0, 1]}}, r"expected uniform to be \[low, high\] in 0.2 to 5"),
+        ({"zoom": {"normal": [1, -1]}}, r"expected normal to be \[mean, standard deviation\], got \[1, -1\]"),
+        ({"flip_x": {"uniform": [0, 1]}}, "flip_x: expected instead, p, together, got"),
+        ({"flip_x": {"p": 1.5}}, "expected p to be a number from 0 to 1, got 1.5"),
+        ({"flip_x": {"p": float("nan")}}, "expected p to be a number"),
+        ({"flip_x": {"p": True}}, "expected p to be a number"),
+        ({"mixup": {"alpha": 0}}, "expected alpha to be a number from 0.05 to 10, got 0"),
+        ({"dropout": {"uniform": [0, 1], "count": 99}}, "expected count to be a number from 1 to 16, got 99"),
+        ({"dropout": {"uniform": [0, 1], "count": 1.5}}, "expected count to be a whole number, got 1.5"),
+        (
+            {"flip_x": {"p": 0.5, "together": "a"}, "flip_y": {"p": 0.4, "together": "a"}},
+            r"expected one p for all of 'a', got \[0.5, 0.4\]",
+        ),
+        (
+            {"flip_x": {"p": 0.5, "instead": "a"}, "flip_y": {"p": 0.6, "instead": "a"}},
+            "the chances of 'a' must add up to 1 at most, got 1.1",
+        ),
+        ({"pick": 3}, r"expected pick to be \[n, \[at least n of its operations\]\], got 3"),
+        ({"pick": [1, ["flip_x"]]}, "expected pick to be"),
+        ({"flip_x": {}, "pick": [2, ["flip_x"]]}, "expected pick to be"),
+        ({"flip_x": {"p": 0.5}, "pick": [1, ["flip_x"]]}, "flip_x is picked, so it can have no p"),
+    ],
+)
+def test_a_file_that_is_no_policy_is_refused(policy, message, tmp_path):
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(policy))
+    with pytest.raises(ValueError, match=message):
+        policies.read_policy(str(path))
+
+
+def test_a_typo_and_a_missing_file_are_told(tmp_path):
+    with pytest.raises(ValueError, match="or a JSON file, got 'deote'; did you mean deotte"):
+        policies.read_policy("deote")
+    (tmp_path / "policy.json").write_text("{")
+    with pytest.raises(ValueError, match="policy.json is no JSON file"):
+        policies.read_policy(str(tmp_path / "policy.json"))
+    (tmp_path / "large.json").write_bytes(bytes(2**20 + 1))
+    with pytest.raises(ValueError, match="large.json is too large for a policy"):
+        policies.read_policy(str(tmp_path / "large.json"))

@@ -1,0 +1,36 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from isic_tf.data import clinical_metadata
+
+ROWS = pd.DataFrame({"age_approx": [65, -1], "sex": [1, -1], "anatom_site_general_challenge": [3, -1]})
+
+
+def test_metadata_worked_by_hand():
+    found = clinical_metadata.encode(ROWS, "site,age,sex")
+    # Age 65 is one spread above the middle; then male, female, unknown; then the six sites and unknown.
+    assert found.tolist() == [
+        [1, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0],
+        [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1],
+    ]
+    assert found.dtype == np.float32
+    assert clinical_metadata.width("site,age,sex") == found.shape[1]
+
+
+def test_some_fields_or_none():
+    assert clinical_metadata.encode(ROWS, "sex").tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert clinical_metadata.encode(ROWS, "").shape == (2, 0)
+    assert clinical_metadata.columns("sex,age") == ["age_approx", "sex"]
+    assert clinical_metadata.columns("") == []
+
+
+@pytest.mark.parametrize("name", ["width", "file_size", "image_size"])
+def test_sizes_are_refused_since_they_leak_the_label(name):
+    with pytest.raises(ValueError, match=f"--metadata={name} is refused: the size .* leaks the label"):
+        clinical_metadata.parse(f"age,{name}")
+
+
+def test_unknown_fields_are_answered_with_the_list():
+    with pytest.raises(ValueError, match="expected --metadata to be some of age,sex,site, got 'patient'"):
+        clinical_metadata.parse("patient")

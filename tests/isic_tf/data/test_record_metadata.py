@@ -1,0 +1,69 @@
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from isic_tf.data import record_metadata
+from tfrecord_tools import schema
+from tfrecord_tools.io import record_index, tf_example
+
+
+def test_all_records_are_listed_in_order(index):
+    found = record_metadata.list_records(sorted(set(index["shard"])))
+    assert found.drop(columns="labelled").equals(index[["shard", "position", "image_name"]])
+    assert found["labelled"].all()
+
+
+def test_a_name_that_comes_twice_is_refused(index, tmp_path):
+    for name in ("train00-9.tfrec", "train01-9.tfrec"):
+        shutil.copy(index["shard"][0], tmp_path / name)
+    with pytest.raises(ValueError, match="expected every image once, [0-9]+ come again in these shards, ISIC_"):
+        record_metadata.list_records(record_index.match_shards(f"{tmp_path}/*.tfrec"))
+
+
+def test_an_empty_shard_has_no_records(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "test00-0.tfrec")):
+        pass
+    assert record_metadata.list_records([str(tmp_path / "test00-0.tfrec")]).empty
+
+
+def test_an_index_tells_patients_and_targets(index):
+    found = record_metadata.add_index(record_metadata.list_records(sorted(set(index["shard"]))))
+    assert found["patient_id"].tolist() == index["patient_id"].tolist()
+    assert found["known_target"].tolist() == index["target"].tolist()
+
+
+def test_test_records_have_patients_and_never_a_target(index, tmp_path):
+    name = index["shard"][0].rsplit("/", 1)[1]
+    shutil.copy(index["shard"][0], tmp_path / name)
+    shutil.copy(index["shard"][0].replace(name, "train.index.csv"), tmp_path / "test.index.csv")
+    found = record_metadata.add_index(record_metadata.list_records([str(tmp_path / name)]))
+    assert found["patient_id"].tolist() == index["patient_id"][: len(found)].tolist()
+    assert set(found["known_target"]) == {schema.UNKNOWN}
+    # Of an image in both, what the index of the training says.
+    shutil.copy(index["shard"][0].replace(name, "train.index.csv"), tmp_path)
+    found = record_metadata.add_index(record_metadata.list_records([str(tmp_path / name)]))
+    assert found["known_target"].tolist() == index["target"][: len(found)].tolist()
+
+
+def test_without_an_index_nothing_is_known(index, tmp_path):
+    shutil.copy(index["shard"][0], tmp_path / "test00-9.tfrec")
+    found = record_metadata.add_index(record_metadata.list_records([str(tmp_path / "test00-9.tfrec")]))
+    assert set(found["patient_id"]) == {""}
+    assert set(found["known_target"]) == {schema.UNKNOWN}
+
+
+def test_columns_are_added_whatever_the_order_of_the_rows(index):
+    rows, columns = index.sample(len(index), random_state=0), ["sex", "age_approx"]
+    found = record_metadata.add_columns(rows, columns, threads=2)
+    listed = record_metadata.list_records(sorted(set(index["shard"])), columns).set_index("image_name")
+    assert found["image_name"].tolist() == rows["image_name"].tolist()
+    assert found.set_index("image_name")[columns].equals(listed.loc[found["image_name"], columns])
+
+
+def test_codes_that_the_schema_does_not_have_are_refused(tmp_path):
+    path = tmp_path / "train00-1.tfrec"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(tf_example.to_example(b"", "a", sex=7))
+    with pytest.raises(ValueError, match="expected sex from -1 to 1, a has 7; records that others made may have other"):
+        record_metadata.list_records([str(path)], ["sex"])

@@ -1,0 +1,144 @@
+import pandas as pd
+import pytest
+
+from isic_tf.data import label_tables
+from isic_tf.evaluation import joined_tables
+
+LABELS = "image_name,patient_id,target,age_approx,width,height,source\na,p,0,45.0,6000,4000,x\nb,p,1,,640.0,480,\n"
+PREDICTIONS = "image_name,prediction,fold\nb,0.9,1.0\na,0.1,-1\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "labels.csv").write_text(LABELS)
+    (tmp_path / "predictions.csv").write_text(PREDICTIONS)
+    return tmp_path
+
+
+def join(folder, records=None):
+    labels = label_tables.read_labels(str(folder / "labels.csv"))
+    return joined_tables.join(str(folder / "predictions.csv"), "labels.csv", labels, records)
+
+
+def test_predictions_get_their_labels_by_name_in_the_labels_order(folder):
+    table = join(folder)
+    assert table.to_dict("records") == [
+        {"image_name": "a", "prediction": 0.1, "fold": "", "patient_id": "p", "target": 0, "source": "x"}
+        | {"age_approx": "45.0", "width": 6000, "height": 4000},
+        {"image_name": "b", "prediction": 0.9, "fold": "1", "patient_id": "p", "target": 1, "source": ""}
+        | {"age_approx": "", "width": 640, "height": 480},
+    ]
+    assert table["width"].dtype == "int64"
+
+
+def test_a_column_of_the_predictions_goes_before_the_labels(folder):
+    (folder / "predictions.csv").write_text("image_name,prediction,source,bytes\na,0.1,mine,123\nb,0.2,,\n")
+    table = join(folder)
+    assert table["source"].tolist() == ["mine", ""]
+    assert table["bytes"].tolist() == [123, -1]
+
+
+def test_a_submission_is_read_and_the_labels_own_target_stays(folder):
+    (folder / "predictions.csv").write_text("image_name,target\nb,0.9\na,0.2\n")
+    table = join(folder)
+    assert (table["prediction"].tolist(), table["target"].tolist()) == ([0.2, 0.9], [0, 1])
+    # An out-of-fold file says the same as the labels, or nothing.
+    (folder / "predictions.csv").write_text("image_name,prediction,target\nb,0.9,1.0\na,0.2,\n")
+    assert join(folder)["target"].tolist() == [0, 1]
+
+
+def test_the_diagnosis_is_kept_for_the_worst_errors(folder):
+    (folder / "labels.csv").write_text("image_name,patient_id,target,diagnosis\na,p,0,nevus\nb,p,1,melanoma\n")
+    assert join(folder)["diagnosis"].tolist() == ["nevus", "melanoma"]
+
+
+def test_records_say_what_the_tables_do_not(folder, record_set, made_up):
+    records = joined_tables.read_records(str(record_set / "train*.tfrec"))
+    truth = pd.read_csv(made_up / "train.csv", keep_default_na=False, dtype=str)
+    assert sorted(records["image_name"]) == sorted(truth["image_name"])
+    assert "target" not in records
+    assert (records["bytes"] > 300).all()
+    both = records.merge(truth, on="image_name", suffixes=("", "_true"))
+    for column in ("sex", "anatom_site_general_challenge"):
+        assert both[column].tolist() == both[f"{column}_true"].tolist()
+    known = both["age_approx_true"] != ""
+    assert (
+        both.loc[known, "age_approx"].astype(float).tolist()
+        == both.loc[known, "age_approx_true"].astype(float).tolist()
+    )
+    # One image of the predictions is in the records: its own age stays, its file size comes.
+    name = records["image_name"].iloc[0]
+    for file in ("labels.csv", "predictions.csv"):
+        text = (folder / file).read_text()
+        (folder / file).write_text(text.replace("\na,", f"\n{name},"))
+    table = join(folder, records).set_index("image_name")
+    assert table.loc[name, ["bytes", "width", "age_approx"]].tolist() == [records["bytes"].iloc[0], 6000, "45.0"]
+    assert table.loc["b", ["bytes", "sex"]].tolist() == [-1, ""]
+    assert table["bytes"].dtype == "int64"
+    assert not {"shard", "position"} & set(table)
+
+
+def test_shards_without_records_are_refused(tmp_path):
+    (tmp_path / "train00-0.tfrec").touch()
+    with pytest.raises(ValueError, match=r"the shards of '.*tfrec' hold no records; check --records"):
+        joined_tables.read_records(str(tmp_path / "*.tfrec"))
+
+
+def test_records_of_other_images_are_refused(folder):
+    with pytest.raises(
+        ValueError, match=r"none of the 2 images of .*predictions.csv is in the records; check --records"
+    ):
+        join(folder, pd.DataFrame({"shard": ["s"], "position": [0], "image_name": ["z"], "bytes": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (LABELS + "a,p,0,,1,1,x\n", "must label every image once, 1 come again, a first"),
+        (LABELS.replace("a,p,0", "a,p,"), "must label every image, the target of a is blank"),
+        (LABELS.replace("a,p,0", "a,p,benign"), "labels.csv: target must be 0 or 1, got 'benign'"),
+        (LABELS.replace("45.0", "old"), "labels.csv: age_approx must be a number from 0 to 120 or blank, got 'old'"),
+        (LABELS.replace("6000", "wide"), "labels.csv: the column width must hold whole numbers or blanks, got 'wide'"),
+        (LABELS.replace("6000", "-7"), "the column width must hold whole numbers or blanks, got '-7'"),
+        (LABELS.replace("a,p,0", "c,p,0"), "1 images of .*predictions.csv have no label in labels.csv, a first"),
+        (LABELS.replace(",", ";"), "labels.csv is separated by semicolons, expected commas"),
+        (LABELS.split("\n")[0] + "\n", "labels.csv holds a header and no rows"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(folder, labels, message):
+    (folder / "labels.csv").write_text(labels)
+    with pytest.raises(ValueError, match=message):
+        join(folder)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        ("", "predictions.csv is no comma-separated UTF-8 table"),
+        ("image_name,prediction\n", "predictions.csv holds a header and no rows"),
+        (PREDICTIONS + "a,0.3,0\n", "must hold every image once, 1 come again, a first"),
+        (PREDICTIONS.replace("0.9", "nan"), "1 predictions are no number from 0 to 1, that of b first"),
+        (PREDICTIONS.replace("0.9", "1.5"), "1 predictions are no number from 0 to 1, that of b first"),
+        (PREDICTIONS.replace("0.9", "high"), "1 predictions are no number from 0 to 1, that of b first"),
+        ("image_name\tprediction\na\t0.1\n", "predictions.csv is separated by tabs, expected commas"),
+        ("image_name;prediction\na;0,1\n", "predictions.csv is separated by semicolons, expected commas"),
+        ("image_name,score\na,0.1\n", "predictions.csv needs a column prediction, or target as in a submission"),
+        ("image_name,prediction,target\na,0.1,x\n", "predictions.csv: target must be 0 or 1, got 'x'"),
+        (
+            "image_name,prediction,target\nb,0.1,0\na,0.2,0.0\n",
+            "predictions.csv and labels.csv differ in 1 targets, b first",
+        ),
+    ],
+)
+def test_damaged_predictions_are_refused(folder, predictions, message):
+    (folder / "predictions.csv").write_text(predictions)
+    with pytest.raises(ValueError, match=message):
+        join(folder)
+
+
+def test_a_byte_order_mark_and_capitals_are_taken(folder):
+    (folder / "labels.csv").write_text(
+        "\ufeff" + LABELS.replace("image_name,patient_id,target", "Image_Name,Patient_ID,Target")
+    )
+    (folder / "predictions.csv").write_bytes(b"\xef\xbb\xbfIMAGE_NAME,Prediction\r\na,0.1\r\nb,0.9\r\n")
+    assert join(folder)["target"].tolist() == [0, 1]

@@ -1,0 +1,186 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from harness import tiny_trunk
+
+from isic_tf.data import clinical_metadata
+from isic_tf.inference import predictor
+from isic_tf.models import backbones, classifiers, pooling_layers
+
+
+@pytest.fixture(scope="module")
+def b0():
+    tf.keras.utils.set_random_seed(0)
+    return classifiers.build_classifier("efficientnet-b0", 32)
+
+
+def test_every_layer_is_of_keras_2(b0):
+    trunk = next(layer for layer in b0.layers if layer.name == "efficientnet-b0")
+    modules = {type(layer).__module__.split(".")[0] for layer in (*b0.layers, *trunk.layers)}
+    assert modules <= {"tf_keras", "efficientnet"}
+
+
+def test_the_model_gives_one_float32_logit_an_image(b0):
+    logits = b0(tf.zeros([3, 32, 32, 3]))
+    assert logits.shape == (3, 1)
+    assert logits.dtype == tf.float32
+
+
+def test_weights_of_a_classifier_and_of_a_backbone_load_from_files(b0, tmp_path):
+    images = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
+    b0.save_weights(str(tmp_path / "best.weights.h5"))
+    whole = classifiers.build_classifier("efficientnet-b0", 32, str(tmp_path / "best.weights.h5"))
+    assert np.array_equal(whole(images), b0(images))
+    trunk = next(layer for layer in b0.layers if layer.name == "efficientnet-b0")
+    trunk.save_weights(str(tmp_path / "backbone_notop.h5"))
+    partly = classifiers.build_classifier("efficientnet-b0", 32, str(tmp_path / "backbone_notop.h5"))
+    loaded = next(layer for layer in partly.layers if layer.name == "efficientnet-b0")
+    assert all(np.array_equal(one, other) for one, other in zip(loaded.get_weights(), trunk.get_weights(), strict=True))
+    with pytest.raises(ValueError, match="does not hold weights of this network"):
+        classifiers.build_classifier("efficientnet-b1", 32, str(tmp_path / "backbone_notop.h5"))
+    with pytest.raises(ValueError, match="does not hold weights of this network"):
+        classifiers.build_classifier("efficientnet-b1", 32, str(tmp_path / "best.weights.h5"))
+
+
+def test_a_weights_path_that_is_none_is_refused():
+    with pytest.raises(
+        ValueError, match=r"expected weights in the file nosy, found none; --weights is none, imagenet, noisy"
+    ):
+        classifiers.build_classifier("efficientnet-b0", 32, "nosy")
+
+
+def tiny(size=8):
+    return tf.keras.Sequential([tf.keras.Input((size, size, 3)), tf.keras.layers.Flatten(), tf.keras.layers.Dense(1)])
+
+
+def test_predictions_are_the_mean_probability_and_the_same_on_two_replicas(mirrored):
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    names = np.array([b"a", b"b", b"c", b"d", b"e", b""])
+    dataset = tf.data.Dataset.from_tensors((images, names))
+    results = []
+    for strategy in (tf.distribute.get_strategy(), mirrored):
+        with strategy.scope():
+            models = [tiny(), tiny()]
+        for number, one in enumerate(models):
+            weights = np.random.default_rng(number).normal(0, 0.1, (192, 1))
+            one.layers[-1].set_weights([weights, np.zeros(1)])
+        results.append(list(predictor.make_predictor(models, strategy)(dataset)))
+    logits = [images.reshape(6, -1) / 255 @ np.random.default_rng(number).normal(0, 0.1, (192, 1)) for number in (0, 1)]
+    expected = np.mean([1 / (1 + np.exp(-one[:5, 0])) for one in logits], axis=0)
+    for found in results:
+        assert [name for names, _ in found for name in names] == ["a", "b", "c", "d", "e"]
+        assert np.allclose(np.concatenate([scores for _, scores in found]), expected, atol=1e-6)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
+    return lambda **options: classifiers.build_classifier("efficientnet-b0", 32, **options)
+
+
+IMAGES = np.random.default_rng(0).random((4, 32, 32, 3)).astype(np.float32)
+
+
+def test_a_head_of_all_parts_has_their_sizes(small):
+    classifier = small(
+        target="diagnosis", metadata="age,sex", pooling="gem", hidden_units=16, dropout=0.5, dropout_samples=5
+    )
+    assert [tensor.shape[1] for tensor in classifier.inputs] == [32, clinical_metadata.width("age,sex")]
+    assert classifier.output_shape == (None, 9)
+    sizes = {layer.name: [part.shape for part in layer.get_weights()] for layer in classifier.layers}
+    assert sizes["metadata_embedding"] == [(5, 64), (64,)]
+    assert sizes["metadata_hidden"] == [(64, 32), (32,)]
+    # Eight features of the backbone and 32 of the metadata.
+    assert sizes["hidden"] == [(40, 16), (16,)]
+    assert sizes["logits"] == [(16, 9), (9,)]
+    assert [name for name in sizes if name.startswith("dropout") and name != "dropouts"] == [
+        "dropout",
+        *(f"dropout{number}" for number in range(1, 5)),
+    ]
+
+
+def test_a_head_without_parts_is_the_plain_one(small):
+    assert [layer.name for layer in small().layers][-3:] == ["pooled", "dropout", "logits"]
+
+
+def test_what_is_unknown_has_an_embedding_of_its_own(small):
+    classifier = small(metadata="sex")
+    male, female, unknown = (np.tile(row, (4, 1)).astype(np.float32) for row in np.eye(3))
+    logits = [classifier([IMAGES, known]).numpy() for known in (male, female, unknown)]
+    assert all(np.abs(one - other).max() > 1e-4 for one, other in itertools.pairwise(logits))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(classifier([IMAGES, unknown]))
+    gradient = tape.gradient(loss, classifier.get_layer("metadata_embedding").kernel).numpy()
+    assert np.abs(gradient[2]).max() > 0
+    assert not gradient[:2].any()
+
+
+def test_multi_sample_dropout_averages_other_draws_of_one_layer(small):
+    single, several = small(dropout=0.5), small(dropout=0.5, dropout_samples=64)
+    several.set_weights(single.get_weights())
+    assert np.allclose(single(IMAGES), several(IMAGES), atol=1e-6)
+    spread = [
+        np.std([one(IMAGES, training=True).numpy() for _ in range(30)], axis=0).mean() for one in (single, several)
+    ]
+    assert 0 < spread[1] < spread[0] / 4
+
+
+def test_generalised_mean_pooling_worked_by_hand():
+    pool = pooling_layers.GeneralizedMeanPooling2D()
+    features = tf.constant([[[[1.0], [2.0]], [[3.0], [-1.0]]]])
+    # (1 + 8 + 27 + 0) / 4 = 9, whose cube root it is; negative features count as 0.
+    assert float(pool(features)[0, 0]) == pytest.approx(9 ** (1 / 3), abs=1e-5)
+    pool.power.assign(1.0)
+    assert float(pool(features)[0, 0]) == pytest.approx(1.5, abs=1e-5)
+    pool.power.assign(30.0)
+    assert float(pool(features)[0, 0]) == pytest.approx(3 / 4 ** (1 / 30), abs=1e-3)
+
+
+def test_a_predictor_reads_the_malignant_probability_of_diagnoses_with_metadata(small, mirrored):
+    images = (255 * IMAGES).astype(np.uint8)
+    known = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    names = np.array([b"a", b"b", b"c", b"d"])
+    dataset = tf.data.Dataset.from_tensors((images, known, names))
+    found, weights = [], None
+    for strategy in (tf.distribute.get_strategy(), mirrored):
+        with strategy.scope():
+            classifier = small(target="diagnosis", metadata="sex")
+        weights = weights or classifier.get_weights()
+        classifier.set_weights(weights)
+        ((_, scores),) = predictor.make_predictor([classifier], strategy)(dataset)
+        found.append(scores)
+    expected = tf.nn.softmax(small_logits(classifier, images, known)).numpy()[:, 1]
+    assert np.allclose(found[0], expected, atol=1e-5)
+    assert np.allclose(found[1], expected, atol=1e-5)
+
+
+def small_logits(classifier, images, known):
+    return classifier([images.astype(np.float32) / 255, known])
+
+
+def test_a_runs_flags_say_what_its_classifier_is():
+    flags = {"pooling": "gem", "hidden_units": "16", "dropout": "0.5", "seed": "3"}
+    assert classifiers.options(flags) == {"pooling": "gem", "hidden_units": 16, "dropout": 0.5}
+
+
+def test_synchronised_batch_norm_is_that_of_all_replicas(mirrored):
+    values = np.random.default_rng(0).normal(0, 1, (4, 32, 32, 3)).astype(np.float32)
+    values[2:] += 3
+    found = {}
+    for strategy, synchronized in ((tf.distribute.get_strategy(), False), (mirrored, True), (mirrored, False)):
+        with strategy.scope():
+            images = tf.keras.Input((32, 32, 3))
+            trunk = tf.keras.Model(images, tf.keras.layers.BatchNormalization()(images))
+            if synchronized:
+                classifiers._synchronize(trunk)
+        replicas = strategy.num_replicas_in_sync
+        shares = strategy.experimental_distribute_values_from_function(
+            lambda context, replicas=replicas: np.split(values, replicas)[context.replica_id_in_sync_group]
+        )
+        run = tf.function(lambda given, trunk=trunk: trunk(given, training=True))
+        results = strategy.experimental_local_results(strategy.run(run, args=(shares,)))
+        found[replicas, synchronized] = np.concatenate([np.asarray(result) for result in results])
+    assert np.abs(found[2, True] - found[1, False]).max() < 1e-4
+    assert np.abs(found[2, False] - found[1, False]).max() > 0.5

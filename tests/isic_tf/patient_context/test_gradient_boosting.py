@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from scipy import special
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
+from isic_tf.patient_context import gradient_boosting
+
+pytestmark = pytest.mark.usefixtures("few_trees")
+
+
+@pytest.fixture(scope="module")
+def fitted(few_trees):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(1500, 4))
+    inputs[:, 3] = 7
+    # A ring, which no line can part.
+    targets = (rng.random(1500) < special.expit(3 * (np.linalg.norm(inputs[:, :2], axis=1) - 1.5))).astype(int)
+    return inputs, targets, gradient_boosting.fit(inputs[:1000], targets[:1000])
+
+
+def test_it_learns_what_lines_cannot(fitted):
+    inputs, targets, model = fitted
+    assert roc_auc_score(targets[1000:], gradient_boosting.apply(model, inputs[1000:])) > 0.8
+
+
+def test_the_arrays_say_what_scikit_learn_does(fitted):
+    inputs, targets, model = fitted
+    with threadpool_limits(1):
+        models = [HistGradientBoostingClassifier(**gradient_boosting._BOOSTING, random_state=seed) for seed in range(3)]
+        boosters = [each.fit(inputs[:1000], targets[:1000]) for each in models]
+    trees = np.mean([booster.decision_function(inputs) for booster in boosters], axis=0)
+    linear = 2 * gradient_boosting.apply(model, inputs) - trees
+    # What is left is a line.
+    design = np.column_stack([inputs[:, :3], np.ones(1500)])
+    rest = linear - design @ np.linalg.lstsq(design, linear, rcond=None)[0]
+    assert np.abs(rest).max() < 1e-9
+
+
+def test_saved_and_read_again_it_gives_the_same(fitted, tmp_path):
+    inputs, _, model = fitted
+    path = str(tmp_path / "boost.npz")
+    gradient_boosting.save(model, path)
+    np.testing.assert_array_equal(
+        gradient_boosting.apply(gradient_boosting.load(path), inputs), gradient_boosting.apply(model, inputs)
+    )
+    assert gradient_boosting.apply(model, inputs[:0]).shape == (0,)
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not(fitted):
+    inputs, targets, model = fitted
+    again, other = (gradient_boosting.fit(inputs[:1000], targets[:1000], seed) for seed in (0, 9))
+    np.testing.assert_array_equal(gradient_boosting.apply(again, inputs), gradient_boosting.apply(model, inputs))
+    assert (gradient_boosting.apply(other, inputs) != gradient_boosting.apply(model, inputs)).any()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda model: {"left": np.zeros_like(model.left)},
+        lambda model: {"right": model.right + 10**6},
+        lambda model: {"column": model.column + 99},
+        lambda model: {"value": np.full_like(model.value, np.inf)},
+        lambda model: {"roots": -model.roots - 1},
+        lambda model: {"threshold": model.threshold[1:]},
+        lambda model: {"left": model.left.astype(float)},
+        lambda model: {"value": np.array([{}], object)},
+    ],
+)
+def test_a_damaged_model_is_refused(fitted, tmp_path, damage):
+    path = tmp_path / "boost.npz"
+    np.savez(path, **(fitted[2]._asdict() | damage(fitted[2])))
+    with pytest.raises(ValueError, match="boost.npz is no boosted model"):
+        gradient_boosting.load(str(path))
+
+
+def test_no_model_and_half_a_model_are_refused(fitted, tmp_path, monkeypatch):
+    path = tmp_path / "boost.npz"
+    with pytest.raises(ValueError, match="expected a boosted model at .*, found none; make it with isic_tf.context"):
+        gradient_boosting.load(str(path))
+    gradient_boosting.save(fitted[2], str(path))
+    monkeypatch.setattr(gradient_boosting, "_MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="bytes, more than 1000"):
+        gradient_boosting.load(str(path))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match="is no boosted model"):
+        gradient_boosting.load(str(path))
+
+
+def test_trees_kept_otherwise_are_refused(fitted, monkeypatch):
+    inputs, targets, _ = fitted
+    whole = gradient_boosting._join
+    monkeypatch.setattr(
+        gradient_boosting,
+        "_join",
+        lambda boosters: (*whole(boosters)[:4], whole(boosters)[4] * 1.1, whole(boosters)[5]),
+    )
+    with pytest.raises(ValueError, match="scikit-learn keeps its trees in another way"):
+        gradient_boosting.fit(inputs[:300], targets[:300])

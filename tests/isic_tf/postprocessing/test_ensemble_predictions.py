@@ -1,0 +1,314 @@
+import re
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isic_tf.metrics import roc
+from isic_tf.postprocessing import ensemble_predictions, ensembling, out_of_fold
+
+FLAGS = {
+    "predictions": None,
+    "output": None,
+    "sample_submission": None,
+    "oof": None,
+    "labels": None,
+    "method": "mean",
+    "weights": None,
+    "join": "equal",
+    "oof_output": None,
+}
+
+
+def run(**flags):
+    ensemble_predictions.ensemble(**FLAGS | flags)
+
+
+def make_runs(folder, num_images=400, signals=(1.5, 1.0, 0.0), malignant=0.3, seed=0):
+    """Writes the out-of-fold and test files of several models, each in an order of its own, and the labels."""
+    rng = np.random.default_rng(seed)
+    paths = {"oof": [], "predictions": []}
+    targets = {kind: (rng.random(num_images) < malignant).astype(int) for kind in paths}
+    patients = np.arange(num_images) // 4
+    for number, signal in enumerate(signals):
+        for kind, found in paths.items():
+            logits = signal * targets[kind] + rng.normal(0, 1, num_images)
+            table = {"image_name": [f"{kind}{image}" for image in range(num_images)]}
+            table["prediction"] = 1 / (1 + np.exp(-logits))
+            if kind == "oof":
+                table |= {"fold": patients % 5, "target": targets[kind]}
+            path = folder / f"{kind}{number}.csv"
+            pd.DataFrame(table).sample(frac=1, random_state=number).to_csv(path, index=False)
+            found.append(str(path))
+    names = [f"oof{image}" for image in range(num_images)]
+    table = {"image_name": names, "patient_id": [f"p{patient}" for patient in patients], "target": targets["oof"]}
+    pd.DataFrame(table).to_csv(folder / "labels.csv", index=False)
+    return paths | {"labels": str(folder / "labels.csv"), "targets": targets["predictions"]}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return make_runs(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Two files of the same three images, the second a submission in another order."""
+    (tmp_path / "one.csv").write_text("image_name,prediction\na,0.1\nb,0.2\nc,0.3\n")
+    (tmp_path / "two.csv").write_text("image_name,target\nc,0.9\na,0.5\nb,0.4\n")
+    return tmp_path
+
+
+def blend(folder, **flags):
+    paths = [str(folder / name) for name in ("one.csv", "two.csv")]
+    run(**{"predictions": paths, "output": str(folder / "blend.csv")} | flags)
+    return pd.read_csv(folder / "blend.csv")
+
+
+def test_files_are_blended_by_name_in_the_order_of_the_first(small, capsys):
+    table = blend(small)
+    assert list(table) == ["image_name", "prediction"]
+    assert table["image_name"].tolist() == ["a", "b", "c"]
+    assert table["prediction"].tolist() == pytest.approx([0.3, 0.3, 0.6])
+    assert "wrote 3 predictions to" in capsys.readouterr().out
+    weighted = blend(small, method="weighted", weights=["3", "1"])
+    assert weighted["prediction"].tolist() == pytest.approx([0.2, 0.25, 0.45])
+
+
+def test_what_spreadsheets_make_of_a_file_is_read(small):
+    (small / "two.csv").write_bytes("\ufeffImage_Name,Prediction\r\nc , 0.9\r\na,0.5\r\nb,0.4\r\n".encode())
+    assert blend(small)["prediction"].tolist() == pytest.approx([0.3, 0.3, 0.6])
+
+
+def test_a_submission_has_the_samples_order(small):
+    (small / "sample.csv").write_text("image_name,target\nb,0\nc,0\na,0\n")
+    table = blend(small, sample_submission=str(small / "sample.csv"))
+    assert list(table) == ["image_name", "target"]
+    assert table["image_name"].tolist() == ["b", "c", "a"]
+    assert table["target"].tolist() == pytest.approx([0.3, 0.6, 0.3])
+    (small / "sample.csv").write_text("image_name,target\nb,0\nx,0\na,0\n")
+    with pytest.raises(ValueError, match=r"the images of --predictions are not those of .*sample.csv: 1 .*\(x\)"):
+        blend(small, sample_submission=str(small / "sample.csv"))
+
+
+def test_other_images_are_refused_unless_an_inner_join_is_asked_for(small, capsys):
+    (small / "two.csv").write_text("image_name,prediction\nx,0.9\na,0.5\nc,0.7\n")
+    with pytest.raises(ValueError, match=r"differ: 1 only in .*one.csv \(b\); 1 only in .*two.csv \(x\); --join=inner"):
+        blend(small)
+    assert not (small / "blend.csv").exists()
+    table = blend(small, join="inner")
+    assert table["image_name"].tolist() == ["a", "c"]
+    assert "note: 2 images are in all files; left out: 1 only in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "two.csv is no comma-separated UTF-8 table"),
+        ("image_name,prediction\n", "two.csv holds a header and no rows"),
+        ("image_name;prediction\na;0.1\n", "two.csv is separated by semicolons, expected commas"),
+        ("image_name,score\na,0.1\n", "two.csv needs a column prediction, or target as in a submission"),
+        ("image_name,prediction\na,0.1\nb,0.1\nb,0.1\n", "must hold every image once, 1 come again, b first"),
+        ("image_name,prediction\na,0.1\nb,nan\nc,1\n", "1 predictions are no number from 0 to 1, that of b first"),
+        ("image_name,target\na,0.1\nb,2\nc,1\n", "1 predictions are no number from 0 to 1, that of b first"),
+    ],
+)
+def test_damaged_files_are_refused(small, text, message):
+    (small / "two.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        blend(small)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({}, "expected files to blend in --predictions, or to judge a blend in --oof, or both"),
+        ({"predictions": ["a"], "output": "o"}, "expected two files or more in --predictions, .* got a"),
+        ({"oof": ["a"]}, "expected two files or more in --oof, separated by commas, got a"),
+        ({"predictions": list("ab"), "output": "o", "oof": list("abc")}, "in the same order, got 2 and 3 files"),
+        ({"predictions": list("ab")}, "--predictions are written to --output: expected both or neither"),
+        ({"oof": list("ab"), "output": "o"}, "--predictions are written to --output: expected both or neither"),
+        ({"oof": list("ab"), "sample_submission": "s"}, "expected both or neither"),
+        ({"predictions": list("ab"), "output": "o", "weights": ["1", "1"]}, "--weights are for --method=weighted"),
+        ({"predictions": list("ab"), "output": "o", "labels": "l"}, "--labels and --oof_output are for --oof"),
+        *[
+            (
+                {"predictions": list("ab"), "output": "o", "method": method},
+                f"--method={method} is fitted on out-of-fold files: give those of the same models, in the same order",
+            )
+            for method in ensembling.FITTED
+        ],
+        (
+            {"predictions": list("ab"), "output": "o", "method": "weighted", "weights": ["1"]},
+            "expected a weight for each of the 2 files in --weights, got 1",
+        ),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused_before_any_file_is_read(flags, message):
+    with pytest.raises(ValueError, match=message):
+        run(**flags)
+
+
+@pytest.mark.parametrize("method", ensembling.FITTED)
+def test_what_is_fitted_out_of_fold_is_applied_to_the_same_models_test_files(models, tmp_path, capsys, method):
+    flags = {name: models[name] for name in ("oof", "predictions", "labels")}
+    run(**flags, method=method, output=str(tmp_path / "blend.csv"), oof_output=str(tmp_path / "oof.csv"))
+    out = capsys.readouterr().out
+    assert "400 images" in out
+    assert "100 patients; nested: each of 5 folds by what was fitted on the others" in out
+    rows = {line[:16].strip(): line[16:].split() for line in out.splitlines()}
+    assert rows["mean"][0] == rows["mean"][1]
+    honest = float(rows[method][1])
+    assert honest > float(rows["mean"][1])
+    low, high = (float(text.strip("[,]")) for text in rows[method][2:])
+    assert low < honest < high
+    # The model that only guesses gets next to nothing, and the blend is better than any model on the test images.
+    weights = [float(line.split()[0]) for line in out.splitlines() if line.endswith(".csv") and "/oof" in line][:3]
+    assert weights[0] > weights[1] > 2 * abs(weights[2])
+    table = pd.read_csv(tmp_path / "blend.csv").set_index("image_name")["prediction"]
+    blended = roc.roc_auc(models["targets"], table.loc[[f"predictions{number}" for number in range(400)]])
+    for path in models["predictions"]:
+        alone = pd.read_csv(path).set_index("image_name")["prediction"].loc[table.index]
+        targets = [models["targets"][int(name.removeprefix("predictions"))] for name in table.index]
+        assert blended > roc.roc_auc(targets, alone)
+    # The honest file holds what was printed.
+    oof = pd.read_csv(tmp_path / "oof.csv")
+    assert list(oof) == ["image_name", "prediction", "fold", "target"]
+    assert roc.roc_auc(oof["target"], oof["prediction"]) == pytest.approx(honest, abs=5e-5)
+
+
+def test_the_order_of_the_oof_files_rows_changes_nothing(models, tmp_path):
+    outputs = []
+    for turn in (0, 1):
+        paths = []
+        for number, path in enumerate(models["oof"]):
+            paths.append(str(tmp_path / f"{turn}{number}.csv"))
+            pd.read_csv(path).sample(frac=1, random_state=10 * turn + number).to_csv(paths[-1], index=False)
+        output = tmp_path / f"blend{turn}.csv"
+        run(oof=paths, predictions=models["predictions"], output=str(output), method="greedy")
+        outputs.append(output.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_a_file_that_is_not_out_of_fold_is_not_fitted_on(models):
+    with pytest.raises(ValueError, match=r"predictions0.csv has no column fold, so is not out of fold; give the oof"):
+        run(oof=models["predictions"], labels=models["labels"], method="stack")
+
+
+def test_predictions_that_were_fitted_on_are_said(models, tmp_path, capsys):
+    run(oof=models["oof"], predictions=models["oof"], output=str(tmp_path / "blend.csv"), method="weighted")
+    out = capsys.readouterr().out
+    assert "note: 400 images of --predictions were fitted on; --oof_output has honest ones of them" in out
+    assert "for intervals over patients give --labels" in out
+
+
+def test_given_weights_are_judged_and_not_fitted(models, tmp_path, capsys):
+    flags = {"oof": models["oof"][:2], "predictions": models["predictions"][:2], "output": str(tmp_path / "blend.csv")}
+    run(**flags, method="weighted", weights=["1", "1"])
+    rows = {line[:16].strip(): line[16:].split() for line in capsys.readouterr().out.splitlines()}
+    assert rows["weighted"][:2] == rows["mean"][:2]
+
+
+@pytest.mark.parametrize("method", ensembling.FITTED)
+def test_over_fitting_shows_in_the_nested_auc(tmp_path, capsys, method):
+    # Twelve models that only guess, 120 images.
+    models = make_runs(tmp_path, num_images=120, signals=[0.0] * 12)
+    run(oof=models["oof"], labels=models["labels"], method=method)
+    out = capsys.readouterr().out
+    inside, nested = (float(text) for text in re.search(rf"^{method} +(\S+) +(\S+)", out, re.MULTILINE).groups())
+    assert inside > 0.58
+    assert nested < inside - 0.1
+    assert re.search(rf"^{method} less mean: [+-]\S+ \[-\S+, [+-]\S+\]$", out, re.MULTILINE)
+    assert "that is not surely better than the plain mean; --method=mean cannot over-fit" in out
+
+
+def test_a_blend_that_is_surely_better_than_the_mean_is_not_advised_against(tmp_path, capsys):
+    models = make_runs(tmp_path, num_images=800, signals=(2.0, -0.5, -0.5))
+    for labels in (models["labels"], None):
+        run(oof=models["oof"], labels=labels, method="greedy")
+        out = capsys.readouterr().out
+        assert re.search(r"^greedy less mean: \+0\.\d{4}", out, re.MULTILINE)
+        assert "not surely better" not in out
+
+
+def test_too_few_patients_for_an_interval_are_said(capsys):
+    # Two malignant ones of ten: a resample lacks them in one of nine cases.
+    targets, patients = np.array([1, 1] + [0] * 8), np.array(list("abcdefghij"))
+    scores = np.random.default_rng(0).random((10, 2))
+    known = out_of_fold.OutOfFold(list("abcdefghij"), scores, targets, patients, np.arange(10) % 2, [])
+    ensemble_predictions.evaluate_ensemble(known, ensembling.Blend("rank_mean"), True, ["one.csv", "two.csv"])
+    out = capsys.readouterr().out
+    assert re.search(r"^mean +0\.\d+ +0\.\d+ +too few patients$", out, re.MULTILINE)
+    assert re.search(r"^rank_mean less mean: [+-]0\.\d+ \[too few patients\]$", out, re.MULTILINE)
+    assert "that is not surely better" in out
+
+
+def test_no_target_of_a_fold_plays_a_part_in_its_own_order(models):
+    known = out_of_fold.read(models["oof"], models["labels"])
+    for method in ensembling.FITTED:
+        _, honest = ensemble_predictions.predict_nested(known, ensembling.Blend(method), True)
+        held_out = known.folds == 2
+        turned = known._replace(targets=np.where(held_out, 1 - known.targets, known.targets))
+        _, other = ensemble_predictions.predict_nested(turned, ensembling.Blend(method), True)
+        assert np.argsort(honest[held_out]).tolist() == np.argsort(other[held_out]).tolist()
+        # But in that of the others.
+        assert np.argsort(honest[~held_out]).tolist() != np.argsort(other[~held_out]).tolist()
+
+
+@pytest.mark.parametrize("method", ensembling.FITTED)
+def test_scores_beyond_those_fitted_on_keep_their_order(method):
+    rng = np.random.default_rng(0)
+    targets, folds = np.tile([0, 0, 0, 1], 50), np.repeat(np.arange(5), 40)
+    scores = 1 / (1 + np.exp(-1.5 * targets[:, None] - rng.normal(0, 1, (200, 3))))
+    # The highest and the lowest three are all in one fold.
+    rows = np.flatnonzero(folds == 2)[:6]
+    scores[rows] = np.array([0.0001, 0.0002, 0.0004, 0.9996, 0.9998, 0.9999])[:, None]
+    known = out_of_fold.OutOfFold([], scores, targets, None, folds, [])
+    final, honest = ensemble_predictions.predict_nested(known, ensembling.Blend(method), True)
+    partial = ensembling.fit(method, scores[folds != 2], targets[folds != 2])
+    assert not np.array_equal(final.weights, partial.weights)
+    assert (np.diff(honest[rows]) > 0).all()
+    assert (honest >= 0).all()
+    assert (honest <= 1).all()
+
+
+def test_a_choice_between_models_of_other_scales_is_not_punished():
+    """Two equally good models, one a hundred times as high: the best one changes from fold to fold."""
+    rng = np.random.default_rng(0)
+    targets, folds = np.tile([0, 0, 0, 1], 200), np.repeat(np.arange(5), 160)
+    # Either model is worse on two folds, so that which is the best without a fold depends on the fold.
+    signals = 3 - np.stack([folds < 2, folds > 2], axis=1)
+    logits = targets[:, None] * signals + rng.normal(0, 1, (800, 2))
+    scores = 1 / (1 + np.exp(-logits)) * [1, 0.01]
+    known = out_of_fold.OutOfFold([], scores, targets, None, folds, [])
+    chosen = [ensembling.fit("best", scores[folds != fold], targets[folds != fold]).weights[0] for fold in range(5)]
+    assert len(set(chosen)) == 2
+    _, honest = ensemble_predictions.predict_nested(known, ensembling.Blend("best"), True)
+    raw = np.array([scores[row, 0 if chosen[fold] else 1] for row, fold in enumerate(folds)])
+    within = np.mean([roc.roc_auc(targets[folds == fold], honest[folds == fold]) for fold in range(5)])
+    assert roc.roc_auc(targets, honest) == pytest.approx(within, abs=0.02)
+    # Scores of both scales in one column.
+    assert roc.roc_auc(targets, raw) < within - 0.05
+
+
+def test_greedy_selection_from_33000_images_and_5_files_takes_seconds():
+    rng = np.random.default_rng(0)
+    targets = (rng.random(33000) < 0.018).astype(int)
+    scores = 1 / (1 + np.exp(2 - targets[:, None] - rng.normal(0, 1, (33000, 5))))
+    known = out_of_fold.OutOfFold([], scores, targets, None, rng.integers(0, 5, 33000), [])
+    started = time.process_time()
+    ensemble_predictions.predict_nested(known, ensembling.Blend("greedy"), True)
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.realdata
+def test_the_mean_of_real_submissions_is_their_authors(real_data, tmp_path):
+    folder = real_data / "predictions" / "ensemble" / "navitacion"
+    paths = sorted(str(path) for path in folder.glob("submission_*.csv"))
+    assert len(paths) == 3
+    flags = {"predictions": paths, "sample_submission": str(real_data / "isic2020" / "sample_submission.csv")}
+    run(**flags, output=str(tmp_path / "blend.csv"), method="mean")
+    ours, theirs = pd.read_csv(tmp_path / "blend.csv"), pd.read_csv(folder / "ensemble_submission.csv")
+    assert ours["image_name"].tolist() == theirs["image_name"].tolist()
+    assert (ours["target"] - theirs["target"]).abs().max() < 1e-12

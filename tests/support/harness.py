@@ -1,0 +1,234 @@
+"""What tests of several packages share: paths, flags, small networks, runs in processes of their own."""
+
+import inspect
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pandas as pd
+import tensorflow as tf
+
+from isic_tf.inference import predict_run
+from tfrecord_tools.building import record_set_builder, shard_writer
+
+REAL_DATA = pathlib.Path(
+    os.environ.get("ISIC_REAL_DATA", pathlib.Path(__file__).parents[3] / "shared" / "realdata")
+).absolute()
+
+# For commands in processes of their own: the checkout is tested, installed or not.
+ROOT = pathlib.Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+BUILD = {
+    "records": None,
+    "image_size": 64,
+    "resize": "stretch",
+    "trim_border": False,
+    "color_constancy": "none",
+    "quality": 95,
+    "num_shards": 6,
+    "num_folds": 2,
+    "folds": None,
+    "on_error": "stop",
+    "workers": 1,
+    "runner": "local",
+    "beam_options": "",
+    "csv_from_dicom": None,
+}
+
+
+def build_set(csv, images, output, split="train", **options):
+    """Builds a record set with `BUILD` but for some options; paths may be `pathlib.Path`."""
+    paths = {"csv": csv, "images": images, "output": output}
+    record_set_builder.build_record_set(
+        **{name: path and str(path) for name, path in paths.items()}, split=split, **(BUILD | options)
+    )
+
+
+RECIPE = {
+    "image_size": 32,
+    "backbone": "efficientnet-b0",
+    "weights": "none",
+    "epochs": 3,
+    "global_batch_size": 8,
+    "optimizer": "adamw",
+    "learning_rate": 1e-2,
+    "schedule": "cosine",
+    "warmup_epochs": 1.0,
+    "hold_epochs": 0.0,
+    "weight_decay": 0.01,
+    "clip_norm": 0.0,
+    "accumulate": 1,
+    "ema": 0.0,
+    "backbone_rate": 1.0,
+    "freeze_epochs": 0,
+    "precision": "float32",
+    "sync_batch_norm": False,
+    "keep": "best",
+    "early_stop_patience": 0,
+    "target": "binary",
+    "metadata": "",
+    "pooling": "gap",
+    "hidden_units": 0,
+    "dropout": 0.2,
+    "dropout_samples": 1,
+    "context": "none",
+    "bag_size": 8,
+    "loss": "cross_entropy",
+    "label_smoothing": 0.1,
+    "focal_gamma": 2.0,
+    "malignant_weight": 1.0,
+    "init_from": "",
+    "augment_policy": "light",
+    "augment_strength": 1.0,
+    "mix": "",
+    "duplicates": None,
+    "pseudo_csv": None,
+    "malignant_repeats": 1,
+    "balance": 0.0,
+    "cache": "none",
+    "on_corrupt": "stop",
+    "threads": 2,
+    "shuffle_buffer": 16,
+    "save_steps": 1000,
+    "steps_per_execution": 1,
+    "tensorboard": False,
+    "profile": "",
+    "deterministic": False,
+    "seed": 1,
+}
+
+
+# All flags of `isic_tf.predict` but where the run is and what to write.
+PREDICT = {
+    "records": None,
+    "images": None,
+    "csv": None,
+    "sample_submission": None,
+    "out_of_fold": False,
+    "tta": 1,
+    "tta_policy": "dihedral",
+    "embeddings": None,
+    "calibrated": False,
+    "prevalence": None,
+    "context": None,
+    "seed": 0,
+    "batch_size": 8,
+    "threads": 2,
+    "strategy": "default",
+    "tpu": "",
+}
+
+
+# All flags of `isic_tf.context` but what to fit on or to apply to.
+CONTEXT = {
+    "oof": None,
+    "predictions": None,
+    "embeddings": None,
+    "method": "boost",
+    "no_patient_context": False,
+    "join": "equal",
+    "permutations": 0,
+    "seed": 0,
+    "model_dir": None,
+    "sample_submission": None,
+    "strategy": "default",
+    "tpu": "",
+}
+
+
+def tiny(backbone, image_size, weights, **_):
+    """Stands in for the classifier: the same input and output, no dropout and no batch norm, trained in a second."""
+    images = tf.keras.Input((image_size, image_size, 3))
+    convolution = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="convolution")
+    trunk = tf.keras.Model(images, convolution(images))
+    pooled = tf.keras.layers.GlobalAveragePooling2D()(trunk(images))
+    return tf.keras.Model(images, tf.keras.layers.Dense(1, dtype="float32", name="logits")(pooled))
+
+
+def tiny_trunk(backbone, image_size, weights="none"):
+    """Stands in for the backbone alone, under its name."""
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = tf.keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="convolution")(images)
+    return tf.keras.Model(images, features, name=backbone)
+
+
+def tiny_with_norm(backbone, image_size, weights, **_):
+    """Stands in for the classifier where batch norm, dropout and a depthwise convolution matter."""
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    layers = tf.keras.layers
+    images = tf.keras.Input((image_size, image_size, 3))
+    features = layers.Conv2D(8, 5, strides=4, name="stem")(images)
+    features = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(features)
+    trunk = tf.keras.Model(images, layers.Activation("swish")(layers.BatchNormalization(name="norm")(features)))
+    pooled = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(trunk(images)))
+    return tf.keras.Model(images, layers.Dense(1, dtype="float32", name="logits")(pooled))
+
+
+# Trains with a network of a second, with dropout and batch norm, and sends itself a signal after a number of steps.
+_SCRIPT = (
+    """
+import json, os, sys
+import isic_tf
+import tensorflow as tf
+from isic_tf.models import classifiers
+from isic_tf.training import loop, train_step
+
+"""
+    + inspect.getsource(tiny_with_norm)
+    + """
+flags, stop, number = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+make, calls = train_step.make_train_step, []
+
+def make_train_step(*arguments, **options):
+    step = make(*arguments, **options)
+
+    def stopping(batches, count):
+        waited = step(batches, count)
+        calls.append(1)
+        if len(calls) == stop:
+            os.kill(os.getpid(), number)
+        return waited
+
+    return stopping
+
+classifiers.build_classifier, train_step.make_train_step = tiny_with_norm, make_train_step
+loop.train(**flags)
+"""
+)
+
+
+def train_apart(record_set, workdir, stop=0, number=0, environment=None, **changes):
+    """Trains fold 0 in a process of its own, which sends itself the signal `number` after `stop` steps."""
+    flags = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(workdir), "fold": "0"}
+    flags |= {"strategy": "default", "tpu": "", "dry_run": False, **RECIPE, **changes}
+    command = [sys.executable, "-c", _SCRIPT, json.dumps(flags), str(stop), str(int(number))]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**ENVIRONMENT, **(environment or {})}, **options)
+
+
+def free_ports(count):
+    """Finds ports of this machine that nothing uses, different ones."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+CONVERT = {"image_size": 32, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 90}
+
+
+def make_jobs(rows, output, on_error="stop", **options):
+    return shard_writer.make_jobs(rows, str(output), "train", CONVERT | options, on_error)
+
+
+def predicted(run, output, **changes):
+    predict_run.predict(workdir=str(run), output=str(output), **(PREDICT | changes))
+    return pd.read_csv(output).set_index("image_name")

@@ -1,0 +1,18 @@
+"""Shards made for tests."""
+
+import tensorflow as tf
+from dicom_files import PICTURE
+
+from tfrecord_tools.imaging import codec
+from tfrecord_tools.io import tf_example
+
+JPEG = codec.encode(PICTURE, 90)
+
+
+def write_shard(folder, name, records, jpegs=None):
+    """Writes records, each a dict of features with image_name, of one picture or of their own; gives the path."""
+    folder.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / name)) as writer:
+        for jpeg, features in zip(jpegs or [JPEG] * len(records), records, strict=True):
+            writer.write(tf_example.to_example(jpeg, **features))
+    return str(folder / name)

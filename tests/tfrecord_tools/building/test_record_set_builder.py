@@ -1,0 +1,328 @@
+import hashlib
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from dicom_files import made
+from harness import ENVIRONMENT, build_set
+
+from tfrecord_tools import schema
+from tfrecord_tools.building import data_sources, shard_writer
+from tfrecord_tools.io import record_index, tf_example, tfrecord
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_set_holds_every_row_once_with_its_features(made_up, record_set):
+    table = pd.read_csv(made_up / "train.csv", dtype=str, keep_default_na=False).set_index("image_name")
+    index = record_index.read_index(str(record_set), "train")
+    assert sorted(index["image_name"]) == sorted(table.index)
+    patients = list(dict.fromkeys(table["patient_id"]))
+    for shard, rows in index.groupby("shard"):
+        for serialized, row in zip(tf.data.TFRecordDataset(shard), rows.itertuples(), strict=True):
+            record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=True))
+            source = table.loc[row.image_name]
+            assert record["image_name"].numpy().decode() == row.image_name
+            assert int(record["patient_id"]) == patients.index(source["patient_id"])
+            assert int(record["target"]) == row.target == int(source["target"])
+            for column in ("sex", "age_approx", "anatom_site_general_challenge", "diagnosis"):
+                assert int(record[column]) == schema.encode(column, source[column])
+            height, width = cv2.imread(str(made_up / "jpeg" / "train" / f"{row.image_name}.jpg")).shape[:2]
+            assert (int(record["width"]), int(record["height"])) == (width, height)
+            assert tf.io.decode_jpeg(record["image"]).shape == (64, 64, 3)
+
+
+def test_colours_are_rgb_and_close_to_an_area_resize(made_up, record_set):
+    index = record_index.read_index(str(record_set), "train")
+    serialized = next(iter(tf.data.TFRecordDataset(index["shard"][0])))
+    record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=False))
+    source = cv2.imread(str(made_up / "jpeg" / "train" / f"{index['image_name'][0]}.jpg"))[..., ::-1]
+    expected = cv2.resize(source, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(tf.io.decode_jpeg(record["image"]).numpy() - expected).mean() < 3
+
+
+def test_no_patient_spans_two_shards_and_no_shard_two_folds(record_set):
+    index = record_index.read_index(str(record_set), "train")
+    assert index.groupby("patient_id")["shard"].nunique().max() == 1
+    assert index.groupby("shard")["fold"].nunique().max() == 1
+    assert sorted(set(index["fold"])) == [0, 1]
+
+
+def test_the_manifest_says_what_the_shards_are(made_up, record_set):
+    manifest = json.loads((record_set / "train.manifest.json").read_text())
+    assert manifest["image_size"] == 64
+    assert manifest["source"]["csv"] == "train.csv"
+    assert manifest["source"]["sha256"] == hashlib.sha256((made_up / "train.csv").read_bytes()).hexdigest()
+    assert manifest["encodings"]["sex"] == ["male", "female"]
+    for shard in manifest["shards"]:
+        data = (record_set / shard["name"]).read_bytes()
+        assert shard["bytes"] == len(data)
+        assert shard["sha256"] == hashlib.sha256(data).hexdigest()
+        assert shard["name"].endswith(f"-{shard['records']}.tfrec")
+    assert manifest["records"] == sum(shard["records"] for shard in manifest["shards"])
+
+
+def test_a_test_split_has_neither_labels_nor_folds(record_set):
+    index = record_index.read_index(str(record_set), "test")
+    assert set(index["target"]) == set(index["fold"]) == {-1}
+    for serialized in tf.data.TFRecordDataset(sorted(set(index["shard"]))):
+        features = tf.train.Example.FromString(serialized.numpy()).features.feature
+        assert not {"target", "diagnosis"} & set(features)
+
+
+def test_a_second_run_gives_the_same_bytes(made_up, record_set, tmp_path):
+    for _ in range(2):
+        build_set(made_up / "train.csv", made_up / "jpeg", tmp_path)
+        assert contents(tmp_path).items() <= contents(record_set).items()
+    assert len(contents(tmp_path)) >= 6
+
+
+def test_a_labelled_table_built_as_test_yields_no_label(made_up, tmp_path):
+    shutil.copytree(made_up / "jpeg" / "train", tmp_path / "jpeg")
+    build_set(made_up / "train.csv", tmp_path / "jpeg", tmp_path / "records", "test")
+    index = record_index.read_index(str(tmp_path / "records"), "test")
+    assert set(index["target"]) == {-1}
+    example = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(index["shard"][0]))).numpy())
+    assert "target" not in example.features.feature
+
+
+def test_all_problems_come_together_and_nothing_is_written(made_up, tmp_path):
+    csv = tmp_path / "train.csv"
+    csv.write_text("image_name,patient_id,target\n../x,p,0\nnone,p,1\nnone,p,\n")
+    with pytest.raises(ValueError, match=r"would leave the folder.*more than once.*do not exist.*without a target"):
+        build_set(csv, made_up / "jpeg", tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_missing_column_is_named_with_all_else_that_is_wrong(made_up, tmp_path):
+    (tmp_path / "train.csv").write_text("image_name,target\n../x,0\n")
+    with pytest.raises(ValueError, match=r"lacks patient_id; 1 names that would leave the folder .* '../x'"):
+        build_set(tmp_path / "train.csv", made_up / "jpeg", tmp_path / "out")
+
+
+def test_targets_and_ages_written_as_decimals_are_read(made_up, tmp_path):
+    table = pd.read_csv(made_up / "train.csv")
+    table.assign(target=table["target"].astype(float)).to_csv(tmp_path / "train.csv", index=False)
+    build_set(tmp_path / "train.csv", made_up / "jpeg", tmp_path / "records")
+    index = record_index.read_index(str(tmp_path / "records"), "train")
+    assert index["target"].sum() == table["target"].sum()
+
+
+def test_a_build_cut_off_while_it_comes_into_place_can_be_repeated(made_up, record_set, tmp_path, monkeypatch):
+    arguments = (made_up / "train.csv", made_up / "jpeg", tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_writer, "put_in_place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_set(*arguments)
+    build_set(*arguments)
+    assert contents(tmp_path).items() <= contents(record_set).items()
+
+
+def test_folds_for_a_test_split_are_refused(made_up, tmp_path):
+    with pytest.raises(ValueError, match="--folds goes with --split=train, got --split=test"):
+        build_set("test.csv", "jpeg", tmp_path, "test", folds="folds.csv")
+
+
+def test_a_truncated_image_is_named_and_no_file_is_left(made_up, tmp_path):
+    table = pd.read_csv(made_up / "train.csv", dtype=str)
+    shutil.copytree(made_up / "jpeg" / "train", tmp_path / "jpeg")
+    broken = tmp_path / "jpeg" / f"{table['image_name'][4]}.jpg"
+    broken.write_bytes(broken.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=f"{broken.name} is truncated"):
+        build_set(made_up / "train.csv", tmp_path / "jpeg", tmp_path / "records")
+    assert not list((tmp_path / "records").glob("train*"))
+
+
+@pytest.mark.realdata
+def test_patient_codes_of_the_real_table_are_the_published_ones(real_data):
+    table = pd.read_csv(real_data / "isic2020" / "train_cdeotte.csv", dtype=str, keep_default_na=False)
+    assert data_sources.patient_codes(table["patient_id"]).tolist() == table["patient_code"].astype(int).tolist()
+
+
+def test_a_set_is_rebuilt_byte_for_byte_where_nothing_changes(record_set, tmp_path):
+    build_set(None, None, tmp_path, records=f"{record_set}/train*.tfrec")
+    before, after = contents(record_set), contents(tmp_path)
+    assert {name: after[name] for name in after if name.endswith((".tfrec", ".csv"))}.items() <= before.items()
+    assert {path.name for path in record_set.glob("train*.tfrec")} <= set(after)
+
+
+def test_a_set_is_rebuilt_at_another_size_with_the_folds_of_an_index(record_set, tmp_path):
+    rows = pd.read_csv(record_set / "train.index.csv")
+    (tmp_path / "folds.csv").write_text((1 - rows.set_index("image_name")["fold"]).to_csv())
+    options = {"records": f"{record_set}/train*.tfrec", "image_size": 32, "folds": str(tmp_path / "folds.csv")}
+    build_set(None, None, tmp_path / "out", **options)
+    index = record_index.read_index(str(tmp_path / "out"), "train").set_index("image_name")
+    assert index["fold"].to_dict() == (1 - rows.set_index("image_name")["fold"]).to_dict()
+    sizes = {}
+    for folder in (record_set, tmp_path / "out"):
+        for path in sorted(folder.glob("train*.tfrec")):
+            for _, _, features in tfrecord.read(str(path)):
+                side = 64 if folder == record_set else 32
+                assert tf.io.extract_jpeg_shape(features.pop("image")).numpy().tolist() == [side, side, 3]
+                assert sizes.setdefault(features["image_name"], features) == features
+    assert len(sizes) == len(rows)
+
+
+def test_a_test_split_is_rebuilt_without_labels_even_where_records_carry_them(record_set, tmp_path):
+    (tmp_path / "in").mkdir()
+    for path in record_set.glob("train*.tfrec"):
+        (tmp_path / "in" / path.name.replace("train", "test")).write_bytes(path.read_bytes())
+    build_set(None, None, tmp_path / "out", "test", records=f"{tmp_path}/in/*.tfrec")
+    for path in (tmp_path / "out").glob("*.tfrec"):
+        assert not [1 for _, _, features in tfrecord.read(str(path)) if {"target", "diagnosis"} & set(features)]
+    assert set(record_index.read_index(str(tmp_path / "out"), "test")["target"]) == {-1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "expected one of --images and --records, got neither"),
+        ({"images": "jpeg", "records": "r/*"}, "expected one of --images and --records, got both"),
+        ({"images": "jpeg"}, "--images needs --csv, the table that says which images; got none"),
+        ({"images": "jpeg", "csv": "t.csv", "output": None}, "expected --output, the folder of the new set; got none"),
+        ({"records": "r/train*", "output": "r"}, "--output must be another folder than that of --records, got r"),
+        ({"images": "d", "csv": "t.csv", "csv_from_dicom": "u.csv"}, "writes a table from --images alone"),
+    ],
+)
+def test_options_that_contradict_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build_set(**({"csv": None, "images": None, "output": "o"} | options))
+
+
+def test_a_skipped_image_is_in_the_manifest_and_in_no_index(made_up, tmp_path, capsys):
+    shutil.copytree(made_up / "jpeg" / "train", tmp_path / "jpeg")
+    broken = sorted((tmp_path / "jpeg").iterdir())[3]
+    broken.write_bytes(broken.read_bytes()[:5000])
+    build_set(made_up / "train.csv", tmp_path / "jpeg", tmp_path / "out", on_error="skip")
+    skipped = json.loads((tmp_path / "out" / "train.manifest.json").read_text())["skipped"]
+    assert [row["image_name"] for row in skipped] == [broken.stem]
+    assert skipped[0]["problem"].startswith(f"{broken.name} is truncated (5000 bytes)")
+    index = record_index.read_index(str(tmp_path / "out"), "train")
+    assert broken.stem not in set(index["image_name"])
+    for shard, rows in index.groupby("shard"):
+        assert [found["image_name"] for _, _, found in tfrecord.read(shard)] == rows["image_name"].tolist()
+    assert "train: 1 images skipped, listed in the manifest; first: " in capsys.readouterr().out
+
+
+def test_where_every_image_is_broken_there_is_no_set(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "test.csv").write_text("image_name,patient_id\na,p\n")
+    with pytest.raises(ValueError, match="none of 1 images could be read, a.jpg is no whole JPEG"):
+        build_set(tmp_path / "test.csv", tmp_path, tmp_path / "out", "test", on_error="skip")
+
+
+def test_dicom_files_become_records_and_their_disagreements_are_counted(tmp_path, capsys):
+    (tmp_path / "dicom" / "test").mkdir(parents=True)
+    for name, age in (("a", "050Y"), ("b", "045Y")):
+        (tmp_path / "dicom" / "test" / f"{name}.dcm").write_bytes(made(PatientID='"x"', PatientAge=age))
+    (tmp_path / "test.csv").write_text("image_name,patient_id,age_approx\na,p,50\nb,p,50\n")
+    build_set(tmp_path / "test.csv", tmp_path / "dicom", tmp_path / "out", "test")
+    manifest = json.loads((tmp_path / "out" / "test.manifest.json").read_text())
+    assert manifest["tag_disagreements"] == {
+        "files": 2,
+        "sex": 0,
+        "age_approx": 1,
+        "anatom_site_general_challenge": 0,
+    }
+    assert "test: tags of 2 DICOM files differ from the table, which wins: age_approx 1" in capsys.readouterr().out
+    assert manifest["source"]["files"] == ["dcm"]
+
+
+def test_made_up_dicom_files_give_the_records_of_their_jpegs(made_up, record_set, tmp_path, capsys):
+    build_set(made_up / "test.csv", made_up / "dicom", tmp_path, "test")
+    shards = {name: data for name, data in contents(tmp_path).items() if name.endswith(".tfrec")}
+    assert shards.items() <= contents(record_set).items()
+    tags = json.loads((tmp_path / "test.manifest.json").read_text())["tag_disagreements"]
+    known = (pd.read_csv(made_up / "test.csv", dtype=str)["age_approx"].notna()).sum()
+    assert tags["files"] == len(pd.read_csv(made_up / "test.csv"))
+    assert tags["age_approx"] == known
+    assert tags["sex"] == tags["anatom_site_general_challenge"] == 0
+
+
+def test_beam_builds_the_same_set(made_up, record_set, tmp_path):
+    pytest.importorskip("apache_beam", reason="the extra [beam] is not installed")
+    build_set(made_up / "train.csv", made_up / "jpeg", tmp_path, runner="beam")
+    assert contents(tmp_path).items() <= contents(record_set).items()
+
+
+KILLED = """
+import os, pathlib, random, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from harness import build_set
+
+csv, images, output = sys.argv[2:]
+random.seed(0)
+killed, found = 0, []
+while killed < 10:
+    child = os.fork()
+    if not child:
+        build_set(csv, images, output, image_size=768)
+        os._exit(0)
+    # Until so many shards are finished, and a little longer.
+    ended = 0
+    while not ended and len(list(pathlib.Path(output).glob(".making-train/*.json"))) < killed % 5:
+        time.sleep(0.002)
+        ended = os.waitpid(child, os.WNOHANG)[0]
+    if not ended:
+        time.sleep(random.uniform(0, 0.1))
+        os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        found.append(len(list(pathlib.Path(output).glob(".making-train/*.json"))))
+print("finished shards at the kills:", *found)
+"""
+
+
+def test_a_build_killed_at_any_point_ends_with_the_bytes_of_one_that_was_not(made_up, tmp_path):
+    """SIGKILL ten times; each run goes on from the one before."""
+    for output in ("whole", "killed"):
+        if output == "killed":
+            arguments = [pathlib.Path(__file__).parent, made_up / "train.csv", made_up / "jpeg", tmp_path / output]
+            program = [sys.executable, "-c", KILLED, *map(str, arguments)]
+            killed = subprocess.run(program, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=300)
+            assert len(set(killed.stdout.splitlines()[-1].split(":")[1].split())) >= 3, killed.stdout
+        build_set(made_up / "train.csv", made_up / "jpeg", tmp_path / output, image_size=768)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_workers_end_with_a_build_that_is_killed_and_the_next_goes_on(made_up, tmp_path, record_set):
+    program = f"""
+import sys
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+from harness import build_set
+from tfrecord_tools import runners
+runners._IMAGES_A_PROCESS = 10
+build_set({str(made_up / "train.csv")!r}, {str(made_up / "jpeg")!r}, {str(tmp_path / "out")!r}, workers=2)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    try:
+        wait_until(lambda: list((tmp_path / "out").rglob("train*.json")) or process.poll() is not None)
+        workers = [int(child) for child in children.read_text().split()]
+    finally:
+        process.kill()
+        process.wait()
+    assert len(workers) >= 2
+    wait_until(lambda: not [worker for worker in workers if pathlib.Path(f"/proc/{worker}").exists()])
+    build_set(made_up / "train.csv", made_up / "jpeg", tmp_path / "out")
+    assert contents(tmp_path / "out").items() <= contents(record_set).items()
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

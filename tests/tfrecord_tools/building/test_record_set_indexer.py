@@ -1,0 +1,120 @@
+import hashlib
+
+import pytest
+from shard_files import write_shard
+
+from tfrecord_tools.building import record_set_indexer
+from tfrecord_tools.io import manifest, record_index
+
+
+@pytest.fixture
+def kaggle(tmp_path):
+    """Two training shards over which patients are spread, and a test shard that carries labels."""
+    folder = tmp_path / "kaggle"
+    rows = [{"image_name": name, "patient_id": number % 2, "target": number % 2} for number, name in enumerate("abcd")]
+    write_shard(folder, "train00-3.tfrec", rows[:3])
+    write_shard(folder, "train01-1.tfrec", rows[3:])
+    write_shard(folder, "test00-1.tfrec", [{"image_name": "e", "patient_id": 0, "target": 1}])
+    return folder
+
+
+TABLE = "image_name,patient_id,target\na,IP_1,0\nb,IP_2,1\nc,IP_1,0\nx,IP_3,0\n"
+
+
+def make(folder, csv=None, folds=None, output=None):
+    record_set_indexer.index_record_set(
+        f"{folder}/*.tfrec", csv and str(csv), folds and str(folds), output and str(output)
+    )
+
+
+def test_every_record_is_listed_in_order_with_what_the_records_say(kaggle):
+    make(kaggle)
+    found = record_index.read_index(str(kaggle), "train")
+    assert found["image_name"].tolist() == ["a", "b", "c", "d"]
+    assert found["position"].tolist() == [0, 1, 2, 0]
+    assert found["patient_id"].tolist() == ["0", "1", "0", "1"]
+    assert found["target"].tolist() == [0, 1, 0, 1]
+    assert set(found["fold"]) == {-1}
+    shards = manifest.read_manifest(str(kaggle), "train")["shards"]
+    assert [(shard["name"], shard["records"]) for shard in shards] == [("train00-3.tfrec", 3), ("train01-1.tfrec", 1)]
+    assert shards[0]["sha256"] == hashlib.sha256((kaggle / "train00-3.tfrec").read_bytes()).hexdigest()
+
+
+def test_a_label_in_a_test_shard_does_not_reach_the_index(kaggle):
+    make(kaggle)
+    assert record_index.read_index(str(kaggle), "test")["target"].tolist() == [-1]
+
+
+def test_a_table_and_folds_are_joined_by_name_and_the_rest_is_named(kaggle, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(TABLE)
+    (tmp_path / "f.csv").write_text("image_name,fold\nd,1\nc,0\nb,-1\na,0\n")
+    make(kaggle, tmp_path / "t.csv", tmp_path / "f.csv")
+    found = record_index.read_index(str(kaggle), "train")
+    # The record that the table lacks keeps the record's own patient.
+    assert found["patient_id"].tolist() == ["IP_1", "IP_2", "IP_1", "1"]
+    assert found["fold"].tolist() == [0, -1, 0, 1]
+    out = capsys.readouterr().out
+    assert "train: 1 records are not in the table: 'd'" in out
+    assert "train: 1 images of the table have no record: 'x'" in out
+
+
+def test_folds_that_split_a_patient_are_refused(kaggle, tmp_path):
+    (tmp_path / "f.csv").write_text("image_name,fold\na,0\nb,1\nc,1\nd,1\n")
+    with pytest.raises(ValueError, match="puts 1 patients in two folds, 0 first: a leak"):
+        make(kaggle, folds=tmp_path / "f.csv")
+
+
+def test_a_table_that_contradicts_a_record_is_refused(kaggle, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE.replace("b,IP_2,1", "b,IP_2,0"))
+    with pytest.raises(ValueError, match="1 records have another target than the table: 'b'; find out which is right"):
+        make(kaggle, tmp_path / "t.csv")
+
+
+def test_a_table_that_lists_an_image_twice_is_refused(kaggle, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE + "a,IP_1,0\n")
+    with pytest.raises(ValueError, match="t.csv must list every image once, 1 come again, a first"):
+        make(kaggle, tmp_path / "t.csv")
+
+
+def test_records_without_targets_are_noted(tmp_path, capsys):
+    write_shard(tmp_path / "in", "train00-1.tfrec", [{"image_name": "a"}])
+    (tmp_path / "t.csv").write_text(TABLE)
+    make(tmp_path / "in", tmp_path / "t.csv")
+    assert "note: 1 records carry no target, so training cannot use them" in capsys.readouterr().out
+    assert record_index.read_index(str(tmp_path / "in"), "train")["target"].tolist() == [-1]
+
+
+def test_shards_of_a_folder_that_cannot_be_written_are_linked(kaggle, tmp_path):
+    make(kaggle, output=tmp_path / "mine")
+    make(kaggle, output=tmp_path / "mine")
+    assert not list(kaggle.glob("*.csv"))
+    assert record_index.read_index(str(tmp_path / "mine"), "train")["image_name"].tolist() == ["a", "b", "c", "d"]
+    (tmp_path / "mine" / "test00-1.tfrec").unlink()
+    (tmp_path / "mine" / "test00-1.tfrec").touch()
+    with pytest.raises(ValueError, match="test00-1.tfrec is there already and is not .*; choose another --output"):
+        make(kaggle, output=tmp_path / "mine")
+
+
+def test_shards_of_two_folders_are_refused(kaggle, tmp_path):
+    write_shard(tmp_path / "other", "train02-1.tfrec", [{"image_name": "z"}])
+    with pytest.raises(ValueError, match="expected the shards of one set in one folder, got .*kaggle, .*other"):
+        record_set_indexer.index_record_set(f"{kaggle}/train*,{tmp_path}/other/*", None, None, None)
+
+
+def test_the_index_of_a_built_set_is_made_again_as_it_was(record_set, tmp_path):
+    before = {name: (record_set / name).read_text() for name in ("train.index.csv", "train.manifest.json")}
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in record_set.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    listed = str(record_set / "train.index.csv")
+    record_set_indexer.index_record_set(f"{copy}/train*.tfrec", listed, listed, None)
+    assert {name: (copy / name).read_text() for name in before} == before
+
+
+@pytest.mark.realdata
+def test_a_real_file_of_another_schema_is_named(real_data, tmp_path):
+    with pytest.raises(ValueError, match="is of another schema, its record 0 lacks image"):
+        record_set_indexer.index_record_set(
+            str(real_data / "tfrecord_foreign" / "train.tfrecords"), None, None, str(tmp_path)
+        )

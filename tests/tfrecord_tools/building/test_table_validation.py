@@ -1,0 +1,70 @@
+import pandas as pd
+import pytest
+
+from tfrecord_tools.building import table_validation
+from tfrecord_tools.imaging import image_files
+from tfrecord_tools.io import csv_tables
+
+
+def table(**columns):
+    base = {"image_name": ["a", "b"], "patient_id": ["p", ""], "target": ["0", "1"], "age_approx": ["45.0", ""]}
+    return pd.DataFrame({**base, **columns})
+
+
+PATHS = {"a": ["in/a.jpg"], "b": ["in/b.png"]}
+
+
+def test_a_sound_table_has_no_problems():
+    assert table_validation.find_problems(table(), "train", PATHS) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "paths", "problem"),
+    [
+        ({"image_name": ["../x", "b"]}, PATHS, "1 names that would leave the folder or are blank: '../x'"),
+        ({"image_name": ["a", ".."]}, PATHS, "1 names that would leave the folder or are blank: '..'"),
+        ({"image_name": ["a", "c\\d"]}, PATHS, r"1 names that would leave the folder or are blank: 'c\\d'"),
+        ({"image_name": ["a", ""]}, PATHS, "1 names that would leave the folder or are blank: ''"),
+        ({"image_name": ["a", "a"]}, PATHS, "1 names listed more than once: 'a'"),
+        ({"image_name": ["a", "c"]}, PATHS, "1 listed images that do not exist: 'c'"),
+        ({}, {**PATHS, "a": ["a.jpg", "a.png"]}, "1 images with more than one file: 'a'"),
+        ({"target": ["0", "yes"]}, PATHS, "1 values of target that are no such number: 'yes'"),
+        ({"target": ["0", ""]}, PATHS, "1 images without a target: 'b'"),
+        ({"age_approx": ["old", ""]}, PATHS, "1 values of age_approx that are no such number: 'old'"),
+    ],
+)
+def test_each_kind_of_problem_is_named_with_its_case(columns, paths, problem):
+    assert problem.replace(r"\\", "\\\\") in table_validation.find_problems(table(**columns), "train", paths)
+
+
+def test_problems_are_reported_together_and_a_test_split_needs_no_target():
+    found = table_validation.find_problems(table(image_name=["../x", "c"], target=["", ""]), "train", PATHS)
+    assert len(found) == 3
+    assert len(table_validation.find_problems(table(target=["", ""]), "test", PATHS)) == 0
+
+
+def test_long_lists_are_cut():
+    assert csv_tables.describe_first_cases(list("abcdefg")) == "'a', 'b', 'c', 'd', 'e' and 2 more"
+
+
+def test_find_images_looks_in_the_folder_and_in_its_split(tmp_path):
+    (tmp_path / "train").mkdir()
+    for file in ("a.jpg", "notes.txt", "train/b.PNG", "train/a.jpeg"):
+        (tmp_path / file).touch()
+    found = image_files.find_images(str(tmp_path), "train")
+    assert found == {
+        "a": [str(tmp_path / "a.jpg"), str(tmp_path / "train" / "a.jpeg")],
+        "b": [str(tmp_path / "train" / "b.PNG")],
+    }
+
+
+def test_find_images_names_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a folder of images at .*jpg, found none; check --images"):
+        image_files.find_images(str(tmp_path / "jpg"), "train")
+
+
+def test_categories_without_a_code_are_counted_aloud(capsys):
+    table_validation.note_unknown_categories(table(diagnosis=["XYZ", "nevus"]), "train")
+    assert capsys.readouterr().out == (
+        "note: 1 values of diagnosis are not the schema's and are written as unknown: 'XYZ'\n"
+    )

@@ -1,0 +1,61 @@
+import cv2
+import numpy as np
+import pytest
+
+from tfrecord_tools.deduplication import image_similarity
+
+
+def picture(seed):
+    """A smooth picture of many features."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(
+        rng.normal(size=(image_similarity.SIDE, image_similarity.SIDE, 3)).astype(np.float32), (0, 0), 3
+    )
+    return np.uint8(np.clip(128 + 300 * noise, 30, 255))
+
+
+EDITS = {
+    "turned": np.rot90,
+    "upside down": lambda image: image[::-1, ::-1],
+    "flipped": lambda image: image[:, ::-1],
+    "brightened": lambda image: cv2.convertScaleAbs(image, alpha=1.1),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_descriptors_do_not_change_with_a_turn_or_a_flip(edit):
+    originals = [picture(seed) for seed in range(6)]
+    rows = np.concatenate(
+        [image_similarity.make_views(image) for image in originals + list(map(EDITS[edit], originals))]
+    )
+    embeddings = image_similarity.embed(image_similarity.describe(rows))
+    assert np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-3)
+    similarity = embeddings[:6] @ embeddings[6:].T
+    assert similarity.argmax(axis=1).tolist() == list(range(6))
+    assert np.diag(similarity).min() > 0.9
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_is_near_and_another_picture_far(edit):
+    rows = np.concatenate(
+        [image_similarity.make_views(image) for image in (picture(0), EDITS[edit](picture(0)), picture(1))]
+    )
+    near, far = image_similarity.compare(rows, image_similarity.describe(rows), np.array([[0, 1], [0, 2]]))
+    assert near < 0.1
+    assert far > 0.5
+
+
+def test_black_and_even_pictures_are_like_nothing():
+    rows = np.stack(
+        [np.full((image_similarity.SIDE, image_similarity.SIDE), level, np.uint8) for level in (0, 0, 150, 150)]
+    )
+    distances = image_similarity.compare(rows, image_similarity.describe(rows), np.array([[0, 1], [2, 3], [0, 2]]))
+    assert distances.tolist() == [1, 1, 1]
+
+
+def test_views_are_the_whole_its_centre_and_what_is_within_a_frame():
+    image = np.full((80, 160, 3), 120, np.uint8)
+    assert image_similarity.make_views(image).shape == (2, image_similarity.SIDE, image_similarity.SIDE)
+    assert image_similarity.make_views(image[:, :80]).shape == (1, image_similarity.SIDE, image_similarity.SIDE)
+    image[:20] = 0
+    assert image_similarity.make_views(image).shape == (3, image_similarity.SIDE, image_similarity.SIDE)

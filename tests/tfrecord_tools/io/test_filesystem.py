@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from harness import ENVIRONMENT
+
+from tfrecord_tools.io import filesystem
+
+
+@pytest.fixture(params=["local", "bucket"])
+def folder(request, tmp_path):
+    """A folder by its path, and by a URL that TensorFlow's file systems answer."""
+    return str(tmp_path) if request.param == "local" else f"file://{tmp_path}"
+
+
+def test_both_kinds_of_paths_do_the_same(folder):
+    filesystem.makedirs(f"{folder}/a/b")
+    filesystem.makedirs(f"{folder}/a/b")
+    for name, text in (("2.txt", "zwei\n"), ("1.txt", "eins\r\n")):
+        with filesystem.open(f"{folder}/a/{name}", "w") as file:
+            file.write(text)
+    assert filesystem.listdir(f"{folder}/a") == ["1.txt", "2.txt", "b"]
+    assert filesystem.glob(f"{folder}/a/*.txt") == [f"{folder}/a/1.txt", f"{folder}/a/2.txt"]
+    assert filesystem.read(f"{folder}/a/1.txt") == b"eins\r\n"
+    assert filesystem.size(f"{folder}/a/1.txt") == 6
+    filesystem.replace(f"{folder}/a/1.txt", f"{folder}/a/2.txt")
+    assert filesystem.read(f"{folder}/a/2.txt") == b"eins\r\n"
+    assert filesystem.exists(f"{folder}/a/2.txt")
+    assert not filesystem.exists(f"{folder}/a/1.txt")
+    assert filesystem.isdir(f"{folder}/a/b")
+    assert not filesystem.isdir(f"{folder}/a/2.txt")
+    with filesystem.open(f"{folder}/a/2.txt") as file:
+        file.seek(2)
+        assert file.read(2) == b"ns"
+    filesystem.remove(f"{folder}/a/2.txt")
+    filesystem.rmtree(f"{folder}/a")
+    filesystem.rmtree(f"{folder}/a")
+    assert filesystem.listdir(f"{folder}/a") == []
+
+
+def test_a_file_written_anew_has_another_stamp(folder):
+    stamps = set()
+    for nanoseconds in (1_000_000_000, 2_000_000_000):
+        with filesystem.open(f"{folder}/1.txt", "w") as file:
+            file.write("eins")
+        os.utime(f"{folder}/1.txt".removeprefix("file://"), ns=(0, nanoseconds))
+        stamps.add(filesystem.stamp(f"{folder}/1.txt"))
+    assert stamps == {(4, 1_000_000_000), (4, 2_000_000_000)}
+
+
+def test_a_missing_file_is_a_failure_of_either_kind(folder):
+    with pytest.raises((OSError, tf.errors.NotFoundError)) as caught:
+        filesystem.read(f"{folder}/none")
+    assert filesystem.is_failure(caught.value)
+    assert not filesystem.is_failure(ValueError())
+
+
+def test_making_records_does_not_load_tensorflow():
+    program = (
+        "import sys; from tfrecord_tools import build, index, verify, synth, folds; print('tensorflow' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "False\n"

@@ -1,0 +1,118 @@
+import pandas as pd
+import pytest
+import tensorflow as tf
+from dicom_files import PICTURE
+
+from tfrecord_tools.imaging import codec, preprocessing
+from tfrecord_tools.io import tf_example, tfrecord
+from tfrecord_tools.verification import shard_checks
+
+SQUARE = codec.encode(preprocessing.pad(PICTURE, 64), 90)
+
+
+def write(path, *records):
+    """Writes (JPEG, features) pairs."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for jpeg, features in records:
+            writer.write(tf_example.to_example(jpeg, **features))
+    return str(path)
+
+
+def problems(path, image_size=64, decode=True):
+    return shard_checks.examine_shard(path, image_size, decode)[0]["problem"].tolist()
+
+
+def test_sound_records_have_no_problem(tmp_path):
+    path = write(tmp_path / "a", (SQUARE, {"image_name": "a", "target": 1}), (SQUARE, {"image_name": "b"}))
+    table, facts = shard_checks.examine_shard(path, 64, True)
+    assert table[["image_name", "target", "problem"]].to_numpy().tolist() == [["a", 1, ""], ["b", -1, ""]]
+    assert facts["bytes"] == (tmp_path / "a").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("jpeg", "features", "problem"),
+    [
+        (b"", {}, "image is no JPEG"),
+        (b"\x89PNG\r\n", {}, "image is no JPEG"),
+        (codec.encode(PICTURE, 90), {}, "image is 64x48, the manifest says 64x64"),
+        (SQUARE[: len(SQUARE) // 2], {}, "image cannot be decoded"),
+        (SQUARE, {"target": 2}, "target must be 0 or 1, is 2"),
+    ],
+)
+def test_a_bad_record_is_named(tmp_path, jpeg, features, problem):
+    path = write(tmp_path / "a", (SQUARE, {"image_name": "good"}), (jpeg, {"image_name": "bad"} | features))
+    assert problems(path) == ["", problem]
+
+
+def test_a_truncated_image_is_found_by_decoding_only(tmp_path):
+    path = write(tmp_path / "a", (SQUARE[: len(SQUARE) // 2], {"image_name": "bad"}))
+    assert problems(path, decode=False) == [""]
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path):
+    data = bytearray(SQUARE)
+    start = data.index(b"\xff\xc0")
+    data[start + 5 : start + 9] = b"\xff\xff\xff\xff"
+    path = write(tmp_path / "a", (bytes(data), {"image_name": "bad"}))
+    assert problems(path, None) == ["image has 65535x65535 pixels, more than 268435456"]
+
+
+def test_damage_and_foreign_features_are_rows_too(tmp_path):
+    path = write(tmp_path / "a", (SQUARE, {"image_name": "a"}), (SQUARE, {"image_name": "b"}))
+    content = bytearray((tmp_path / "a").read_bytes())
+    content[100] ^= 1
+    (tmp_path / "a").write_bytes(content)
+    assert problems(path) == ["the checksum of its data is wrong", ""]
+    with tf.io.TFRecordWriter(str(tmp_path / "b")) as writer:
+        writer.write(b"\xff")
+    assert problems(str(tmp_path / "b")) == ["is no tf.train.Example"]
+
+
+def test_counts_are_held_against_the_manifest(tmp_path):
+    (tmp_path / "train02-1.tfrec").touch()
+    names = ("train00-1.tfrec", "train01-1.tfrec", "train02-1.tfrec", "train03-1.tfrec")
+    listed = [{"name": name, "records": 1, "bytes": 9, "sha256": "x"} for name in names]
+    described = {
+        str(tmp_path / "train00-1.tfrec"): {"bytes": 9, "sha256": "x"},
+        str(tmp_path / "train01-1.tfrec"): {"bytes": 8, "sha256": "y"},
+        str(tmp_path / "train09-1.tfrec"): {"bytes": 9, "sha256": "x"},
+    }
+    table = pd.DataFrame({"path": [str(tmp_path / "train00-1.tfrec")] + [str(tmp_path / "train01-1.tfrec")] * 2})
+    assert shard_checks.check_counts(str(tmp_path), {"shards": listed}, described, table) == [
+        "train01-1.tfrec has records 2, the manifest says 1",
+        "train01-1.tfrec has bytes 8, the manifest says 9",
+        "train01-1.tfrec has sha256 y, the manifest says x",
+        "train09-1.tfrec is not in the manifest",
+        "train03-1.tfrec is in the manifest and not there",
+    ]
+
+
+def test_names_and_targets_are_held_against_the_index():
+    index = pd.DataFrame([("s", "a", "1"), ("s", "b", ""), ("t", "c", "0")], columns=["shard", "image_name", "target"])
+    table = pd.DataFrame([("d/s", "a", 0), ("d/s", "b", 1)], columns=["path", "image_name", "target"])
+    assert shard_checks.check_index(index, table) == ["s has 1 records with another target than the index"]
+    assert shard_checks.check_index(index, table.assign(path="d/u")) == ["the index lists other images than u holds"]
+    assert shard_checks.check_index(index, table.iloc[::-1]) == ["the index lists other images than s holds"]
+
+
+ROWS = [("a", "p", "0"), ("b", "p", "1"), ("c", "q", "1"), ("d", "q", "test"), ("e", "", "0"), ("f", "", "1")]
+INDEX = pd.DataFrame([*ROWS, ("g", "r", ""), ("h", "r", "1")], columns=["image_name", "patient_id", "fold"])
+
+
+def test_patients_and_pairs_in_two_places_are_leaks():
+    pairs = pd.DataFrame([("a", "e"), ("e", "f"), ("a", "d"), ("g", "a"), ("a", "zz")])
+    pairs.columns = ["image_name_1", "image_name_2"]
+    assert shard_checks.check_leaks(INDEX, pairs) == [
+        "1 patients are in two folds, p first",
+        "1 patients are in training and test, q first",
+        "2 pairs of listed duplicates are in two folds or splits, e and f first",
+    ]
+    assert shard_checks.check_leaks(INDEX.iloc[[0, 2, 4, 5, 6]], None) == []
+
+
+@pytest.mark.realdata
+def test_a_real_file_of_another_schema_is_named_feature_by_feature(real_data):
+    found = problems(str(real_data / "tfrecord_foreign" / "train.tfrecords"))
+    assert len(found) == 40
+    assert found[0].startswith("lacks image (bytes); lacks image_name (bytes); has train/image (1 bytes), which")
+    assert tfrecord.parse(b"")[1] == ["lacks image (bytes)", "lacks image_name (bytes)"]

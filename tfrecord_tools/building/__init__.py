@@ -1,0 +1,1 @@
+"""Builds and indexes record sets."""

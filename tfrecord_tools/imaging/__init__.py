@@ -1,0 +1,1 @@
+"""Image decoding, DICOM, and preprocessing."""

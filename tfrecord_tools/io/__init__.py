@@ -1,0 +1,1 @@
+"""Files: tables, TFRecords, indexes and manifests, local or in a bucket."""

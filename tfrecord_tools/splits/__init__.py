@@ -1,0 +1,1 @@
+"""Leak-free folds, and audits of folds."""
