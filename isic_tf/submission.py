@@ -3,18 +3,16 @@
 python -m isic_tf.submission --submission=submission.csv --sample_submission=sample_submission.csv
 """
 
-from absl import flags
-
-from isic_tf.artifacts import submission_format
+from isic_tf.artifacts.submission_format import SubmissionConfig, validate_submission
 from tfrecord_tools import cli
 
+CONFIG = SubmissionConfig
 
-def define_flags():
-    """Defines the command's flags."""
-    flags.DEFINE_string("submission", None, "CSV file to check: image_name, target.")
-    flags.DEFINE_string("sample_submission", None, "The competition's sample: the names and their order.")
-    flags.mark_flags_as_required(["submission", "sample_submission"])
+
+def main():
+    """Runs the command."""
+    cli.run(validate_submission, CONFIG, __doc__)
 
 
 if __name__ == "__main__":
-    cli.run(submission_format.validate_submission, define_flags)
+    main()

@@ -9,6 +9,7 @@ import tensorflow as tf
 from isic_tf.distribution import strategies
 from isic_tf.patient_context import gradient_boosting
 from isic_tf.training import epochs
+from tfrecord_tools import cli
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import record_index
 from tfrecord_tools.synthetic import dataset
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def log_lines():
+    """Log lines go to standard output, as in the commands."""
+    cli.show_log()
+
+
 @pytest.fixture(scope="session")
 def real_data():
     return harness.REAL_DATA
@@ -37,7 +44,7 @@ def real_data():
 def made_up(tmp_path_factory):
     """Folder with the CSVs and JPEGs of 5 patients."""
     folder = tmp_path_factory.mktemp("made_up")
-    dataset.make_dataset(str(folder), num_patients=5, malignant_rate=0.4, seed=3)
+    dataset.make_dataset(dataset.SynthConfig(output=str(folder), num_patients=5, malignant_rate=0.4, seed=3))
     return folder
 
 

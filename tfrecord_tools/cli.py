@@ -1,19 +1,174 @@
-"""Runs a command: parses flags, reports errors in one line, sets the exit code."""
+"""Commands: configurations whose fields are flags, log lines on standard output, errors in one line, exit codes."""
 
+import dataclasses
+import logging
+import os
 import sys
+import types
+import typing
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
+
+from tfrecord_tools import errors
+
+_LOGGERS = ("isic_tf", "tfrecord_tools")
 
 
-def run(command, define_flags):
-    """Defines a command's flags, parses them and calls it with one keyword argument a flag; never returns.
-
-    Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`) or with 130 after Ctrl-C.
+def option(default=dataclasses.MISSING, *, help, choices=None, lower=None, upper=None):
+    """Declares a field of a `Config`, and so a flag of its command.
 
     Args:
-        command: Function whose keyword arguments are named like the flags.
-        define_flags: Function of no arguments that defines them. Flags are defined only in the process that runs the
-            command, so that modules with flags of one name can be imported together.
+        default: The value where none is given; a field without one must be given.
+        help: One or two sentences; the flag's help, and the field's documentation.
+        choices: The texts that are allowed; None for any.
+        lower: The smallest number allowed; None for any.
+        upper: The largest number allowed; None for any.
+
+    Returns:
+        `dataclasses.field`.
+    """
+    metadata = {"help": help, "choices": tuple(choices) if choices else None, "lower": lower, "upper": upper}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of a command or function. Fields are declared by `option`, and checked when one is created.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+        ... class ResizeConfig(Config):
+        ...     image_size: int = option(384, help="Side of the square images, in pixels.", lower=8)
+        >>> ResizeConfig(image_size=512)
+        ResizeConfig(image_size=512)
+        >>> ResizeConfig(image_size=4)
+        Traceback (most recent call last):
+        ...
+        tfrecord_tools.errors.ConfigError: expected image_size of at least 8, got 4
+    """
+
+    # Flags of an earlier release: old name -> new name. They work, with a notice.
+    RENAMED: typing.ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self):
+        """Checks and converts the values.
+
+        Raises:
+            ConfigError: A value has the wrong type, is out of range, or is not one of the choices.
+        """
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _convert(field, _kind(type(self), field), getattr(self, field.name)))
+
+    @classmethod
+    def from_text(cls, values):
+        """Creates a configuration from texts, such as the flags of a run directory.
+
+        Args:
+            values: Dict from name to text. Names that are not fields are ignored; absent fields take their default.
+
+        Raises:
+            ConfigError: A text is not a value of its field.
+        """
+        known = {}
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                known[field.name] = _parse(field, _kind(cls, field)[0], values[field.name])
+        return cls(**known)
+
+
+def _kind(config_class, field):
+    """Returns the type of a field's values, and whether None is allowed."""
+    hint = typing.get_type_hints(config_class)[field.name]
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+        return hint, True
+    return hint, False
+
+
+def _is_list(kind):
+    return typing.get_origin(kind) is tuple
+
+
+def _convert(field, kind, value):
+    kind, optional = kind
+    if value is None and optional:
+        return None
+    if _is_list(kind):
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")] if value else []
+        if isinstance(value, (list, tuple)):
+            return tuple(os.fspath(part) for part in value)
+    elif kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, str if _is_list(kind) else kind) or (kind in (int, float) and isinstance(value, bool)):
+        raise errors.ConfigError(f"expected {field.name} to be {getattr(kind, '__name__', kind)}, got {value!r}")
+    limits = field.metadata
+    if limits["choices"] and value not in limits["choices"]:
+        raise errors.ConfigError(f"expected {field.name} to be one of {', '.join(limits['choices'])}, got {value!r}")
+    if limits["lower"] is not None and not value >= limits["lower"]:
+        raise errors.ConfigError(f"expected {field.name} of at least {limits['lower']}, got {value}")
+    if limits["upper"] is not None and not value <= limits["upper"]:
+        raise errors.ConfigError(f"expected {field.name} of at most {limits['upper']}, got {value}")
+    return value
+
+
+def _parse(field, kind, text):
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise errors.ConfigError(f"expected {field.name} to be true or false, got {text!r}")
+        return text.lower() in ("true", "1")
+    try:
+        return text if kind is str or _is_list(kind) else kind(text)
+    except ValueError as error:
+        raise errors.ConfigError(f"expected {field.name} to be {kind.__name__}, got {text!r}") from error
+
+
+def define_flags(config_class, flag_values=flags.FLAGS, module_name=None):
+    """Defines a flag for each field of a configuration.
+
+    Args:
+        config_class: Subclass of `Config`.
+        flag_values: `absl.flags.FlagValues` to define them in.
+        module_name: The module that lists them in its help; the main program if None.
+    """
+    common = {"flag_values": flag_values, "module_name": module_name or sys.argv[0]}
+    for field in dataclasses.fields(config_class):
+        kind, _ = _kind(config_class, field)
+        limits = field.metadata
+        default = None if field.default is dataclasses.MISSING else field.default
+        arguments = (field.name, default, limits["help"])
+        if _is_list(kind):
+            flags.DEFINE_list(field.name, default and list(default), limits["help"], **common)
+        elif limits["choices"]:
+            flags.DEFINE_enum(field.name, default, list(limits["choices"]), limits["help"], **common)
+        elif kind is bool:
+            flags.DEFINE_bool(*arguments, **common)
+        elif kind is int:
+            flags.DEFINE_integer(*arguments, limits["lower"], limits["upper"], **common)
+        elif kind is float:
+            flags.DEFINE_float(*arguments, limits["lower"], limits["upper"], **common)
+        else:
+            flags.DEFINE_string(*arguments, **common)
+        if field.default is dataclasses.MISSING:
+            flags.mark_flag_as_required(field.name, flag_values)
+    for old, new in config_class.RENAMED.items():
+        flags.DEFINE_alias(old, new, flag_values, module_name="renamed")
+
+
+def run(command, config_class, doc=None):
+    """Runs a command: defines its flags, parses them, calls it with its configuration; never returns.
+
+    Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`) or with 130 after Ctrl-C.
+    Flags are defined only in the process that runs the command, so that modules with flags of one name can be
+    imported together.
+
+    Args:
+        command: Function of one `config_class`.
+        config_class: Subclass of `Config`.
+        doc: What `--help` prints before the flags; the main program's docstring if None.
     """
 
     def main(argv):
@@ -21,21 +176,58 @@ def run(command, define_flags):
             raise app.UsageError(f"expected only options of the form --name=value, got {' '.join(argv[1:])!r}")
         if not flags.FLAGS["verbosity"].present:
             # TensorFlow's own remarks are not the user's business; its warnings are.
-            logging.set_verbosity(logging.WARNING)
-        values = {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(argv[0])}
+            absl_logging.set_verbosity(absl_logging.WARNING)
+        show_log()
+        for old, new in config_class.RENAMED.items():
+            if flags.FLAGS[old].present:
+                print(
+                    f"note: --{old} is now --{new}; the old name will be removed in the next release", file=sys.stderr
+                )
         try:
-            command(**values)
+            values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)}
+            command(config_class(**values))
         except KeyboardInterrupt:
-            print("\nInterrupted; every file in place is whole. Give the same command to go on.", file=sys.stderr)
+            print(
+                "\nInterrupted; all files written so far are complete. Run the same command to resume.", file=sys.stderr
+            )
             sys.exit(130)
         except Exception as error:
-            if logging.get_verbosity() >= logging.DEBUG:
+            if absl_logging.get_verbosity() >= absl_logging.DEBUG:
                 raise
             print(_describe(error), file=sys.stderr)
             sys.exit(1)
 
-    define_flags()
+    if doc:
+        sys.modules["__main__"].__doc__ = doc
+    define_flags(config_class)
     app.run(main)
+
+
+class _StandardOutput(logging.StreamHandler):
+    """Writes to what standard output is at the time, which notebooks and tests replace."""
+
+    def __init__(self):
+        super().__init__(sys.stdout)
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record):
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+def show_log(level=logging.INFO):
+    """Prints the log lines of both packages to standard output, as the commands do; for notebooks and scripts too.
+
+    Args:
+        level: The lowest level that is printed.
+    """
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        # absl's own handler would print them once more.
+        logger.propagate = False
+        if not any(isinstance(handler, _StandardOutput) for handler in logger.handlers):
+            logger.addHandler(_StandardOutput())
 
 
 def _describe(error):

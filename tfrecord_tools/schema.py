@@ -1,5 +1,7 @@
 """Feature names, dtypes and category codes of records: the one place where they are defined."""
 
+from tfrecord_tools import errors
+
 VERSION = 1
 UNKNOWN = -1
 # Codes are positions in these tuples: the order of first appearance in the competition's train.csv, then what only
@@ -65,7 +67,7 @@ def encode(column, value):
         blank or a category not in `CATEGORIES`.
 
     Raises:
-        ValueError: An age that is no number from 0 to 120, or a target other than 0 and 1.
+        IsicError: An age that is no number from 0 to 120, or a target other than 0 and 1.
     """
     if value == "":
         return UNKNOWN
@@ -80,5 +82,5 @@ def encode(column, value):
         number = float("nan")
     if not allowed[column](number):
         expected = "0 or 1" if column == "target" else "a number from 0 to 120 or blank"
-        raise ValueError(f"{column} must be {expected}, got {value!r}")
+        raise errors.IsicError(f"{column} must be {expected}, got {value!r}")
     return int(number)

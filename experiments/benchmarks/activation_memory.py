@@ -20,11 +20,11 @@ def step(size, batch_size):
 
     from isic_tf.training import memory_estimate, train_state, train_step
 
-    recipe = common.make_recipe(
+    config = common.make_config(
         image_size=size, weights="none", global_batch_size=batch_size, augment_strength=0.0, warmup_epochs=0.0
     )
-    state = train_state.make_state(tf.distribute.get_strategy(), recipe, 10)
-    take = tf.function(train_step.make_replica_step(state, recipe))
+    state = train_state.make_state(tf.distribute.get_strategy(), config, 10)
+    take = tf.function(train_step.make_replica_step(state, config))
     images = tf.cast(tf.random.uniform([batch_size, size, size, 3], 0, 256, tf.int32), tf.uint8)
     for _ in range(2):
         take(images, tf.zeros([batch_size, 1]), tf.zeros([batch_size, 2], tf.int64))

@@ -19,7 +19,7 @@ classifier = classifiers.build_classifier("efficientnet-b0", SIZE)
 optimizer = tf.keras.optimizers.AdamW(1e-3, weight_decay=0.01, jit_compile=False)
 optimizer.build(classifier.trainable_variables)
 variables = classifier.trainable_variables
-plain, share_of_loss = decoding.to_float(images), losses.make_loss(common.make_recipe(global_batch_size=BATCH))
+plain, share_of_loss = decoding.to_float(images), losses.make_loss(common.make_config(global_batch_size=BATCH))
 
 
 @tf.function

@@ -46,18 +46,12 @@ def job_of(paths, output, image_size=1024):
     return shard_writer.make_jobs(table, str(output), "train", OPTIONS | {"image_size": image_size}, "stop")[0]
 
 
-def make_recipe(**changes):
-    """Gives the recipe of `isic_tf.train` with its defaults, but for some flags."""
-    from absl import flags
-
-    from isic_tf import train
+def make_config(**changes):
+    """Returns the default configuration of `isic_tf.train`, with some options changed."""
     from isic_tf.distribution import cpu
+    from isic_tf.training.config import TrainConfig
 
-    if "workdir" not in flags.FLAGS:
-        train.define_flags()
-        flags.FLAGS([sys.argv[0], "--data_dir=", "--workdir="])
-    names = [flag.name for flag in flags.FLAGS.get_key_flags_for_module("isic_tf.shared_flags")]
-    return {name: flags.FLAGS[name].value for name in names} | {"threads": cpu.count_cores(), **changes}
+    return TrainConfig(**{"data_dir": "", "workdir": "", "threads": cpu.count_cores(), **changes})
 
 
 def make_set(folder, copies):

@@ -21,7 +21,7 @@ from isic_tf.training import epochs, loop
 from tfrecord_tools.building import shard_writer
 
 BATCH, SIZE, IMAGES, EPOCHS = 32, 128, 384, 20
-RECIPE = common.make_recipe(
+CONFIG = common.make_config(
     image_size=SIZE, weights="none", epochs=EPOCHS, warmup_epochs=0.0, augment_strength=0.0, global_batch_size=BATCH
 )
 
@@ -65,7 +65,7 @@ with tempfile.TemporaryDirectory() as folder:
     plan = mixture.Plan(rows, np.array([len(rows)]), held_out, "")
     whole = common.seconds(
         lambda: loop.train_fold(
-            loop.Fold(plan, None, tf.distribute.get_strategy(), RECIPE, None, f"{folder}/fold0", f"{folder}/fold0", "")
+            loop.Fold(plan, None, tf.distribute.get_strategy(), CONFIG, None, f"{folder}/fold0", f"{folder}/fold0", "")
         )
     )
     best, other = min(ours[1:]), min(textbook[1:])

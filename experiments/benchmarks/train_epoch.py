@@ -12,7 +12,7 @@ from isic_tf.models import classifiers
 from isic_tf.training import distributed_input, epochs, train_state, train_step
 
 BATCH, SIZE = 32, 64
-RECIPE = common.make_recipe(
+CONFIG = common.make_config(
     image_size=SIZE,
     weights="none",
     epochs=2,
@@ -32,9 +32,9 @@ with tempfile.TemporaryDirectory() as folder:
 
     strategy = tf.distribute.get_strategy()
     plan = mixture.Plan(rows.assign(group=0), np.array([len(rows)]), rows, "")
-    state = train_state.make_state(strategy, RECIPE, steps)
-    step = train_step.make_train_step(strategy, state, RECIPE)
-    batches = distributed_input.make_batches(strategy, plan, None, RECIPE, start=0)
+    state = train_state.make_state(strategy, CONFIG, steps)
+    step = train_step.make_train_step(strategy, state, CONFIG)
+    batches = distributed_input.make_batches(strategy, plan, None, CONFIG, start=0)
     step(batches)
 
     def epoch():

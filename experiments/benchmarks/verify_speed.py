@@ -42,13 +42,19 @@ def read(path):
 
 with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as hidden:
     write(folder, 1000)
-    record_set_indexer.index_record_set(f"{folder}/*.tfrec", None, None, None)
+    record_set_indexer.index_record_set(
+        record_set_indexer.IndexConfig(records=f"{folder}/*.tfrec", csv=None, folds=None, output=None)
+    )
     path = pathlib.Path(folder) / "train00-0.tfrec"
     megabytes = path.stat().st_size / 1e6
 
     def check():
         with contextlib.redirect_stdout(hidden):
-            record_set_verifier.verify_record_set(str(path), None, False, None, 1)
+            record_set_verifier.verify_record_set(
+                record_set_verifier.VerifyConfig(
+                    records=str(path), duplicates=None, decode=False, quarantine=None, workers=1
+                )
+            )
 
     with contextlib.redirect_stdout(io.StringIO()) as report:
         _, ours = common.compare("verify without decoding", "1", lambda: textbook(path), check)

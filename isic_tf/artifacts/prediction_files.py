@@ -1,9 +1,14 @@
 """Reads, joins and writes prediction files."""
 
+import logging
+
 import pandas as pd
 
 from isic_tf.artifacts import prediction_sidecar
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_tables
+
+_LOG = logging.getLogger(__name__)
 
 
 def join_by_name(paths, tables, join):
@@ -18,7 +23,7 @@ def join_by_name(paths, tables, join):
         The tables, rows in one order; and a list of texts that say what was left out.
 
     Raises:
-        ValueError: The names differ under `equal`, or no name is in all files.
+        IsicError: The names differ under `equal`, or no name is in all files.
     """
     # Objects: what pandas does with text of its own is twenty times as slow to look up.
     first, *others = (pd.Index(table["image_name"], dtype=object) for table in tables)
@@ -28,10 +33,12 @@ def join_by_name(paths, tables, join):
         kinds = {paths[0]: first[names.get_indexer(first) < 0], path: names[first.get_indexer(names) < 0]}
         texts = [f"{len(own)} only in {name} ({', '.join(own[:3])})" for name, own in kinds.items() if len(own)]
         if texts and join == "equal":
-            raise ValueError(f"the images of the files differ: {'; '.join(texts)}; --join=inner blends those in all")
+            raise errors.IsicError(
+                f"the images of the files differ: {'; '.join(texts)}; --join=inner blends those in all"
+            )
         notes += texts
     if not len(common):
-        raise ValueError(f"no image is in all of {', '.join(paths)}; check the files")
+        raise errors.IsicError(f"no image is in all of {', '.join(paths)}; check the files")
     if notes:
         notes = [f"{len(common)} images are in all files; left out: {'; '.join(notes)}"]
     rows = (names.get_indexer(common) for names in (first, *others))
@@ -50,19 +57,19 @@ def read_prediction_file(path, keep=(), submission=False):
         DataFrame of `image_name` (text), `prediction` (float64) and what of `keep` is there.
 
     Raises:
-        ValueError: A name comes twice, or a prediction is no finite number from 0 to 1.
+        IsicError: A name comes twice, or a prediction is no finite number from 0 to 1.
     """
     table = csv_tables.read_table(path, ("image_name",) if submission else ("image_name", "prediction"))
     if "prediction" not in table:
         if "target" not in table:
-            raise ValueError(f"{path} needs a column prediction, or target as in a submission; it has neither")
+            raise errors.IsicError(f"{path} needs a column prediction, or target as in a submission; it has neither")
         table = table.rename(columns={"target": "prediction"})
     table = table[["image_name", "prediction", *(column for column in keep if column in table)]]
     csv_tables.refuse_repeats(path, table, "hold")
     table["prediction"] = pd.to_numeric(table["prediction"], errors="coerce")
     bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
     if len(bad):
-        raise ValueError(f"{path}: {len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
+        raise errors.IsicError(f"{path}: {len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
     return table
 
 
@@ -77,12 +84,12 @@ def write_predictions(path, table, *, patient_context, made_by, **facts):
         **facts: Further facts for the sidecar.
 
     Raises:
-        ValueError: A prediction is not a number from 0 to 1.
+        IsicError: A prediction is not a number from 0 to 1.
     """
     values = table.iloc[:, 1]
     bad = table.loc[~values.between(0, 1), "image_name"]
     if len(bad):
-        raise ValueError(f"{len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
+        raise errors.IsicError(f"{len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
     prediction_sidecar.write_sidecar(path, patient_context=patient_context, made_by=made_by, **facts)
     atomic_write.write_text(path, table.to_csv(index=False))
-    print(f"wrote {len(table)} predictions to {path}, mean {values.mean():.4f}")
+    _LOG.info(f"wrote {len(table)} predictions to {path}, mean {values.mean():.4f}")

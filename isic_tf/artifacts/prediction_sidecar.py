@@ -6,6 +6,7 @@ prediction file says whether that was done.
 
 import json
 
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 
@@ -32,7 +33,7 @@ def used_patient_context(paths):
         True where one sidecar says so, False where all say that they had none, None where that cannot be told.
 
     Raises:
-        ValueError: A sidecar is damaged.
+        IsicError: A sidecar is damaged.
     """
     said = []
     for path in paths:
@@ -40,7 +41,7 @@ def used_patient_context(paths):
         try:
             said.append(json.loads(filesystem.read(sidecar))["patient_context"] if filesystem.exists(sidecar) else None)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise errors.IsicError(
                 f"{sidecar} is no sidecar of a prediction file ({error!r}); remove or rename it"
             ) from error
     return True if True in said else None if None in said else False

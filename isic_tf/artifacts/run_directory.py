@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -11,13 +12,23 @@ import tensorflow as tf
 
 from isic_tf.artifacts import prediction_sidecar
 from isic_tf.metrics import summaries
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem
+
+_LOG = logging.getLogger(__name__)
 
 FLAGS_FILE = "flags.txt"
 BEST_WEIGHTS = "best.weights.h5"
 HISTORY_FILE = "history.csv"
 _POLICY_FILE = "augment_policy.json"
 METRICS_FILE = "metrics.json"
+# Names of earlier releases, in the flags of runs and on the command line.
+RENAMED_FLAGS = {
+    "accumulate": "gradient_accumulation_steps",
+    "backbone_rate": "backbone_lr_multiplier",
+    "keep": "keep_weights",
+    "malignant_repeats": "malignant_oversampling",
+}
 
 
 def claim(workdir, flags, free, index, files=(), preparation=None):
@@ -33,7 +44,7 @@ def claim(workdir, flags, free, index, files=(), preparation=None):
         preparation: See `preprocessing_config.read_preprocessing`; kept for predictions of image files.
 
     Raises:
-        ValueError: The folder belongs to another configuration.
+        IsicError: The folder belongs to another configuration.
     """
     columns = ["shard", "position", "image_name", "patient_id", "target", "fold"]
     # Where the shards lie may differ.
@@ -52,7 +63,7 @@ def claim(workdir, flags, free, index, files=(), preparation=None):
     differing = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name) and name not in free)
     if differing:
         changes = ", ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
-        raise ValueError(f"{workdir} holds a run of another configuration ({changes}); choose another --workdir")
+        raise errors.IsicError(f"{workdir} holds a run of another configuration ({changes}); choose another --workdir")
 
 
 def keep_policy(workdir, path):
@@ -67,18 +78,18 @@ def read_flags(workdir):
         Dict from flag to its value as text.
 
     Raises:
-        ValueError: The folder holds no run.
+        IsicError: The folder holds no run.
     """
     path = os.path.join(workdir, FLAGS_FILE)
     if not tf.io.gfile.exists(path):
-        raise ValueError(f"expected a run in {workdir}, found no {FLAGS_FILE}; check --workdir")
+        raise errors.IsicError(f"expected a run in {workdir}, found no {FLAGS_FILE}; check --workdir")
     with tf.io.gfile.GFile(path) as file:
         return _parse(file.read().splitlines())
 
 
 def _parse(lines):
     found = (re.fullmatch(r"(?:--|# )(\w+)=(.*)", line) for line in lines)
-    return dict(match.groups() for match in found if match)
+    return {RENAMED_FLAGS.get(match[1], match[1]): match[2] for match in found if match}
 
 
 def fold_dir(workdir, fold):
@@ -105,19 +116,21 @@ def trained_folds(workdir, fold="all"):
         Paths of the folds' weights, in order of fold, at least one.
 
     Raises:
-        ValueError: There is none, or not the one.
+        IsicError: There is none, or not the one.
     """
     paths = fold_files(workdir, BEST_WEIGHTS)
     if not paths:
-        raise ValueError(f"expected a trained fold in {workdir}, found no fold*/{BEST_WEIGHTS}; run isic_tf.train")
+        raise errors.IsicError(
+            f"expected a trained fold in {workdir}, found no fold*/{BEST_WEIGHTS}; run isic_tf.train"
+        )
     if fold != "all":
         names = [os.path.basename(os.path.dirname(path)).removeprefix("fold") for path in paths]
         if fold not in names:
-            raise ValueError(f"expected --fold to be all or a trained one of {', '.join(names)}, got {fold!r}")
+            raise errors.IsicError(f"expected --fold to be all or a trained one of {', '.join(names)}, got {fold!r}")
         paths = [paths[names.index(fold)]]
     for path in paths:
         if not is_finished(os.path.dirname(path)):
-            print(f"note: {path} is of a fold that is still in training")
+            _LOG.info(f"note: {path} is of a fold that is still in training")
     return paths
 
 
@@ -129,18 +142,18 @@ def read_network(workdir):
         file the path of the run's own copy.
 
     Raises:
-        ValueError: The folder holds no run, or its flags are damaged.
+        IsicError: The folder holds no run, or its flags are damaged.
     """
     remedy = f"{os.path.join(workdir, FLAGS_FILE)} is damaged: expected a line"
     try:
         run = read_flags(workdir)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{remedy} --name=value for each flag, found no text; restore it from a copy") from error
+        raise errors.IsicError(f"{remedy} --name=value for each flag, found no text; restore it from a copy") from error
     if not run.get("backbone"):
-        raise ValueError(f"{remedy} --backbone=NAME, found none; restore it from a copy")
+        raise errors.IsicError(f"{remedy} --backbone=NAME, found none; restore it from a copy")
     if not run.get("image_size", "").isdecimal():
         found = run.get("image_size")
-        raise ValueError(f"{remedy} --image_size=PIXELS, found {found!r}; restore it from a copy")
+        raise errors.IsicError(f"{remedy} --image_size=PIXELS, found {found!r}; restore it from a copy")
     policy = os.path.join(workdir, _POLICY_FILE)
     kept = {"augment_policy": policy} if filesystem.exists(policy) else {}
     return {**run, **kept, "image_size": int(run["image_size"])}
@@ -203,7 +216,7 @@ def finish(folder, table, history, keep="best"):
     if table is None:
         figures = {"epochs": len(history), "loss": history[-1]["loss"]}
         atomic_write.write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")
-        print(f"{os.path.basename(folder)}: trained for {len(history)} epochs, nothing held out to judge it by")
+        _LOG.info(f"{os.path.basename(folder)}: trained for {len(history)} epochs, nothing held out to judge it by")
         return
     oof = table[["image_name", "prediction", "fold", "target"]]
     atomic_write.write_text(os.path.join(folder, "oof.csv"), oof.to_csv(index=False))
@@ -211,7 +224,9 @@ def finish(folder, table, history, keep="best"):
     kept = history[-1] if keep == "last" else max(history, key=lambda row: row["auc"])
     figures = {**summary, "kept_epoch": int(kept["epoch"]), "epochs": len(history)}
     atomic_write.write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")
-    print(f"{os.path.basename(folder)}: {summaries.describe(summary)}, epoch {figures['kept_epoch']} of {len(history)}")
+    _LOG.info(
+        f"{os.path.basename(folder)}: {summaries.describe(summary)}, epoch {figures['kept_epoch']} of {len(history)}"
+    )
 
 
 def merge_folds(workdir, index):
@@ -233,7 +248,7 @@ def merge_folds(workdir, index):
         summary = summaries.summarize(table.assign(patient_id=table["image_name"].map(patients)))
         content = json.dumps({"folds": len(tables), **summary}, indent=1, allow_nan=False)
         atomic_write.write_text(os.path.join(workdir, METRICS_FILE), content + "\n")
-        print(f"{len(tables)} folds together: {summaries.describe(summary)}")
+        _LOG.info(f"{len(tables)} folds together: {summaries.describe(summary)}")
 
 
 def find_checkpoints(folder):

@@ -1,24 +1,37 @@
 """Checks a submission against the sample submission, and orders predictions like it."""
 
+import dataclasses
+import logging
+
 import pandas as pd
 
+from tfrecord_tools import cli, errors
 from tfrecord_tools.io import csv_tables
+
+_LOG = logging.getLogger(__name__)
 
 _SHOWN = 3
 
 
-def validate_submission(submission, sample_submission):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubmissionConfig(cli.Config):
+    """Which submission to check."""
+
+    submission: str = cli.option(help="CSV file to check: image_name, target.")
+    sample_submission: str = cli.option(help="The competition's sample submission: names and their order.")
+
+
+def validate_submission(config):
     """Says that a submission is as the sample wants it, or raises what is not.
 
     Args:
-        submission: CSV file with `image_name` and `target`.
-        sample_submission: CSV file whose names it must have, in the same order.
+        config: `SubmissionConfig`.
 
     Raises:
-        ValueError: Names are missing, extra, doubled or in another order; a target is no number from 0 to 1.
+        IsicError: Names are missing, extra, doubled or in another order; a target is no number from 0 to 1.
     """
-    table = csv_tables.read_table(submission, ("image_name", "target"))
-    names, order = table["image_name"].tolist(), read_order(sample_submission)
+    table = csv_tables.read_table(config.submission, ("image_name", "target"))
+    names, order = table["image_name"].tolist(), read_order(config.sample_submission)
     values = pd.to_numeric(table["target"], errors="coerce")
     problems = find_problems(names, order)
     bad = table.loc[~values.between(0, 1), "image_name"].tolist()
@@ -28,10 +41,12 @@ def validate_submission(submission, sample_submission):
         row = next(row for row, pair in enumerate(zip(names, order, strict=True)) if pair[0] != pair[1])
         problems.append(f"another order: row {row + 1} is {names[row]} in place of {order[row]}")
     if problems:
-        raise ValueError(f"{submission} is no submission for {sample_submission}: {'; '.join(problems)}")
+        raise errors.IsicError(
+            f"{config.submission} is no submission for {config.sample_submission}: {'; '.join(problems)}"
+        )
     alike = "; note: all of them are the same" if values.nunique() == 1 else ""
     spread = f"{values.min():.4f} to {values.max():.4f}, mean {values.mean():.4f}"
-    print(f"{submission}: {len(names)} images, those of the sample in its order; targets {spread}{alike}")
+    _LOG.info(f"{config.submission}: {len(names)} images, those of the sample in its order; targets {spread}{alike}")
 
 
 def read_order(path):
@@ -41,7 +56,7 @@ def read_order(path):
         path: CSV file with `image_name`.
 
     Raises:
-        ValueError: The file is no such table, or names an image twice.
+        IsicError: The file is no such table, or names an image twice.
     """
     table = csv_tables.read_table(path, ("image_name",))
     csv_tables.refuse_repeats(path, table, "name")
@@ -68,5 +83,7 @@ def match_sample(names, sample_submission):
     order = read_order(sample_submission)
     problems = find_problems(names, order)
     if problems:
-        raise ValueError(f"the images of --predictions are not those of {sample_submission}: {'; '.join(problems)}")
+        raise errors.IsicError(
+            f"the images of --predictions are not those of {sample_submission}: {'; '.join(problems)}"
+        )
     return order

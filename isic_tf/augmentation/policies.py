@@ -16,6 +16,7 @@ import difflib
 import json
 
 from isic_tf.augmentation import color, geometric, occlusion, presets
+from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
 
 # The value that changes nothing, and the range that a value may have.
@@ -65,7 +66,7 @@ def read_policy(name, strength=1.0):
         Dict, see above.
 
     Raises:
-        ValueError: There is no such preset or file, or it is no policy.
+        IsicError: There is no such preset or file, or it is no policy.
     """
     policy = presets.PRESETS[name]() if name in presets.PRESETS else _read_file(name)
     check_policy(policy, name)
@@ -90,29 +91,31 @@ def _read_file(path):
     if not filesystem.exists(path) or filesystem.isdir(path):
         close = difflib.get_close_matches(path, presets.PRESETS, 1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(
+        raise errors.ConfigError(
             f"expected --augment_policy to be {', '.join(presets.PRESETS)} or a JSON file, got {path!r}{meant}"
         )
     if filesystem.size(path) > 2**20:
-        raise ValueError(f"{path} is too large for a policy")
+        raise errors.ConfigError(f"{path} is too large for a policy")
     try:
         return json.loads(filesystem.read(path))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from error
+        raise errors.ConfigError(f"{path} is no JSON file: {error}") from error
 
 
 def check_policy(policy, name):
-    """Checks a policy; raises a ValueError that says which entry is wrong and what was expected."""
+    """Checks a policy; raises an IsicError that says which entry is wrong and what was expected."""
     if not isinstance(policy, dict):
-        raise ValueError(f"{name}: expected an object of operations, got {policy!r}")
+        raise errors.ConfigError(f"{name}: expected an object of operations, got {policy!r}")
     if policy.get("fill", "reflect") not in geometric.FILLS:
-        raise ValueError(f"{name}: expected fill to be one of {', '.join(geometric.FILLS)}, got {policy['fill']!r}")
+        raise errors.ConfigError(
+            f"{name}: expected fill to be one of {', '.join(geometric.FILLS)}, got {policy['fill']!r}"
+        )
     operations = {key: entry for key, entry in policy.items() if key not in ("fill", "pick")}
     for key, entry in operations.items():
         if key not in OPERATIONS:
             close = difflib.get_close_matches(str(key), OPERATIONS, 1)
             meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(OPERATIONS)}"
-            raise ValueError(f"{name}: {key!r} is no operation; {meant}")
+            raise errors.ConfigError(f"{name}: {key!r} is no operation; {meant}")
         _check_entry(f"{name}: {key}", key, entry)
     _check_chances(name, operations)
     _check_pick(name, policy.get("pick", [0, []]), operations)
@@ -123,19 +126,21 @@ def _check_entry(place, key, entry):
     allowed = drawn | {"p", "together", "instead"} | ({"count"} if key == "dropout" else set())
     if not isinstance(entry, dict) or not entry.keys() <= allowed or (drawn and len(drawn & entry.keys()) != 1):
         wanted = f"{' or '.join(sorted(drawn))}, and perhaps " if drawn else ""
-        raise ValueError(f"{place}: expected {wanted}{', '.join(sorted(allowed - drawn))}, got {entry!r}")
+        raise errors.ConfigError(f"{place}: expected {wanted}{', '.join(sorted(allowed - drawn))}, got {entry!r}")
     _, low, high = OPERATIONS[key]
     for name, least, most in (("p", 0, 1), ("alpha", 0.05, 10), ("count", 1, occlusion.MOST_HOLES)):
         if name in entry and not _are_numbers([entry[name]], least, most):
-            raise ValueError(f"{place}: expected {name} to be a number from {least} to {most}, got {entry[name]!r}")
+            raise errors.ConfigError(
+                f"{place}: expected {name} to be a number from {least} to {most}, got {entry[name]!r}"
+            )
     if not isinstance(entry.get("count", 1), int):
-        raise ValueError(f"{place}: expected count to be a whole number, got {entry['count']!r}")
+        raise errors.ConfigError(f"{place}: expected count to be a whole number, got {entry['count']!r}")
     pair = entry.get("uniform", [low, high])
     if not _is_pair(pair, low, high) or pair[0] > pair[1]:
-        raise ValueError(f"{place}: expected uniform to be [low, high] in {low:g} to {high:g}, got {pair!r}")
+        raise errors.ConfigError(f"{place}: expected uniform to be [low, high] in {low:g} to {high:g}, got {pair!r}")
     pair = entry.get("normal", [0, 1])
     if not _is_pair(pair, -1e4, 1e4) or pair[1] < 0:
-        raise ValueError(f"{place}: expected normal to be [mean, standard deviation], got {pair!r}")
+        raise errors.ConfigError(f"{place}: expected normal to be [mean, standard deviation], got {pair!r}")
 
 
 def _are_numbers(values, low, high):
@@ -151,9 +156,11 @@ def _check_chances(name, operations):
         for label in {entry[word] for entry in operations.values() if word in entry}:
             chances = [entry.get("p", 1.0) for entry in operations.values() if entry.get(word) == label]
             if word == "together" and len(set(chances)) > 1:
-                raise ValueError(f"{name}: expected one p for all of {label!r}, got {chances}")
+                raise errors.ConfigError(f"{name}: expected one p for all of {label!r}, got {chances}")
             if word == "instead" and sum(chances) > 1 + 1e-9:
-                raise ValueError(f"{name}: the chances of {label!r} must add up to 1 at most, got {sum(chances):g}")
+                raise errors.ConfigError(
+                    f"{name}: the chances of {label!r} must add up to 1 at most, got {sum(chances):g}"
+                )
 
 
 def _check_pick(name, pick, operations):
@@ -163,7 +170,7 @@ def _check_pick(name, pick, operations):
     except (TypeError, ValueError):
         right = False
     if not right:
-        raise ValueError(f"{name}: expected pick to be [n, [at least n of its operations]], got {pick!r}")
+        raise errors.ConfigError(f"{name}: expected pick to be [n, [at least n of its operations]], got {pick!r}")
     fixed = [key for key in names if {"p", "together", "instead"} & operations[key].keys()]
     if fixed:
-        raise ValueError(f"{name}: {fixed[0]} is picked, so it can have no p, together or instead")
+        raise errors.ConfigError(f"{name}: {fixed[0]} is picked, so it can have no p, together or instead")

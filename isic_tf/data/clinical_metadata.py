@@ -6,7 +6,7 @@ tells the label here (6000x4000 is 0.2 % malignant, 4032x3024 18 %) and nothing 
 
 import numpy as np
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 
 FIELDS = {"age": "age_approx", "sex": "sex", "site": "anatom_site_general_challenge"}
 _LEAKS = ("width", "height", "size", "image_size", "file_size", "bytes")
@@ -24,14 +24,16 @@ def parse(text):
         Tuple of fields, in the order of `FIELDS`.
 
     Raises:
-        ValueError: A field is none of `FIELDS`.
+        IsicError: A field is none of `FIELDS`.
     """
     given = [part.strip() for part in text.split(",") if part.strip()]
     for name in given:
         if name in _LEAKS:
-            raise ValueError(f"--metadata={name} is refused: the size of image or file leaks the label in this data")
+            raise errors.IsicError(
+                f"--metadata={name} is refused: the size of image or file leaks the label in this data"
+            )
         if name not in FIELDS:
-            raise ValueError(f"expected --metadata to be some of {','.join(FIELDS)}, got {name!r}")
+            raise errors.IsicError(f"expected --metadata to be some of {','.join(FIELDS)}, got {name!r}")
     return tuple(name for name in FIELDS if name in given)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 
 
 def split_by_fold(index, fold):
@@ -17,12 +17,12 @@ def split_by_fold(index, fold):
         Two DataFrames of index rows: to train on, and held out. Their patients may share shards.
 
     Raises:
-        ValueError: The fold is not in the index or has one class only, labels are missing, or a patient is in both
+        IsicError: The fold is not in the index or has one class only, labels are missing, or a patient is in both
             parts.
     """
     folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
     if fold is not None and fold not in folds:
-        raise ValueError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
+        raise errors.LeakageError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
     held_out = index[index["fold"] == fold] if fold is not None else index[:0]
     # Where there are folds, a record in none is a duplicate of another.
     kept = index[~index["fold"].isin([fold, schema.UNKNOWN])] if folds else index
@@ -30,10 +30,12 @@ def split_by_fold(index, fold):
     for part, rows in parts.items():
         if {0, 1} != set(rows["target"]):
             name = "full" if fold is None else f"fold {fold}"
-            raise ValueError(f"{name}: the {part} must have both classes and no blanks, has {set(rows['target'])}")
+            raise errors.LeakageError(
+                f"{name}: the {part} must have both classes and no blanks, has {set(rows['target'])}"
+            )
     leaks = sorted((set(kept["patient_id"]) & set(held_out["patient_id"])) - {""})
     if leaks:
-        raise ValueError(
+        raise errors.LeakageError(
             f"fold {fold} leaks: {len(leaks)} patients are in training too, {leaks[0]} first; remake folds"
         )
     return kept, held_out
@@ -52,7 +54,7 @@ def split_rows(rows, fold, pairs=None):
         were left out.
 
     Raises:
-        ValueError: See `fold_split.split_by_fold`.
+        IsicError: See `fold_split.split_by_fold`.
     """
     kept, held_out = split_by_fold(rows[~rows["extra"]], fold)
     both = pd.concat([kept, rows[rows["extra"]]])

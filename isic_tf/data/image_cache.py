@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -13,7 +14,10 @@ import psutil
 from tqdm import tqdm
 
 from isic_tf.data import input_pipeline, read_errors
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
+
+_LOG = logging.getLogger(__name__)
 
 # A change of the decoded pixels or of the file's layout must change this.
 _LAYOUT = "decoded uint8, 1"
@@ -34,7 +38,7 @@ def open_images(rows, where, image_size, threads):
         Function from record numbers (int64 `[b]`, the column `number`) to images (uint8 `[b, S, S, 3]`).
 
     Raises:
-        ValueError: The images do not fit, the folder is not local, or a record is corrupt.
+        IsicError: The images do not fit, the folder is not local, or a record is corrupt.
     """
     parts, paths, _ = plan_images(rows, where, image_size)
     arrays = [_open(part, path, image_size, threads) for part, path in zip(parts, paths, strict=True)]
@@ -56,10 +60,10 @@ def plan_images(rows, where, image_size):
         List of the rows of each set, list of their files (None for memory), and the number of images to decode.
 
     Raises:
-        ValueError: The images do not fit, or the folder is not local.
+        IsicError: The images do not fit, or the folder is not local.
     """
     if "://" in where:
-        raise ValueError(f"expected memory or a folder of this machine for --cache, got {where!r}")
+        raise errors.IsicError(f"expected memory or a folder of this machine for --cache, got {where!r}")
     parts = [part.sort_values("number") for _, part in rows.groupby("source", sort=False)]
     paths = [None if where == "memory" else _path(part, where, image_size) for part in parts]
     missing = [len(part) for part, path in zip(parts, paths, strict=True) if not _exists(path)]
@@ -95,10 +99,12 @@ def _check_room(where, shape, missing):
     size, needed = (count * math.prod(shape[1:]) for count in (shape[0], sum(missing)))
     free = free_memory() if where == "memory" else _free_disk(where)
     found = "" if needed else ", made by an earlier run"
-    print(f"cache: {shape[0]} images at {shape[1]} px, {size / 1e9:.2f} GB in {where}{found}, {free / 1e9:.1f} GB free")
+    _LOG.info(
+        f"cache: {shape[0]} images at {shape[1]} px, {size / 1e9:.2f} GB in {where}{found}, {free / 1e9:.1f} GB free"
+    )
     if needed > _SHARE * free:
         remedy = "a folder or none" if where == "memory" else "a folder on a larger disk or none"
-        raise ValueError(
+        raise errors.IsicError(
             f"the cache needs {needed / 1e9:.2f} GB, more than {_SHARE:.0%} of the {free / 1e9:.2f} GB that are free; "
             f"give --cache={remedy}, or lower --image_size"
         )
@@ -142,9 +148,11 @@ def _open(rows, path, image_size, threads):
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no whole file of decoded images ({error}); remove it") from error
+        raise errors.IsicError(f"{path} is no whole file of decoded images ({error}); remove it") from error
     if images.shape != shape or images.dtype != np.uint8:
-        raise ValueError(f"{path} holds {images.dtype} of the shape {images.shape}, expected uint8 {shape}; remove it")
+        raise errors.IsicError(
+            f"{path} holds {images.dtype} of the shape {images.shape}, expected uint8 {shape}; remove it"
+        )
     return images
 
 

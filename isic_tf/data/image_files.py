@@ -2,13 +2,16 @@
 
 import concurrent.futures
 import contextlib
+import logging
 
 import numpy as np
 import pandas as pd
 
 from isic_tf.data import clinical_metadata, preprocessing_config
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables
+
+_LOG = logging.getLogger(__name__)
 
 
 def list_files(folder, csv, fields):
@@ -23,16 +26,18 @@ def list_files(folder, csv, fields):
         DataFrame of `image_name`, `path`, `number`, `shard`, `position` and the fields' codes, -1 where unknown.
 
     Raises:
-        ValueError: There are no images, a name has two files, or the table lacks a column or an image.
+        IsicError: There are no images, a name has two files, or the table lacks a column or an image.
     """
     from tfrecord_tools.imaging import image_files
 
     found = image_files.find_images(folder, "test")
     double = sorted(name for name, paths in found.items() if len(paths) > 1)
     if double:
-        raise ValueError(f"expected one file for each image in {folder}, {len(double)} have more, {double[0]} first")
+        raise errors.IsicError(
+            f"expected one file for each image in {folder}, {len(double)} have more, {double[0]} first"
+        )
     if not found:
-        raise ValueError(f"expected JPEG, PNG or DICOM files in {folder}, found none; check --images")
+        raise errors.IsicError(f"expected JPEG, PNG or DICOM files in {folder}, found none; check --images")
     names = sorted(found)
     rows = pd.DataFrame({"image_name": names, "path": [found[name][0] for name in names]})
     rows = rows.assign(number=rows.index, position=rows.index, shard=folder)
@@ -40,12 +45,12 @@ def list_files(folder, csv, fields):
     if not columns:
         return rows
     if not csv:
-        raise ValueError(f"the run sees {fields} beside the image: give a table of {', '.join(columns)} as --csv")
+        raise errors.IsicError(f"the run sees {fields} beside the image: give a table of {', '.join(columns)} as --csv")
     table = csv_tables.read_table(csv, ("image_name", *columns))
     csv_tables.refuse_repeats(csv, table, "hold")
     missing = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
     if len(missing):
-        raise ValueError(f"{len(missing)} images of {folder} are not in {csv}, {missing.iloc[0]} first")
+        raise errors.IsicError(f"{len(missing)} images of {folder} are not in {csv}, {missing.iloc[0]} first")
     rows = rows.merge(table[["image_name", *columns]], on="image_name", validate="one_to_one")
     for column in columns:
         rows[column] = [schema.encode(column, value) for value in rows[column]]
@@ -64,7 +69,7 @@ def add_patients(rows, csv, columns=()):
         The rows with `patient_id` (text, "" where unknown) and such columns (int64, -1 where unknown).
 
     Raises:
-        ValueError: The table is damaged or holds an image twice.
+        IsicError: The table is damaged or holds an image twice.
     """
     if not csv:
         return rows.assign(patient_id="")
@@ -91,7 +96,7 @@ def open_reader(rows, image_size, run, threads):
         Function from numbers (int64 `[b]`) to images (uint8 `[b, S, S, 3]`).
 
     Raises:
-        ValueError: A file that was asked for inside the block, by the function or a dataset that calls it, cannot be
+        IsicError: A file that was asked for inside the block, by the function or a dataset that calls it, cannot be
             read or decoded; it is named.
     """
     from tfrecord_tools.imaging import image_files
@@ -99,7 +104,9 @@ def open_reader(rows, image_size, run, threads):
     known, failed = preprocessing_config.find_preprocessing(run), []
     assumed = [f"{name}={value}" for name, value in preprocessing_config._PREPROCESSING.items() if name not in known]
     if assumed:
-        print(f"note: nothing tells how the run's records were made; image files are taken with {', '.join(assumed)}")
+        _LOG.info(
+            f"note: nothing tells how the run's records were made; image files are taken with {', '.join(assumed)}"
+        )
     options = {"image_size": image_size, **preprocessing_config._PREPROCESSING, **known}
     options["trim_border"] = str(options["trim_border"]) == "True"
     paths = rows["path"].tolist()
@@ -118,4 +125,4 @@ def open_reader(rows, image_size, run, threads):
             if not failed:
                 raise
             # What a dataset makes of it is many lines of TensorFlow's own.
-            raise ValueError(str(failed[0])) from error
+            raise errors.IsicError(str(failed[0])) from error

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables
 
 # What groups and shortcuts are made of, where a table has it.
@@ -23,7 +23,7 @@ def read_labels(path):
         that are there.
 
     Raises:
-        ValueError: A name comes twice, a target is neither 0 nor 1, or another column is damaged.
+        IsicError: A name comes twice, a target is neither 0 nor 1, or another column is damaged.
     """
     columns = ["image_name", "patient_id", "target"]
     table = csv_tables.read_table(path, columns)
@@ -31,7 +31,7 @@ def read_labels(path):
     table["target"] = encode_columns(path, "target", table["target"])
     if (table["target"] == schema.UNKNOWN).any():
         name = table.loc[table["target"] == schema.UNKNOWN, "image_name"].iloc[0]
-        raise ValueError(f"{path} must label every image, the target of {name} is blank")
+        raise errors.IsicError(f"{path} must label every image, the target of {name} is blank")
     return _known(path, table, columns)
 
 
@@ -47,12 +47,12 @@ def encode_columns(path, column, values):
         Series of int.
 
     Raises:
-        ValueError: A value is none of the column's.
+        IsicError: A value is none of the column's.
     """
     try:
         return values.map({value: schema.encode(column, value) for value in values.unique()})
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise errors.IsicError(f"{path}: {error}") from error
 
 
 def _known(path, table, columns):
@@ -63,7 +63,9 @@ def _known(path, table, columns):
             numbers = pd.to_numeric(table[name], errors="coerce")
             bad = table.loc[(numbers.isna() | (numbers < -1)) & (table[name] != ""), name]
             if len(bad):
-                raise ValueError(f"{path}: the column {name} must hold whole numbers or blanks, got {bad.iloc[0]!r}")
+                raise errors.IsicError(
+                    f"{path}: the column {name} must hold whole numbers or blanks, got {bad.iloc[0]!r}"
+                )
             table[name] = numbers.fillna(schema.UNKNOWN).astype("int64")
     if "age_approx" in table:
         encode_columns(path, "age_approx", table["age_approx"])

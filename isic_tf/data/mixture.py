@@ -8,7 +8,7 @@ import pandas as pd
 
 from isic_tf.artifacts import prediction_files
 from isic_tf.data import fold_split
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, record_index
 
 
@@ -42,12 +42,14 @@ def read_sets(data_dir, extra_data_dir="", pseudo_csv=None):
         rounded).
 
     Raises:
-        ValueError: A folder is named twice, an index cannot be read, or a name is in two sets with folds.
+        IsicError: A folder is named twice, an index cannot be read, or a name is in two sets with folds.
     """
     main, extra = ([part.strip() for part in text.split(",") if part.strip()] for text in (data_dir, extra_data_dir))
     folders = main + extra
     if not main or len(set(folders)) < len(folders):
-        raise ValueError(f"expected different folders in --data_dir and --extra_data_dir, got {', '.join(folders)!r}")
+        raise errors.IsicError(
+            f"expected different folders in --data_dir and --extra_data_dir, got {', '.join(folders)!r}"
+        )
     tables = []
     for place, folder in enumerate(folders):
         table = record_index.read_index(folder, "train").assign(source=folder, extra=place >= len(main))
@@ -63,7 +65,7 @@ def read_sets(data_dir, extra_data_dir="", pseudo_csv=None):
     rows = _add_pseudo_labels(pd.concat(tables, ignore_index=True), pseudo_csv)
     twice = rows.loc[~rows["extra"] & rows["image_name"].duplicated(), "image_name"]
     if len(twice):
-        raise ValueError(
+        raise errors.IsicError(
             f"{len(twice)} images are in two sets of --data_dir, {twice.iloc[0]} first; name one of the sets in "
             "--extra_data_dir, or rebuild it without them"
         )
@@ -81,7 +83,7 @@ def _add_pseudo_labels(rows, pseudo_csv):
     open_ones = rows["extra"] & (rows["target"] == schema.UNKNOWN)
     pseudo = open_ones & rows["image_name"].isin(predictions.index)
     if not pseudo.any():
-        raise ValueError(
+        raise errors.IsicError(
             f"{pseudo_csv} names none of the {open_ones.sum()} images without a label that these sets have; name a "
             "folder with their test records in --data_dir or --extra_data_dir"
         )
@@ -105,51 +107,53 @@ def parse_mix(text, sources):
         Dict from folder to weight, 1 where not named.
 
     Raises:
-        ValueError: A name is no folder's, or that of two, or a weight is no number above 0 and up to 100.
+        IsicError: A name is no folder's, or that of two, or a weight is no number above 0 and up to 100.
     """
     weights = dict.fromkeys(sources, 1.0)
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         found = [s for s in sources if s == name] or [s for s in sources if os.path.basename(s.rstrip("/")) == name]
         if len(found) != 1:
-            raise ValueError(f"expected one of the sets {', '.join(sources)} in --mix, got {name!r}")
+            raise errors.IsicError(f"expected one of the sets {', '.join(sources)} in --mix, got {name!r}")
         try:
             weights[found[0]] = float(value)
         except ValueError:
             weights[found[0]] = float("nan")
         if not 0 < weights[found[0]] <= 100:
-            raise ValueError(f"expected --mix=SET=WEIGHT with a weight above 0 and up to 100, got {part!r}")
+            raise errors.IsicError(f"expected --mix=SET=WEIGHT with a weight above 0 and up to 100, got {part!r}")
     return weights
 
 
-def weigh(rows, mix, malignant_repeats=1, balance=0.0):
+def weigh(rows, mix, malignant_oversampling=1, balance=0.0):
     """Says how many records of each set and class an epoch has.
 
     Args:
         rows: Rows to train on, see `split`.
         mix: Dict from source to how often each of its records comes in an epoch, on average.
-        malignant_repeats: Factor on that for malignant records.
+        malignant_oversampling: Factor on that for malignant records.
         balance: Share of malignant records in an epoch that stays as long as it is; 0 for what comes of the above.
 
     Returns:
         The rows with `group` (int, of source and class), and an int64 array: the records of each group an epoch.
 
     Raises:
-        ValueError: Both ways to raise the malignant share at once.
+        IsicError: Both ways to raise the malignant share at once.
     """
-    if balance and malignant_repeats != 1:
-        raise ValueError(f"expected one of --balance={balance} and --malignant_repeats={malignant_repeats}, not both")
+    if balance and malignant_oversampling != 1:
+        raise errors.IsicError(
+            f"expected one of --balance={balance} and --malignant_oversampling={malignant_oversampling}, not both"
+        )
     groups = rows.groupby(["source", "target"], sort=False)
     sizes = groups.size().rename("images").reset_index()
     malignant = sizes["target"] == 1
-    quotas = sizes["images"] * sizes["source"].map(mix) * np.where(malignant, malignant_repeats, 1)
+    quotas = sizes["images"] * sizes["source"].map(mix) * np.where(malignant, malignant_oversampling, 1)
     if balance:
         share = quotas[malignant].sum() / quotas.sum()
         quotas = quotas * np.where(malignant, balance / share, (1 - balance) / (1 - share))
     return rows.assign(group=groups.ngroup()), np.maximum(1, np.round(quotas)).astype(np.int64).to_numpy()
 
 
-def plan_fold(rows, fold, mix="", pairs=None, malignant_repeats=1, balance=0.0):
+def plan_fold(rows, fold, mix="", pairs=None, malignant_oversampling=1, balance=0.0):
     """Decides what one fold is trained on.
 
     Args:
@@ -157,7 +161,7 @@ def plan_fold(rows, fold, mix="", pairs=None, malignant_repeats=1, balance=0.0):
         fold: The held-out fold; None to hold out nothing.
         mix: See `parse_mix`.
         pairs: See `csv_tables.read_pairs`, or None.
-        malignant_repeats: See `weigh`.
+        malignant_oversampling: See `weigh`.
         balance: See `weigh`.
 
     Returns:
@@ -165,7 +169,7 @@ def plan_fold(rows, fold, mix="", pairs=None, malignant_repeats=1, balance=0.0):
     """
     kept, held_out, left_out = fold_split.split_rows(rows, fold, pairs)
     weights = parse_mix(mix, list(rows["source"].unique()))
-    kept, quotas = weigh(kept, weights, malignant_repeats, balance)
+    kept, quotas = weigh(kept, weights, malignant_oversampling, balance)
     name, counts = f"fold{fold}", f"{len(held_out)} ({held_out['target'].sum()} malignant)"
     if fold is None:
         name, counts = "full", "none"

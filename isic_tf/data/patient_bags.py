@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tfrecord_tools import errors
 
-def size(recipe):
-    """Gives the number of records in a bag of a recipe; 0 where it has no bags."""
-    return recipe["bag_size"] if recipe["context"] == "set" else 0
+
+def size(config):
+    """Gives the number of records in a bag of a config; 0 where it has no bags."""
+    return config.bag_size if config.context == "set" else 0
 
 
 def fit_samples_per_epoch(plan, bag_size):
@@ -26,12 +28,14 @@ def fit_samples_per_epoch(plan, bag_size):
         The plan with such quotas, and a line more in its text.
 
     Raises:
-        ValueError: There are not enough records for a bag, or some come more than once in an epoch.
+        IsicError: There are not enough records for a bag, or some come more than once in an epoch.
     """
     if (plan.quotas > np.bincount(plan.rows["group"])).any():
-        raise ValueError("expected weights up to 1 in --mix with --context=set, whose bags hold a lesion once")
+        raise errors.IsicError("expected weights up to 1 in --mix with --context=set, whose bags hold a lesion once")
     if plan.size < bag_size:
-        raise ValueError(f"expected a bag of {bag_size} records or more to train on, got {plan.size}; lower --bag_size")
+        raise errors.IsicError(
+            f"expected a bag of {bag_size} records or more to train on, got {plan.size}; lower --bag_size"
+        )
     quotas = plan.quotas.copy()
     for _ in range(plan.size % bag_size):
         quotas[quotas.argmax()] -= 1

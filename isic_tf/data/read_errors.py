@@ -6,6 +6,7 @@ import re
 import tensorflow as tf
 
 from isic_tf.data import decoding
+from tfrecord_tools import errors
 
 STALE_LABEL = "index and record disagree on the target of"
 STALE_NAME = "the shard holds another record where the index has"
@@ -20,13 +21,15 @@ def explain_read_error(files, error):
         error: `tf.errors.OpError` that was raised.
 
     Returns:
-        ValueError that names the shard and the record's position in it, or the image; `error` itself where the records
+        IsicError that names the shard and the record's position in it, or the image; `error` itself where the records
         are not to blame.
     """
     if stale := re.search(rf"({STALE_LABEL}|{STALE_NAME})\W+([^\]\"]+)", error.message):
-        return ValueError(f"{stale[1]} {stale[2]}; index the set again, or rebuild it")
+        return errors.CorruptRecordError(f"{stale[1]} {stale[2]}; index the set again, or rebuild it")
     if "expected to contain" in error.message:
-        return ValueError("the index lists more images than its shards hold; index the set again, or rebuild it")
+        return errors.CorruptRecordError(
+            "the index lists more images than its shards hold; index the set again, or rebuild it"
+        )
     of_records = isinstance(error, tf.errors.DataLossError) or re.search("(?i)jpe?g|feature|example", error.message)
     for file in files if of_records else ():
         position = 0
@@ -37,13 +40,15 @@ def explain_read_error(files, error):
                 position += 1
         except tf.errors.OpError as found:
             reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", found.message.split("\n")[0]).strip()
-            return ValueError(f"{file} is corrupt at record {position}: {reason}; make or fetch this shard again")
+            return errors.CorruptRecordError(
+                f"{file} is corrupt at record {position}: {reason}; make or fetch this shard again"
+            )
     return error
 
 
 @contextlib.contextmanager
 def explained_read_errors(files):
-    """Turns a failure of records that are read inside the block into the ValueError that `explain` gives."""
+    """Turns a failure of records that are read inside the block into the IsicError that `explain` gives."""
     try:
         yield
     except READ_ERRORS as error:

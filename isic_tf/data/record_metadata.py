@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from isic_tf.data import decoding, read_errors
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables, filesystem, tf_example
 
 
@@ -34,7 +34,7 @@ def list_records(files, columns=()):
         record has a label, which is not read.
 
     Raises:
-        ValueError: A shard is corrupt or of another schema, or a name comes twice.
+        IsicError: A shard is corrupt or of another schema, or a name comes twice.
     """
     tables = []
     for file in files:
@@ -47,7 +47,9 @@ def list_records(files, columns=()):
     rows = pd.concat(tables, ignore_index=True)
     twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
     if len(twice):
-        raise ValueError(f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first")
+        raise errors.IsicError(
+            f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first"
+        )
     return rows
 
 
@@ -66,7 +68,7 @@ def add_index(rows):
         The rows with `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
 
     Raises:
-        ValueError: An index is damaged.
+        IsicError: An index is damaged.
     """
     columns, found = ["image_name", "patient_id", "target"], []
     for folder in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
@@ -110,7 +112,7 @@ def _tabulate(shard, found, columns):
         wrong = table[~table[column].between(schema.UNKNOWN, most)]
         if len(wrong):
             row = wrong.iloc[0]
-            raise ValueError(
+            raise errors.IsicError(
                 f"{shard}: expected {column} from {schema.UNKNOWN} to {most}, {row['image_name']} has {row[column]}; "
                 "records that others made may have other codes than tfrecord_tools.schema: rebuild them from a table"
             )
@@ -129,7 +131,7 @@ def add_columns(rows, columns, threads):
         The rows with these columns, -1 where unknown.
 
     Raises:
-        ValueError: A shard is corrupt or of another schema or codes, or the index is not that of the shards.
+        IsicError: A shard is corrupt or of another schema or codes, or the index is not that of the shards.
     """
     if not columns:
         return rows
@@ -146,7 +148,7 @@ def add_columns(rows, columns, threads):
         if found["image_name"].tolist() != ordered["image_name"].tolist():
             both = itertools.zip_longest(found["image_name"], ordered["image_name"])
             stale = next(name or there for there, name in both if there != name)
-            raise ValueError(f"{read_errors.STALE_NAME} {stale}; index the set again, or rebuild it")
+            raise errors.IsicError(f"{read_errors.STALE_NAME} {stale}; index the set again, or rebuild it")
         return ordered.assign(**{column: found[column].to_numpy() for column in columns})
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 
 TARGETS = ("binary", "diagnosis")
 # The nine classes of the challenge's first place (Ha, Liu and Liu 2020, arXiv:2010.05351), and the diagnoses of each.
@@ -45,7 +45,7 @@ def label(rows, target):
         float32 `[n, 1]` or `[n, 9]`. A malignant image is a melanoma, as the competition defines it.
 
     Raises:
-        ValueError: A benign image is diagnosed as melanoma, or a malignant one as something else.
+        IsicError: A benign image is diagnosed as melanoma, or a malignant one as something else.
     """
     malignant = rows["label"].to_numpy(np.float32)
     if target == "binary":
@@ -61,7 +61,7 @@ def label(rows, target):
         (other & (malignant > 0), "labelled malignant and no melanoma by diagnosis"),
     ):
         if wrong.any():
-            raise ValueError(
+            raise errors.IsicError(
                 f"{wrong.sum()} images are {text}, {rows.loc[wrong, 'image_name'].iloc[0]} first; --target=diagnosis "
                 "wants melanoma alone to be malignant, and records whose codes are those of tfrecord_tools.schema"
             )

@@ -1,12 +1,14 @@
 """Chooses the `tf.distribute` strategy for this machine."""
 
 import functools
+import logging
 
 import tensorflow as tf
 
 from isic_tf.distribution import tpus, workers
+from tfrecord_tools import errors
 
-STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
+_LOG = logging.getLogger(__name__)
 
 
 def choose_strategy(name="auto", tpu="", reads=None, hosted=None):
@@ -23,10 +25,10 @@ def choose_strategy(name="auto", tpu="", reads=None, hosted=None):
         `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: The machine has not what the strategy needs, or the TPU cannot reach what is to be read.
+        IsicError: The machine has not what the strategy needs, or the TPU cannot reach what is to be read.
     """
     if tpu and name not in ("auto", "tpu"):
-        raise ValueError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}")
+        raise errors.ConfigError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}")
     if tpu:
         name = "tpu"
     if name in ("auto", "tpu"):
@@ -42,13 +44,13 @@ def _refuse_unreachable(tpu, reads, hosted):
     for flag, paths in reads.items():
         own = [path for path in (paths or "").split(",") if path and not path.startswith("gs://")]
         if own:
-            raise ValueError(
+            raise errors.ConfigError(
                 f"the TPU {address} is of another machine and reads from buckets alone: expected --{flag}=gs://..., "
                 f"got {own[0]}; on the TPU's own machine give --tpu=local"
             )
     given = [f"--{flag}={value}" for flag, value in hosted.items() if value]
     if given:
-        raise ValueError(
+        raise errors.ConfigError(
             f"the TPU {address} is of another machine, where {given[0]} cannot be served; leave it out, or give "
             "--tpu=local on the TPU's own machine"
         )
@@ -68,9 +70,9 @@ def _choose_best():
         reason = tpus.find_obstacle()
     name = _detect_others()
     if name == "default" and not tf.config.list_logical_devices("GPU"):
-        print(f"running on the CPU, on no GPU and no TPU: {reason}", flush=True)
+        _LOG.info(f"running on the CPU, on no GPU and no TPU: {reason}")
     elif address or tpus.list_devices():
-        print(f"running on no TPU: {reason}", flush=True)
+        _LOG.info(f"running on no TPU: {reason}")
     return _create(name, "")
 
 
@@ -83,7 +85,9 @@ def _create(name, tpu):
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "multiworker":
         if workers.count_workers() < 2:
-            raise ValueError("expected the addresses of two workers or more in TF_CONFIG for --strategy=multiworker")
+            raise errors.ConfigError(
+                "expected the addresses of two workers or more in TF_CONFIG for --strategy=multiworker"
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tpus.connect(tpu)
 

@@ -9,6 +9,8 @@ import os
 
 import tensorflow as tf
 
+from tfrecord_tools import errors
+
 # Where a TPU's chips are, older ones and newer ones.
 _DEVICES = ("/dev/accel*", "/dev/vfio/[0-9]*")
 # What TensorFlow calls first in libtpu. Newer libraries serve JAX alone and lack it: the process would end at that call
@@ -83,7 +85,7 @@ def connect(tpu):
     address = find_address(tpu) or "local"
     obstacle = find_obstacle() if address == "local" else ""
     if obstacle:
-        raise ValueError(f"expected a TPU of this machine, or --tpu=NAME of another: {obstacle}")
+        raise errors.ConfigError(f"expected a TPU of this machine, or --tpu=NAME of another: {obstacle}")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
         tf.config.experimental_connect_to_cluster(resolver)
@@ -91,7 +93,7 @@ def connect(tpu):
         return tf.distribute.TPUStrategy(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
+        raise errors.ConfigError(
             f"expected the TPU {address} to answer, got: {reason}; check its name, that nothing else uses it, and that "
             "TensorFlow is a build for TPUs: tensorflow-tpu is, tensorflow and tensorflow-cpu see none"
         ) from error

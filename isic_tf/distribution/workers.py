@@ -6,13 +6,15 @@ import os
 
 import tensorflow as tf
 
+from tfrecord_tools import errors
+
 
 def count_workers():
     """Counts the workers of TF_CONFIG; 0 where it is not set."""
     try:
         cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     except ValueError as error:
-        raise ValueError(f"expected JSON in the environment variable TF_CONFIG: {error}") from error
+        raise errors.ConfigError(f"expected JSON in the environment variable TF_CONFIG: {error}") from error
     return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
 
 
@@ -45,13 +47,13 @@ def is_chief(strategy):
 
 @contextlib.contextmanager
 def lost_worker_errors():
-    """Turns the failure of a step whose other workers are gone into a ValueError that says what to do."""
+    """Turns the failure of a step whose other workers are gone into an IsicError that says what to do."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
         if "ollective" not in error.message:
             raise
-        raise ValueError(
+        raise errors.ConfigError(
             "another worker is gone; start all workers with the same command again, and they go on from the last "
             "checkpoint"
         ) from error

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from isic_tf.artifacts import prediction_files
 from isic_tf.data import label_tables
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import record_index, tfrecord
 
 
@@ -22,7 +22,7 @@ def read_predictions(path):
         from 0 to 1, what `isic_tf.context` judged anew).
 
     Raises:
-        ValueError: A name comes twice, a prediction is no finite number from 0 to 1, or another column is damaged.
+        IsicError: A name comes twice, a prediction is no finite number from 0 to 1, or another column is damaged.
     """
     table = prediction_files.read_prediction_file(
         path, ("target", "stage_one", *label_tables.TEXTS, *label_tables.NUMBERS), submission=True
@@ -35,7 +35,9 @@ def read_predictions(path):
         table["stage_one"] = pd.to_numeric(table["stage_one"], errors="coerce")
         bad = table.loc[~table["stage_one"].between(0, 1), "image_name"]
         if len(bad):
-            raise ValueError(f"{path}: {len(bad)} of stage_one are no number from 0 to 1, that of {bad.iloc[0]} first")
+            raise errors.IsicError(
+                f"{path}: {len(bad)} of stage_one are no number from 0 to 1, that of {bad.iloc[0]} first"
+            )
         columns.append("stage_one")
     return label_tables._known(path, table, columns)
 
@@ -51,7 +53,7 @@ def read_records(pattern):
         where unknown), `sex`, `age_approx`, `anatom_site_general_challenge` and `diagnosis` (text, "" where unknown).
 
     Raises:
-        ValueError: No shard matches, all are empty, or one is damaged.
+        IsicError: No shard matches, all are empty, or one is damaged.
     """
     rows = []
     for file in tqdm(record_index.match_shards(pattern), unit="shard", disable=None):
@@ -65,7 +67,7 @@ def read_records(pattern):
             }
             rows.append(row)
     if not rows:
-        raise ValueError(f"the shards of {pattern!r} hold no records; check --records")
+        raise errors.IsicError(f"the shards of {pattern!r} hold no records; check --records")
     # Several sets may hold an image; the first counts.
     return pd.DataFrame(rows).drop_duplicates("image_name")
 
@@ -92,14 +94,14 @@ def join(path, labels_path, labels, records=None):
         before the labels' before the records'.
 
     Raises:
-        ValueError: A table is damaged, a predicted image has no label or another target than it, or no image is in
+        IsicError: A table is damaged, a predicted image has no label or another target than it, or no image is in
             the records.
     """
     table = read_predictions(path)
     place = pd.Index(labels["image_name"]).get_indexer(table["image_name"])
     unknown = sorted(table.loc[place < 0, "image_name"])
     if unknown:
-        raise ValueError(f"{len(unknown)} images of {path} have no label in {labels_path}, {unknown[0]} first")
+        raise errors.IsicError(f"{len(unknown)} images of {path} have no label in {labels_path}, {unknown[0]} first")
     order = np.argsort(place)
     table, place = table.iloc[order].reset_index(drop=True), place[order]
     if "target" in table:
@@ -107,13 +109,13 @@ def join(path, labels_path, labels, records=None):
         other = (stated != labels["target"].to_numpy()[place]) & (stated != schema.UNKNOWN)
         if other.any():
             name = table.loc[other, "image_name"].iloc[0]
-            raise ValueError(f"{path} and {labels_path} differ in {other.sum()} targets, {name} first")
+            raise errors.IsicError(f"{path} and {labels_path} differ in {other.sum()} targets, {name} first")
     table = _add(table, labels, place)
     if records is None:
         return table
     place = pd.Index(records["image_name"]).get_indexer(table["image_name"])
     if (place < 0).all():
-        raise ValueError(f"none of the {len(table)} images of {path} is in the records; check --records")
+        raise errors.IsicError(f"none of the {len(table)} images of {path} is in the records; check --records")
     return _add(table, records.drop(columns=["shard", "position"]), place)
 
 

@@ -1,11 +1,14 @@
 """Which networks of a run have not seen an image or its patient."""
 
+import logging
 import os
 
 import numpy as np
 
 from isic_tf.artifacts import seen_images
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
+
+_LOG = logging.getLogger(__name__)
 
 
 def find_unseen(path, rows, otherwise=False):
@@ -38,13 +41,13 @@ def choose_networks(paths, rows, out_of_fold):
         out_of_fold: Whether to leave out networks that have seen an image or its patient.
 
     Raises:
-        ValueError: All networks have seen an image.
+        IsicError: All networks have seen an image.
     """
     clean = np.stack([find_unseen(path, rows, otherwise=not out_of_fold) for path in paths])
     flattering = rows.loc[~clean.all(axis=0), "image_name"]
     if not out_of_fold:
         if len(flattering):
-            print(
+            _LOG.info(
                 f"note: {len(flattering)} of the {len(rows)} images, or their patients, were trained on, "
                 f"{flattering.iloc[0]} first, so these predictions flatter; --out_of_fold leaves out the networks that "
                 "have seen an image"
@@ -52,7 +55,7 @@ def choose_networks(paths, rows, out_of_fold):
         return "1" * len(paths)
     nowhere = rows.loc[~clean.any(axis=0), "image_name"]
     if len(nowhere):
-        raise ValueError(
+        raise errors.IsicError(
             f"all networks have seen {len(nowhere)} of the images or their patients, {nowhere.iloc[0]} first; train "
             "the folds that hold them out"
         )
@@ -75,10 +78,10 @@ def add_folds(table, rows, paths):
     columns = {"fold": held_out.astype("float64"), "target": targets.where(targets != schema.UNKNOWN)}
     for name, values in columns.items():
         if values.isna().all():
-            print(f"note: the column {name} is left out, since no image has one")
+            _LOG.info(f"note: the column {name} is left out, since no image has one")
             continue
         if values.isna().any():
             blank = own.index[values.isna()]
-            print(f"note: {len(blank)} of {len(values)} images have no {name}, blank there, {blank[0]} first")
+            _LOG.info(f"note: {len(blank)} of {len(values)} images have no {name}, blank there, {blank[0]} first")
         table = table.assign(**{name: values.astype("Int64").array})
     return table

@@ -1,6 +1,8 @@
 """Predicts records or image files with the trained folds of a run."""
 
 import contextlib
+import dataclasses
+import logging
 import os
 
 import numpy as np
@@ -11,6 +13,7 @@ from tqdm import tqdm
 from isic_tf.artifacts import prediction_files, run_directory, submission_format
 from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors, record_metadata
 from isic_tf.distribution import cpu, strategies, workers
+from isic_tf.distribution.config import StrategyConfig
 from isic_tf.inference import (
     fold_selection,
     patient_bag_predictor,
@@ -20,80 +23,132 @@ from isic_tf.inference import (
 )
 from isic_tf.metrics import logit
 from isic_tf.models import classifiers, patient_context_head
+from isic_tf.models.config import ModelConfig
 from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.postprocessing import calibration
-from tfrecord_tools import schema
+from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.io import filesystem, record_index
+
+_LOG = logging.getLogger(__name__)
 
 # Image files in a part.
 _FILES = 256
 
 
-def predict(
-    workdir, records, images, csv, output, sample_submission, out_of_fold, tta, tta_policy, embeddings, calibrated,
-    prevalence, context, seed, batch_size, threads, strategy, tpu,
-):  # fmt: skip
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(StrategyConfig):
+    """How a run predicts records or image files."""
+
+    workdir: str = cli.option(
+        help="Run directory with at least one trained fold. The predictions of all its folds are averaged."
+    )
+    records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
+    images: str | None = cli.option(None, help="Directory of JPEG, PNG or DICOM files, in place of --records.")
+    csv: str | None = cli.option(
+        None,
+        help="With --images: CSV file with image_name, the columns of the run's --metadata, and optionally patient_id.",
+    )
+    output: str = cli.option(help="CSV file to write: image_name, prediction.")
+    sample_submission: str | None = cli.option(
+        None, help="Write a submission instead: image_name, target, in the order of this file."
+    )
+    out_of_fold: bool = cli.option(
+        False,
+        help="Predict each image only with folds that did not train on it or its patient; adds the columns fold and target.",
+    )
+    tta: int = cli.option(
+        1,
+        lower=1,
+        upper=1000,
+        help="Test-time augmentation: number of versions of each image whose probabilities are averaged.",
+    )
+    tta_policy: str = cli.option(
+        "dihedral",
+        choices=test_time_augmentation.KINDS,
+        help="Versions: dihedral (the 8 symmetries of a square), or training (samples of the augmentation policy of the run).",
+    )
+    embeddings: str | None = cli.option(
+        None, help="NumPy archive (.npz) to write as well: the pooled features of each fold."
+    )
+    calibrated: bool = cli.option(False, help="Apply the run's calibration.json, see isic_tf.calibrate.")
+    prevalence: float | None = cli.option(
+        None, help="With --calibrated: prevalence of malignant lesions where the predictions are used, such as 0.0176."
+    )
+    context: str | None = cli.option(
+        None,
+        help="Directory of a patient-context model fitted by isic_tf.context: corrects each image by the patient's other images, and adds the column stage_one.",
+    )
+    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the samples of --tta_policy=training.")
+    batch_size: int = cli.option(32, lower=1, help="Images per step on one replica.")
+    threads: int = cli.option(
+        0, lower=0, upper=1024, help="Number of parallel image decoders; 0 uses all available cores."
+    )
+
+
+def predict(config):
     """Averages the probabilities of a run's folds and writes a prediction file, or a submission.
 
     Args:
-        workdir: Run folder with at least one trained fold.
-        records: Glob pattern of shards, or several separated by commas; or None.
-        images: Folder of JPEG, PNG or DICOM files in place of records; or None.
-        csv: CSV file of what the network sees beside image files, and of their patients; or None.
-        output: CSV file to write: `image_name, prediction`, or `image_name, target` where a sample is given.
-        sample_submission: CSV file whose names, in its order, the output must have; or None for the records' own.
-        out_of_fold: Whether each image is shown only to the folds' networks that have not seen it or its patient.
-        tta: Versions of each image, see `test_time_augmentation.make_views`.
-        tta_policy: One of `test_time_augmentation.KINDS`.
-        embeddings: NumPy archive to write too, see `prediction_shards.join_embeddings`; or None.
-        calibrated: Whether to turn scores into probabilities by the run's `calibration.json`.
-        prevalence: Share of malignant images where the predictions are to be used; None for that of the training.
-        context: Folder of a second stage by `isic_tf.context` that judges a patient's images together; or None.
-        seed: Fixes the draws of `--tta_policy=training`.
-        batch_size: Images in a step on one replica.
-        threads: Images decoded at once; 0 for as many as there are cores.
-        strategy: One of `strategies.STRATEGIES`.
-        tpu: See `strategies.choose_strategy`.
+        config: `PredictConfig`.
 
     Raises:
-        ValueError: There is no trained fold, no shard matches, a shard or file is corrupt, a test record is labelled,
+        IsicError: There is no trained fold, no shard matches, a shard or file is corrupt, a test record is labelled,
             or the names are not the sample's.
     """
-    _check_flags(records, images, csv, out_of_fold, calibrated, prevalence, context)
-    run, paths = run_directory.read_network(workdir), run_directory.trained_folds(workdir)
+    strategy = config.strategy
+    threads = config.threads
+    _check_flags(
+        config.records,
+        config.images,
+        config.csv,
+        config.out_of_fold,
+        config.calibrated,
+        config.prevalence,
+        config.context,
+    )
+    run, paths = run_directory.read_network(config.workdir), run_directory.trained_folds(config.workdir)
     # Before the work, not after it: all that can fail on names and paths.
-    for path in filter(None, (output, embeddings)):
+    for path in filter(None, (config.output, config.embeddings)):
         if tf.io.gfile.isdir(path):
-            raise ValueError(f"expected a file's name for --output and --embeddings, got the folder {path}")
-    scale = calibration.read_calibration(workdir) if calibrated else None
-    stage = _read_stage(context) if context else None
-    view = test_time_augmentation.make_views(tta, tta_policy, run, seed)
-    strategy = strategies.choose_strategy(strategy, tpu, {"records": records}, {"images": images})
+            raise errors.IsicError(f"expected a file's name for --output and --embeddings, got the folder {path}")
+    scale = calibration.read_calibration(config.workdir) if config.calibrated else None
+    stage = _read_stage(config.context) if config.context else None
+    view = test_time_augmentation.make_views(config.tta, config.tta_policy, run, config.seed)
+    strategy = strategies.choose_strategy(strategy, config.tpu, {"records": config.records}, {"images": config.images})
     threads = threads or cpu.count_cores()
     bags = run.get("context") == "set"
-    rows = list_rows(records, images, csv, run, stage)
-    rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, out_of_fold))
+    rows = list_rows(config.records, config.images, config.csv, run, stage)
+    rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold))
     # What is finished together: a shard, or a block of files, and the same networks.
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
-    order = read_sample(sample_submission, rows["image_name"].tolist()) if sample_submission else None
-    print(
-        f"{len(rows)} images, {len(paths)} fold(s), {tta} version(s), {strategies.describe_strategy(strategy)}",
-        flush=True,
+    order = read_sample(config.sample_submission, rows["image_name"].tolist()) if config.sample_submission else None
+    _LOG.info(
+        f"{len(rows)} images, {len(paths)} fold(s), {config.tta} version(s), {strategies.describe_strategy(strategy)}"
     )
-    if calibrated:
-        _note_calibration(scale, rows, tta)
+    if config.calibrated:
+        _note_calibration(scale, rows, config.tta)
     if bags or stage:
-        print(patient_bag_predictor.describe(rows), flush=True)
-    chief, folder = workers.is_chief(strategy), _parts_folder(output, strategy)
-    options = {"view": view if tta > 1 or tta_policy == "training" else None, "count": tta}
-    looks = bool(embeddings or (stage and stage.looks))
+        _LOG.info(patient_bag_predictor.describe(rows))
+    chief, folder = workers.is_chief(strategy), _parts_folder(config.output, strategy)
+    options = {"view": view if config.tta > 1 or config.tta_policy == "training" else None, "count": config.tta}
+    looks = bool(config.embeddings or (stage and stage.looks))
     options["embed"] = patient_context_head.SEEN if bags else "pooled" if looks else ""
-    facts = (tta, tta_policy, seed, options["embed"], *_describe_inputs(run, rows, tta_policy))
+    facts = (
+        config.tta,
+        config.tta_policy,
+        config.seed,
+        options["embed"],
+        *_describe_inputs(run, rows, config.tta_policy),
+    )
     done = prediction_shards.begin(folder, prediction_shards.digest(paths, *facts))
-    reader = image_files.open_reader(rows, run["image_size"], run, threads) if images else contextlib.nullcontext()
+    reader = (
+        image_files.open_reader(rows, run["image_size"], run, threads) if config.images else contextlib.nullcontext()
+    )
     left = rows[~rows["part"].isin(done)]
-    with read_errors.explained_read_errors(sorted(set(rows["shard"])) if records else []), reader as read:
-        networks = _predict_parts(left, len(rows), paths, run, strategy, options, read, batch_size, threads, folder)
+    with read_errors.explained_read_errors(sorted(set(rows["shard"])) if config.records else []), reader as read:
+        networks = _predict_parts(
+            left, len(rows), paths, run, strategy, options, read, config.batch_size, threads, folder
+        )
     if chief:
         table = prediction_shards.read(folder, rows["part"].unique())
         if bags:
@@ -102,43 +157,49 @@ def predict(
         width = -1 if bags else None
         if stage:
             table = _judge_again(stage, table, rows, folder, width)
-        if embeddings:
+        if config.embeddings:
             folds = [os.path.basename(os.path.dirname(path)) for path in paths]
             prediction_shards.join_embeddings(
-                folder, rows["part"].unique(), table["image_name"].tolist(), folds, embeddings, width
+                folder, rows["part"].unique(), table["image_name"].tolist(), folds, config.embeddings, width
             )
-        if out_of_fold:
+        if config.out_of_fold:
             table = fold_selection.add_folds(table, rows, paths)
         table = table.set_index("image_name").loc[order or rows["image_name"]].reset_index()
         used = bags or bool(stage and stage.patient_context)
-        facts = {"folds": len(paths), "tta": tta, "calibrated": calibrated}
+        facts = {"folds": len(paths), "tta": config.tta, "calibrated": config.calibrated}
         if scale:
-            table["prediction"] = calibration.apply_calibration(scale, table["prediction"].to_numpy(), prevalence)
+            table["prediction"] = calibration.apply_calibration(
+                scale, table["prediction"].to_numpy(), config.prevalence
+            )
         if order:
             table = table.drop(columns="stage_one", errors="ignore").rename(columns={"prediction": "target"})
-        prediction_files.write_predictions(output, table, patient_context=used, made_by="isic_tf.predict", **facts)
+        prediction_files.write_predictions(
+            config.output, table, patient_context=used, made_by="isic_tf.predict", **facts
+        )
     filesystem.rmtree(folder)
 
 
 def _check_flags(records, images, csv, out_of_fold, calibrated, prevalence, context):
     if bool(records) == bool(images):
-        raise ValueError("expected one of --records and --images")
+        raise errors.IsicError("expected one of --records and --images")
     if csv and records:
-        raise ValueError("expected --csv with --images alone; records hold what the network sees, so leave it out")
+        raise errors.IsicError(
+            "expected --csv with --images alone; records hold what the network sees, so leave it out"
+        )
     if prevalence is not None and not calibrated:
-        raise ValueError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
+        raise errors.IsicError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
     calibration.refuse_prevalence(prevalence)
     if context and calibrated:
-        raise ValueError("expected --context without --calibrated: the second stage gives probabilities itself")
+        raise errors.IsicError("expected --context without --calibrated: the second stage gives probabilities itself")
     if context and out_of_fold:
-        raise ValueError("expected --context without --out_of_fold: isic_tf.context --oof writes those")
+        raise errors.IsicError("expected --context without --out_of_fold: isic_tf.context --oof writes those")
 
 
 def _read_stage(folder):
     stage = second_stage.load(folder)
     if stage.files != 1:
         remedy = "predict with each, then give the files to isic_tf.context --predictions"
-        raise ValueError(f"{folder} was fitted on {stage.files} runs, here is one: {remedy}")
+        raise errors.IsicError(f"{folder} was fitted on {stage.files} runs, here is one: {remedy}")
     return stage
 
 
@@ -154,12 +215,12 @@ def _note_calibration(scale, rows, tta):
     """Says where calibrated predictions look better than they are, or are of other scores than were calibrated."""
     held_out = rows["networks"].str.contains("0").sum()
     if held_out:
-        print(
+        _LOG.info(
             f"note: out-of-fold predictions of {held_out} images are what calibrations are fitted to, so calibrated "
             "they flatter; isic_tf.calibrate prints how good they are on other patients"
         )
     if tta > 1 and calibration.is_of_training(scale):
-        print(
+        _LOG.info(
             f"note: the calibration is that of one version an image, these are means of {tta}; predict --out_of_fold "
             "with the same --tta gives what isic_tf.calibrate --oof fits one to"
         )
@@ -169,7 +230,7 @@ def _parts_folder(output, strategy):
     """Gives the folder of this process's parts; says where others predict the same."""
     if workers.is_single_worker(strategy):
         return f"{output}.parts"
-    print(f"note: each of {workers.count_workers()} workers predicts all images; the first writes them")
+    _LOG.info(f"note: each of {workers.count_workers()} workers predicts all images; the first writes them")
     number = strategy.cluster_resolver.task_id
     return f"{output}.parts" if workers.is_chief(strategy) else f"{output}.parts-of-worker-{number}"
 
@@ -199,7 +260,7 @@ def list_rows(records, images, csv, run, stage=None):
         rows = rows.rename(columns={"patient_id": "patient_code"})
     labelled = rows["labelled"] & rows["shard"].map(os.path.basename).str.startswith("test")
     if labelled.any():
-        raise ValueError(
+        raise errors.IsicError(
             f"expected no label in test records, {labelled.sum()} have one, {rows.loc[labelled, 'image_name'].iloc[0]} "
             "first; name shards of training records train*, or rebuild them with tfrecord_tools.build --split=test"
         )
@@ -213,10 +274,7 @@ def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_siz
     if rows.empty and workers.is_single_worker(strategy) and run.get("context") != "set":
         return []
     with strategy.scope():
-        networks = [
-            classifiers.build_classifier(run["backbone"], run["image_size"], path, **classifiers.options(run))
-            for path in paths
-        ]
+        networks = [classifiers.build_from_config(ModelConfig.from_text(run), path) for path in paths]
     fields, found = run.get("metadata", ""), {}
     # Each choice of networks has a graph of its own, which TensorFlow would take for a mistake.
     tf.get_logger().addFilter(_is_no_retracing)
@@ -241,7 +299,9 @@ def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_siz
                         _write_part(folder, part, members[part], found.pop(part))
                 progress.update(len(names))
     if found:
-        raise ValueError(f"{sum(map(len, found.values()))} images came and others of their shards did not; index again")
+        raise errors.IsicError(
+            f"{sum(map(len, found.values()))} images came and others of their shards did not; index again"
+        )
     return networks
 
 
@@ -276,10 +336,12 @@ def read_sample(path, names):
         List of names in the sample's order.
 
     Raises:
-        ValueError: A name comes twice, is missing from the records, or is extra there.
+        IsicError: A name comes twice, is missing from the records, or is extra there.
     """
     order = submission_format.read_order(path)
     problems = submission_format.find_problems(names, order)
     if problems:
-        raise ValueError(f"the images are not those of {path}: {'; '.join(problems)}; check --records or --images")
+        raise errors.IsicError(
+            f"the images are not those of {path}: {'; '.join(problems)}; check --records or --images"
+        )
     return order

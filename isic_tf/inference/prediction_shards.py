@@ -5,6 +5,7 @@ Neither images nor features are kept in memory; a name and a number an image are
 
 import concurrent.futures
 import hashlib
+import logging
 import os
 import types
 import zipfile
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem
+
+_LOG = logging.getLogger(__name__)
 
 _DIGEST = "made_of.txt"
 _COLUMNS = ("image_name", "prediction")
@@ -56,7 +59,7 @@ def begin(folder, made_of):
     """
     path = os.path.join(folder, _DIGEST)
     if filesystem.exists(path) and filesystem.read(path).decode() != made_of:
-        print(f"{folder} holds parts of another prediction: made anew")
+        _LOG.info(f"{folder} holds parts of another prediction: made anew")
         filesystem.rmtree(folder)
     if not filesystem.exists(path):
         filesystem.rmtree(folder)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from isic_tf.augmentation import augmenter, policies
 from isic_tf.data import decoding, record_seeds
+from tfrecord_tools import errors
 
 KINDS = ("dihedral", "training")
 # The symmetries of a square.
@@ -25,11 +26,11 @@ def make_views(count, kind, run, seed):
         float32 `[b, S, S, 3]` in [0, 1]; all of it stays on the device and compiles with static shapes.
 
     Raises:
-        ValueError: There are not so many versions.
+        IsicError: There are not so many versions.
     """
     if kind == "dihedral":
         if count > DIHEDRAL:
-            raise ValueError(f"expected --tta from 1 to {DIHEDRAL} of --tta_policy=dihedral, got {count}")
+            raise errors.IsicError(f"expected --tta from 1 to {DIHEDRAL} of --tta_policy=dihedral, got {count}")
         return lambda images, keys, view: decoding.to_float(dihedral(images, view))
     changed = augmenter.make_augment(read_tta_policy(run))
 

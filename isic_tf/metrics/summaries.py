@@ -3,6 +3,7 @@
 import numpy as np
 
 from isic_tf.metrics import roc
+from tfrecord_tools import errors
 
 
 def score(table):
@@ -28,13 +29,15 @@ def figures(table):
         Dict of images, malignant, patients, auc and partial_auc.
 
     Raises:
-        ValueError: There is one class only, or a prediction is no finite number.
+        IsicError: There is one class only, or a prediction is no finite number.
     """
     targets, scores = table["target"].to_numpy(), table["prediction"].to_numpy()
     if not np.isfinite(scores).all():
-        raise ValueError(f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
+        raise errors.IsicError(f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
     if len(set(targets)) < 2:
-        raise ValueError(f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}")
+        raise errors.IsicError(
+            f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}"
+        )
     counts = {"images": len(table), "malignant": int(targets.sum()), "patients": int(group_by_patient(table).nunique())}
     return {**counts, "auc": roc.roc_auc(targets, scores), "partial_auc": roc.partial_roc_auc(targets, scores)}
 
@@ -51,7 +54,7 @@ def summarize(table, resamples=1000, seed=0):
         Dict like that of `figures`, with auc_low and auc_high.
 
     Raises:
-        ValueError: See `figures`.
+        IsicError: See `figures`.
     """
     found = figures(table)
     low, high = roc.roc_auc_interval(table["target"], table["prediction"], group_by_patient(table), resamples, seed)

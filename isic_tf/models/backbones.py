@@ -6,6 +6,7 @@ import tempfile
 import efficientnet.model
 import tensorflow as tf
 
+from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
 
 _FIRST = tuple(f"efficientnet-{size}" for size in (*(f"b{number}" for number in range(8)), "l2"))
@@ -21,11 +22,11 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def check(backbone, image_size):
-    """Raises a ValueError for a backbone that is none of `BACKBONES` or a size that is no whole number from 32."""
+    """Raises an IsicError for a backbone that is none of `BACKBONES` or a size that is no whole number from 32."""
     if backbone not in BACKBONES:
-        raise ValueError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
+        raise errors.IsicError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
     if not isinstance(image_size, int) or image_size < 32:
-        raise ValueError(f"expected an image size in whole pixels from 32, got {image_size!r}")
+        raise errors.IsicError(f"expected an image size in whole pixels from 32, got {image_size!r}")
 
 
 def published(backbone):
@@ -68,12 +69,14 @@ def build_backbone(backbone, image_size, weights="none"):
         Keras model from normalised float32 `[b, S, S, 3]` to features `[b, S / 32, S / 32, f]`.
 
     Raises:
-        ValueError: The weights are not published, or cannot be downloaded.
+        IsicError: The weights are not published, or cannot be downloaded.
     """
     check(backbone, image_size)
     if weights not in ("none", *published(backbone)):
         others = ", ".join((*published(backbone), "none"))
-        raise ValueError(f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file")
+        raise errors.IsicError(
+            f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file"
+        )
     try:
         return _create(backbone, image_size, None if weights == "none" else weights)
     except tf.errors.OpError:
@@ -83,7 +86,7 @@ def build_backbone(backbone, image_size, weights="none"):
             raise
         # Keras raises a bare Exception for a failed download.
         folder = os.path.join(os.path.expanduser("~"), ".keras", "models")
-        raise ValueError(
+        raise errors.IsicError(
             f"the {weights} weights of {backbone} could not be downloaded ({str(error).strip()}): put "
             f"{_weights_file(backbone, weights)} into {folder} or give its path as --weights=PATH, or start from "
             "random ones with --weights=none"
@@ -118,11 +121,11 @@ def load_weights(model, path):
         path: Its `.h5` or `.weights.h5` file, local or not.
 
     Raises:
-        ValueError: There is no such file, or it holds another model's weights.
+        IsicError: There is no such file, or it holds another model's weights.
     """
     if not filesystem.exists(path):
         kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
-        raise ValueError(f"expected weights in the file {path}, found none; {kinds}")
+        raise errors.IsicError(f"expected weights in the file {path}, found none; {kinds}")
     try:
         with tempfile.TemporaryDirectory() as folder:
             # Keras reads HDF5 from local files only.
@@ -130,4 +133,4 @@ def load_weights(model, path):
             tf.io.gfile.copy(path, local)
             model.load_weights(local)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} does not hold weights of this network: {error}") from error
+        raise errors.IsicError(f"{path} does not hold weights of this network: {error}") from error

@@ -5,22 +5,19 @@ import tensorflow as tf
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones, patient_context_head, pooling_layers
 
-# What a run's flags say of its classifier, and of which type.
-_OPTIONS = {
-    "target": str,
-    "metadata": str,
-    "pooling": str,
-    "hidden_units": int,
-    "dropout": float,
-    "dropout_samples": int,
-    "context": str,
-    "bag_size": int,
-}
 
+def build_from_config(config, weights=None):
+    """Builds the classifier that a configuration describes.
 
-def options(flags):
-    """Gives the keyword arguments of `build` that are among a run's flags, whose values may be text."""
-    return {name: kind(flags[name]) for name, kind in _OPTIONS.items() if name in flags}
+    Args:
+        config: `models.config.ModelConfig`.
+        weights: See `build_classifier`; those of the configuration if None.
+
+    Returns:
+        Keras model, see `build_classifier`.
+    """
+    weights = config.weights if weights is None else weights
+    return build_classifier(config.backbone, config.image_size, weights, **config.head_options())
 
 
 def build_classifier(

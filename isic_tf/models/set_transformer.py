@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfrecord_tools import errors
+
 # Below a hundredth of a unit of the features, lesions count as alike; keeps logarithm and quotient finite.
 _EPSILON = 1e-4
 # Of the attention to padding; a real infinity would be no number where there is nothing else.
@@ -27,10 +29,12 @@ def build_set_transformer(dim, units=64, heads=4, blocks=2, dropout=0.1):
         float32 `[B, L, 1]` logits: those of stage one plus a correction, which is 0 for a patient with one lesion.
 
     Raises:
-        ValueError: The units cannot be shared among the heads.
+        IsicError: The units cannot be shared among the heads.
     """
     if units % heads:
-        raise ValueError(f"expected units in equal parts for {heads} heads, got {units}; give a multiple of {heads}")
+        raise errors.IsicError(
+            f"expected units in equal parts for {heads} heads, got {units}; give a multiple of {heads}"
+        )
     # Dropout's random state in variables, which checkpoints can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
     layers, options = tf.keras.layers, {"dtype": "float32"}

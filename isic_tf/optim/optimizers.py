@@ -5,19 +5,21 @@ import warnings
 
 import tensorflow as tf
 
+from tfrecord_tools import errors
+
 OPTIMIZERS = ("adamw", "adam", "sgd", "lamb", "novograd", "radam", "ranger")
 # Biases, norms, and the power of generalised mean pooling.
 _SPARED = ("bias", "gamma", "beta", "power")
 
 
-def make_optimizer(recipe, schedule):
+def make_optimizer(config, schedule):
     """Creates the optimizer.
 
     Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter 2019; SGD with Nesterov's momentum of 0.9; LAMB: You et al.
     2020; NovoGrad: Ginsburg et al. 2019; Rectified Adam: Liu et al. 2020; Ranger: Lookahead of it (Zhang et al. 2019).
 
     Args:
-        recipe: Dict of the recipe's flags: `optimizer`, `weight_decay` (decoupled: times the learning rate; norms and
+        config: The configuration: `optimizer`, `weight_decay` (decoupled: times the learning rate; norms and
             biases are spared; none for `adam`) and `precision`.
         schedule: See `make_schedule`.
 
@@ -25,9 +27,9 @@ def make_optimizer(recipe, schedule):
         Keras optimizer; for `mixed_float16` one that scales the loss.
 
     Raises:
-        ValueError: The optimizer's package is not there.
+        IsicError: The optimizer's package is not there.
     """
-    name, decay = recipe["optimizer"], recipe["weight_decay"]
+    name, decay = config.optimizer, config.weight_decay
     if name in ("adam", "adamw", "sgd"):
         # Compiled, the update would be another program on each kind of device.
         options = {"weight_decay": decay if decay and name != "adam" else None, "jit_compile": False}
@@ -39,7 +41,7 @@ def make_optimizer(recipe, schedule):
             optimizer.exclude_from_weight_decay(var_names=list(_SPARED))
     else:
         optimizer = _make_addon(name, schedule, decay)
-    if recipe["precision"] == "mixed_float16":
+    if config.precision == "mixed_float16":
         return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
 
@@ -77,7 +79,7 @@ def _import_addons(name):
             warnings.simplefilter("ignore")
             import tensorflow_addons.optimizers
     except ImportError as error:
-        raise ValueError(
+        raise errors.IsicError(
             f"--optimizer={name} needs the package tensorflow-addons, which has wheels up to Python 3.11 "
             f"(pip install 'tensorflow-addons<0.24'): {error}; adamw needs nothing"
         ) from error

@@ -1,6 +1,7 @@
 """What a second stage gains on patients it was not fitted on, and whether their other lesions are the reason."""
 
 import concurrent.futures
+import logging
 import time
 
 import numpy as np
@@ -11,6 +12,8 @@ from isic_tf.distribution import cpu
 from isic_tf.metrics import paired_auc_test, roc
 from isic_tf.patient_context import second_stage
 from isic_tf.postprocessing import cross_validation
+
+_LOG = logging.getLogger(__name__)
 
 
 def evaluate_gain(known, given, method, patient_context, permutations, seed, strategy=None):
@@ -29,11 +32,13 @@ def evaluate_gain(known, given, method, patient_context, permutations, seed, str
         float64 `[n]`, each fold predicted by what was fitted on the others; and a dict of figures for JSON.
     """
     start, size = time.monotonic(), np.bincount(pd.factorize(given.patients)[0])
-    print(f"{len(known.names)} images, {known.targets.sum()} malignant; {len(size)} patients with up to {size.max()},")
-    print(
+    _LOG.info(
+        f"{len(known.names)} images, {known.targets.sum()} malignant; {len(size)} patients with up to {size.max()},"
+    )
+    _LOG.info(
         f"{(size == 1).sum()} with one; nested: each of {len(set(known.folds))} folds by what was fitted on the others"
     )
-    print(f"{'ROC AUC':<24}mean of folds  all images  95 % interval over patients")
+    _LOG.info(f"{'ROC AUC':<24}mean of folds  all images  95 % interval over patients")
     scores = {"stage one": known.scores.mean(axis=1)}
     _print_row("stage one", known, scores["stage one"])
     if method not in second_stage.RELATIVE:
@@ -53,13 +58,13 @@ def evaluate_gain(known, given, method, patient_context, permutations, seed, str
         figures[f"{last} less {name}"] = _print_gain(known, scores[last], scores[name], f"{last} less {name}")
     if patient_context and permutations and method not in second_stage.RELATIVE:
         figures["shuffled"] = shuffle(known, given, method, scores, permutations, seed, strategy)
-    print(f"judged in {time.monotonic() - start:.0f} s", flush=True)
+    _LOG.info(f"judged in {time.monotonic() - start:.0f} s")
     return scores[last], figures
 
 
 def _print_row(name, known, scores):
     figures = f"{_mean_of_folds(known, scores):13.4f}  {roc.roc_auc(known.targets, scores):10.4f}"
-    print(f"{name:<24}{figures} {cross_validation.describe_interval(known, scores)}", flush=True)
+    _LOG.info(f"{name:<24}{figures} {cross_validation.describe_interval(known, scores)}")
 
 
 def _mean_of_folds(known, scores):
@@ -75,7 +80,7 @@ def _print_gain(known, scores, others, name):
     gain = _mean_of_folds(known, scores) - _mean_of_folds(known, others)
     interval = "too few patients" if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]"
     tested = "" if found["delong_p"] is None else f", p by DeLong {found['delong_p']:.2g}"
-    print(f"{name}: {gain:+.4f} in the mean of folds, {found['difference']:+.4f} {interval} in all images{tested}")
+    _LOG.info(f"{name}: {gain:+.4f} in the mean of folds, {found['difference']:+.4f} {interval} in all images{tested}")
     names = ("difference", "low", "high", "delong_p")
     return {"mean_of_folds": gain, **{one: found[one] for one in names}}
 
@@ -110,10 +115,12 @@ def shuffle(known, given, method, scores, count, seed, strategy=None):
     gain = _mean_of_folds(known, scores["context"]) - base
     share = (1 + sum(one >= gain for one in gains)) / (1 + count)
     spread = f"from {min(gains):+.4f} to {max(gains):+.4f}" if count > 1 else "once"
-    print(f"control, patients shuffled among images: {np.mean(gains):+.4f}, {spread}, for {gain:+.4f} of the true ones")
-    print(f"(p {share:.2g} by permutation)")
+    _LOG.info(
+        f"control, patients shuffled among images: {np.mean(gains):+.4f}, {spread}, for {gain:+.4f} of the true ones"
+    )
+    _LOG.info(f"(p {share:.2g} by permutation)")
     if np.mean(gains) > max(gain, 0.002) / 2:
-        print("WARNING: shuffled patients gain too, so the gain is not that of context")
+        _LOG.info("WARNING: shuffled patients gain too, so the gain is not that of context")
     return {"gains": gains, "gain": gain, "p": share}
 
 

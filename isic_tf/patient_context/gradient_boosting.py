@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from isic_tf.artifacts import safe_npz
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 # One lesion in 57 is malignant, some hundred in all: many small trees, each of which sees half of the columns.
@@ -93,7 +94,9 @@ def _compare(model, boosters, linear, inputs):
     logits = [special.logit(booster.predict_proba(inputs)[:, 1]) for booster in boosters]
     expected = (np.mean(logits, axis=0) + special.logit(linear)) / 2
     if not np.allclose(apply(model, inputs), expected, rtol=1e-6, atol=1e-6):
-        raise ValueError("scikit-learn keeps its trees in another way than versions 1.4 to 1.8; install one of these")
+        raise errors.IsicError(
+            "scikit-learn keeps its trees in another way than versions 1.4 to 1.8; install one of these"
+        )
 
 
 def apply(model, inputs):
@@ -138,17 +141,17 @@ def load(path):
         `Boost`.
 
     Raises:
-        ValueError: The file is not there, is too large, or is damaged.
+        IsicError: The file is not there, is too large, or is damaged.
     """
     if not filesystem.exists(path):
-        raise ValueError(f"expected a boosted model at {path}, found none; make it with isic_tf.context")
+        raise errors.IsicError(f"expected a boosted model at {path}, found none; make it with isic_tf.context")
     try:
         with filesystem.open(path) as file:
             arrays = safe_npz.unpack(file, _MOST_BYTES)
         model = Boost(**{name: arrays[name] for name in Boost._fields})
         _check(model)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is no boosted model ({error!r}); make it again with isic_tf.context") from error
+        raise errors.IsicError(f"{path} is no boosted model ({error!r}); make it again with isic_tf.context") from error
     return model
 
 
@@ -156,7 +159,7 @@ def _check(model):
     nodes, own = len(model.column), np.arange(len(model.column))
     kinds = dict.fromkeys(("column", "left", "right", "roots"), "i") | dict.fromkeys(("threshold", "value"), "f")
     if any(getattr(model, name).dtype.kind != kind or getattr(model, name).ndim != 1 for name, kind in kinds.items()):
-        raise ValueError("its arrays are of other kinds")
+        raise errors.IsicError("its arrays are of other kinds")
     shapes = {part.shape for part in (model.column, model.threshold, model.left, model.right, model.value)}
     # Children come after their parents, so that every way ends.
     leaf = model.left == own
@@ -165,6 +168,6 @@ def _check(model):
     if len(shapes) > 1 or not all(
         part.all() for part in (*inside, columns, (model.roots >= 0) & (model.roots < nodes))
     ):
-        raise ValueError("its nodes lead nowhere")
+        raise errors.IsicError("its nodes lead nowhere")
     if not all(np.isfinite(part).all() for part in (model.value, model.coefficients, model.intercept)):
-        raise ValueError("it holds numbers that are not finite")
+        raise errors.IsicError("it holds numbers that are not finite")

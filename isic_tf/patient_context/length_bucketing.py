@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from tfrecord_tools import errors
+
 # Lesions of a batch, padding among them.
 _ROWS = 1024
 _SHORTEST = 8
@@ -21,7 +23,7 @@ def group(patients, keys):
         List of int arrays, the rows of each patient, in order of patient.
 
     Raises:
-        ValueError: A patient has more than 4,096 rows.
+        IsicError: A patient has more than 4,096 rows.
     """
     patients = np.asarray(patients)
     names, codes = np.unique(patients, return_inverse=True)
@@ -32,7 +34,7 @@ def group(patients, keys):
     sets = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
     longest = max(sets, key=len)
     if len(longest) > _LONGEST:
-        raise ValueError(
+        raise errors.IsicError(
             f"expected at most {_LONGEST} lesions of a patient, got {len(longest)} of {patients[longest[0]]}; leave "
             "the id blank where the patient is not known"
         )

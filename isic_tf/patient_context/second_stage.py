@@ -10,6 +10,7 @@ from scipy import special, stats
 
 from isic_tf.patient_context import gradient_boosting, lesion_features, set_model
 from isic_tf.postprocessing import calibration, cross_validation
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 RELATIVE = ("z_score", "ratio", "rank")
@@ -46,7 +47,7 @@ def fit(method, given, targets, patient_context=True, seed=0, strategy=None):
         `Stage`.
 
     Raises:
-        ValueError: The lesions that have others beside them lack one of the classes.
+        IsicError: The lesions that have others beside them lack one of the classes.
     """
     targets, table = np.asarray(targets), lesion_features.tabulate(given, patient_context)
     looks = patient_context and given.embeddings is not None
@@ -58,7 +59,7 @@ def fit(method, given, targets, patient_context=True, seed=0, strategy=None):
     # Lesions without others are not judged by the model, and would teach it that all is equal.
     beside = ~lesion_features.is_alone(given) if patient_context else np.ones(len(targets), bool)
     if len(set(targets[beside])) < 2:
-        raise ValueError(
+        raise errors.IsicError(
             f"expected benign and malignant images of patients with several, {beside.sum()} images have others beside "
             "them; check patient_id in --metadata"
         )
@@ -82,12 +83,12 @@ def apply(stage, given):
         order of stage one; of the relative methods they get the share of all images that score lower.
 
     Raises:
-        ValueError: The lesions lack scores or embeddings that the stage was fitted on.
+        IsicError: The lesions lack scores or embeddings that the stage was fitted on.
     """
     if given.logits.shape[1] != stage.files:
-        raise ValueError(f"expected {stage.files} prediction file(s), as fitted, got {given.logits.shape[1]}")
+        raise errors.IsicError(f"expected {stage.files} prediction file(s), as fitted, got {given.logits.shape[1]}")
     if stage.looks and given.embeddings is None:
-        raise ValueError("expected embeddings, which the second stage was fitted on; give --embeddings")
+        raise errors.IsicError("expected embeddings, which the second stage was fitted on; give --embeddings")
     table = lesion_features.tabulate(given if stage.looks else given._replace(embeddings=None), stage.patient_context)
     alone = lesion_features.is_alone(given) & stage.patient_context
     if stage.method in RELATIVE:
@@ -163,22 +164,24 @@ def load(folder):
         `Stage`.
 
     Raises:
-        ValueError: There is none, or it is damaged.
+        IsicError: There is none, or it is damaged.
     """
     path = os.path.join(folder, _FILE)
     if not filesystem.exists(path):
-        raise ValueError(f"expected a second stage at {path}, found none; make it with isic_tf.context")
+        raise errors.IsicError(f"expected a second stage at {path}, found none; make it with isic_tf.context")
     try:
         content = json.loads(filesystem.read(path))
         stage = Stage(**{name: content[name] for name in Stage._fields if name != "model"}, model=None)
         if stage.method not in METHODS or not isinstance(stage.files, int) or not isinstance(stage.columns, list):
-            raise ValueError("it is of another kind")
+            raise errors.IsicError("it is of another kind")
         if stage.method not in RELATIVE:
             calibration.apply_calibration(stage.alone, np.array([0.5]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no second stage ({error!r}); make it again with isic_tf.context") from error
+        raise errors.IsicError(f"{path} is no second stage ({error!r}); make it again with isic_tf.context") from error
     if stage.method == "boost":
         stage = stage._replace(model=gradient_boosting.load(os.path.join(folder, _BOOST_FILE)))
         if len(stage.model.coefficients) != len(stage.columns):
-            raise ValueError(f"{path} is not of the {_BOOST_FILE} beside it; make both again with isic_tf.context")
+            raise errors.IsicError(
+                f"{path} is not of the {_BOOST_FILE} beside it; make both again with isic_tf.context"
+            )
     return stage._replace(model=set_model.load(os.path.join(folder, _SET_FOLDER))) if stage.method == "set" else stage

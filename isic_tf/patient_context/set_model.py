@@ -14,7 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 from isic_tf.artifacts import safe_npz
 from isic_tf.models.set_transformer import build_set_transformer
+from isic_tf.optim.config import OptimizerConfig
 from isic_tf.patient_context import length_bucketing, set_model_training
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 # Standardised features beyond are outliers of a test set, or errors.
@@ -83,13 +85,13 @@ def fit(
         `SetModel`.
 
     Raises:
-        ValueError: The arrays do not fit together, a logit or target is none, a patient has too many lesions, or the
+        IsicError: The arrays do not fit together, a logit or target is none, a patient has too many lesions, or the
             training diverges.
     """
     inputs, logits, patients = _check(inputs, logits, patients)
     targets = np.asarray(targets)
     if targets.shape != logits.shape or not np.isin(targets, (0, 1)).all():
-        raise ValueError(f"expected a target of 0 or 1 for each of {len(logits)} lesions")
+        raise errors.IsicError(f"expected a target of 0 or 1 for each of {len(logits)} lesions")
     slope, intercept = _calibrate(logits, targets)
     found = SetModel(*_standards(inputs), slope, intercept, 1.0, {}, [])
     features, base = _encode(found, inputs, logits)
@@ -97,10 +99,9 @@ def fit(
     # The target last, so that nothing depends on the order of the rows.
     sets = length_bucketing.group(patients, np.column_stack([targets, features]))
     tables = features, base.astype("float32")[:, None], targets.astype("float32")[:, None]
-    recipe = {"optimizer": "adamw", "weight_decay": weight_decay, "precision": "float32", "schedule": "cosine"}
-    recipe |= {"learning_rate": learning_rate, "steps": steps}
+    config = OptimizerConfig(weight_decay=weight_decay, learning_rate=learning_rate)
     strategy = strategy or tf.distribute.get_strategy()
-    trained, corrections = set_model_training.train(network, tables, sets, recipe, strategy, seed, members)
+    trained, corrections = set_model_training.train(network, tables, sets, config, steps, strategy, seed, members)
     return found._replace(network=network, members=trained, share=_share(base, corrections, targets))
 
 
@@ -118,9 +119,11 @@ def _check(inputs, logits, patients):
     inputs, logits, patients = np.asarray(inputs, np.float64), np.asarray(logits, np.float64), np.asarray(patients)
     if inputs.ndim != 2 or not len(inputs) or logits.shape != inputs.shape[:1] or patients.shape != logits.shape:
         shapes = f"{inputs.shape}, {logits.shape} and {patients.shape}"
-        raise ValueError(f"expected inputs [n, d], logits [n] and patients [n] with n > 0, got shapes {shapes}")
+        raise errors.IsicError(f"expected inputs [n, d], logits [n] and patients [n] with n > 0, got shapes {shapes}")
     if np.isinf(inputs).any() or not np.isfinite(logits).all():
-        raise ValueError("expected finite inputs, or not a number where unknown, and finite logits; clip probabilities")
+        raise errors.IsicError(
+            "expected finite inputs, or not a number where unknown, and finite logits; clip probabilities"
+        )
     return inputs, logits, patients
 
 
@@ -165,11 +168,13 @@ def apply(model, inputs, logits, patients):
         one's logit times the model's slope, plus its intercept, so these keep their order.
 
     Raises:
-        ValueError: The arrays do not fit together or the model, or a patient has too many lesions.
+        IsicError: The arrays do not fit together or the model, or a patient has too many lesions.
     """
     inputs, logits, patients = _check(inputs, logits, patients)
     if inputs.shape[1] != len(model.mean):
-        raise ValueError(f"expected {len(model.mean)} inputs, those the model was trained on, got {inputs.shape[1]}")
+        raise errors.IsicError(
+            f"expected {len(model.mean)} inputs, those the model was trained on, got {inputs.shape[1]}"
+        )
     features, base = _encode(model, inputs, logits)
     tables, corrections = (features, base.astype("float32")[:, None]), np.zeros(len(base))
     indices = length_bucketing.batches(length_bucketing.group(patients, features))
@@ -201,25 +206,25 @@ def load(folder):
         `SetModel`.
 
     Raises:
-        ValueError: There is no such model, or it is damaged.
+        IsicError: There is no such model, or it is damaged.
     """
     try:
         facts, content = (_read(folder, name) for name in (_FACTS, _WEIGHTS))
         facts = json.loads(facts)
         if facts["version"] != _VERSION or facts["sha256"] != hashlib.sha256(content).hexdigest():
-            raise ValueError(f"{_WEIGHTS} is not the file that {_FACTS} was written with")
+            raise errors.IsicError(f"{_WEIGHTS} is not the file that {_FACTS} was written with")
         return _assemble(facts, safe_npz.unpack(io.BytesIO(content), _MAX_BYTES))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         wanted = "a set model, as isic_tf.context --method=set writes it"
-        raise ValueError(f"expected {wanted}, got none or a damaged one in {folder}: {error}") from error
+        raise errors.IsicError(f"expected {wanted}, got none or a damaged one in {folder}: {error}") from error
 
 
 def _read(folder, name):
     path = os.path.join(folder, name)
     if not filesystem.exists(path):
-        raise ValueError(f"there is no {name}")
+        raise errors.IsicError(f"there is no {name}")
     if filesystem.size(path) > _MAX_BYTES:
-        raise ValueError(f"{name} has more than {_MAX_BYTES} bytes")
+        raise errors.IsicError(f"{name} has more than {_MAX_BYTES} bytes")
     return filesystem.read(path)
 
 
@@ -230,17 +235,17 @@ def _assemble(facts, arrays):
     for name, most in sizes.items():
         value = network[name] if name in _MAX else members
         if type(value) is not int or not 1 <= value <= most:
-            raise ValueError(f"expected {name} from 1 to {most}, got {value!r}")
+            raise errors.IsicError(f"expected {name} from 1 to {most}, got {value!r}")
     if not all(type(number) is float and math.isfinite(number) for number in numbers):
-        raise ValueError(f"expected finite numbers as {', '.join(_NUMBERS)}, got {numbers}")
+        raise errors.IsicError(f"expected finite numbers as {', '.join(_NUMBERS)}, got {numbers}")
     mean, scale, missing = (arrays[name] for name in ("mean", "scale", "missing"))
     wanted = [weight.shape for weight in build_set_transformer(**network).weights]
     weights = [[arrays[f"member{number}_{place}"] for place in range(len(wanted))] for number in range(members)]
     width = len(mean) + int(missing.sum()) + 1
     if {mean.shape, scale.shape, missing.shape} != {(len(mean),)} or network["dim"] != width or missing.dtype != bool:
-        raise ValueError("its inputs and its network do not fit together")
+        raise errors.IsicError("its inputs and its network do not fit together")
     if any([weight.shape for weight in member] != wanted for member in weights):
-        raise ValueError("its weights and its network do not fit together")
+        raise errors.IsicError("its weights and its network do not fit together")
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ValueError("a weight is no number")
+        raise errors.IsicError("a weight is no number")
     return SetModel(mean, scale, missing, *numbers, network, weights)

@@ -1,5 +1,6 @@
 """How set networks are trained, on one replica or several: the gradient is that of the mean over all their lesions."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 from isic_tf.models.set_transformer import build_set_transformer
 from isic_tf.optim import lr_schedules, optimizers
 from isic_tf.patient_context import length_bucketing
+from tfrecord_tools import errors
 
 # Share of the lesions that an epoch leaves out, so that no patient's set is seen twice alike.
 _LEFT_OUT = 0.1
@@ -15,15 +17,15 @@ _LEFT_OUT = 0.1
 _JUDGED = 10
 
 
-def train(network, tables, sets, recipe, strategy, seed, members):
+def train(network, tables, sets, config, steps, strategy, seed, members):
     """Trains networks, each without a part of the patients, on whom it is judged; graphs are traced once for all.
 
     Args:
         network: Keyword arguments of `set_transformer.build_set_transformer`.
         tables: float32 arrays of features `[n, dim]`, logits `[n, 1]` and targets `[n, 1]`.
         sets: See `length_bucketing.group`.
-        recipe: Dict of what `optimizers.make_optimizer` and `lr_schedules.make_schedule` read, but for `epochs`; and
-            `steps`, which the last pass through the patients may exceed.
+        config: `OptimizerConfig`; its `epochs` and `warmup_epochs` follow from `steps`.
+        steps: Training steps of a network, which the last pass through the patients may exceed.
         strategy: `tf.distribute.Strategy`.
         seed: Seed of the first network; sets those of TensorFlow, NumPy and Python too.
         members: Number of networks and of parts of the patients.
@@ -33,16 +35,16 @@ def train(network, tables, sets, recipe, strategy, seed, members):
         and the corrections of each lesion by the network that did not see its patient, float64 `[n]`.
 
     Raises:
-        ValueError: The training diverges.
+        IsicError: The training diverges.
     """
     parts = _deal(sets, tables[-1], members, np.random.default_rng(seed))
     longest = max(len(length_bucketing.batches(part)) for part, _ in parts)
-    recipe = {**recipe, "epochs": -(-recipe["steps"] // longest)}
-    recipe["warmup_epochs"] = recipe["epochs"] / 10
+    epochs = -(-steps // longest)
+    config = dataclasses.replace(config, epochs=epochs, warmup_epochs=epochs / 10)
     tf.keras.utils.set_random_seed(seed)
     with strategy.scope():
         trained = build_set_transformer(**network)
-        optimizer = optimizers.make_optimizer(recipe, lr_schedules.make_schedule(recipe, longest))
+        optimizer = optimizers.make_optimizer(config, lr_schedules.make_schedule(config, longest))
         optimizers.build(optimizer, trained.trainable_variables)
     step, judge, found = make_train_step(strategy, trained, optimizer), build_corrector(**network), []
     corrections = np.zeros(len(tables[0]))
@@ -53,7 +55,7 @@ def train(network, tables, sets, recipe, strategy, seed, members):
             for variable in optimizer.variables:
                 variable.assign(tf.zeros_like(variable))
         rng = np.random.default_rng([seed, number])
-        rounds = np.array_split(np.arange(recipe["epochs"]), min(_JUDGED, recipe["epochs"]))
+        rounds = np.array_split(np.arange(config.epochs), min(_JUDGED, config.epochs))
         passes = (sum(_pass(step, tables, part, strategy, rng) for _ in one) for one in rounds)
         weights, own = _choose(passes, trained, judge, tables, held_out)
         found.append(weights)
@@ -84,7 +86,9 @@ def _choose(passes, trained, judge, tables, held_out):
         weights = trained.get_weights()
         corrections = judge(weights, tables, indices)
         if not all(np.isfinite(values).all() for values in (loss, corrections, *weights)):
-            raise ValueError("the set network diverged: its loss or a weight is no number; lower the learning rate")
+            raise errors.IsicError(
+                "the set network diverged: its loss or a weight is no number; lower the learning rate"
+            )
         judged = cross_entropy(logits + corrections[rows], targets)
         # Where nobody is held out, the last.
         if judged < best[0] or not len(rows):

@@ -1,6 +1,8 @@
 """Fits a run's calibration on its out-of-fold predictions, and evaluates it by cross-validation."""
 
+import dataclasses
 import functools
+import logging
 import os
 
 import numpy as np
@@ -9,40 +11,65 @@ from sklearn.metrics import brier_score_loss, log_loss
 from isic_tf.artifacts import run_directory
 from isic_tf.metrics import calibration_metrics
 from isic_tf.postprocessing import calibration, cross_validation, out_of_fold
+from tfrecord_tools import cli, errors
 from tfrecord_tools.io import filesystem
 
+_LOG = logging.getLogger(__name__)
 
-def calibrate(workdir, oof, labels, method, prevalence):
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalibrateConfig(cli.Config):
+    """How to calibrate a run."""
+
+    workdir: str = cli.option(help="Run directory; calibration.json is written there.")
+    oof: str | None = cli.option(
+        None,
+        help="Out-of-fold predictions to fit on instead of the run's oof.csv: those of predict --out_of_fold, with the --tta that will be used.",
+    )
+    labels: str | None = cli.option(
+        None,
+        help="CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted to separate patients.",
+    )
+    method: str = cli.option(
+        "all",
+        choices=(*calibration.METHODS, "all"),
+        help="Calibration method. platt and temperature preserve ranks, hence the ROC AUC; isotonic creates ties; all: the method with the lowest log loss.",
+    )
+    prevalence: float | None = cli.option(
+        None, help="Prevalence of malignant lesions where the run is used, if it differs from that of --oof."
+    )
+
+
+def calibrate(config):
     """Fits a run's calibration on out-of-fold predictions, prints how good each is on other patients, and saves one.
 
     Args:
-        workdir: Run folder.
-        oof: Prediction file of the run's, as of `predict --out_of_fold --tta=8`; or None for the run's `oof.csv`.
-        labels: CSV file with `image_name`, `patient_id` and `target`; or None for the file's own targets and folds.
-        method: One of `calibration.METHODS`, or `all` for what has the least nested log loss, which may be the scores
-            as they are.
-        prevalence: Share of malignant images where the run will be used, in (0, 1); or None for that of these.
+        config: `CalibrateConfig`.
 
     Raises:
-        ValueError: The run has no out-of-fold predictions, or they cannot judge a fit; see `out_of_fold.read`.
+        IsicError: The run has no out-of-fold predictions, or they cannot judge a fit; see `out_of_fold.read`.
     """
-    calibration.refuse_prevalence(prevalence)
-    path = oof or os.path.join(workdir, "oof.csv")
+    calibration.refuse_prevalence(config.prevalence)
+    path = config.oof or os.path.join(config.workdir, "oof.csv")
     if not filesystem.exists(path):
-        remedy = "check --oof" if oof else "train a fold, or check --workdir"
-        raise ValueError(f"expected out-of-fold predictions in {path}, found none; {remedy}")
-    known = out_of_fold.read([path], labels)
+        remedy = "check --oof" if config.oof else "train a fold, or check --workdir"
+        raise errors.IsicError(f"expected out-of-fold predictions in {path}, found none; {remedy}")
+    known = out_of_fold.read([path], config.labels)
     for note in known.notes:
-        print(f"note: {note}")
-    if run_directory.read_flags(workdir).get("loss") == "auc":
-        print("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
-    figures = evaluate_calibration(known, ("none", *(calibration.METHODS if method == "all" else (method,))))
+        _LOG.info(f"note: {note}")
+    if run_directory.read_flags(config.workdir).get("loss") == "auc":
+        _LOG.info("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
+    figures = evaluate_calibration(
+        known, ("none", *(calibration.METHODS if config.method == "all" else (config.method,)))
+    )
     best = min(figures, key=lambda name: figures[name]["log_loss"])
-    fitted = calibration.fit_calibration(best if method == "all" else method, known.scores[:, 0], known.targets)
-    written = calibration.write_calibration(workdir, fitted, figures, prevalence, oof)
-    print(f"wrote {fitted['method']} to {written}; predict --calibrated applies it")
+    fitted = calibration.fit_calibration(
+        best if config.method == "all" else config.method, known.scores[:, 0], known.targets
+    )
+    written = calibration.write_calibration(config.workdir, fitted, figures, config.prevalence, config.oof)
+    _LOG.info(f"wrote {fitted['method']} to {written}; predict --calibrated applies it")
     if best == "none":
-        print("the scores as they are were the better probabilities")
+        _LOG.info("the scores as they are were the better probabilities")
 
 
 def evaluate_calibration(known, methods):
@@ -56,9 +83,9 @@ def evaluate_calibration(known, methods):
         Dict from method to a dict of `log_loss`, `brier` and `ece` (10 bins of equal width).
     """
     scores, figures = known.scores[:, 0], {}
-    print(f"{len(scores)} images, {known.targets.mean():.4f} of them malignant")
-    print(f"each of {len(set(known.folds))} folds judged by what was fitted on the others ('none': as they are)")
-    print("method       log loss  Brier score     ECE")
+    _LOG.info(f"{len(scores)} images, {known.targets.mean():.4f} of them malignant")
+    _LOG.info(f"each of {len(set(known.folds))} folds judged by what was fitted on the others ('none': as they are)")
+    _LOG.info("method       log loss  Brier score     ECE")
     for method in methods:
         fit = functools.partial(calibration.fit_calibration, method)
         nested = cross_validation.cross_predict(fit, calibration.apply_calibration, scores, known.targets, known.folds)
@@ -66,5 +93,5 @@ def evaluate_calibration(known, methods):
         loss, brier = log_loss(known.targets, nested), brier_score_loss(known.targets, nested)
         error = calibration_metrics.calibration_error(bins)
         figures[method] = {"log_loss": float(loss), "brier": float(brier), "ece": float(error)}
-        print(f"{method:<11}  {loss:8.5f}  {brier:11.5f}  {error:6.4f}", flush=True)
+        _LOG.info(f"{method:<11}  {loss:8.5f}  {brier:11.5f}  {error:6.4f}")
     return figures

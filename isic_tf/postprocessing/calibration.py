@@ -9,6 +9,7 @@ from scipy import optimize, special
 from sklearn.isotonic import IsotonicRegression
 
 from isic_tf.metrics import logit
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 CALIBRATION_FILE = "calibration.json"
@@ -32,11 +33,11 @@ def fit_calibration(method, probabilities, targets):
         Dict for JSON: `method`, `images`, `prevalence` (share of malignant ones) and the method's own numbers.
 
     Raises:
-        ValueError: There is one class only, or a score is no number from 0 to 1.
+        IsicError: There is one class only, or a score is no number from 0 to 1.
     """
     scores, targets = _check(probabilities), np.asarray(targets, np.float64)
     if len(set(targets)) < 2:
-        raise ValueError(f"calibration needs benign and malignant images, all {len(targets)} are of one class")
+        raise errors.IsicError(f"calibration needs benign and malignant images, all {len(targets)} are of one class")
     calibration = {"method": method, "images": len(targets), "prevalence": float(targets.mean())}
     if method == "isotonic":
         least = 1 / (len(targets) + 2)
@@ -104,21 +105,21 @@ def read_calibration(workdir):
         a prediction file, or None for the run's own `oof.csv`.
 
     Raises:
-        ValueError: There is none, the file is damaged, or the run was trained further since.
+        IsicError: There is none, the file is damaged, or the run was trained further since.
     """
     path = os.path.join(workdir, CALIBRATION_FILE)
     if not filesystem.exists(path):
-        raise ValueError(f"expected a calibration at {path}, found none; make it with isic_tf.calibrate")
+        raise errors.IsicError(f"expected a calibration at {path}, found none; make it with isic_tf.calibrate")
     try:
         calibration = json.loads(filesystem.read(path))
         for prevalence in (None, calibration["prevalence"]):
             if not (np.diff(apply_calibration(calibration, np.array([0.0, 0.5, 1.0]), prevalence)) >= 0).all():
-                raise ValueError("it does not rise with the score")
+                raise errors.IsicError("it does not rise with the score")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no calibration ({error!r}); make it again with isic_tf.calibrate") from error
+        raise errors.IsicError(f"{path} is no calibration ({error!r}); make it again with isic_tf.calibrate") from error
     # Other weights or more folds show in the run's own predictions.
     if calibration.get("run_oof_sha256") not in (None, _digest(os.path.join(workdir, _OOF_FILE))):
-        raise ValueError(f"{path} is older than the {_OOF_FILE} beside it; make it again with isic_tf.calibrate")
+        raise errors.IsicError(f"{path} is older than the {_OOF_FILE} beside it; make it again with isic_tf.calibrate")
     return calibration
 
 
@@ -145,7 +146,7 @@ def apply_calibration(calibration, probabilities, prevalence=None):
         float64 of the same shape, from 0 to 1.
 
     Raises:
-        ValueError: A score is no number from 0 to 1, a prevalence not between them, or the method unknown.
+        IsicError: A score is no number from 0 to 1, a prevalence not between them, or the method unknown.
     """
     scores, method = _check(probabilities), calibration["method"]
     if method == "platt":
@@ -157,7 +158,7 @@ def apply_calibration(calibration, probabilities, prevalence=None):
     elif method == "none":
         calibrated = scores
     else:
-        raise ValueError(f"expected a calibration by none, {', '.join(METHODS)}, got {method!r}")
+        raise errors.IsicError(f"expected a calibration by none, {', '.join(METHODS)}, got {method!r}")
     prevalence = calibration.get("used_at") if prevalence is None else prevalence
     return calibrated if prevalence is None else shift_prevalence(calibrated, calibration["prevalence"], prevalence)
 
@@ -176,7 +177,7 @@ def shift_prevalence(probabilities, old, new):
         float64 of the same shape; the order stays.
 
     Raises:
-        ValueError: A prevalence is not between 0 and 1.
+        IsicError: A prevalence is not between 0 and 1.
     """
     for prevalence in (old, new):
         refuse_prevalence(prevalence)
@@ -186,14 +187,16 @@ def shift_prevalence(probabilities, old, new):
 
 
 def refuse_prevalence(prevalence):
-    """Raises a ValueError where a prevalence is given that is not between 0 and 1."""
+    """Raises an IsicError where a prevalence is given that is not between 0 and 1."""
     if prevalence is not None and not 0 < prevalence < 1:
-        raise ValueError(f"expected a prevalence between 0 and 1, as 0.0176, got {prevalence}")
+        raise errors.IsicError(f"expected a prevalence between 0 and 1, as 0.0176, got {prevalence}")
 
 
 def _check(probabilities):
     scores = np.asarray(probabilities, np.float64)
     bad = ~((scores >= 0) & (scores <= 1))
     if bad.any():
-        raise ValueError(f"expected scores from 0 to 1, {bad.sum()} of {scores.size} are not, {scores[bad][0]} first")
+        raise errors.IsicError(
+            f"expected scores from 0 to 1, {bad.sum()} of {scores.size} are not, {scores[bad][0]} first"
+        )
     return scores

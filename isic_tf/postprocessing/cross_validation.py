@@ -5,6 +5,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from isic_tf.metrics import cluster_bootstrap, roc
+from tfrecord_tools import errors
 
 _NUM_FOLDS = 5
 
@@ -22,10 +23,12 @@ def choose_folds(paths, folds, targets, patients):
         int64 `[n]`; and a list of texts that say where the files' folds share patients.
 
     Raises:
-        ValueError: See `read`.
+        IsicError: See `read`.
     """
     if len(set(targets)) < 2:
-        raise ValueError(f"fitting needs benign and malignant images, all {len(targets)} have target {targets[0]}")
+        raise errors.IsicError(
+            f"fitting needs benign and malignant images, all {len(targets)} have target {targets[0]}"
+        )
     notes = []
     for path, column in zip(paths, folds.T, strict=True):
         shared = 0 if patients is None else (pd.Series(column).groupby(patients.to_numpy()).nunique() > 1).sum()
@@ -35,18 +38,20 @@ def choose_folds(paths, folds, targets, patients):
     if notes or (folds != chosen[:, None]).any() or len(set(chosen)) < 2:
         if patients is None:
             reason = "have one fold only" if len(set(folds.ravel())) < 2 else "have different folds"
-            raise ValueError(f"{', '.join(paths)} {reason}: give --labels, whose patients are put into folds")
+            raise errors.IsicError(f"{', '.join(paths)} {reason}: give --labels, whose patients are put into folds")
         chosen = _draw_folds(targets, patients)
     for fold in np.unique(chosen):
         if len(set(targets[chosen != fold])) < 2:
-            raise ValueError(f"outside of fold {fold} there is one class only: too few malignant images to judge a fit")
+            raise errors.IsicError(
+                f"outside of fold {fold} there is one class only: too few malignant images to judge a fit"
+            )
     return chosen, notes
 
 
 def _draw_folds(targets, patients):
     count = min(patients[targets == label].nunique() for label in (0, 1))
     if count < 2:
-        raise ValueError("judging a fit needs at least two patients with malignant and two with benign images")
+        raise errors.IsicError("judging a fit needs at least two patients with malignant and two with benign images")
     splitter = StratifiedGroupKFold(min(_NUM_FOLDS, count), shuffle=True, random_state=0)
     folds = np.zeros(len(targets), np.int64)
     for fold, (_, held_out) in enumerate(splitter.split(targets, targets, patients)):

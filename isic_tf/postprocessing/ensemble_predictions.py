@@ -1,79 +1,127 @@
 """Blends prediction files; fitted blends are evaluated on patients they were not fitted on."""
 
+import dataclasses
+import logging
+
 import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import prediction_files, prediction_sidecar, submission_format
 from isic_tf.metrics import cluster_bootstrap, roc
 from isic_tf.postprocessing import cross_validation, ensembling, out_of_fold
+from tfrecord_tools import cli, errors
+
+_LOG = logging.getLogger(__name__)
 
 
-def ensemble(predictions, output, sample_submission, oof, labels, method, weights, join, oof_output):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnsembleConfig(cli.Config):
+    """Which prediction files to blend, and how."""
+
+    predictions: tuple[str, ...] | None = cli.option(
+        None, help="CSV files with image_name and prediction, or submissions, one per model."
+    )
+    output: str | None = cli.option(
+        None, help="CSV file to write: image_name, prediction, in the order of the first file."
+    )
+    sample_submission: str | None = cli.option(
+        None, help="Write a submission instead: image_name, target, in the order of this file."
+    )
+    oof: tuple[str, ...] | None = cli.option(
+        None,
+        help="Out-of-fold predictions (oof.csv) of the same models in the same order: blends are fitted and evaluated on them.",
+    )
+    labels: str | None = cli.option(
+        None,
+        help="With --oof: CSV file with image_name, patient_id and target. Without it, the folds of --oof are trusted to separate patients, and there are no intervals.",
+    )
+    method: str = cli.option(
+        "mean",
+        choices=(*ensembling.UNFITTED, *ensembling.FITTED),
+        help="Blending method. weighted (without --weights), greedy and stack are fitted on --oof. rank_mean gives ranks, not probabilities.",
+    )
+    weights: tuple[str, ...] | None = cli.option(
+        None, help="Weights for --method=weighted, one per file; fitted if not given."
+    )
+    join: str = cli.option(
+        "equal",
+        choices=("equal", "inner"),
+        help="equal: all files must hold the same images; inner: blend the images that all files hold.",
+    )
+    oof_output: str | None = cli.option(
+        None, help="CSV file to write the cross-validated predictions of the blend on --oof to."
+    )
+
+
+def ensemble(config):
     """Blends files of the same images from several models, by name.
 
     Args:
-        predictions: Paths of CSV files with `image_name` and `prediction`, or submissions; or None only to judge.
-        output: CSV file to write, in the order of the first file: `image_name, prediction`.
-        sample_submission: CSV file whose names, in its order, the output must have, as `image_name, target`; or None.
-        oof: Paths of the same models' out-of-fold files, in the same order; or None.
-        labels: CSV file with `image_name`, `patient_id` and `target` of the out-of-fold images; or None.
-        method: One of `ensembling.UNFITTED` or `ensembling.FITTED`.
-        weights: Numbers as text for `weighted`, one a file; or None to fit them.
-        join: See `prediction_files.join_by_name`.
-        oof_output: CSV file to write the honest out-of-fold predictions of the blend to; or None.
+        config: `EnsembleConfig`.
 
     Raises:
-        ValueError: Flags do not go together, a file is damaged, or names, labels or folds do not fit.
+        IsicError: Flags do not go together, a file is damaged, or names, labels or folds do not fit.
     """
-    refuse_misfits(predictions, output, sample_submission, oof, labels, method, weights, oof_output)
-    given = ensembling.weigh(weights, len(predictions or oof)) if weights else None
+    refuse_misfits(
+        config.predictions,
+        config.output,
+        config.sample_submission,
+        config.oof,
+        config.labels,
+        config.method,
+        config.weights,
+        config.oof_output,
+    )
+    given = ensembling.weigh(config.weights, len(config.predictions or config.oof)) if config.weights else None
     # Before any fit: all that can fail on names.
-    names, scores = read_scores(predictions, join) if predictions else ([], None)
-    order = submission_format.match_sample(names, sample_submission) if sample_submission else names
-    blend = given or ensembling.Blend(method)
-    if oof:
-        known = out_of_fold.read(oof, labels, join)
-        blend, honest = evaluate_ensemble(known, blend, fitted=not given, paths=oof)
+    names, scores = read_scores(config.predictions, config.join) if config.predictions else ([], None)
+    order = submission_format.match_sample(names, config.sample_submission) if config.sample_submission else names
+    blend = given or ensembling.Blend(config.method)
+    if config.oof:
+        known = out_of_fold.read(config.oof, config.labels, config.join)
+        blend, honest = evaluate_ensemble(known, blend, fitted=not given, paths=config.oof)
         overlap = len(set(names) & set(known.names))
         if overlap and blend.method in ensembling.FITTED and not given:
-            print(f"note: {overlap} images of --predictions were fitted on; --oof_output has honest ones of them")
-        if oof_output:
+            _LOG.info(f"note: {overlap} images of --predictions were fitted on; --oof_output has honest ones of them")
+        if config.oof_output:
             columns = {"prediction": honest, "fold": known.folds, "target": known.targets}
             table = pd.DataFrame({"image_name": known.names, **columns})
-            used = prediction_sidecar.used_patient_context(oof)
+            used = prediction_sidecar.used_patient_context(config.oof)
             prediction_files.write_predictions(
-                oof_output, table, patient_context=used, made_by="isic_tf.ensemble", method=method
+                config.oof_output, table, patient_context=used, made_by="isic_tf.ensemble", method=config.method
             )
-    if predictions:
+    if config.predictions:
         blended = pd.Series(ensembling.combine(scores, blend), names)
-        column = "target" if sample_submission else "prediction"
+        column = "target" if config.sample_submission else "prediction"
         table = pd.DataFrame({"image_name": order, column: blended.loc[order].to_numpy()})
-        used = prediction_sidecar.used_patient_context(predictions)
+        used = prediction_sidecar.used_patient_context(config.predictions)
         prediction_files.write_predictions(
-            output, table, patient_context=used, made_by="isic_tf.ensemble", method=method
+            config.output, table, patient_context=used, made_by="isic_tf.ensemble", method=config.method
         )
 
 
 def refuse_misfits(predictions, output, sample_submission, oof, labels, method, weights, oof_output):
-    """Raises a ValueError where flags do not go together."""
+    """Raises an IsicError where flags do not go together."""
     fitted = method in ensembling.FITTED and not weights
     if not predictions and not oof:
-        raise ValueError("expected files to blend in --predictions, or to judge a blend in --oof, or both")
+        raise errors.IsicError("expected files to blend in --predictions, or to judge a blend in --oof, or both")
     for name, files in (("predictions", predictions), ("oof", oof)):
         if files and len(files) < 2:
-            raise ValueError(f"expected two files or more in --{name}, separated by commas, got {files[0]}")
+            raise errors.IsicError(f"expected two files or more in --{name}, separated by commas, got {files[0]}")
     if predictions and oof and len(predictions) != len(oof):
         counts = f"{len(predictions)} and {len(oof)}"
-        raise ValueError(f"expected --predictions and --oof of the same models in the same order, got {counts} files")
+        raise errors.IsicError(
+            f"expected --predictions and --oof of the same models in the same order, got {counts} files"
+        )
     if bool(predictions) != bool(output) or (sample_submission and not output):
-        raise ValueError("--predictions are written to --output: expected both or neither")
+        raise errors.IsicError("--predictions are written to --output: expected both or neither")
     if weights and method != "weighted":
-        raise ValueError(f"--weights are for --method=weighted, got --method={method}")
+        raise errors.IsicError(f"--weights are for --method=weighted, got --method={method}")
     if fitted and not oof:
         remedy = "give those of the same models, in the same order, as --oof"
-        raise ValueError(f"--method={method} is fitted on out-of-fold files: {remedy}")
+        raise errors.IsicError(f"--method={method} is fitted on out-of-fold files: {remedy}")
     if (labels or oof_output) and not oof:
-        raise ValueError("--labels and --oof_output are for --oof, which is not given")
+        raise errors.IsicError("--labels and --oof_output are for --oof, which is not given")
 
 
 def read_scores(paths, join):
@@ -89,7 +137,7 @@ def read_scores(paths, join):
     read = [prediction_files.read_prediction_file(path, submission=True) for path in paths]
     joined, notes = prediction_files.join_by_name(paths, read, join)
     for note in notes:
-        print(f"note: {note}")
+        _LOG.info(f"note: {note}")
     return joined[0]["image_name"].tolist(), np.stack([table["prediction"] for table in joined], axis=1)
 
 
@@ -106,20 +154,22 @@ def evaluate_ensemble(known, blend, fitted, paths):
         The blend, fitted on all images; and its predictions (float64 `[n]`) of each fold when fitted on the others.
     """
     for note in known.notes:
-        print(f"note: {note}")
+        _LOG.info(f"note: {note}")
     counts = f"{len(known.names)} images, {known.targets.sum()} malignant"
     patients = "" if known.patients is None else f", {len(set(known.patients))} patients"
-    print(f"{counts}{patients}; nested: each of {len(set(known.folds))} folds by what was fitted on the others")
-    print(f"{'ROC AUC':<16}in sample  nested", "" if known.patients is None else " 95 % interval over patients")
+    _LOG.info(f"{counts}{patients}; nested: each of {len(set(known.folds))} folds by what was fitted on the others")
+    interval = "" if known.patients is None else " 95 % interval over patients"
+    _LOG.info(f"{'ROC AUC':<16}in sample  nested {interval}")
     rows = {"best single file": (ensembling.Blend("best"), True), "mean": (ensembling.Blend("mean"), False)}
     rows[blend.method] = (blend, fitted)
     for name, (one, to_fit) in rows.items():
         chosen, honest = predict_nested(known, one, to_fit)
         inside = roc.roc_auc(known.targets, ensembling.combine(known.scores, chosen))
         nested = roc.roc_auc(known.targets, honest)
-        print(f"{name:<16}   {inside:.4f}  {nested:.4f}", cross_validation.describe_interval(known, honest), flush=True)
+        interval = cross_validation.describe_interval(known, honest)
+        _LOG.info(f"{name:<16}   {inside:.4f}  {nested:.4f} {interval}")
     if known.patients is None:
-        print("for intervals over patients give --labels")
+        _LOG.info("for intervals over patients give --labels")
     if blend.method != "mean":
         print_difference(known, honest, blend.method)
     print_files(known, chosen, paths)
@@ -143,20 +193,20 @@ def print_difference(known, honest, name):
         found = cluster_bootstrap.resample(known.targets, pair, known.patients, figures, resamples)["auc"]
         low, high = cluster_bootstrap.interval(found[0] - found[1])
         text = " [too few patients]" if low is None else f" [{low:+.4f}, {high:+.4f}]"
-    print(f"{name} less mean: {first - second:+.4f}{text}")
+    _LOG.info(f"{name} less mean: {first - second:+.4f}{text}")
     if low is None or low <= 0:
-        print("that is not surely better than the plain mean; --method=mean cannot over-fit")
+        _LOG.info("that is not surely better than the plain mean; --method=mean cannot over-fit")
 
 
 def print_files(known, blend, paths):
     """Prints each file's weight in a blend, a stack's as coefficients of logits, and its ROC AUC alone."""
     kind = "coefficient" if blend.method == "stack" else "weight"
     weights = blend.weights if blend.weights is not None else np.full(len(paths), 1 / len(paths))
-    print(f"{kind:>11}  ROC AUC  file")
+    _LOG.info(f"{kind:>11}  ROC AUC  file")
     for path, weight, scores in zip(paths, weights, known.scores.T, strict=True):
-        print(f"{weight:11.4f}   {roc.roc_auc(known.targets, scores):.4f}  {path}")
+        _LOG.info(f"{weight:11.4f}   {roc.roc_auc(known.targets, scores):.4f}  {path}")
     if blend.method == "stack":
-        print(f"{blend.intercept:11.4f}           (intercept)")
+        _LOG.info(f"{blend.intercept:11.4f}           (intercept)")
 
 
 def predict_nested(known, blend, fitted):

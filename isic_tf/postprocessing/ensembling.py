@@ -7,6 +7,7 @@ from scipy import optimize, special, stats
 from sklearn.linear_model import LogisticRegression
 
 from isic_tf.metrics import logit, roc
+from tfrecord_tools import errors
 
 UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
 FITTED = ("weighted", "greedy", "stack")
@@ -60,16 +61,16 @@ def weigh(weights, count):
         `Blend`.
 
     Raises:
-        ValueError: A weight is no number from 0 on, all are 0, or there is not one for each model.
+        IsicError: A weight is no number from 0 on, all are 0, or there is not one for each model.
     """
     if len(weights) != count:
-        raise ValueError(f"expected a weight for each of the {count} files in --weights, got {len(weights)}")
+        raise errors.IsicError(f"expected a weight for each of the {count} files in --weights, got {len(weights)}")
     try:
         numbers = np.array([float(weight) for weight in weights])
     except ValueError as error:
-        raise ValueError(f"expected numbers in --weights: {error}") from error
+        raise errors.IsicError(f"expected numbers in --weights: {error}") from error
     if not (np.isfinite(numbers).all() and (numbers >= 0).all() and numbers.sum() > 0):
-        raise ValueError(f"expected weights from 0 on, not all of them 0, got {', '.join(map(str, weights))}")
+        raise errors.IsicError(f"expected weights from 0 on, not all of them 0, got {', '.join(map(str, weights))}")
     return Blend("weighted", numbers / numbers.sum())
 
 

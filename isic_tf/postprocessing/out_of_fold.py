@@ -8,7 +8,7 @@ import pandas as pd
 from isic_tf.artifacts import prediction_files
 from isic_tf.data import label_tables
 from isic_tf.postprocessing import cross_validation
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 
 
 class OutOfFold(typing.NamedTuple):
@@ -34,7 +34,7 @@ def read(paths, labels=None, join="equal"):
         `OutOfFold` in the order of the first file.
 
     Raises:
-        ValueError: A file is not out of fold; names, targets or labels do not fit; or the folds cannot judge a fit:
+        IsicError: A file is not out of fold; names, targets or labels do not fit; or the folds cannot judge a fit:
             there are fewer than two, or outside of one there is one class only.
     """
     found, blanks = zip(*(_read_file(path) for path in paths), strict=True)
@@ -56,17 +56,17 @@ def _read_file(path):
     table = prediction_files.read_prediction_file(path, keep=("fold", "target"))
     remedy = "give the oof.csv of a run, whose column fold says that no image was trained on"
     if "fold" not in table:
-        raise ValueError(f"{path} has no column fold, so is not out of fold; {remedy}")
+        raise errors.IsicError(f"{path} has no column fold, so is not out of fold; {remedy}")
     blank, note = table["fold"] == "", ""
     if blank.all():
-        raise ValueError(f"{path}: the column fold is blank, so nothing is out of fold; {remedy}")
+        raise errors.IsicError(f"{path}: the column fold is blank, so nothing is out of fold; {remedy}")
     if blank.any():
         note = f"{path}: {blank.sum()} images are in no fold, {table.loc[blank, 'image_name'].iloc[0]} first; left out"
         table = table[~blank].reset_index(drop=True)
     folds = pd.to_numeric(table["fold"], errors="coerce")
     bad = table.loc[~((folds >= 0) & (folds % 1 == 0)), "image_name"]
     if len(bad):
-        raise ValueError(f"{path}: {len(bad)} folds are no whole number from 0 on, that of {bad.iloc[0]} first")
+        raise errors.IsicError(f"{path}: {len(bad)} folds are no whole number from 0 on, that of {bad.iloc[0]} first")
     return table.assign(fold=folds.astype("int64")), note
 
 
@@ -75,7 +75,7 @@ def _read_labels(path, names):
     rows = pd.Index(table["image_name"], dtype=object).get_indexer(names.astype(object))
     if (rows < 0).any():
         unknown = names[rows < 0]
-        raise ValueError(f"{len(unknown)} out-of-fold images have no label in {path}, {unknown.iloc[0]} first")
+        raise errors.IsicError(f"{len(unknown)} out-of-fold images have no label in {path}, {unknown.iloc[0]} first")
     return table.iloc[rows].reset_index(drop=True)
 
 
@@ -86,12 +86,12 @@ def _find_targets(paths, tables, known, labels):
         if "target" in table:
             sources[path] = label_tables.encode_columns(path, "target", table["target"])
     if not sources:
-        raise ValueError(f"{', '.join(paths)}: no column target to fit to; give --labels")
+        raise errors.IsicError(f"{', '.join(paths)}: no column target to fit to; give --labels")
     (origin, targets), *others = sources.items()
     if (targets == schema.UNKNOWN).any():
-        raise ValueError(f"{origin}: {(targets == schema.UNKNOWN).sum()} targets are blank; give --labels")
+        raise errors.IsicError(f"{origin}: {(targets == schema.UNKNOWN).sum()} targets are blank; give --labels")
     for path, other in others:
         differing = tables[0].loc[(other != targets) & (other != schema.UNKNOWN), "image_name"]
         if len(differing):
-            raise ValueError(f"{path} and {origin} differ in {len(differing)} targets, {differing.iloc[0]} first")
+            raise errors.IsicError(f"{path} and {origin} differ in {len(differing)} targets, {differing.iloc[0]} first")
     return targets.to_numpy()

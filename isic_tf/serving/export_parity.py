@@ -9,7 +9,7 @@ from isic_tf.data import clinical_metadata, decoding, input_pipeline, label_tabl
 from isic_tf.inference import predictor
 from isic_tf.metrics import cluster_bootstrap, roc, summaries
 from isic_tf.serving import tflite
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import record_index
 
 # What rounding may do to a probability: between float32 programs of one network, and where it is meant.
@@ -32,7 +32,7 @@ def read_rows(records, labels, columns):
         order.
 
     Raises:
-        ValueError: No shard matches, one is corrupt, an image has no label, or there is one class only.
+        IsicError: No shard matches, one is corrupt, an image has no label, or there is one class only.
     """
     rows = record_metadata.list_records(record_index.match_shards(records), columns)
     if not labels:
@@ -40,10 +40,12 @@ def read_rows(records, labels, columns):
     table = label_tables.read_labels(labels)[["image_name", "patient_id", "target"]]
     unknown = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
     if len(unknown):
-        raise ValueError(f"{len(unknown)} images of {records} have no label in {labels}, {unknown.iloc[0]} first")
+        raise errors.IsicError(f"{len(unknown)} images of {records} have no label in {labels}, {unknown.iloc[0]} first")
     rows = rows.merge(table, on="image_name", validate="one_to_one")
     if rows["target"].nunique() < 2:
-        raise ValueError(f"the fall of the ROC AUC needs benign and malignant images, those of {records} are all alike")
+        raise errors.IsicError(
+            f"the fall of the ROC AUC needs benign and malignant images, those of {records} are all alike"
+        )
     return rows
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write, filesystem
 
 CARD_FILE = "model_card.md"
@@ -61,7 +61,7 @@ def collect(workdir, paths, parameters, run, format, comparison, images):
         Dict, the template's variables.
 
     Raises:
-        ValueError: A file of figures is damaged.
+        IsicError: A file of figures is damaged.
     """
     folders = [os.path.dirname(path) for path in paths]
     names = [os.path.basename(folder) for folder in folders]
@@ -94,7 +94,7 @@ def _read_figures(folder):
         if not isinstance(figures, dict):
             raise TypeError(f"expected a dict, got {figures!r}")
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} holds no figures of a fold ({error}); restore it, or remove it") from error
+        raise errors.IsicError(f"{path} holds no figures of a fold ({error}); restore it, or remove it") from error
     return figures
 
 

@@ -1,6 +1,7 @@
 """Saves and restores checkpoints."""
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -9,6 +10,9 @@ import tensorflow as tf
 
 from isic_tf.distribution import workers
 from isic_tf.training import preemption
+from tfrecord_tools import errors
+
+_LOG = logging.getLogger(__name__)
 
 # Steps between looks of several workers at whether one of them was asked to stop; each look waits for all.
 _AGREE_STEPS = 10
@@ -22,7 +26,7 @@ def restore(state, paths):
         paths: See `find`; none to leave the state as it is.
 
     Raises:
-        ValueError: There are checkpoints, and none of them can be read.
+        IsicError: There are checkpoints, and none of them can be read.
     """
     for path in paths:
         try:
@@ -30,10 +34,10 @@ def restore(state, paths):
             return
         except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
-            print(f"{path} cannot be read ({reason}); trying the one before", flush=True)
+            _LOG.info(f"{path} cannot be read ({reason}); trying the one before")
     if paths:
         folder = os.path.dirname(paths[0])
-        raise ValueError(f"expected a whole checkpoint in {folder}, found none; remove it to train the fold anew")
+        raise errors.IsicError(f"expected a whole checkpoint in {folder}, found none; remove it to train the fold anew")
 
 
 @contextlib.contextmanager
@@ -64,7 +68,7 @@ def saving(state, folder, save_steps, strategy, check=lambda: None):
         # Workers look at the same steps, and not while they judge: each is at another image then.
         looks = workers.is_single_worker(strategy) or step // every > before // every
         if looks and workers.mean_over_workers(strategy, asked.is_set()):
-            print(f"\nasked to stop: saved {save()}; the same command goes on from there", flush=True)
+            _LOG.info(f"\nasked to stop: saved {save()}; the same command goes on from there")
             sys.exit(0)
         if step // save_steps > before // save_steps:
             save()

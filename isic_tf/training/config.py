@@ -1,67 +1,196 @@
-"""Checks that the flags of a training run fit together."""
+"""The configuration of a training run, and the checks that its options fit together."""
+
+import dataclasses
+import typing
 
 import tensorflow as tf
 
-from isic_tf.augmentation import policies
+from isic_tf.artifacts import run_directory
+from isic_tf.augmentation import policies, presets
 from isic_tf.data import clinical_metadata
+from isic_tf.distribution.config import StrategyConfig
 from isic_tf.models import backbones
+from isic_tf.models.config import ModelConfig
+from isic_tf.optim.config import OptimizerConfig
+from isic_tf.training import losses
+from tfrecord_tools import cli, errors
 
 
-def check_bags(recipe, replicas):
-    """Raises a ValueError where a recipe of bags does not fit the devices, or mixes or repeats lesions."""
-    size, parts = recipe["bag_size"], replicas * recipe["accumulate"]
-    if recipe["global_batch_size"] // parts % size:
-        shares = f"{replicas} replicas" + (f" in {recipe['accumulate']} parts" if recipe["accumulate"] > 1 else "")
-        whole = parts * size
-        raise ValueError(
-            f"expected a global batch that {shares} can share in bags of {size}, got {recipe['global_batch_size']}; "
-            f"--global_batch_size={-(-recipe['global_batch_size'] // whole) * whole} would do, or another --bag_size"
-        )
-    mixes = sorted(
-        set(policies.read_policy(recipe["augment_policy"], recipe["augment_strength"])) & set(policies.MIXES)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(cli.Config):
+    """What a run trains on, and how it is read."""
+
+    data_dir: str = cli.option(help="Directory of a record set with its index and folds; separate several with commas.")
+    extra_data_dir: str = cli.option(
+        "", help="Directories of record sets used for training only, never held out; separate several with commas."
     )
+    mix: str = cli.option(
+        "", help="Occurrences per epoch of each record of a set, such as 'ham=0.5'; 1 for sets not named."
+    )
+    duplicates: str | None = cli.option(
+        None, help="CSV file of duplicate pairs: training records that duplicate a held-out image are dropped."
+    )
+    pseudo_csv: str | None = cli.option(
+        None, help="Prediction file: soft pseudo-labels for test records and for unlabeled extra records."
+    )
+    malignant_oversampling: int = cli.option(
+        1, lower=1, upper=1000, help="Occurrences per epoch of each malignant record."
+    )
+    balance: float = cli.option(
+        0.0, lower=0.0, upper=0.99, help="Fraction of malignant records in an epoch; 0 keeps the prevalence."
+    )
+    augment_policy: str = cli.option(
+        "light", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
+    )
+    augment_strength: float = cli.option(
+        1.0, lower=0.0, upper=5.0, help="Factor on the strength of the augmentation policy; 0 disables augmentation."
+    )
+    cache: str = cli.option(
+        "none", help="Where to cache decoded images: none, memory, or a directory that later runs reuse."
+    )
+    shuffle_buffer: int = cli.option(2048, lower=1, help="Size of the shuffle buffer, in records (JPEG bytes).")
+    on_corrupt: str = cli.option(
+        "stop",
+        choices=("stop", "skip"),
+        help="How to handle unreadable records: stop with an error, or skip and list them.",
+    )
+    threads: int = cli.option(
+        0, lower=0, upper=1024, help="Number of parallel image decoders; 0 uses all available cores."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
+    """The configuration of a training run; each field is a flag of `python -m isic_tf.train`.
+
+    Example:
+        >>> config = TrainConfig(data_dir="records/384", workdir="runs/b0", fold="all", epochs=10)
+        >>> config.backbone
+        'efficientnet-b0'
+    """
+
+    RENAMED: typing.ClassVar[dict[str, str]] = run_directory.RENAMED_FLAGS
+
+    workdir: str = cli.option(help="Run directory: one configuration, one subdirectory per fold.")
+    fold: str = cli.option("0", help="Fold to hold out; 'all': each in turn; 'full': hold out nothing.")
+    init_from: str = cli.option(
+        "", help="Run directory, or fold directory in one, whose trained weights to start from."
+    )
+    loss: str = cli.option(
+        "cross_entropy",
+        choices=losses.LOSSES,
+        help="Loss: cross_entropy, focal, or auc (a pairwise surrogate of the ROC AUC; its predictions are ranks, "
+        "not probabilities).",
+    )
+    label_smoothing: float = cli.option(
+        0.05, lower=0.0, upper=0.99, help="Label smoothing s: with two classes, targets become s/2 and 1 - s/2."
+    )
+    focal_gamma: float = cli.option(2.0, lower=0.0, upper=10.0, help="Exponent of the focal loss.")
+    malignant_weight: float = cli.option(1.0, lower=0.0, upper=1000.0, help="Loss weight of malignant images.")
+    global_batch_size: int = cli.option(32, lower=1, help="Images per step, over all replicas.")
+    clip_norm: float = cli.option(
+        0.0, lower=0.0, help="Largest global norm of the gradients; 0 disables gradient clipping."
+    )
+    gradient_accumulation_steps: int = cli.option(
+        1, lower=1, help="Gradient accumulation: split each replica's batch into this many micro-batches."
+    )
+    ema: float = cli.option(
+        0.0,
+        lower=0.0,
+        upper=1.0,
+        help="Decay of the moving average of weights and batch statistics that is evaluated and kept; 0 disables it.",
+    )
+    backbone_lr_multiplier: float = cli.option(1.0, lower=0.0, help="Factor on the learning rate of the backbone.")
+    freeze_epochs: int = cli.option(
+        0, lower=0, help="Epochs during which the backbone, including its batch statistics, is frozen."
+    )
+    sync_batch_norm: bool = cli.option(False, help="Synchronize batch normalization statistics over replicas.")
+    keep_weights: str = cli.option(
+        "best",
+        choices=("best", "last"),
+        help="Which epoch's weights to keep: the best on the held-out fold (its AUC is then slightly optimistic), or "
+        "the last.",
+    )
+    early_stop_patience: int = cli.option(
+        0, lower=0, help="Stop after this many epochs without a better validation AUC; 0 disables."
+    )
+    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of initial weights, order and augmentation.")
+    deterministic: bool = cli.option(False, help="Make results bit-for-bit reproducible on the same device; slower.")
+    save_steps: int = cli.option(1000, lower=1, help="Steps between checkpoints, besides one per epoch.")
+    steps_per_execution: int = cli.option(
+        1, lower=1, help="Steps that the device runs without returning to the host; raise it on TPUs."
+    )
+    tensorboard: bool = cli.option(True, help="Write TensorBoard events into the fold's directory.")
+    profile: str = cli.option("", help="First and last step to profile for TensorBoard, such as 10:20.")
+    dry_run: bool = cli.option(False, help="Run a few steps, estimate time and memory, and write nothing.")
+
+    def settings(self):
+        """Returns a dict of the options that `flags.txt` records."""
+        names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run"}
+        return {name: getattr(self, name) for name in sorted(names)}
+
+
+def check_bags(config, replicas):
+    """Raises an IsicError where a config of bags does not fit the devices, or mixes or repeats lesions."""
+    size, parts = config.bag_size, replicas * config.gradient_accumulation_steps
+    if config.global_batch_size // parts % size:
+        shares = f"{replicas} replicas" + (
+            f" in {config.gradient_accumulation_steps} parts" if config.gradient_accumulation_steps > 1 else ""
+        )
+        whole = parts * size
+        raise errors.ConfigError(
+            f"expected a global batch that {shares} can share in bags of {size}, got {config.global_batch_size}; "
+            f"--global_batch_size={-(-config.global_batch_size // whole) * whole} would do, or another --bag_size"
+        )
+    mixes = sorted(set(policies.read_policy(config.augment_policy, config.augment_strength)) & set(policies.MIXES))
     if mixes:
-        raise ValueError(
+        raise errors.ConfigError(
             f"expected an --augment_policy without {' and '.join(mixes)} for --context=set: a lesion mixed with "
             "another is of no patient"
         )
-    if recipe["malignant_repeats"] != 1 or recipe["balance"]:
-        raise ValueError(
-            "expected --malignant_repeats=1 and --balance=0 with --context=set: that a lesion is beside itself would "
+    if config.malignant_oversampling != 1 or config.balance:
+        raise errors.ConfigError(
+            "expected --malignant_oversampling=1 and --balance=0 with --context=set: that a lesion is beside itself would "
             "tell that it is malignant; --malignant_weight makes such count more"
         )
 
 
-def check_config(recipe, strategy, fold):
-    """Raises a ValueError where the flags do not fit each other or the devices."""
+def check_config(config, strategy):
+    """Raises an IsicError where the flags do not fit each other or the devices."""
     replicas = strategy.num_replicas_in_sync
-    batch_size, parts = recipe["global_batch_size"], replicas * recipe["accumulate"]
+    batch_size, parts = config.global_batch_size, replicas * config.gradient_accumulation_steps
     if batch_size % parts:
-        shares = f"{replicas} replicas" + (f" in {recipe['accumulate']} parts" if recipe["accumulate"] > 1 else "")
-        raise ValueError(
+        shares = f"{replicas} replicas" + (
+            f" in {config.gradient_accumulation_steps} parts" if config.gradient_accumulation_steps > 1 else ""
+        )
+        raise errors.ConfigError(
             f"expected a global batch that {shares} can share evenly, got {batch_size}; "
             f"--global_batch_size={-(-batch_size // parts) * parts} would do"
         )
-    if recipe["precision"] == "mixed_float16" and (recipe["backbone_rate"] != 1 or recipe["freeze_epochs"]):
+    if config.precision == "mixed_float16" and (config.backbone_lr_multiplier != 1 or config.freeze_epochs):
         # Two optimizers would scale one loss.
-        wanted = "--backbone_rate=1 and --freeze_epochs=0"
-        raise ValueError(f"expected {wanted} with --precision=mixed_float16; mixed_bfloat16 takes any")
-    if recipe["precision"] == "mixed_float16" and isinstance(strategy, tf.distribute.TPUStrategy):
-        raise ValueError("expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16")
-    if recipe["sync_batch_norm"] and recipe["accumulate"] > 1 and replicas > 1:
+        wanted = "--backbone_lr_multiplier=1 and --freeze_epochs=0"
+        raise errors.ConfigError(f"expected {wanted} with --precision=mixed_float16; mixed_bfloat16 takes any")
+    if config.precision == "mixed_float16" and isinstance(strategy, tf.distribute.TPUStrategy):
+        raise errors.ConfigError("expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16")
+    if config.sync_batch_norm and config.gradient_accumulation_steps > 1 and replicas > 1:
         # TensorFlow lets replicas meet in no loop.
-        raise ValueError("expected --accumulate=1 with --sync_batch_norm on several replicas")
-    if recipe["loss"] == "auc" and recipe["accumulate"] > 1:
-        raise ValueError("expected --accumulate=1 with --loss=auc, which compares all images of a batch")
-    if recipe["pseudo_csv"] and recipe["target"] != "binary":
-        raise ValueError("expected --target=binary with --pseudo_csv, whose predictions are of no diagnosis")
-    if recipe["loss"] == "auc" and recipe["malignant_weight"] != 1:
-        raise ValueError("expected --malignant_weight=1 with --loss=auc, which compares pairs of either class")
-    if recipe["init_from"] and recipe["weights"] not in backbones.WEIGHTS:
-        raise ValueError("expected one start: --init_from, or the path of a file as --weights, got both")
-    if fold == "full" and recipe["early_stop_patience"]:
-        raise ValueError("expected --early_stop_patience=0 with --fold=full, where nothing is held out to judge by")
-    clinical_metadata.parse(recipe["metadata"])
-    policies.read_policy(recipe["augment_policy"])
-    if recipe["context"] == "set":
-        check_bags(recipe, replicas)
+        raise errors.ConfigError("expected --gradient_accumulation_steps=1 with --sync_batch_norm on several replicas")
+    if config.loss == "auc" and config.gradient_accumulation_steps > 1:
+        raise errors.ConfigError(
+            "expected --gradient_accumulation_steps=1 with --loss=auc, which compares all images of a batch"
+        )
+    if config.pseudo_csv and config.target != "binary":
+        raise errors.ConfigError("expected --target=binary with --pseudo_csv, whose predictions are of no diagnosis")
+    if config.loss == "auc" and config.malignant_weight != 1:
+        raise errors.ConfigError("expected --malignant_weight=1 with --loss=auc, which compares pairs of either class")
+    if config.init_from and config.weights not in backbones.WEIGHTS:
+        raise errors.ConfigError("expected one start: --init_from, or the path of a file as --weights, got both")
+    if config.fold == "full" and config.early_stop_patience:
+        raise errors.ConfigError(
+            "expected --early_stop_patience=0 with --fold=full, where nothing is held out to judge by"
+        )
+    clinical_metadata.parse(config.metadata)
+    policies.read_policy(config.augment_policy)
+    if config.context == "set":
+        check_bags(config, replicas)

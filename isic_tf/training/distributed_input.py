@@ -6,10 +6,10 @@ from isic_tf.data import clinical_metadata, input_pipeline, patient_bags, target
 from tfrecord_tools.io import filesystem
 
 
-def make_batches(strategy, plan, images, recipe, start):
+def make_batches(strategy, plan, images, config, start):
     """Starts the stream of training batches at its record `start`, each replica with its share of the global batch."""
-    labels = [targets.label(plan.rows, recipe["target"]), clinical_metadata.encode(plan.rows, recipe["metadata"])]
-    if recipe["context"] == "set":
+    labels = [targets.label(plan.rows, config.target), clinical_metadata.encode(plan.rows, config.metadata)]
+    if config.context == "set":
         labels.append(patient_bags.encode_patients(plan.rows)[:, None])
     labels = np.concatenate(labels, axis=1)
 
@@ -17,28 +17,28 @@ def make_batches(strategy, plan, images, recipe, start):
         return input_pipeline.make_train_dataset(
             plan.rows,
             plan.quotas,
-            image_size=recipe["image_size"],
-            batch_size=context.get_per_replica_batch_size(recipe["global_batch_size"]),
-            seed=recipe["seed"],
-            threads=recipe["threads"],
+            image_size=config.image_size,
+            batch_size=context.get_per_replica_batch_size(config.global_batch_size),
+            seed=config.seed,
+            threads=config.threads,
             start=start,
             num_workers=context.num_input_pipelines,
             worker=context.input_pipeline_id,
-            shuffle_buffer=recipe["shuffle_buffer"],
+            shuffle_buffer=config.shuffle_buffer,
             images=images,
             labels=labels,
-            bag_size=patient_bags.size(recipe),
+            bag_size=patient_bags.size(config),
         )
 
     return iter(strategy.distribute_datasets_from_function(input_fn))
 
 
-def describe_shuffle(rows, recipe, images):
+def describe_shuffle(rows, config, images):
     """Says how many records the shuffle holds, and about how much memory they take."""
-    count, shards = recipe["shuffle_buffer"], set(rows["shard"])
-    if recipe["context"] == "set":
+    count, shards = config.shuffle_buffer, set(rows["shard"])
+    if config.context == "set":
         # Bags are shuffled once more, and those that are not full wait.
-        count = 2 * count + (recipe["bag_size"] - 1) * rows["patient_id"].nunique()
+        count = 2 * count + (config.bag_size - 1) * rows["patient_id"].nunique()
     count = min(count, len(rows))
     size = 0 if images else count * sum(map(filesystem.size, shards)) / len(rows)
     return f"shuffling {count} records at a time, at most {size / 1e6:.0f} MB"

@@ -1,7 +1,9 @@
 """The training loop: trains one fold, or all folds in turn, and resumes where a run stopped."""
 
 import contextlib
+import dataclasses
 import functools
+import logging
 import os
 import tempfile
 import time
@@ -18,7 +20,6 @@ from isic_tf.models import backbones
 from isic_tf.optim import lr_schedules
 from isic_tf.training import (
     checkpointing,
-    config,
     distributed_input,
     divergence,
     dry_runs,
@@ -35,6 +36,10 @@ from isic_tf.training import (
     validation,
     warm_start,
 )
+from isic_tf.training.config import TrainConfig, check_config
+from tfrecord_tools import errors
+
+_LOG = logging.getLogger(__name__)
 
 # Flags that do not change the result, so may differ when a run goes on.
 _FREE = ("data_dir", "extra_data_dir", "strategy", "tpu", "cache", "threads", "save_steps", "steps_per_execution")
@@ -42,61 +47,56 @@ _FREE += ("tensorboard", "profile")
 
 
 @preemption.exiting_cleanly()
-def train(data_dir, extra_data_dir, workdir, fold, strategy, tpu, dry_run, **recipe):
+def train(config):
     """Trains one fold, or each in turn.
 
     Args:
-        data_dir: Folders of record sets with folds, separated by commas.
-        extra_data_dir: Folders of record sets for training alone, or "".
-        workdir: Run folder.
-        fold: Number of the held-out fold as text, `all`, or `full` to hold out nothing.
-        strategy: One of `strategies.STRATEGIES`.
-        tpu: See `strategies.choose_strategy`.
-        dry_run: Whether to take a few steps only and to write nothing.
-        **recipe: The remaining flags, see `recipe`.
+        config: `TrainConfig`.
+
+    Returns:
+        `RunResult`; None for a dry run.
 
     Raises:
-        ValueError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
+        IsicError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
     """
-    settings = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "strategy": strategy, "tpu": tpu, **recipe}
-    reads = {"data_dir": data_dir, "extra_data_dir": extra_data_dir, "workdir": workdir}
-    strategy = strategies.choose_strategy(
-        strategy, tpu, reads, {"cache": recipe["cache"] != "none" and recipe["cache"]}
-    )
-    if recipe["deterministic"]:
+    settings = config.settings()
+    paths = {"data_dir": config.data_dir, "extra_data_dir": config.extra_data_dir, "workdir": config.workdir}
+    hosted = {"cache": config.cache != "none" and config.cache}
+    strategy = strategies.choose_strategy(config.strategy, config.tpu, paths, hosted)
+    if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    config.check_config(recipe, strategy, fold)
-    profiler.parse_profile(recipe["profile"])
-    recipe["threads"] = recipe["threads"] or cpu.count_cores()
-    rows = mixture.read_sets(data_dir, extra_data_dir, recipe["pseudo_csv"])
-    rows, plans, skipped = fold_setup.plan_folds(rows, fold_setup._parse_fold(fold, rows), recipe)
-    print(strategies.describe_strategy(strategy))
-    if dry_run:
-        sources = [fold_setup.choose_source(plan, number, recipe) for number, plan in plans.items()]
-        own = {**recipe, "weights": "none"} if sources[0] else recipe
+    check_config(config, strategy)
+    profiler.parse_profile(config.profile)
+    config = dataclasses.replace(config, threads=config.threads or cpu.count_cores())
+    rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv)
+    rows, plans, skipped = fold_setup.plan_folds(rows, fold_setup.parse_fold(config.fold, rows), config)
+    _LOG.info(strategies.describe_strategy(strategy))
+    if config.dry_run:
+        sources = [fold_setup.choose_source(plan, number, config) for number, plan in plans.items()]
+        own = dataclasses.replace(config, weights="none") if sources[0] else config
         plan = next(iter(plans.values()))
-        dry_runs.rehearse(plan, rows, strategy, own, fold_setup.count_steps(plan, recipe), len(plans))
+        dry_runs.rehearse(plan, rows, strategy, own, fold_setup.count_steps(plan, config), len(plans))
         return
     chief, images = workers.is_chief(strategy), None
-    folders = {number: run_directory.fold_dir(workdir, number) for number in plans}
+    folders = {number: run_directory.fold_dir(config.workdir, number) for number in plans}
     left = [number for number, folder in folders.items() if not run_directory.is_finished(folder)]
-    sources = {number: fold_setup.choose_source(plans[number], number, recipe) for number in left}
+    sources = {number: fold_setup.choose_source(plans[number], number, config) for number in left}
     if chief:
         preparation = preprocessing_config.read_preprocessing(rows["source"].iloc[0])
-        run_directory.claim(workdir, settings, _FREE, rows, fold_setup.read_named_files(recipe), preparation)
-        if policy := fold_setup.policy_file(recipe):
-            run_directory.keep_policy(workdir, policy)
+        run_directory.claim(config.workdir, settings, _FREE, rows, fold_setup.read_named_files(config), preparation)
+        if policy := fold_setup.policy_file(config):
+            run_directory.keep_policy(config.workdir, policy)
     for number, folder in folders.items():
         if number not in left:
-            print(f"{folder} is trained already; another --workdir trains it anew")
+            _LOG.info(f"{folder} is trained already; another --workdir trains it anew")
         else:
-            if recipe["cache"] != "none" and not images:
-                images = image_cache.open_images(rows, recipe["cache"], recipe["image_size"], recipe["threads"])
+            if config.cache != "none" and not images:
+                images = image_cache.open_images(rows, config.cache, config.image_size, config.threads)
             # Every worker must save, since they read the variables together; only the chief's files are kept.
             with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
-                train_fold(Fold(plans[number], images, strategy, recipe, sources[number], folder, output, skipped))
+                train_fold(Fold(plans[number], images, strategy, config, sources[number], folder, output, skipped))
         if chief:
-            run_directory.merge_folds(workdir, rows)
+            run_directory.merge_folds(config.workdir, rows)
 
 
 class Fold(typing.NamedTuple):
@@ -105,7 +105,7 @@ class Fold(typing.NamedTuple):
     plan: mixture.Plan
     images: typing.Callable | None  # decoded images, see `image_cache.open_images`
     strategy: tf.distribute.Strategy
-    recipe: dict
+    config: TrainConfig
     source: str | None  # folder of the weights to start from, see `warm_start.find_source`
     folder: str  # whose last checkpoint the run goes on from
     output: str  # folder to write: the same, or any other for a worker that is not the chief
@@ -124,25 +124,25 @@ def train_fold(fold):
         fold: `Fold`.
 
     Raises:
-        ValueError: The training diverged, or a record cannot be read.
+        IsicError: The training diverged, or a record cannot be read.
     """
-    plan, recipe = fold.plan, fold.recipe
+    plan, config = fold.plan, fold.config
     tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(recipe["seed"])
-    print(plan.text)
-    if recipe["target"] == "diagnosis":
-        print(targets.describe(plan.rows))
-    if recipe["loss"] == "auc":
-        print(losses.describe_empty(plan, recipe["global_batch_size"]))
+    tf.keras.utils.set_random_seed(config.seed)
+    _LOG.info(plan.text)
+    if config.target == "diagnosis":
+        _LOG.info(targets.describe(plan.rows))
+    if config.loss == "auc":
+        _LOG.info(losses.describe_empty(plan, config.global_batch_size))
     state, resumed = start(fold)
-    shuffle = distributed_input.describe_shuffle(plan.rows, recipe, fold.images)
-    batches = f"{fold_setup.count_steps(plan, recipe)} steps of {recipe['global_batch_size']} an epoch"
-    print(f"  {batches}, {shuffle}{resumed}", flush=True)
-    origin = seen_images.find_origin(fold.source, backbones.weights_path(recipe["weights"]))
-    if not origin and recipe["weights"] not in backbones.WEIGHTS:
-        print(f"  nothing tells which images the weights of {recipe['weights']} have seen", flush=True)
+    shuffle = distributed_input.describe_shuffle(plan.rows, config, fold.images)
+    batches = f"{fold_setup.count_steps(plan, config)} steps of {config.global_batch_size} an epoch"
+    _LOG.info(f"  {batches}, {shuffle}{resumed}")
+    origin = seen_images.find_origin(fold.source, backbones.weights_path(config.weights))
+    if not origin and config.weights not in backbones.WEIGHTS:
+        _LOG.info(f"  nothing tells which images the weights of {config.weights} have seen")
     seen_images.write_seen_images(fold.output, seen_images.list_seen_images(plan, origin))
-    judged = train_state.make_evaluated(fold.strategy, state, recipe)
+    judged = train_state.make_evaluated(fold.strategy, state, config)
     predict = patient_bag_predictor.make_predictor(judged, fold.strategy, plan.held_out)
     with (
         read_errors.explained_read_errors(sorted({*plan.rows["shard"], *plan.held_out["shard"]})),
@@ -151,11 +151,11 @@ def train_fold(fold):
         run_epochs(fold, state, judged, predict)
         # Judged again from the file, so that the predictions are that file's however often the run was cut off.
         backbones.load_weights(judged, os.path.join(fold.folder, run_directory.BEST_WEIGHTS))
-        table = validation.validate(predict, plan.held_out, recipe, fold.images)
+        table = validation.validate(predict, plan.held_out, config, fold.images)
     if fold.output == fold.folder:
         history_plot.draw_history(fold.folder, fold.name)
         run_directory.finish(
-            fold.folder, table if len(table) else None, run_directory.read_history(fold.folder), recipe["keep"]
+            fold.folder, table if len(table) else None, run_directory.read_history(fold.folder), config.keep_weights
         )
 
 
@@ -165,18 +165,18 @@ def start(fold):
     Returns:
         State, see `train_state.make_state`; and "" or a text that says where it goes on.
     """
-    saved, recipe = run_directory.find_checkpoints(os.path.join(fold.folder, "checkpoints")), fold.recipe
+    saved, config = run_directory.find_checkpoints(os.path.join(fold.folder, "checkpoints")), fold.config
     load = (
-        functools.partial(warm_start.load_weights, source=fold.source, recipe=recipe)
+        functools.partial(warm_start.load_weights, source=fold.source, config=config)
         if fold.source and not saved
         else None
     )
-    own = {**recipe, "weights": "none"} if fold.source or saved else recipe
-    state = train_state.make_state(fold.strategy, own, fold_setup.count_steps(fold.plan, recipe), load)
+    own = dataclasses.replace(config, weights="none") if fold.source or saved else config
+    state = train_state.make_state(fold.strategy, own, fold_setup.count_steps(fold.plan, config), load)
     checkpointing.restore(state, saved)
     step = int(state.step)
     if workers.mean_over_workers(fold.strategy, step) != step:
-        raise ValueError(
+        raise errors.IsicError(
             f"expected all workers to go on from one step, this one is at {step} and another is not; give them one "
             "--workdir, where the first of them writes"
         )
@@ -192,35 +192,35 @@ def run_epochs(fold, state, judged, predict):
         judged: See `train_state.make_evaluated`.
         predict: Its predictor.
     """
-    plan, images, strategy, recipe, _, folder, output, skipped = fold
-    name, batch_size, steps = fold.name, recipe["global_batch_size"], fold_setup.count_steps(plan, recipe)
+    plan, images, strategy, config, _, folder, output, skipped = fold
+    name, batch_size, steps = fold.name, config.global_batch_size, fold_setup.count_steps(plan, config)
     first, history = int(state.epoch), run_directory.read_history(folder)[: int(state.epoch)]
-    schedule = lr_schedules.make_schedule(recipe, steps)
+    schedule = lr_schedules.make_schedule(config, steps)
     with watching(fold, state) as (write, profile, save, pause, check):
-        batches = distributed_input.make_batches(strategy, plan, images, recipe, start=int(state.step) * batch_size)
-        for epoch in range(first, recipe["epochs"]):
-            if validation.is_past_best(history, recipe["early_stop_patience"]):
-                print(f"{name} has not got better for {recipe['early_stop_patience']} epochs: stopped", flush=True)
+        batches = distributed_input.make_batches(strategy, plan, images, config, start=int(state.step) * batch_size)
+        for epoch in range(first, config.epochs):
+            if validation.is_past_best(history, config.early_stop_patience):
+                _LOG.info(f"{name} has not got better for {config.early_stop_patience} epochs: stopped")
                 break
-            if epoch in (first, recipe["freeze_epochs"]):
-                step = train_step.make_train_step(strategy, state, recipe, frozen=epoch < recipe["freeze_epochs"])
+            if epoch in (first, config.freeze_epochs):
+                step = train_step.make_train_step(strategy, state, config, frozen=epoch < config.freeze_epochs)
             started, label = time.monotonic(), f"{name} epoch {epoch + 1}"
-            options = {"chunk": recipe["steps_per_execution"], "pauses": (profile, pause), "check": check}
+            options = {"chunk": config.steps_per_execution, "pauses": (profile, pause), "check": check}
             figures, done, waited = epochs.run_epoch(step, state, batches, steps, label, **options)
             seconds = time.monotonic() - started
             validation.average_batch_statistics(state.model)
             ema.copy_averages(state, judged)
-            table = validation.validate(predict, plan.held_out, recipe, images, pause)
+            table = validation.validate(predict, plan.held_out, config, images, pause)
             # Alike on all workers to the last bit, since they stop by it.
             verdict = {
                 name: workers.mean_over_workers(strategy, value) for name, value in summaries.score(table).items()
             }
             rate = {"learning_rate": float(schedule(int(state.step) - 1))}
             history.append({"epoch": epoch + 1, **figures, **verdict, **rate})
-            close_epoch(state, judged, save, output, history, recipe["keep"])
+            close_epoch(state, judged, save, output, history, config.keep_weights)
             speed = done * batch_size / seconds
-            print(epochs.describe_epoch(name, recipe["epochs"], history, speed) + skipped, flush=True)
-            write(history[-1], speed, None if recipe["deterministic"] else waited / seconds)
+            _LOG.info(epochs.describe_epoch(name, config.epochs, history, speed) + skipped)
+            write(history[-1], speed, None if config.deterministic else waited / seconds)
 
 
 @contextlib.contextmanager
@@ -231,20 +231,20 @@ def watching(fold, state):
         The functions of `tensorboard.writing` and `profiler.profiling`, the two of `checkpointing.saving`, and one that raises
         where the training has diverged.
     """
-    recipe, folder = fold.recipe, os.path.join(fold.output, "checkpoints")
-    events = fold.folder if fold.output == fold.folder and recipe["tensorboard"] else None
+    config, folder = fold.config, os.path.join(fold.output, "checkpoints")
+    events = fold.folder if fold.output == fold.folder and config.tensorboard else None
     if events and not int(state.step):
-        tensorboard.write_samples(events, fold.plan.rows, recipe)
+        tensorboard.write_samples(events, fold.plan.rows, config)
 
     def check():
         divergence.refuse_divergence(
-            state, fold.plan, recipe, fold.name, next(iter(run_directory.find_checkpoints(folder)), None)
+            state, fold.plan, config, fold.name, next(iter(run_directory.find_checkpoints(folder)), None)
         )
 
     with (
         tensorboard.writing(events) as write,
-        profiler.profiling(fold.output, profiler.parse_profile(recipe["profile"]), int(state.step)) as profile,
-        checkpointing.saving(state, folder, recipe["save_steps"], fold.strategy, check) as (save, pause),
+        profiler.profiling(fold.output, profiler.parse_profile(config.profile), int(state.step)) as profile,
+        checkpointing.saving(state, folder, config.save_steps, fold.strategy, check) as (save, pause),
     ):
         yield write, profile, save, pause, check
 

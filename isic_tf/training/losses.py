@@ -7,7 +7,7 @@ from isic_tf.data import targets
 LOSSES = ("cross_entropy", "focal", "auc")
 
 
-def make_loss(recipe):
+def make_loss(config):
     """Creates the loss.
 
     `cross_entropy`: with labels smoothed by `label_smoothing` (Szegedy et al., CVPR 2016). `focal`: that, times the
@@ -16,7 +16,7 @@ def make_loss(recipe):
     malignant image counts `malignant_weight` times.
 
     Args:
-        recipe: Dict of the recipe's flags.
+        config: The configuration.
 
     Returns:
         Function from float32 labels and logits `[b, c]` of one replica to its share of the global batch's mean loss,
@@ -24,12 +24,12 @@ def make_loss(recipe):
     """
 
     def pointwise(labels, logits):
-        smoothed = smooth(labels, recipe["label_smoothing"])
-        losses = cross_entropy(smoothed, logits, recipe["focal_gamma"] if recipe["loss"] == "focal" else 0.0)
-        weights = 1 + (recipe["malignant_weight"] - 1) * targets.malignant_probability(labels)
-        return tf.reduce_sum(weights * losses) / recipe["global_batch_size"]
+        smoothed = smooth(labels, config.label_smoothing)
+        losses = cross_entropy(smoothed, logits, config.focal_gamma if config.loss == "focal" else 0.0)
+        weights = 1 + (config.malignant_weight - 1) * targets.malignant_probability(labels)
+        return tf.reduce_sum(weights * losses) / config.global_batch_size
 
-    return rank if recipe["loss"] == "auc" else pointwise
+    return rank if config.loss == "auc" else pointwise
 
 
 def describe_empty(plan, batch_size):

@@ -63,7 +63,9 @@ def describe_memory(state, batch_size, replicas, parts):
     share, fitting = batch_size // replicas, -(-count // _ROWS) * _ROWS
     # As few parts as fit: a part's images share their batch statistics, and fewer rows than a multiple are padding.
     fewer = [n for n in range(1, parts) if share % (n * _ROWS) == 0 and share // n <= most]
-    remedy = f"--accumulate={fewer[0]}" if fewer else f"--global_batch_size={fitting * replicas * parts}"
+    remedy = (
+        f"--gradient_accumulation_steps={fewer[0]}" if fewer else f"--global_batch_size={fitting * replicas * parts}"
+    )
     advice = f"no multiple of {_ROWS}, as TPUs want: {remedy} would be"
     if count == fitting:
         advice = f"a multiple of {_ROWS}, as TPUs want"

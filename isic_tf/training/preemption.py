@@ -1,9 +1,12 @@
 """Ends a run cleanly on SIGTERM."""
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
+
+_LOG = logging.getLogger(__name__)
 
 
 def exiting_cleanly():
@@ -12,7 +15,7 @@ def exiting_cleanly():
 
 
 def exit_cleanly():
-    print("\nasked to stop; the same command goes on where this one was", flush=True)
+    _LOG.info("\nasked to stop; the same command goes on where this one was")
     sys.exit(0)
 
 

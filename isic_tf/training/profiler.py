@@ -1,9 +1,14 @@
 """Profiles training steps for TensorBoard."""
 
 import contextlib
+import logging
 import re
 
 import tensorflow as tf
+
+from tfrecord_tools import errors
+
+_LOG = logging.getLogger(__name__)
 
 
 def parse_profile(text):
@@ -13,14 +18,14 @@ def parse_profile(text):
         First and last step to profile, from 1; None for "".
 
     Raises:
-        ValueError: It is not two whole numbers of steps, the first from 1 and below the second.
+        IsicError: It is not two whole numbers of steps, the first from 1 and below the second.
     """
     if not text:
         return None
     match = re.fullmatch(r"(\d+):(\d+)", text)
     steps = tuple(map(int, match.groups())) if match else (0, 0)
     if not 0 < steps[0] < steps[1]:
-        raise ValueError(f"expected --profile=FIRST:LAST, steps from 1, as in 10:20, got {text!r}")
+        raise errors.ConfigError(f"expected --profile=FIRST:LAST, steps from 1, as in 10:20, got {text!r}")
     return steps
 
 
@@ -50,7 +55,7 @@ def profiling(folder, steps, done=0):
     def stop():
         nonlocal first
         tf.profiler.experimental.stop()
-        print(f"\n  profile of steps {first} to {last} written to {folder}/plugins/profile", flush=True)
+        _LOG.info(f"\n  profile of steps {first} to {last} written to {folder}/plugins/profile")
         first = 0
 
     # The first step's profile begins before it.
@@ -62,4 +67,4 @@ def profiling(folder, steps, done=0):
             stop()
     if steps and first is None:
         wanted = f"steps {steps[0]} to {steps[1]}"
-        print(f"\n  no profile: {wanted} are not among those from {done + 1} to {last}", flush=True)
+        _LOG.info(f"\n  no profile: {wanted} are not among those from {done + 1} to {last}")

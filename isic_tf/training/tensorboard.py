@@ -45,22 +45,22 @@ def writing(folder):
     writer.close()
 
 
-def write_samples(folder, rows, recipe):
+def write_samples(folder, rows, config):
     """Writes some images as the first epoch augments them, the malignant share of each as its description.
 
     Args:
         folder: Folder of the fold.
         rows: Rows to train on.
-        recipe: Dict of the recipe's flags.
+        config: The configuration.
     """
     # Of one shard, since a record is found by reading those before it.
     rows = rows[rows["shard"] == rows["shard"].iloc[0]]
-    rows = input_pipeline.in_file_order(rows.sample(min(_SAMPLES, len(rows)), random_state=recipe["seed"]))
-    options = {"image_size": recipe["image_size"], "batch_size": len(rows), "threads": recipe["threads"]}
+    rows = input_pipeline.in_file_order(rows.sample(min(_SAMPLES, len(rows)), random_state=config.seed))
+    options = {"image_size": config.image_size, "batch_size": len(rows), "threads": config.threads}
     images, _ = next(iter(input_pipeline.make_eval_dataset(rows, **options)))
-    policy = policies.read_policy(recipe["augment_policy"], recipe["augment_strength"])
+    policy = policies.read_policy(config.augment_policy, config.augment_strength)
     zero = tf.constant(0, tf.int64)
-    seeds = record_seeds.record_seed(record_seeds.hash_keys(rows), recipe["seed"], zero, tf.zeros(len(rows), tf.int64))
+    seeds = record_seeds.record_seed(record_seeds.hash_keys(rows), config.seed, zero, tf.zeros(len(rows), tf.int64))
     params = random_parameters.sample_parameters(seeds, policy)
     # Not compiled: once, a few images take less time than the compiler.
     images = augmenter.apply(images, params, policy.get("fill", "reflect"))

@@ -1,5 +1,7 @@
 """Creates all state that a checkpoint holds."""
 
+import dataclasses
+
 import tensorflow as tf
 
 from isic_tf.models import classifiers
@@ -7,7 +9,7 @@ from isic_tf.optim import lr_schedules, optimizers
 from isic_tf.training import ema
 
 
-def make_state(strategy, recipe, steps, start=None):
+def make_state(strategy, config, steps, start=None):
     """Creates all that a checkpoint holds.
 
     `model`; `optimizer`, and in `others` that of the backbone where it has a rate or a start of its own; `averages` of
@@ -17,7 +19,7 @@ def make_state(strategy, recipe, steps, start=None):
 
     Args:
         strategy: `tf.distribute.Strategy`.
-        recipe: Dict of the recipe's flags.
+        config: The configuration.
         steps: Steps of an epoch.
         start: Function to call with the new classifier, before the averages begin; or None.
 
@@ -25,17 +27,17 @@ def make_state(strategy, recipe, steps, start=None):
         `tf.train.Checkpoint`.
     """
     with strategy.scope():
-        classifier = _build(recipe)
+        classifier = _build(config)
         if start:
             start(classifier)
         groups = classifiers.group_variables(
-            classifier, apart=recipe["backbone_rate"] != 1 or recipe["freeze_epochs"] > 0
+            classifier, apart=config.backbone_lr_multiplier != 1 or config.freeze_epochs > 0
         )
         # A frozen backbone's begins when it is let go: Adam's means would be taken for settled ones otherwise.
-        late = {"factor": recipe["backbone_rate"], "first": recipe["freeze_epochs"] * steps}
-        schedules = [lr_schedules.make_schedule(recipe, steps, **options) for options in ({}, late)]
-        optimizer, *others = [_build_optimizer(recipe, *one) for one in zip(schedules, groups, strict=False)]
-        averages = [ema.start_average(weight) for weight in ema.averaged_weights(classifier) if recipe["ema"]]
+        late = {"factor": config.backbone_lr_multiplier, "first": config.freeze_epochs * steps}
+        schedules = [lr_schedules.make_schedule(config, steps, **options) for options in ({}, late)]
+        optimizer, *others = [_build_optimizer(config, *one) for one in zip(schedules, groups, strict=False)]
+        averages = [ema.start_average(weight) for weight in ema.averaged_weights(classifier) if config.ema]
     return tf.train.Checkpoint(
         model=classifier,
         optimizer=optimizer,
@@ -51,30 +53,30 @@ def make_state(strategy, recipe, steps, start=None):
     )
 
 
-def _build_optimizer(recipe, schedule, variables):
-    optimizer = optimizers.make_optimizer(recipe, schedule)
+def _build_optimizer(config, schedule, variables):
+    optimizer = optimizers.make_optimizer(config, schedule)
     optimizers.build(optimizer, variables)
     return optimizer
 
 
-def _build(recipe):
+def _build(config):
     before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(recipe["precision"])
+    tf.keras.mixed_precision.set_global_policy(config.precision)
     try:
         # Of one replica there is nothing to bring together, and the layer would lose its fast form.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        options = {**classifiers.options(recipe), "sync_batch_norm": recipe["sync_batch_norm"] and replicas > 1}
-        return classifiers.build_classifier(recipe["backbone"], recipe["image_size"], recipe["weights"], **options)
+        options = {**config.head_options(), "sync_batch_norm": config.sync_batch_norm and replicas > 1}
+        return classifiers.build_classifier(config.backbone, config.image_size, config.weights, **options)
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def make_evaluated(strategy, state, recipe):
+def make_evaluated(strategy, state, config):
     """Gives the classifier that is judged and kept: of the averaged weights, if any, or the one in training."""
     if not state.averages:
         return state.model
     with strategy.scope():
-        return _build({**recipe, "weights": "none"})
+        return _build(dataclasses.replace(config, weights="none"))
 
 
 def _dropout_states(network):

@@ -13,13 +13,13 @@ from isic_tf.training import ema, losses
 _DIVERGED = 1e4
 
 
-def make_train_step(strategy, state, recipe, frozen=False):
+def make_train_step(strategy, state, config, frozen=False):
     """Creates the training step.
 
     Args:
         strategy: `tf.distribute.Strategy`.
         state: See `train_state.make_state`.
-        recipe: Dict of the recipe's flags.
+        config: The configuration.
         frozen: Whether the backbone stays as it is, its batch statistics too.
 
     Returns:
@@ -28,11 +28,11 @@ def make_train_step(strategy, state, recipe, frozen=False):
         `state.loss`, the norm of the gradients to `state.gradient_norm` and 1 to `state.step`; the first step that
         diverges is kept in `state.bad_step`.
     """
-    if frozen or recipe["freeze_epochs"]:
+    if frozen or config.freeze_epochs:
         classifiers.backbone_of(state.model).trainable = not frozen
-    replica_step = make_replica_step(state, recipe)
+    replica_step = make_replica_step(state, config)
     # TensorFlow has no clock where all operations are to be deterministic.
-    clock = (lambda: tf.zeros([], tf.float64)) if recipe["deterministic"] else tf.timestamp
+    clock = (lambda: tf.zeros([], tf.float64)) if config.deterministic else tf.timestamp
 
     def one(iterator):
         asked = clock()
@@ -45,7 +45,7 @@ def make_train_step(strategy, state, recipe, frozen=False):
         own_losses, norms = strategy.run(replica_step, args=batch)
         loss = strategy.reduce(tf.distribute.ReduceOp.SUM, own_losses, axis=None)
         norm = strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
-        _account(state, loss, norm, lowest, _DIVERGED * max(1.0, recipe["malignant_weight"]))
+        _account(state, loss, norm, lowest, _DIVERGED * max(1.0, config.malignant_weight))
         return waited
 
     @tf.function
@@ -76,20 +76,20 @@ def _is_scaled(optimizer):
     return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
-def make_replica_step(state, recipe):
+def make_replica_step(state, config):
     """Creates what one replica does in a step; all of it compiles under XLA with static shapes, as TPUs want it.
 
     Args:
         state: See `train_state.make_state`.
-        recipe: Dict of the recipe's flags.
+        config: The configuration.
 
     Returns:
         Function from uint8 `[b, S, S, 3]`, float32 `[b, c + m]` (labels, then what the network sees beside images) and
         int64 `[b, 2]` seeds to the replica's share of the mean loss, of both stages where there are two, and the norm
         of all replicas' gradients together, both float32 `[]`.
     """
-    augmented = augmenter.make_augment(policies.read_policy(recipe["augment_policy"], recipe["augment_strength"]))
-    gradients_of = _make_gradients(state, recipe)
+    augmented = augmenter.make_augment(policies.read_policy(config.augment_policy, config.augment_strength))
+    gradients_of = _make_gradients(state, config)
 
     def replica_step(images, labels, seeds):
         # Metadata is mixed as labels are, where the policy mixes images.
@@ -98,20 +98,20 @@ def make_replica_step(state, recipe):
         # Summed before they are clipped, so that the clipping does not depend on the number of replicas.
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         norm = tf.linalg.global_norm(gradients)
-        if recipe["clip_norm"]:
-            gradients, _ = tf.clip_by_global_norm(gradients, recipe["clip_norm"], norm)
+        if config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm, norm)
         _update(state, gradients)
-        ema.update_averages(state, recipe["ema"])
+        ema.update_averages(state, config.ema)
         return loss, norm
 
     return replica_step
 
 
-def _make_gradients(state, recipe):
+def _make_gradients(state, config):
     """Creates the function from a replica's images and labels to its share of the mean loss and of the gradients."""
     network, variables = patient_context_head.both_levels(state.model), state.model.trainable_variables
-    share_of_loss, widths = losses.make_loss(recipe), [part.shape[-1] for part in state.model.inputs[1:]]
-    scaled, parts = _is_scaled(state.optimizer), recipe["accumulate"]
+    share_of_loss, widths = losses.make_loss(config), [part.shape[-1] for part in state.model.inputs[1:]]
+    scaled, parts = _is_scaled(state.optimizer), config.gradient_accumulation_steps
 
     def gradients_of(images, labels):
         ends = list(itertools.accumulate([labels.shape[-1] - sum(widths), *widths]))

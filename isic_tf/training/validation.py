@@ -1,20 +1,21 @@
 """Validates a classifier on the held-out images."""
 
 from isic_tf.data import clinical_metadata, input_pipeline
+from tfrecord_tools import errors
 
 
-def validate(predict, held_out, recipe, images=None, pause=lambda: None):
+def validate(predict, held_out, config, images=None, pause=lambda: None):
     """Predicts the held-out rows; gives them with a column `prediction`. Calls `pause` after each batch."""
     if held_out.empty:
         return held_out.assign(prediction=[])
     dataset = input_pipeline.make_eval_dataset(
         held_out,
-        image_size=recipe["image_size"],
+        image_size=config.image_size,
         # No more at once than training has on the devices.
-        batch_size=recipe["global_batch_size"] // recipe["accumulate"],
-        threads=recipe["threads"],
+        batch_size=config.global_batch_size // config.gradient_accumulation_steps,
+        threads=config.threads,
         images=images,
-        known=clinical_metadata.encode(held_out, recipe["metadata"]) if recipe["metadata"] else None,
+        known=clinical_metadata.encode(held_out, config.metadata) if config.metadata else None,
     )
     found = {}
     for names, scores in predict(dataset):
@@ -22,10 +23,14 @@ def validate(predict, held_out, recipe, images=None, pause=lambda: None):
         pause()
     missing = [name for name in held_out["image_name"] if name not in found]
     if missing:
-        raise ValueError(f"{len(missing)} images of the index are not in its shards, {missing[0]} first; index again")
+        raise errors.IsicError(
+            f"{len(missing)} images of the index are not in its shards, {missing[0]} first; index again"
+        )
     table = held_out.assign(prediction=[found[name] for name in held_out["image_name"]])
     if not table["prediction"].between(0, 1).all():
-        raise ValueError("the network predicts values that are no number; start anew with a lower --learning_rate")
+        raise errors.IsicError(
+            "the network predicts values that are no number; start anew with a lower --learning_rate"
+        )
     return table
 
 

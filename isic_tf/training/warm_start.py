@@ -1,11 +1,17 @@
 """Initializes a run from another run's weights, without leaking held-out images."""
 
+import dataclasses
+import logging
 import os
 
 from isic_tf.artifacts import run_directory, seen_images
 from isic_tf.data import fold_split
 from isic_tf.models import classifiers
+from isic_tf.models.config import ModelConfig
+from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
+
+_LOG = logging.getLogger(__name__)
 
 
 def find_source(init_from, fold):
@@ -20,7 +26,7 @@ def find_source(init_from, fold):
         Path of the fold's folder.
 
     Raises:
-        ValueError: There are no trained weights.
+        IsicError: There are no trained weights.
     """
     init_from = init_from.rstrip("/")
     own = run_directory.fold_dir(init_from, fold)
@@ -30,13 +36,13 @@ def find_source(init_from, fold):
             return folder
     there = [os.path.dirname(path) for path in run_directory.fold_files(init_from, run_directory.METRICS_FILE)]
     others = f"; there are {', '.join(there)}, and any of them may be named" if there else ""
-    raise ValueError(
+    raise errors.IsicError(
         f"expected --init_from to be a run with a finished {os.path.basename(own)}, got {init_from}{others}"
     )
 
 
 def refuse_leaks(plan, source, pairs=None):
-    """Raises a ValueError where the weights of a folder are of images or patients that a plan holds out.
+    """Raises an IsicError where the weights of a folder are of images or patients that a plan holds out.
 
     Args:
         plan: See `mixture.plan_fold`.
@@ -47,41 +53,41 @@ def refuse_leaks(plan, source, pairs=None):
     names, patients = fold_split.find_linked(seen["image_name"], pairs), set(seen["patient_id"]) - {""}
     leaked = held_out["image_name"].isin(names) | held_out["patient_id"].isin(patients)
     if leaked.any():
-        raise ValueError(
+        raise errors.IsicError(
             f"the weights of {source} have seen {leaked.sum()} of the {len(held_out)} held-out images, their "
             f"duplicates or patients, {held_out.loc[leaked, 'image_name'].iloc[0]} first; give weights of a run with "
             "the same folds"
         )
 
 
-def load_weights(classifier, source, recipe):
+def load_weights(classifier, source, config):
     """Copies weights from another run: the backbone's, and the head's where it is of the same shape.
 
     Args:
         classifier: Keras model to change, in its strategy's scope.
         source: See `find`.
-        recipe: Dict of the recipe's flags.
+        config: The configuration.
 
     Raises:
-        ValueError: The other run has another backbone.
+        IsicError: The other run has another backbone.
     """
-    flags = run_directory.read_flags(os.path.dirname(source))
-    if flags["backbone"] != recipe["backbone"]:
-        raise ValueError(f"expected a run of {recipe['backbone']} for --init_from, {source} is of {flags['backbone']}")
+    theirs = ModelConfig.from_text(run_directory.read_flags(os.path.dirname(source)))
+    if theirs.backbone != config.backbone:
+        raise errors.IsicError(f"expected a run of {config.backbone} for --init_from, {source} is of {theirs.backbone}")
     path = os.path.join(source, run_directory.BEST_WEIGHTS)
     # No layer's weights depend on the size of the image.
-    other = classifiers.build_classifier(flags["backbone"], recipe["image_size"], path, **classifiers.options(flags))
+    other = classifiers.build_from_config(dataclasses.replace(theirs, image_size=config.image_size), path)
     trunk, their_trunk = classifiers.backbone_of(classifier), classifiers.backbone_of(other)
     trunk.set_weights(their_trunk.get_weights())
-    theirs = {layer.name: layer.get_weights() for layer in other.layers if layer is not their_trunk}
+    their_weights = {layer.name: layer.get_weights() for layer in other.layers if layer is not their_trunk}
     fresh = []
     for layer in classifier.layers:
         weights = layer.get_weights()
         if layer is trunk or not weights:
             continue
-        found = theirs.get(layer.name, [])
+        found = their_weights.get(layer.name, [])
         if [part.shape for part in found] == [part.shape for part in weights]:
             layer.set_weights(found)
         else:
             fresh.append(layer.name)
-    print(f"  starting from {path}" + (f", but for {', '.join(fresh)}" if fresh else ""), flush=True)
+    _LOG.info(f"  starting from {path}" + (f", but for {', '.join(fresh)}" if fresh else ""))

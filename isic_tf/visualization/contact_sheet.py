@@ -1,53 +1,79 @@
 """Draws a contact sheet of records, original and augmented."""
 
+import dataclasses
 import itertools
+import logging
 import os
 
 import numpy as np
 import tensorflow as tf
 
-from isic_tf.augmentation import augmenter, policies
+from isic_tf.augmentation import augmenter, policies, presets
 from isic_tf.data import record_metadata, record_seeds
 from isic_tf.visualization import record_images
-from tfrecord_tools import schema
+from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.io import atomic_write, filesystem, record_index
+
+_LOG = logging.getLogger(__name__)
 
 # Inches of a picture on the sheet, which is drawn at 100 dots an inch.
 _SIDE = 1.9
 _LABELS = {schema.UNKNOWN: "no label", 0: "benign", 1: "malignant"}
 
 
-def show(records, output, images, image_size, names, augment, versions, augment_policy, augment_strength, seed):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShowConfig(cli.Config):
+    """Which records to show."""
+
+    records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
+    output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
+    images: int = cli.option(8, lower=1, upper=200, help="Number of records, sampled from all shards.")
+    names: str = cli.option("", help="Image names to show instead, separated by commas.")
+    image_size: int = cli.option(256, lower=32, upper=4096, help="Side of the square input images, in pixels.")
+    augment: bool = cli.option(False, help="Show augmented versions beside each image.")
+    versions: int = cli.option(6, lower=1, upper=30, help="Number of augmented versions: those of the first epochs.")
+    augment_policy: str = cli.option(
+        "light", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
+    )
+    augment_strength: float = cli.option(
+        1.0, lower=0.0, upper=5.0, help="Factor on the strength of the augmentation policy; 0 disables augmentation."
+    )
+    seed: int = cli.option(
+        0, lower=0, upper=2**31 - 1, help="Seed of the run whose augmentation is shown, and of the sample of records."
+    )
+
+
+def show(config):
     """Writes the sheet: a row for each image, the original first, then its augmented versions.
 
     Args:
-        records: Glob pattern of shards, or several separated by commas.
-        output: Picture to write, `.png`, `.jpg` or `.pdf`.
-        images: Number of records, drawn evenly from all shards.
-        image_size: Side of the model's input in pixels.
-        names: Image names to show instead, separated by commas; or "".
-        augment: Whether to show augmented versions.
-        versions: Number of versions, those of as many epochs.
-        augment_policy: See `policies.read_policy`.
-        augment_strength: See `policies.read_policy`.
-        seed: The run's seed, so that the versions are those of its first epochs.
+        config: `ShowConfig`.
 
     Raises:
-        ValueError: No shard matches, a name is not there, a shard is corrupt, or the policy is none.
+        IsicError: No shard matches, a name is not there, a shard is corrupt, or the policy is none.
     """
-    if os.path.splitext(output)[1].lower() not in (".png", ".jpg", ".pdf"):
-        raise ValueError(f"expected --output to end in .png, .jpg or .pdf, got {output!r}")
-    policy = policies.read_policy(augment_policy, augment_strength)
+    if os.path.splitext(config.output)[1].lower() not in (".png", ".jpg", ".pdf"):
+        raise errors.IsicError(f"expected --output to end in .png, .jpg or .pdf, got {config.output!r}")
+    policy = policies.read_policy(config.augment_policy, config.augment_strength)
     rows = record_images.choose_records(
-        record_metadata.list_records(record_index.match_shards(records)), images, names, seed
+        record_metadata.list_records(record_index.match_shards(config.records)),
+        config.images,
+        config.names,
+        config.seed,
     )
-    batch, labels = record_images.load_images(rows, image_size), record_images.read_labels(rows)
+    batch, labels = record_images.load_images(rows, config.image_size), record_images.read_labels(rows)
     captions = [f"{name}\n{_LABELS[label]}" for name, label in zip(rows["image_name"], labels, strict=True)]
     columns = [(batch / np.float32(255), captions)]
-    if augment:
-        columns += augment_versions(batch, labels, rows["image_name"], policy, versions, seed)
-    draw_contact_sheet(output, columns, f"{augment_policy}, strength {augment_strength:g}" if augment else "")
-    print(f"wrote {len(rows)} images{f' and {versions} versions of each' if augment else ''} to {output}")
+    if config.augment:
+        columns += augment_versions(batch, labels, rows["image_name"], policy, config.versions, config.seed)
+    draw_contact_sheet(
+        config.output,
+        columns,
+        f"{config.augment_policy}, strength {config.augment_strength:g}" if config.augment else "",
+    )
+    _LOG.info(
+        f"wrote {len(rows)} images{f' and {config.versions} versions of each' if config.augment else ''} to {config.output}"
+    )
 
 
 def augment_versions(batch, labels, names, policy, versions, seed):

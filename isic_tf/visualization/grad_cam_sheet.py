@@ -1,41 +1,54 @@
 """Draws a sheet of images with their Grad-CAM maps."""
 
+import dataclasses
 import itertools
+import logging
 import os
 
 from isic_tf.visualization import grad_cam, record_images
-from tfrecord_tools import schema
+from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.io import atomic_write, filesystem
+
+_LOG = logging.getLogger(__name__)
 
 # Inches of a picture on the sheet, which is drawn at 100 dots an inch.
 _SIDE = 1.9
 _LABELS = {schema.UNKNOWN: "no label", 0: "benign", 1: "malignant"}
 
 
-def explain(workdir, records, output, images, names, seed):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplainConfig(cli.Config):
+    """Which images to explain."""
+
+    workdir: str = cli.option(help="Run directory with at least one trained fold.")
+    records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
+    output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
+    images: int = cli.option(12, lower=1, upper=200, help="Number of records, sampled from all shards.")
+    names: str = cli.option("", help="Image names to explain instead, separated by commas.")
+    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the sample of records.")
+
+
+def explain(config):
     """Writes a contact sheet: each image, its Grad-CAM map, the probability.
 
     Args:
-        workdir: Run folder with at least one trained fold.
-        records: Glob pattern of shards, or several separated by commas.
-        output: Picture to write, `.png`, `.jpg` or `.pdf`.
-        images: Number of records, drawn evenly from all shards.
-        names: Image names to explain instead, separated by commas; or "".
-        seed: Seed of the draw.
+        config: `ExplainConfig`.
 
     Raises:
-        ValueError: There is no trained fold, no shard matches, a name is not there, or a shard is corrupt.
+        IsicError: There is no trained fold, no shard matches, a name is not there, or a shard is corrupt.
     """
-    if os.path.splitext(output)[1].lower() not in (".png", ".jpg", ".pdf"):
-        raise ValueError(f"expected --output to end in .png, .jpg or .pdf, got {output!r}")
-    rows = record_images.choose_records(grad_cam.list_records(workdir, records), images, names, seed)
-    found = grad_cam.explain_rows(workdir, rows)
+    if os.path.splitext(config.output)[1].lower() not in (".png", ".jpg", ".pdf"):
+        raise errors.IsicError(f"expected --output to end in .png, .jpg or .pdf, got {config.output!r}")
+    rows = record_images.choose_records(
+        grad_cam.list_records(config.workdir, config.records), config.images, config.names, config.seed
+    )
+    found = grad_cam.explain_rows(config.workdir, rows)
     labels = [_LABELS[label] for label in record_images.read_labels(rows)]
-    draw_grad_cam_sheet(output, found, rows["image_name"], labels)
-    print(f"wrote {len(rows)} images and their maps to {output}")
+    draw_grad_cam_sheet(config.output, found, rows["image_name"], labels)
+    _LOG.info(f"wrote {len(rows)} images and their maps to {config.output}")
     if found.seen.any():
-        print(
-            f"note: every network of {workdir} has been trained on {found.seen.sum()} of these images, or may have been"
+        _LOG.info(
+            f"note: every network of {config.workdir} has been trained on {found.seen.sum()} of these images, or may have been"
         )
 
 

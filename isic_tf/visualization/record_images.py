@@ -4,7 +4,7 @@ import os
 
 from isic_tf.data import input_pipeline, read_errors
 from isic_tf.distribution import cpu
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, record_index
 
 
@@ -14,7 +14,7 @@ def choose_records(rows, count, names, seed):
         wanted = [name.strip() for name in names.split(",") if name.strip()]
         missing = sorted(set(wanted) - set(rows["image_name"]))
         if missing:
-            raise ValueError(f"{len(missing)} images of --names are not in these records, {missing[0]} first")
+            raise errors.IsicError(f"{len(missing)} images of --names are not in these records, {missing[0]} first")
         return rows[rows["image_name"].isin(wanted)]
     return rows.sample(min(count, len(rows)), random_state=seed).sort_index()
 

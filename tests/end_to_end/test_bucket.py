@@ -13,6 +13,7 @@ from isic_tf.evaluation import evaluate_files
 from isic_tf.inference import predict_run
 from isic_tf.models import backbones
 from isic_tf.training import loop
+from isic_tf.training.config import TrainConfig
 from tfrecord_tools.building import record_set_indexer
 
 
@@ -46,15 +47,17 @@ def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_u
     folds = pd.read_csv(record_set / "train.index.csv")[["image_name", "fold"]]
     bucket["data/folds.csv"] = folds.to_csv(index=False).encode()
     tables = {"csv": "gs://data/train.csv", "folds": "gs://data/folds.csv"}
-    record_set_indexer.index_record_set(records="gs://data/records/train*.tfrec", **tables, output=None)
+    record_set_indexer.index_record_set(
+        record_set_indexer.IndexConfig(records="gs://data/records/train*.tfrec", **tables, output=None)
+    )
     assert bucket["data/records/train.index.csv"] == (record_set / "train.index.csv").read_bytes()
 
     settings = {"data_dir": "gs://data/records", "extra_data_dir": "", "workdir": "gs://runs/first", "fold": "0"}
     settings |= {"strategy": "default", "tpu": "", "dry_run": False, **RECIPE, "epochs": 2, "tensorboard": True}
     calls = interrupt()
     with pytest.raises(KeyboardInterrupt):
-        loop.train(**settings)
-    loop.train(**settings)
+        loop.train(TrainConfig(**settings))
+    loop.train(TrainConfig(**settings))
     assert "going on after step" in capsys.readouterr().out
     assert len(calls) == 3
     names = {name.removeprefix("runs/first/") for name in bucket if name.startswith("runs/first/")}
@@ -65,12 +68,12 @@ def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_u
 
     options = {**PREDICT, "workdir": "gs://runs/first", "records": "gs://data/records/test*.tfrec"}
     options |= {"sample_submission": "gs://data/sample_submission.csv", "embeddings": "gs://runs/embeddings.npz"}
-    predict_run.predict(**{**options, "output": "gs://runs/submission.csv"})
+    predict_run.predict(predict_run.PredictConfig(**{**options, "output": "gs://runs/submission.csv"}))
     assert bucket["runs/submission.csv"].count(b"\n") == bucket["data/sample_submission.csv"].count(b"\n")
     assert not any("parts" in name for name in bucket)
 
     files = {"predictions": ["gs://runs/first/oof.csv"], "labels": "gs://data/train.csv"}
     files |= {"report": "gs://runs/report.html", "output": "gs://runs/figures.json", "workdir": "gs://runs/first"}
-    evaluate_files.evaluate(**files, records=None, threshold=None, specificity=None)
+    evaluate_files.evaluate(evaluate_files.EvaluateConfig(**files, records=None, threshold=None, specificity=None))
     assert json.loads(bucket["runs/figures.json"])["files"]
     assert b"<html" in bucket["runs/report.html"]

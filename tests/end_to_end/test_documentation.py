@@ -128,7 +128,7 @@ def copy_without_index(source, folder):
 
 def prepare(folder):
     """Makes what the README takes for granted: tables, images, others' records, lists, further sets."""
-    dataset.make_dataset(str(folder), num_patients=12, malignant_rate=0.4, seed=5)
+    dataset.make_dataset(dataset.SynthConfig(output=str(folder), num_patients=12, malignant_rate=0.4, seed=5))
     for path in (folder / "dicom" / "test").iterdir():
         path.rename(folder / "dicom" / path.name)
     (folder / "experiments").symlink_to(ROOT / "experiments")

@@ -18,7 +18,7 @@ import types
 import zipfile
 
 import pytest
-from harness import ENVIRONMENT, RECIPE, ROOT
+from harness import ENVIRONMENT, ROOT, make_config
 from notebook_cells import read, source
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -278,10 +278,10 @@ def test_without_tensorflow_addons_the_default_works_and_the_others_say_what_the
     for name in [name for name in sys.modules if name.partition(".")[0] == "tensorflow_addons"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
-    schedule = lr_schedules.make_schedule(RECIPE, 10)
-    assert optimizers.make_optimizer(RECIPE, schedule)
+    schedule = lr_schedules.make_schedule(make_config(), 10)
+    assert optimizers.make_optimizer(make_config(), schedule)
     with pytest.raises(ValueError, match="--optimizer=ranger needs the package tensorflow-addons"):
-        optimizers.make_optimizer({**RECIPE, "optimizer": "ranger"}, schedule)
+        optimizers.make_optimizer(make_config(**{"optimizer": "ranger"}), schedule)
 
 
 def exported(library, symbol):

@@ -112,7 +112,9 @@ def judge(texts, kinds, work, sample):
     assert ["image/png" in kinds[6], "image/png" in kinds[8], "text/html" in kinds[11]] == [True] * 3
     # The TPU is left to the commands.
     assert loaded == "False\n"
-    submission_format.validate_submission(str(work / "submission.csv"), sample)
+    submission_format.validate_submission(
+        submission_format.SubmissionConfig(submission=str(work / "submission.csv"), sample_submission=sample)
+    )
     assert "<html" in (work / "report.html").read_text()
 
 

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import RECIPE, tiny_trunk
+from harness import make_config, tiny_trunk
 from tensorflow.python.framework import kernels
 from tensorflow.python.tpu import tpu_system_metadata
 
@@ -113,10 +113,16 @@ STEPS = {
         "dropout_samples": 2,
         "ema": 0.9,
         "clip_norm": 1.0,
-        "accumulate": 2,
+        "gradient_accumulation_steps": 2,
         "augment_policy": "strong",
     },
-    "two rates": {"loss": "auc", "optimizer": "sgd", "backbone_rate": 0.1, "freeze_epochs": 1, "malignant_weight": 2.0},
+    "two rates": {
+        "loss": "auc",
+        "optimizer": "sgd",
+        "backbone_lr_multiplier": 0.1,
+        "freeze_epochs": 1,
+        "malignant_weight": 2.0,
+    },
     "bags of a patient's images": {"context": "set", "bag_size": 2},
 }
 
@@ -124,7 +130,7 @@ STEPS = {
 def trace_step(state, recipe, share=lambda step: step):
     """Traces what a replica does in a training step, or what `share` makes of that; gives the graph."""
     columns = sum(part.shape[-1] for part in state.model.inputs[1:]) + state.model.output_shape[-1]
-    size = recipe["image_size"]
+    size = recipe.image_size
     shapes = [([BATCH, size, size, 3], tf.uint8), ([BATCH, columns], tf.float32), ([BATCH, 2], tf.int64)]
     step = tf.function(share(train_step.make_replica_step(state, recipe)))
     return step.get_concrete_function(*(tf.TensorSpec(*shape) for shape in shapes)).graph
@@ -133,7 +139,7 @@ def trace_step(state, recipe, share=lambda step: step):
 @pytest.mark.parametrize("name", STEPS)
 def test_a_training_step_holds_nothing_that_a_tpu_does_not_take(monkeypatch, name):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    recipe = {**RECIPE, **STEPS[name], "precision": "mixed_bfloat16"}
+    recipe = make_config(**{**STEPS[name], "precision": "mixed_bfloat16"})
     state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
     assert find_problems(trace_step(state, recipe)) == []
 
@@ -154,7 +160,7 @@ def plan(record_set):
 
 def test_training_steps_compile_and_run_as_a_whole(plan, monkeypatch):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    recipe = {**RECIPE, "precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0}
+    recipe = make_config(**{"precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0})
     strategy = Recorder()
     state = train_state.make_state(strategy, recipe, 3)
     step = train_step.make_train_step(strategy, state, recipe)
@@ -180,7 +186,7 @@ def test_prediction_compiles_and_runs_as_a_whole(plan, monkeypatch, versions):
         count = 8 if versions == "dihedral" else 2
         view = test_time_augmentation.make_views(count, versions, {"augment_policy": "light"}, seed=1)
     strategy = Recorder()
-    recipe = {**RECIPE, "precision": "mixed_bfloat16", "pooling": "gem"}
+    recipe = make_config(**{"precision": "mixed_bfloat16", "pooling": "gem"})
     networks = [train_state.make_state(strategy, recipe, 3).model for _ in range(2 if view is None else 1)]
     dataset = input_pipeline.make_eval_dataset(plan.held_out, image_size=SIZE, batch_size=BATCH, threads=1)
     options = {"view": view, "count": count, "embed": "pooled"}
@@ -209,8 +215,10 @@ def trace_prediction(strategy, network, plan, known=None, **options):
 
 @pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnetv2-b0"])
 def test_real_networks_hold_nothing_that_a_tpu_does_not_take(plan, backbone):
-    recipe, strategy = {**RECIPE, "precision": "mixed_bfloat16", "augment_strength": 0.0}, Recorder(compiled=False)
-    recipe["backbone"] = backbone
+    recipe, strategy = (
+        make_config(precision="mixed_bfloat16", augment_strength=0.0, backbone=backbone),
+        Recorder(compiled=False),
+    )
     state = train_state.make_state(strategy, recipe, 3)
     assert find_problems(trace_step(state, recipe)) == []
     options = {"view": test_time_augmentation.make_views(8, "dihedral", {}, seed=1), "count": 8}
@@ -222,7 +230,7 @@ def test_real_networks_hold_nothing_that_a_tpu_does_not_take(plan, backbone):
 )
 def test_prediction_of_every_head_holds_nothing_that_a_tpu_does_not_take(plan, monkeypatch, name, embed):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    recipe, strategy = {**RECIPE, **STEPS[name], "precision": "mixed_bfloat16"}, Recorder(compiled=False)
+    recipe, strategy = make_config(**{**STEPS[name], "precision": "mixed_bfloat16"}), Recorder(compiled=False)
     network = train_state.make_state(strategy, recipe, 3).model
     known = np.zeros([len(plan.held_out), network.inputs[1].shape[1]]) if "metadata" in STEPS[name] else None
     assert find_problems(trace_prediction(strategy, network, plan, known, embed=embed)) == []
@@ -271,14 +279,14 @@ def trunk_with_norm(backbone, image_size, weights="none"):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ema": 0.9, "clip_norm": 1.0, "accumulate": 2},
-        {"loss": "auc", "backbone_rate": 0.1},
+        {"ema": 0.9, "clip_norm": 1.0, "gradient_accumulation_steps": 2},
+        {"loss": "auc", "backbone_lr_multiplier": 0.1},
         {"sync_batch_norm": True, "ema": 0.9},
     ],
 )
 def test_eight_cores_share_a_training_step_and_exchange_sums_alone(monkeypatch, changes):
     monkeypatch.setattr(backbones, "build_backbone", trunk_with_norm)
-    recipe = {**RECIPE, "precision": "mixed_bfloat16", "augment_strength": 0.0, **changes}
+    recipe = make_config(**{"precision": "mixed_bfloat16", "augment_strength": 0.0, **changes})
     # In a graph of the older kind nothing asks whether the devices are there.
     with tf.Graph().as_default():
         strategy = tf.distribute.TPUStrategy(EightCores())

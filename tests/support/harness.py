@@ -12,6 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.inference import predict_run
+from isic_tf.training.config import TrainConfig
 from tfrecord_tools.building import record_set_builder, shard_writer
 
 REAL_DATA = pathlib.Path(
@@ -23,122 +24,40 @@ ROOT = pathlib.Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-BUILD = {
-    "records": None,
-    "image_size": 64,
-    "resize": "stretch",
-    "trim_border": False,
-    "color_constancy": "none",
-    "quality": 95,
-    "num_shards": 6,
-    "num_folds": 2,
-    "folds": None,
-    "on_error": "stop",
-    "workers": 1,
-    "runner": "local",
-    "beam_options": "",
-    "csv_from_dicom": None,
-}
+# Smaller than the defaults.
+BUILD = {"image_size": 64, "num_shards": 6, "num_folds": 2, "workers": 1}
 
 
 def build_set(csv, images, output, split="train", **options):
     """Builds a record set with `BUILD` but for some options; paths may be `pathlib.Path`."""
     paths = {"csv": csv, "images": images, "output": output}
     record_set_builder.build_record_set(
-        **{name: path and str(path) for name, path in paths.items()}, split=split, **(BUILD | options)
+        record_set_builder.BuildConfig(
+            **{name: path and str(path) for name, path in paths.items()}, split=split, **(BUILD | options)
+        )
     )
 
 
+# A training run of seconds.
 RECIPE = {
     "image_size": 32,
-    "backbone": "efficientnet-b0",
     "weights": "none",
     "epochs": 3,
     "global_batch_size": 8,
-    "optimizer": "adamw",
     "learning_rate": 1e-2,
-    "schedule": "cosine",
-    "warmup_epochs": 1.0,
-    "hold_epochs": 0.0,
-    "weight_decay": 0.01,
-    "clip_norm": 0.0,
-    "accumulate": 1,
-    "ema": 0.0,
-    "backbone_rate": 1.0,
-    "freeze_epochs": 0,
-    "precision": "float32",
-    "sync_batch_norm": False,
-    "keep": "best",
-    "early_stop_patience": 0,
-    "target": "binary",
-    "metadata": "",
-    "pooling": "gap",
-    "hidden_units": 0,
-    "dropout": 0.2,
-    "dropout_samples": 1,
-    "context": "none",
-    "bag_size": 8,
-    "loss": "cross_entropy",
     "label_smoothing": 0.1,
-    "focal_gamma": 2.0,
-    "malignant_weight": 1.0,
-    "init_from": "",
-    "augment_policy": "light",
-    "augment_strength": 1.0,
-    "mix": "",
-    "duplicates": None,
-    "pseudo_csv": None,
-    "malignant_repeats": 1,
-    "balance": 0.0,
-    "cache": "none",
-    "on_corrupt": "stop",
     "threads": 2,
     "shuffle_buffer": 16,
-    "save_steps": 1000,
-    "steps_per_execution": 1,
     "tensorboard": False,
-    "profile": "",
-    "deterministic": False,
     "seed": 1,
 }
+PREDICT = {"batch_size": 8, "threads": 2, "strategy": "default"}
+CONTEXT = {"permutations": 0, "strategy": "default"}
 
 
-# All flags of `isic_tf.predict` but where the run is and what to write.
-PREDICT = {
-    "records": None,
-    "images": None,
-    "csv": None,
-    "sample_submission": None,
-    "out_of_fold": False,
-    "tta": 1,
-    "tta_policy": "dihedral",
-    "embeddings": None,
-    "calibrated": False,
-    "prevalence": None,
-    "context": None,
-    "seed": 0,
-    "batch_size": 8,
-    "threads": 2,
-    "strategy": "default",
-    "tpu": "",
-}
-
-
-# All flags of `isic_tf.context` but what to fit on or to apply to.
-CONTEXT = {
-    "oof": None,
-    "predictions": None,
-    "embeddings": None,
-    "method": "boost",
-    "no_patient_context": False,
-    "join": "equal",
-    "permutations": 0,
-    "seed": 0,
-    "model_dir": None,
-    "sample_submission": None,
-    "strategy": "default",
-    "tpu": "",
-}
+def make_config(**changes):
+    """The configuration of a training run of seconds, of no record set and in no directory unless given."""
+    return TrainConfig(**{"data_dir": "", "workdir": "", **RECIPE, **changes})
 
 
 def tiny(backbone, image_size, weights, **_):
@@ -175,9 +94,13 @@ _SCRIPT = (
 import json, os, sys
 import isic_tf
 import tensorflow as tf
+from isic_tf.training.config import TrainConfig
 from isic_tf.models import classifiers
 from isic_tf.training import loop, train_step
+from isic_tf.training.config import TrainConfig
+from tfrecord_tools import cli
 
+cli.show_log()
 """
     + inspect.getsource(tiny_with_norm)
     + """
@@ -197,7 +120,7 @@ def make_train_step(*arguments, **options):
     return stopping
 
 classifiers.build_classifier, train_step.make_train_step = tiny_with_norm, make_train_step
-loop.train(**flags)
+loop.train(TrainConfig(**flags))
 """
 )
 
@@ -230,5 +153,5 @@ def make_jobs(rows, output, on_error="stop", **options):
 
 
 def predicted(run, output, **changes):
-    predict_run.predict(workdir=str(run), output=str(output), **(PREDICT | changes))
+    predict_run.predict(predict_run.PredictConfig(workdir=str(run), output=str(output), **(PREDICT | changes)))
     return pd.read_csv(output).set_index("image_name")

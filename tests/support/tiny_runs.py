@@ -16,7 +16,7 @@ def make_run(folder, index):
         seen_images.write_seen_images(own, index.loc[index["fold"] != fold, ["image_name", "patient_id"]])
 
 
-def build_tiny(backbone, image_size, weights):
+def build_tiny(backbone, image_size, weights, **_):
     classifier = tiny(backbone, image_size, weights)
     classifier.load_weights(weights)
     return classifier

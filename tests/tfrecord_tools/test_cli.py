@@ -7,20 +7,25 @@ from harness import ENVIRONMENT
 from tfrecord_tools.io import atomic_write
 
 PROGRAM = """
-from absl import flags, logging
-from tfrecord_tools import command
+import dataclasses
+import typing
+from absl import logging
+from tfrecord_tools import cli
 
-def work(number, fail):
-    if fail:
-        raise {"value": ValueError("expected 1, got 2"), "key": KeyError("gone"), "stop": KeyboardInterrupt()}[fail]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(cli.Config):
+    RENAMED: typing.ClassVar = {"count": "number"}
+    number: int = cli.option(3, lower=1, help="Things.")
+    fail: str | None = cli.option(None, help="How.")
+
+def work(config):
+    errors = {"value": ValueError("expected 1, got 2"), "key": KeyError("gone"), "stop": KeyboardInterrupt()}
+    if config.fail:
+        raise errors[config.fail]
     logging.info("a remark")
-    print("number", number)
+    print("number", config.number)
 
-def define_flags():
-    flags.DEFINE_integer("number", 3, "Things.", lower_bound=1)
-    flags.DEFINE_string("fail", None, "How.")
-
-command.run(work, define_flags)
+cli.run(work, Config)
 """
 
 
@@ -38,7 +43,7 @@ def run(tmp_path, *arguments, first=""):
         (("--fail=value",), 1, "ERROR: expected 1, got 2"),
         (("--fail=key",), 1, "ERROR: KeyError: 'gone' (--verbosity=1 shows where)"),
         (("--fail=value", "--verbosity=1"), 1, "ValueError: expected 1, got 2"),
-        (("--fail=stop",), 130, "Interrupted; every file in place is whole. Give the same command to go on."),
+        (("--fail=stop",), 130, "Interrupted; all files written so far are complete. Run the same command to resume."),
         (("--nubmer=5",), 1, "Pass --helpshort or --helpfull to see help on flags."),
     ],
 )

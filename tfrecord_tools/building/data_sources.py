@@ -1,15 +1,18 @@
 """Where the rows of a set come from: a table and image files, another set's records, or the tags of DICOM files."""
 
 import hashlib
+import logging
 import os
 
 import pandas as pd
 from tqdm import tqdm
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.building import table_validation
 from tfrecord_tools.imaging import codec, dicom, image_files
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem, record_index, tfrecord
+
+_LOG = logging.getLogger(__name__)
 
 
 def patient_codes(patient_ids):
@@ -32,12 +35,12 @@ def read_images(csv, folder, split):
         DataFrame of the table's text and the columns that `shard_writer.make_jobs` reads.
 
     Raises:
-        ValueError: All that is wrong with the table, together.
+        IsicError: All that is wrong with the table, together.
     """
     table = csv_tables.read_table(csv, ())
     paths = image_files.find_images(folder, split)
     if problems := table_validation.find_problems(table, split, paths):
-        raise ValueError("; ".join([f"{csv} does not fit {folder}", *problems]))
+        raise errors.IsicError("; ".join([f"{csv} does not fit {folder}", *problems]))
     table_validation.note_unknown_categories(table, split)
     found = [paths[name][0] for name in table["image_name"]]
     return table.assign(path=found, offset=0, length=0, integers=code_rows(table, split))
@@ -56,7 +59,7 @@ def find_records(files, split):
         it has of the schema; and the entries that `index.write_manifest` takes.
 
     Raises:
-        ValueError: A shard is damaged or of another schema, or a name comes twice.
+        IsicError: A shard is damaged or of another schema, or a name comes twice.
     """
     rows, entries = [], []
     for file in tqdm(files, "records", unit="shard", disable=None):
@@ -99,13 +102,13 @@ def read_records(pattern, csv, split):
         As `read_images`, for the records alone; patients are numbered by the whole table.
 
     Raises:
-        ValueError: All that is wrong with the table, together; or see `find_records`.
+        IsicError: All that is wrong with the table, together; or see `find_records`.
     """
     found, _ = find_records(record_index.match_shards(pattern), split)
     if not csv:
         if split == "train" and (found["target"] == "").any():
             names = found.loc[found["target"] == "", "image_name"].tolist()
-            raise ValueError(
+            raise errors.IsicError(
                 f"{len(names)} records carry no target: {csv_tables.describe_first_cases(names)}; give --csv"
             )
         return found
@@ -116,11 +119,11 @@ def read_records(pattern, csv, split):
             f"{len(unlisted)} records that the table does not list: {csv_tables.describe_first_cases(unlisted)}"
         )
     if problems:
-        raise ValueError("; ".join([f"{csv} does not fit {pattern}", *problems]))
+        raise errors.IsicError("; ".join([f"{csv} does not fit {pattern}", *problems]))
     table_validation.note_unknown_categories(table, split)
     table["coded"] = code_rows(table, split)
     if absent := len(table) - len(found):
-        print(f"note: {absent} rows of {csv} have no record and are left out")
+        _LOG.info(f"note: {absent} rows of {csv} have no record and are left out")
     places = found[["image_name", "path", "offset", "length", "integers"]]
     rows = table.merge(places, on="image_name", validate="one_to_one")
     sizes = [{k: v for k, v in own.items() if k in ("width", "height")} for own in rows["integers"]]
@@ -131,7 +134,7 @@ def write_tags(folder, split, output):
     """Writes a table of what the DICOM files of a split say of themselves; patients' own identifiers stay in it.
 
     Raises:
-        ValueError: There are no DICOM files, or one is damaged.
+        IsicError: There are no DICOM files, or one is damaged.
     """
     rows = []
     found = {name: paths[0] for name, paths in image_files.find_images(folder, split).items()}
@@ -143,10 +146,10 @@ def write_tags(folder, split, output):
             tags["patient_id"] = "" if tags["patient_id"] == name else tags["patient_id"]
             rows.append({"image_name": name, **tags})
     if not rows:
-        raise ValueError(f"expected DICOM files in {folder}, found {len(found)} images and none of them DICOM")
+        raise errors.IsicError(f"expected DICOM files in {folder}, found {len(found)} images and none of them DICOM")
     table = pd.DataFrame(rows)
     if split == "train":
         table["target"] = ""
     atomic_write.write_text(output, table.to_csv(index=False))
     known = ", ".join(f"{(table[column] != '').sum()} with {column}" for column in list(table)[1:])
-    print(f"{len(table)} images in {output}: {known}")
+    _LOG.info(f"{len(table)} images in {output}: {known}")

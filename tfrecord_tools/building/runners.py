@@ -10,6 +10,7 @@ import threading
 
 from tqdm import tqdm
 
+from tfrecord_tools import errors
 from tfrecord_tools.building import shard_writer
 
 # A process takes a second to start.
@@ -30,7 +31,7 @@ def run_local(jobs, workers):
         workers: Number of processes at the most; a few images, or with 1 all of them, are done in this one.
 
     Raises:
-        ValueError: See `shard_writer.make_shard`.
+        IsicError: See `shard_writer.make_shard`.
         RuntimeError: A process died, as of too little memory.
     """
     total = sum(len(job["rows"]) for job in jobs)
@@ -104,13 +105,13 @@ def run_beam(jobs, options):
             on this machine.
 
     Raises:
-        ValueError: apache-beam is not installed, or does not know an option.
+        IsicError: apache-beam is not installed, or does not know an option.
     """
     try:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise ValueError(f"--runner=beam needs apache-beam ({error}): pip install apache-beam") from error
+        raise errors.IsicError(f"--runner=beam needs apache-beam ({error}): pip install apache-beam") from error
     with beam.Pipeline(options=PipelineOptions(shlex.split(options))) as pipeline:
         # Without the reshuffle, a runner may fuse the steps and make all shards in one worker.
         pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(shard_writer.make_shard)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables
 from tfrecord_tools.splits import fold_audit, stratified_group_folds
 
@@ -22,7 +22,7 @@ def assign_shards(table, num_shards, num_folds, fold_table=None):
         The table with int64 columns `fold` (-1 where there is none) and `shard`, ordered by shard.
 
     Raises:
-        ValueError: The folds do not cover the table, split a patient or are no whole numbers; or there are fewer
+        IsicError: The folds do not cover the table, split a patient or are no whole numbers; or there are fewer
             shards than folds.
     """
     groups = stratified_group_folds.group_codes(table["patient_id"])
@@ -34,7 +34,9 @@ def assign_shards(table, num_shards, num_folds, fold_table=None):
         fold = given_folds(table, groups, fold_table)
     values = np.unique(fold)
     if num_shards < len(values):
-        raise ValueError(f"expected at least one shard for each of {len(values)} folds, got num_shards={num_shards}")
+        raise errors.IsicError(
+            f"expected at least one shard for each of {len(values)} folds, got num_shards={num_shards}"
+        )
     shard, first = np.zeros(len(table), np.int64), 0
     for position, value in enumerate(values):
         rows = np.flatnonzero(fold == value)
@@ -67,17 +69,21 @@ def given_folds(table, groups, fold_table):
         int64 `[n]`, -1 where an image is in no fold.
 
     Raises:
-        ValueError: The folds do not cover the table, split a patient or are no whole numbers.
+        IsicError: The folds do not cover the table, split a patient or are no whole numbers.
     """
     csv_tables.refuse_repeats("the folds file", fold_table, "list")
     missing = table.loc[~table["image_name"].isin(fold_table["image_name"]), "image_name"].tolist()
     if missing:
-        raise ValueError(f"the folds file must list every image, it lacks {csv_tables.describe_first_cases(missing)}")
+        raise errors.IsicError(
+            f"the folds file must list every image, it lacks {csv_tables.describe_first_cases(missing)}"
+        )
     given = fold_table.set_index("image_name")["fold"].reindex(table["image_name"])
     fold = fold_audit.parse("the folds file", given)
     used = fold != schema.UNKNOWN
     split = pd.Series(fold[used]).groupby(groups[used]).nunique()
     if (split > 1).any():
         patient = table["patient_id"][np.flatnonzero(groups == split.idxmax())[0]]
-        raise ValueError(f"the folds file puts {(split > 1).sum()} patients in two folds, {patient} first: a leak")
+        raise errors.IsicError(
+            f"the folds file puts {(split > 1).sum()} patients in two folds, {patient} first: a leak"
+        )
     return fold

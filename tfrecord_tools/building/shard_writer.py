@@ -12,7 +12,7 @@ import re
 import secrets
 
 import tfrecord_tools
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.building import record_conversion
 from tfrecord_tools.io import atomic_write, filesystem, manifest, tfrecord
 
@@ -60,7 +60,7 @@ def make_shard(job, advance=lambda: None):
         advance: Called after each image; what it raises ends the work.
 
     Raises:
-        ValueError: An image cannot be read or decoded and `on_error` is `stop`, or the shard cannot be written.
+        IsicError: An image cannot be read or decoded and `on_error` is `stop`, or the shard cannot be written.
     """
     count, skipped, tags = 0, [], collections.Counter()
     # Attempts of one shard may run at once on several machines; the last to end is the one that stays.
@@ -82,7 +82,7 @@ def make_shard(job, advance=lambda: None):
         except Exception as error:
             if not filesystem.is_failure(error):
                 raise
-            raise ValueError(
+            raise errors.IsicError(
                 f"cannot write {os.path.basename(job['staged'])} in {os.path.dirname(job['staged'])} at image "
                 f"{row['image_name']}: {_one_line(error)}; free space and give the same command to go on"
             ) from error
@@ -99,7 +99,9 @@ def _convert(row, job):
             raise
         problem = _one_line(error)
         if job["on_error"] == "stop":
-            raise ValueError(f"image {row['image_name']}: {problem}; or leave such out by --on_error=skip") from error
+            raise errors.IsicError(
+                f"image {row['image_name']}: {problem}; or leave such out by --on_error=skip"
+            ) from error
         # The manifest names files, not folders of the machine.
         return None, None, problem.replace(os.path.join(os.path.dirname(row["path"]), ""), "")
     return record, disagreements, ""
@@ -167,10 +169,12 @@ def shards_there(output, split):
 
 
 def refuse_foreign(output, split):
-    """Raises a ValueError where `output` holds shards of the split without a manifest: not ours to replace."""
+    """Raises an IsicError where `output` holds shards of the split without a manifest: not ours to replace."""
     there = shards_there(output, split)
     if there and not filesystem.exists(os.path.join(output, f"{split}.manifest.json")):
-        raise ValueError(f"{output} holds {split} shards without a manifest, as {there[0]}; choose another --output")
+        raise errors.IsicError(
+            f"{output} holds {split} shards without a manifest, as {there[0]}; choose another --output"
+        )
 
 
 def positions(entry, rows):

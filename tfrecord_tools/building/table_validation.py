@@ -1,9 +1,12 @@
 """Validates the table and the image files of a record set before any work is done."""
 
+import logging
 import re
 
 from tfrecord_tools import schema
 from tfrecord_tools.io import csv_tables
+
+_LOG = logging.getLogger(__name__)
 
 REQUIRED = {"train": ("image_name", "patient_id", "target"), "test": ("image_name", "patient_id")}
 # Columns that become a record's integers; whatever else a test table holds, no label is read from it.
@@ -65,4 +68,6 @@ def note_unknown_categories(table, split):
         unknown = table[column].map(lambda value, column=column: value != "" and schema.encode(column, value) < 0)
         if unknown.any():
             values = csv_tables.describe_first_cases(table.loc[unknown, column].unique())
-            print(f"note: {unknown.sum()} values of {column} are not the schema's and are written as unknown: {values}")
+            _LOG.info(
+                f"note: {unknown.sum()} values of {column} are not the schema's and are written as unknown: {values}"
+            )

@@ -1,17 +1,23 @@
 """Finds near-duplicate images."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import itertools
+import logging
+import os
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from tqdm import tqdm
 
+from tfrecord_tools import cli, errors
 from tfrecord_tools.deduplication import image_similarity
 from tfrecord_tools.imaging import codec, image_files
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem, record_index, tfrecord
+
+_LOG = logging.getLogger(__name__)
 
 # How many nearest views of each are looked at, and how many rows or pairs a thread takes at once.
 _NEAREST, _BLOCK = 6, 256
@@ -19,38 +25,53 @@ _NEAREST, _BLOCK = 6, 256
 _LARGEST = 100
 
 
-def find_duplicates(images, records, output, against, max_distance, workers):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DuplicatesConfig(cli.Config):
+    """Where to look for near-duplicate images."""
+
+    images: str | None = cli.option(
+        None, help="Directory of JPEG, PNG or DICOM files, or of a subdirectory train of them."
+    )
+    records: str | None = cli.option(None, help="Glob pattern of shards, in place of --images.")
+    output: str = cli.option(help="CSV file to write: image_name_1, image_name_2, distance.")
+    against: str | None = cli.option(
+        None, help="Directory or glob pattern of another set: find pairs between the two sets, none within either."
+    )
+    max_distance: float = cli.option(
+        0.4,
+        lower=0.0,
+        upper=0.99,
+        help="Largest distance of a pair: up to 0.2 mostly the same photograph, up to 0.6 the same lesion, above that coincidence.",
+    )
+    workers: int = cli.option(os.cpu_count() or 1, lower=1, help="Number of threads.")
+
+
+def find_duplicates(config):
     """Writes the pairs of images that show one photograph; the same input gives the same bytes.
 
     Args:
-        images: Folder of JPEG, PNG or DICOM files, or of a folder `train` of them; or None.
-        records: Glob of shards to read instead of `images`; or None.
-        output: CSV file to write: `image_name_1, image_name_2, distance`, by distance and then by names. Within a set
-            the first name of a pair sorts before the second.
-        against: Folder or glob of another set; then each pair is an image of the set and one of the other. None for
-            pairs within the set.
-        max_distance: Greatest distance of a pair that is written, from 0 to below 1. Of pairs in real sets that were
-            looked at, all to 0.6 showed one lesion, those below 0.2 mostly one photograph; others began at 0.62.
-        workers: Number of threads.
+        config: `DuplicatesConfig`.
 
     Raises:
-        ValueError: Not just one of `images` and `records` is given, a set is empty or names an image twice, or an image
+        IsicError: Not just one of `images` and `records` is given, a set is empty or names an image twice, or an image
             cannot be decoded.
     """
-    if bool(images) == bool(records):
-        raise ValueError(f"expected one of --images and --records, got {'both' if images else 'neither'}")
-    sets = [read_views(source, workers) for source in (images or records, against) if source]
+    if bool(config.images) == bool(config.records):
+        raise errors.IsicError(f"expected one of --images and --records, got {'both' if config.images else 'neither'}")
+    sets = [
+        read_views(source, config.workers) for source in (config.images or config.records, config.against) if source
+    ]
     names = np.array([name for own, _ in sets for name in own], dtype=object)
-    first = len(sets[0][0]) if against else None
-    pairs, distances = match([views for _, own in sets for views in own], first, max_distance, workers)
-    couples = names[pairs] if against else np.sort(names[pairs], axis=1)
+    first = len(sets[0][0]) if config.against else None
+    pairs, distances = match([views for _, own in sets for views in own], first, config.max_distance, config.workers)
+    couples = names[pairs] if config.against else np.sort(names[pairs], axis=1)
     table = pd.DataFrame(couples, columns=["image_name_1", "image_name_2"]).assign(distance=distances.round(4))
     table = table.sort_values(["distance", "image_name_1", "image_name_2"])
-    atomic_write.write_text(output, table.to_csv(index=False))
+    atomic_write.write_text(config.output, table.to_csv(index=False))
     counts = " against ".join(str(len(own)) for own, _ in sets)
     clusters = np.sum(np.bincount(_label(pairs, len(names))) > 1)
-    alike = f" ({np.sum(couples[:, 0] == couples[:, 1])} of them of one name)" if against else ""
-    print(f"{counts} images: {len(table)} pairs{alike} in {clusters} clusters, written to {output}")
+    alike = f" ({np.sum(couples[:, 0] == couples[:, 1])} of them of one name)" if config.against else ""
+    _LOG.info(f"{counts} images: {len(table)} pairs{alike} in {clusters} clusters, written to {config.output}")
 
 
 def read_views(source, workers):
@@ -64,7 +85,7 @@ def read_views(source, workers):
         List of names, and list of what `image_similarity.make_views` gives.
 
     Raises:
-        ValueError: See `find_duplicates`.
+        IsicError: See `find_duplicates`.
     """
     names, views = [], []
     opened, total = _open_folder(source) if filesystem.isdir(source) else (_open_records(source), None)
@@ -76,7 +97,7 @@ def read_views(source, workers):
             views += pool.map(lambda item: image_similarity.make_views(item[1]()[0]), block)
             progress.update(len(block))
     if not names:
-        raise ValueError(f"expected images in {source}, found none; check the path")
+        raise errors.IsicError(f"expected images in {source}, found none; check the path")
     csv_tables.refuse_repeats(source, pd.DataFrame({"image_name": names}), "hold")
     return names, views
 

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from tfrecord_tools import errors
+
 # As `tfrecord_tools` tells OpenCV.
 MAX_PIXELS = 2**28
 # One image is one process's work; the callers run several images at once.
@@ -62,7 +64,7 @@ def decode(data, source, at_least=None, longest=False, upright=True):
         uint8 `[height, width, 3]`, BGR as OpenCV has it, and the (width, height) it has without scaling.
 
     Raises:
-        ValueError: The bytes are no whole image, or one of more than 2^28 pixels.
+        IsicError: The bytes are no whole image, or one of more than 2^28 pixels.
     """
     header = jpeg_header(data)
     # libjpeg fills what is missing of a truncated file with grey and, in OpenCV 4, only warns.
@@ -70,19 +72,25 @@ def decode(data, source, at_least=None, longest=False, upright=True):
     end = data.rfind(b"\xff\xd9")
     truncated = data[:2] == b"\xff\xd8" and (end < 0 or data.find(b"\xff\xda", end) >= 0)
     if header and header[0] * header[1] > MAX_PIXELS:
-        raise ValueError(f"{source} has {header[0]}x{header[1]} pixels, more than {MAX_PIXELS}; shrink it")
+        raise errors.CorruptRecordError(
+            f"{source} has {header[0]}x{header[1]} pixels, more than {MAX_PIXELS}; shrink it"
+        )
     scale = _scale(header[:2], at_least, longest) if header and at_least else 1
     flags = _SCALED[scale] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ValueError(f"{source} cannot be decoded: {error.err or 'too large'}; replace the file") from error
+        raise errors.CorruptRecordError(
+            f"{source} cannot be decoded: {error.err or 'too large'}; replace the file"
+        ) from error
     if image is None:
         kind = "is truncated" if truncated else "is no whole JPEG or PNG file"
-        raise ValueError(f"{source} {kind} ({len(data)} bytes); replace the file or take its row from the table")
+        raise errors.CorruptRecordError(
+            f"{source} {kind} ({len(data)} bytes); replace the file or take its row from the table"
+        )
     height, width = image.shape[:2]
     if height * width > MAX_PIXELS:
-        raise ValueError(f"{source} has {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
+        raise errors.CorruptRecordError(f"{source} has {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
     if scale == 1:
         return image, (width, height)
     turned = (width, height) != (-(-header[0] // scale), -(-header[1] // scale))

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 from pydicom import encaps, pixels, uid
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.imaging import codec
 
 # libjpeg-turbo decodes these itself, the lossless ones from version 3 on.
@@ -32,7 +32,7 @@ def read(data, source):
         `pydicom.Dataset`.
 
     Raises:
-        ValueError: The bytes are no DICOM file.
+        IsicError: The bytes are no DICOM file.
     """
     # pydicom remarks on each value that is not quite as the standard has it; these files are full of them.
     logging.getLogger("pydicom").setLevel(logging.ERROR)
@@ -42,7 +42,9 @@ def read(data, source):
             warnings.simplefilter("ignore")
             return pydicom.dcmread(io.BytesIO(data))
     except Exception as error:  # damaged bytes make pydicom raise anything
-        raise ValueError(f"{source} is no whole DICOM file ({len(data)} bytes): {error}; replace the file") from error
+        raise errors.CorruptRecordError(
+            f"{source} is no whole DICOM file ({len(data)} bytes): {error}; replace the file"
+        ) from error
 
 
 def decode(dataset, source, at_least=None, longest=False):
@@ -62,7 +64,7 @@ def decode(dataset, source, at_least=None, longest=False):
         As `codec.decode`.
 
     Raises:
-        ValueError: The file holds no single colour frame, or cannot be decoded.
+        IsicError: The file holds no single colour frame, or cannot be decoded.
     """
     _check(dataset, source)
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
@@ -70,7 +72,7 @@ def decode(dataset, source, at_least=None, longest=False):
         try:
             frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
         except Exception as error:
-            raise ValueError(f"{source} is truncated or damaged: {error}; replace the file") from error
+            raise errors.CorruptRecordError(f"{source} is truncated or damaged: {error}; replace the file") from error
         header = codec.jpeg_header(frame)
         if header and not header[2] and dataset.PhotometricInterpretation == "RGB":
             frame = frame[:2] + _ADOBE_RGB + frame[2:]
@@ -83,23 +85,33 @@ def decode(dataset, source, at_least=None, longest=False):
         image = _pixels(dataset)
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{source} cannot be decoded: {reason}; convert it, or replace the file") from error
+        raise errors.CorruptRecordError(
+            f"{source} cannot be decoded: {reason}; convert it, or replace the file"
+        ) from error
     return image, (image.shape[1], image.shape[0])
 
 
 def _check(dataset, source):
     kind = str(dataset.get("PhotometricInterpretation", ""))
     if "PixelData" not in dataset:
-        raise ValueError(f"{source} holds no whole pixel data; replace the file, or take its row from the table")
+        raise errors.CorruptRecordError(
+            f"{source} holds no whole pixel data; replace the file, or take its row from the table"
+        )
     if int(dataset.get("NumberOfFrames") or 1) != 1:
-        raise ValueError(f"{source} holds {dataset.NumberOfFrames} frames, expected one; export the frame you mean")
+        raise errors.CorruptRecordError(
+            f"{source} holds {dataset.NumberOfFrames} frames, expected one; export the frame you mean"
+        )
     if kind.startswith("MONOCHROME"):
-        raise ValueError(f"{source} is {kind}, expected colour: no dermoscopic image; take its row from the table")
+        raise errors.CorruptRecordError(
+            f"{source} is {kind}, expected colour: no dermoscopic image; take its row from the table"
+        )
     if kind not in ("RGB", "PALETTE COLOR") and not kind.startswith("YBR_"):
-        raise ValueError(f"{source} has the photometric interpretation {kind!r}, expected RGB, YBR or PALETTE COLOR")
+        raise errors.CorruptRecordError(
+            f"{source} has the photometric interpretation {kind!r}, expected RGB, YBR or PALETTE COLOR"
+        )
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if not 0 < rows * columns <= codec.MAX_PIXELS:
-        raise ValueError(f"{source} has {columns}x{rows} pixels, expected 1 to {codec.MAX_PIXELS}")
+        raise errors.CorruptRecordError(f"{source} has {columns}x{rows} pixels, expected 1 to {codec.MAX_PIXELS}")
 
 
 def _pixels(dataset):
@@ -109,7 +121,7 @@ def _pixels(dataset):
         image = pixels.apply_color_lut(image, dataset)
         bits = 8 * image.dtype.itemsize
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != "u":
-        raise ValueError(f"expected unsigned [height, width, 3], got {image.dtype} {list(image.shape)}")
+        raise errors.CorruptRecordError(f"expected unsigned [height, width, 3], got {image.dtype} {list(image.shape)}")
     image = image >> (bits - 8) if bits >= 8 else image << (8 - bits)
     return cv2.cvtColor(image.astype(np.uint8), cv2.COLOR_RGB2BGR)
 

@@ -3,6 +3,7 @@
 import functools
 import os
 
+from tfrecord_tools import errors
 from tfrecord_tools.imaging import codec, dicom, preprocessing
 from tfrecord_tools.io import filesystem
 
@@ -23,7 +24,7 @@ def prepare_image(path, options):
         uint8 `[image_size, image_size, 3]`, RGB.
 
     Raises:
-        ValueError: The image cannot be decoded.
+        IsicError: The image cannot be decoded.
         Exception: The file cannot be read; `filesystem.is_failure` tells.
     """
     return preprocessing.resize_to_square(open_file(path), **options)[0][..., ::-1]
@@ -51,10 +52,10 @@ def find_images(folder, split):
         Dict from image name to the paths of that name (more than one where `x.jpg` lies beside `x.png`).
 
     Raises:
-        ValueError: The folder does not exist.
+        IsicError: The folder does not exist.
     """
     if not filesystem.isdir(folder):
-        raise ValueError(f"expected a folder of images at {folder}, found none; check --images")
+        raise errors.IsicError(f"expected a folder of images at {folder}, found none; check --images")
     paths = {}
     for place in (folder, os.path.join(folder, split)):
         for file in filesystem.listdir(place):

@@ -5,7 +5,7 @@ import warnings
 
 import pandas as pd
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem
 
 # What tables write for an unknown value, besides nothing.
@@ -27,10 +27,10 @@ def read_table(path, columns, may_be_empty=False):
         DataFrame of stripped strings, "" where blank or, but for `image_name`, a word like NA.
 
     Raises:
-        ValueError: The file does not exist, is no CSV file (as one with semicolons), holds no rows, or lacks a column.
+        IsicError: The file does not exist, is no CSV file (as one with semicolons), holds no rows, or lacks a column.
     """
     if not filesystem.exists(path):
-        raise ValueError(f"expected a CSV file at {path}, found none; check the path")
+        raise errors.IsicError(f"expected a CSV file at {path}, found none; check the path")
     try:
         content = filesystem.read(path)
         refuse_separators(path, content, columns)
@@ -40,23 +40,23 @@ def read_table(path, columns, may_be_empty=False):
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(io.BytesIO(content), index_col=False, **options)
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no comma-separated UTF-8 table: {str(error).strip()}") from error
+        raise errors.IsicError(f"{path} is no comma-separated UTF-8 table: {str(error).strip()}") from error
     table.columns = normalize_column_names(table.columns.str.strip(), {*columns, *_NAMES})
     missing = [column for column in columns if column not in table.columns]
     if missing:
         found = ", ".join(map(str, table.columns))
-        raise ValueError(f"{path} needs the columns {', '.join(columns)}; it has only {found}")
+        raise errors.IsicError(f"{path} needs the columns {', '.join(columns)}; it has only {found}")
     if table.empty and not may_be_empty:
-        raise ValueError(f"{path} holds a header and no rows")
+        raise errors.IsicError(f"{path} holds a header and no rows")
     table = table.fillna("").apply(lambda column: column.str.strip())
     return table.apply(lambda column: column if column.name == "image_name" else column.mask(column.isin(_BLANKS), ""))
 
 
 def refuse_repeats(path, table, verb):
-    """Raises a ValueError where a table names an image twice: it must `verb` ("hold", "label") every image once."""
+    """Raises an IsicError where a table names an image twice: it must `verb` ("hold", "label") every image once."""
     twice = table.loc[table["image_name"].duplicated(), "image_name"]
     if len(twice):
-        raise ValueError(f"{path} must {verb} every image once, {len(twice)} come again, {twice.iloc[0]} first")
+        raise errors.IsicError(f"{path} must {verb} every image once, {len(twice)} come again, {twice.iloc[0]} first")
 
 
 def read_pairs(path):
@@ -69,13 +69,13 @@ def read_pairs(path):
         DataFrame of text, `image_name_1` and `image_name_2`.
 
     Raises:
-        ValueError: The file is not there, is no CSV file, lacks a column, or leaves a name blank.
+        IsicError: The file is not there, is no CSV file, lacks a column, or leaves a name blank.
     """
     pairs = read_table(path, schema.PAIR_COLUMNS, may_be_empty=True)[list(schema.PAIR_COLUMNS)]
     blank = (pairs == "").any(axis=1)
     if blank.any():
         row = blank.idxmax() + 1
-        raise ValueError(f"{path} must name two images in every row, row {row} and perhaps others do not")
+        raise errors.IsicError(f"{path} must name two images in every row, row {row} and perhaps others do not")
     return pairs
 
 
@@ -91,13 +91,13 @@ def refuse_separators(path, content, columns):
         columns: Names that must be there.
 
     Raises:
-        ValueError: The separator is no comma.
+        IsicError: The separator is no comma.
     """
     first = io.BytesIO(content).readline().decode("utf-8-sig", "replace").replace('"', "").casefold()
     for separator, name in _SEPARATORS.items():
         found = {part.strip() for part in first.split(separator)}
         if columns and "," not in first and len(found) > 1 and {column.casefold() for column in columns} <= found:
-            raise ValueError(
+            raise errors.IsicError(
                 f"{path} is separated by {name}, expected commas: save it as a comma-separated table (CSV)"
             )
 

@@ -7,7 +7,7 @@ import os
 import pandas as pd
 
 import tfrecord_tools
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write, filesystem
 
 # What `write_manifest` says by itself.
@@ -73,7 +73,7 @@ def read_manifest(data_dir, split):
         Dict, or None where there is none.
 
     Raises:
-        ValueError: The file is no manifest.
+        IsicError: The file is no manifest.
     """
     path = os.path.join(data_dir, f"{split}.manifest.json")
     if not filesystem.exists(path):
@@ -85,5 +85,5 @@ def read_manifest(data_dir, split):
             if kinds != [str, int, int, str]:
                 raise TypeError(f"a shard reads {shard}")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no manifest ({error!r}); make it again with tfrecord_tools.index") from error
+        raise errors.IsicError(f"{path} is no manifest ({error!r}); make it again with tfrecord_tools.index") from error
     return manifest

@@ -2,7 +2,7 @@
 
 import os
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables, filesystem
 
 
@@ -10,12 +10,12 @@ def match_shards(pattern):
     """Lists the shards of a glob pattern, or of several separated by commas, in order of name.
 
     Raises:
-        ValueError: None matches.
+        IsicError: None matches.
     """
     found = {file for part in pattern.split(",") for file in filesystem.glob(part)}
     files = sorted(file for file in found if not file.endswith((".csv", ".json")) and not filesystem.isdir(file))
     if not files:
-        raise ValueError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
+        raise errors.IsicError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
     return files
 
 
@@ -31,25 +31,31 @@ def read_index(data_dir, split):
         `fold` are int64 (-1 where blank), the rest text.
 
     Raises:
-        ValueError: There is no index, it is not whole, or it names a file outside `data_dir`.
+        IsicError: There is no index, it is not whole, or it names a file outside `data_dir`.
     """
     path = os.path.join(data_dir, f"{split}.index.csv")
     if not filesystem.exists(path):
-        raise ValueError(f"no shards match: expected {split} records and {path}; make them with tfrecord_tools.build")
+        raise errors.IsicError(
+            f"no shards match: expected {split} records and {path}; make them with tfrecord_tools.build"
+        )
     index = csv_tables.read_table(path, schema.INDEX_COLUMNS)[list(schema.INDEX_COLUMNS)]
     outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
     if len(outside):
-        raise ValueError(f"{path} must name shards by file name alone, got {outside.iloc[0]!r}")
+        raise errors.IsicError(f"{path} must name shards by file name alone, got {outside.iloc[0]!r}")
     for column in ("position", "target", "fold"):
         try:
             index[column] = index[column].replace("", str(schema.UNKNOWN)).astype("int64")
         except ValueError as error:
-            raise ValueError(f"{path}: the column {column} must hold whole numbers or blanks: {error}") from error
+            raise errors.IsicError(f"{path}: the column {column} must hold whole numbers or blanks: {error}") from error
     duplicates = index.loc[index["image_name"].duplicated(), "image_name"]
     if len(duplicates):
-        raise ValueError(f"{path} lists {len(duplicates)} names twice, {duplicates.iloc[0]} first; rebuild the set")
+        raise errors.IsicError(
+            f"{path} lists {len(duplicates)} names twice, {duplicates.iloc[0]} first; rebuild the set"
+        )
     index["shard"] = [os.path.join(data_dir, shard) for shard in index["shard"]]
     missing = [shard for shard in sorted(set(index["shard"])) if not filesystem.exists(shard)]
     if missing:
-        raise ValueError(f"{path} lists {len(missing)} shards that are not there, {missing[0]} first; fetch or rebuild")
+        raise errors.IsicError(
+            f"{path} lists {len(missing)} shards that are not there, {missing[0]} first; fetch or rebuild"
+        )
     return index

@@ -2,7 +2,7 @@
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 
 
 def to_example(image, image_name, **integers):
@@ -17,11 +17,11 @@ def to_example(image, image_name, **integers):
         Bytes of a `tf.train.Example`.
 
     Raises:
-        ValueError: An argument is no feature of the schema.
+        IsicError: An argument is no feature of the schema.
     """
     unknown = sorted(set(integers) - {*schema.METADATA, "target"})
     if unknown:
-        raise ValueError(f"expected features {', '.join(schema.METADATA)} or target, got {', '.join(unknown)}")
+        raise errors.IsicError(f"expected features {', '.join(schema.METADATA)} or target, got {', '.join(unknown)}")
     texts = {"image": image, "image_name": image_name.encode()}
     return serialize(texts | {name: int(value) for name, value in integers.items()})
 

@@ -13,7 +13,7 @@ import google_crc32c
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, tf_example
 
 _HEADER, _FOOTER = 12, 4
@@ -168,17 +168,17 @@ def read(path, digest=None):
         (offset, length, features): where the record begins, the bytes of its data, and the dict of `parse`.
 
     Raises:
-        ValueError: A record is damaged or of another schema.
+        IsicError: A record is damaged or of another schema.
     """
     for position, (offset, data, problem) in enumerate(scan(path, digest)):
         if problem:
-            raise ValueError(
+            raise errors.CorruptRecordError(
                 f"{path} is corrupt at record {position}, byte {offset}: {problem}; fetch it again, or keep the good "
                 "records with tfrecord_tools.verify --quarantine"
             )
         features, problems = parse(data)
         if problems:
-            raise ValueError(f"{path} is of another schema, its record {position} {'; '.join(problems)}")
+            raise errors.CorruptRecordError(f"{path} is of another schema, its record {position} {'; '.join(problems)}")
         yield offset, len(data), features
 
 
@@ -186,11 +186,13 @@ def read_at(path, offset, length):
     """Reads one record's data at a place that `read` gave.
 
     Raises:
-        ValueError: The file has changed since.
+        IsicError: The file has changed since.
     """
     with filesystem.open(path) as file:
         file.seek(offset + _HEADER)
         body = file.read(length + _FOOTER)
     if len(body) != length + _FOOTER or masked_crc(body[:length]) != struct.unpack("<I", body[length:])[0]:
-        raise ValueError(f"{path} has no sound record at byte {offset} any more; was it replaced? start again")
+        raise errors.CorruptRecordError(
+            f"{path} has no sound record at byte {offset} any more; was it replaced? start again"
+        )
     return body[:length]

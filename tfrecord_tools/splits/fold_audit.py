@@ -1,10 +1,14 @@
 """What folds are judged by: how alike they are, and what is in two of them that must be in one."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables
+
+_LOG = logging.getLogger(__name__)
 
 # Images of a patient: over 0 to 2, over 2 to 4 and so on, and over 200. The audit of Deotte's folds has these bins.
 SIZE_EDGES = (0, 2, 4, 6, 8, 10, 12, 15, 20, 30, 40, 60, 80, 200)
@@ -82,11 +86,11 @@ def audit(table, pairs=None):
             image that is not in the table) and `images_in_no_fold`.
 
     Raises:
-        ValueError: No image is in a fold.
+        IsicError: No image is in a fold.
     """
     used = table[table["fold"] != schema.UNKNOWN]
     if used.empty:
-        raise ValueError(f"expected images in folds from 0, got {len(table)} images and all of them in no fold")
+        raise errors.IsicError(f"expected images in folds from 0, got {len(table)} images and all of them in no fold")
     folds, codes = np.unique(used["fold"], return_inverse=True)
     loads = count(codes, used["patient"], used["target"])
     deviated = deviations(loads)
@@ -121,7 +125,7 @@ def show(by_fold, figures):
         by_fold: See `audit`.
         figures: See `audit`.
     """
-    print(by_fold.to_string(float_format="{:.5f}".format))
+    _LOG.info(by_fold.to_string(float_format="{:.5f}".format))
     lines = [
         ("malignant rate, (max - min) / mean", f"{figures['rate_spread']:.5f}"),
         ("images apart", f"{figures['images_apart']} ({figures['images_spread']:.2%} of the mean)"),
@@ -136,14 +140,14 @@ def show(by_fold, figures):
     if figures["images_in_no_fold"]:
         lines.append(("images in no fold", figures["images_in_no_fold"]))
     width = max(len(name) for name, _ in lines)
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
+    _LOG.info("\n".join(f"{name:<{width}}  {value}" for name, value in lines))
 
 
 def refuse_leaks(source, figures):
-    """Raises a ValueError where an audit found patients or listed duplicates in two folds."""
+    """Raises an IsicError where an audit found patients or listed duplicates in two folds."""
     patients, pairs = figures["leaking_patients"], figures.get("leaking_pairs", 0)
     if patients or pairs:
-        raise ValueError(
+        raise errors.IsicError(
             f"{source} leaks: {patients} patients and {pairs} listed duplicate pairs are in two folds; make other "
             "folds with --output and --duplicates"
         )
@@ -160,12 +164,12 @@ def parse(source, values):
         int64 `[n]`, -1 for -1 and for a blank.
 
     Raises:
-        ValueError: A value is no whole number from -1 to 999999999.
+        IsicError: A value is no whole number from -1 to 999999999.
     """
     whole = values.replace("", str(schema.UNKNOWN)).str.extract(r"^(\d{1,9}|-1)(?:\.0*)?$", expand=False)
     wrong = values[whole.isna()].tolist()
     if wrong:
-        raise ValueError(
+        raise errors.IsicError(
             f"{source} must hold folds from 0, or -1 or a blank for none; not so {csv_tables.describe_first_cases(wrong)}"
         )
     return whole.astype("int64").to_numpy()
@@ -182,7 +186,7 @@ def read(path, names):
         int64 `[n]`, the fold of each name; -1 where the file gives none.
 
     Raises:
-        ValueError: The file lacks a column, lists an image twice, holds a fold that is no whole number, or none of
+        IsicError: The file lacks a column, lists an image twice, holds a fold that is no whole number, or none of
             the names.
     """
     given = csv_tables.read_table(path, ("image_name", "fold"))
@@ -190,10 +194,10 @@ def read(path, names):
     folds = pd.Series(parse(f"the column fold of {path}", given["fold"]), given["image_name"])
     lacking, foreign = names[~names.isin(folds.index)], folds.index.difference(names, sort=False)
     if len(lacking) == len(names):
-        raise ValueError(
+        raise errors.IsicError(
             f"{path} holds none of the table's {len(names)} images, its first is {foreign[0]!r}; check both paths"
         )
     for kind, cases in (("of the table are not in", lacking), ("that the table lacks are in", foreign)):
         if len(cases):
-            print(f"{len(cases)} images {kind} {path}: {csv_tables.describe_first_cases(cases.tolist())}")
+            _LOG.info(f"{len(cases)} images {kind} {path}: {csv_tables.describe_first_cases(cases.tolist())}")
     return folds.reindex(names, fill_value=schema.UNKNOWN).to_numpy()

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.splits import fold_audit
 
 # Folds that were published, each of some of Deotte's 15 shards: his own, and those of the competition's winners.
@@ -23,10 +23,10 @@ def preset_folds(shards, preset):
         int64 `[n]`, -1 for none.
 
     Raises:
-        ValueError: A shard is none of the 15.
+        IsicError: A shard is none of the 15.
     """
     codes = fold_audit.parse("the column tfrecord", shards)
     if codes.max() > 14:
-        raise ValueError(f"the column tfrecord must hold shards from 0 to 14, or -1 for none, got {codes.max()}")
+        raise errors.IsicError(f"the column tfrecord must hold shards from 0 to 14, or -1 for none, got {codes.max()}")
     folds = {shard: fold for fold, members in enumerate(PRESETS[preset]) for shard in members}
     return pd.Series(codes).map(folds | {schema.UNKNOWN: schema.UNKNOWN}).to_numpy()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.splits import fold_audit
 
 # What an imbalance costs the start: malignant images, images, patients, and each bin of images per patient.
@@ -67,12 +67,14 @@ def assign_folds(groups, targets, num_folds, seed=0, patients=None):
         int64 `[n]`, folds from 0, none of them empty.
 
     Raises:
-        ValueError: `num_folds` is below 2 or above the number of groups.
+        IsicError: `num_folds` is below 2 or above the number of groups.
     """
     sizes = fold_audit.count(groups, groups if patients is None else patients, targets).astype(np.float64)
     if not 2 <= num_folds <= len(sizes):
         kind = "patients" if patients is None else "patients (those that duplicates join count once)"
-        raise ValueError(f"expected a number of folds from 2 to the {len(sizes)} {kind} there are, got {num_folds}")
+        raise errors.IsicError(
+            f"expected a number of folds from 2 to the {len(sizes)} {kind} there are, got {num_folds}"
+        )
     rng = np.random.default_rng(seed)
     return _exchange(sizes, _place(sizes, num_folds, rng), num_folds, rng)[groups]
 

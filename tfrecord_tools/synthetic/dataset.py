@@ -1,6 +1,8 @@
 """Generates a synthetic data set in the competition's format."""
 
+import dataclasses
 import io
+import logging
 import os
 
 import numpy as np
@@ -8,10 +10,12 @@ import pandas as pd
 import pydicom.encaps
 from tqdm import tqdm
 
-from tfrecord_tools import schema
+from tfrecord_tools import cli, schema
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import atomic_write
 from tfrecord_tools.synthetic import lesion_renderer
+
+_LOG = logging.getLogger(__name__)
 
 # Figures of the competition's train.csv: shares of malignant images, sites, blank fields; images per patient.
 MALIGNANT_RATE = 0.0176
@@ -112,22 +116,35 @@ def wrap_in_dicom(jpeg, row, size):
         return file.getvalue()
 
 
-def make_dataset(output, num_patients, malignant_rate, seed):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SynthConfig(cli.Config):
+    """Size and seed of a synthetic data set."""
+
+    output: str = cli.option(help="Directory to write.")
+    num_patients: int = cli.option(60, lower=1, help="Training patients, 16 images each on average.")
+    malignant_rate: float = cli.option(
+        MALIGNANT_RATE, lower=0.001, upper=0.999, help="Prevalence: fraction of malignant images."
+    )
+    seed: int = cli.option(0, lower=0, help="Random seed; the same seed gives the same bytes.")
+
+
+def make_dataset(config):
     """Writes train.csv, test.csv, sample_submission.csv, jpeg/ and, of the test split, dicom/; same seed, same bytes.
 
     Args:
-        output: Folder to write; a third as many patients again go to the test split, without labels.
-        num_patients: Patients of the training split.
-        malignant_rate: Share of malignant images, above 0 and below 1.
-        seed: Any whole number from 0.
+        config: `SynthConfig`.
     """
-    for position, (split, count) in enumerate((("train", num_patients), ("test", max(1, num_patients // 3)))):
-        rng = np.random.default_rng([seed, position])
-        table = make_table(rng, count, malignant_rate)
-        draw_images(rng, table, output, split)
+    for position, (split, count) in enumerate(
+        (("train", config.num_patients), ("test", max(1, config.num_patients // 3)))
+    ):
+        rng = np.random.default_rng([config.seed, position])
+        table = make_table(rng, count, config.malignant_rate)
+        draw_images(rng, table, config.output, split)
         if split == "test":
             submission = table[["image_name"]].assign(target=0)
-            atomic_write.write_text(os.path.join(output, "sample_submission.csv"), submission.to_csv(index=False))
+            atomic_write.write_text(
+                os.path.join(config.output, "sample_submission.csv"), submission.to_csv(index=False)
+            )
             table = table.drop(columns=["diagnosis", "benign_malignant", "target"])
-        atomic_write.write_text(os.path.join(output, f"{split}.csv"), table.to_csv(index=False))
-        print(f"{split}: {len(table)} made-up images of {count} patients in {output}")
+        atomic_write.write_text(os.path.join(config.output, f"{split}.csv"), table.to_csv(index=False))
+        _LOG.info(f"{split}: {len(table)} made-up images of {count} patients in {config.output}")

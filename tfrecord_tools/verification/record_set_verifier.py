@@ -1,41 +1,56 @@
 """Verifies record sets: bytes, schema, images, counts, names and leaks."""
 
 import concurrent.futures
+import dataclasses
+import logging
 import os
 import re
 
 import pandas as pd
 from tqdm import tqdm
 
-from tfrecord_tools import schema
+from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.building import record_set_indexer
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem, manifest, record_index, tfrecord
 from tfrecord_tools.verification import shard_checks
 
+_LOG = logging.getLogger(__name__)
+
 _SHOWN = 100
 
 
-def verify_record_set(records, duplicates, decode, quarantine, workers):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyConfig(cli.Config):
+    """Which record sets to verify."""
+
+    records: str = cli.option(help="Glob pattern of the shards, in quotes, of one record set or several.")
+    duplicates: str | None = cli.option(
+        None, help="CSV file with image_name_1 and image_name_2: pairs that must share a fold."
+    )
+    decode: bool = cli.option(True, help="Decode the images too; without, verification runs at reading speed.")
+    quarantine: str | None = cli.option(
+        None, help="New directory for the intact records, and a list of the damaged ones."
+    )
+    workers: int = cli.option(os.cpu_count() or 1, lower=1, help="Number of shards verified in parallel.")
+
+
+def verify_record_set(config):
     """Checks every shard by itself, then what must hold between them; prints all that is wrong.
 
     Args:
-        records: Glob of shards; manifests and indexes are looked for beside them.
-        duplicates: CSV file of `image_name_1` and `image_name_2`, pairs that must share a fold; or None.
-        decode: Whether to decode the images too.
-        quarantine: Folder for the good records, with manifest, index and a list of the bad; or None.
-        workers: Number of threads.
+        config: `VerifyConfig`.
 
     Raises:
-        ValueError: Something is wrong, or `quarantine` holds files.
+        IsicError: Something is wrong, or `quarantine` holds files.
     """
-    files = record_index.match_shards(records)
-    pairs = csv_tables.read_pairs(duplicates) if duplicates else None
-    if quarantine:
-        _refuse_quarantine(quarantine, files)
+    files = record_index.match_shards(config.records)
+    pairs = csv_tables.read_pairs(config.duplicates) if config.duplicates else None
+    if config.quarantine:
+        _refuse_quarantine(config.quarantine, files)
     sets = _read_sets(files)
     problems, warnings = [], []
     for (folder, split), found in sets.items():
-        _examine(found, split, decode, workers)
+        _examine(found, split, config.decode, config.workers)
         labelled = (found["table"]["target"] >= 0).sum()
         if split == "test" and labelled:
             warnings.append(f"{folder}: {labelled} test records carry labels; training and prediction never read them")
@@ -47,11 +62,11 @@ def verify_record_set(records, duplicates, decode, quarantine, workers):
     rows = pd.concat([found["table"] for found in sets.values()], ignore_index=True)
     bad = rows[rows["problem"] != ""]
     _report(rows, bad, problems, warnings)
-    if quarantine:
+    if config.quarantine:
         for (folder, split), found in sets.items():
-            _quarantine(folder, split, found, quarantine)
+            _quarantine(folder, split, found, config.quarantine)
     if len(bad) or problems:
-        raise ValueError(f"{len(bad)} bad records and {len(problems)} problems of sets, listed above")
+        raise errors.IsicError(f"{len(bad)} bad records and {len(problems)} problems of sets, listed above")
 
 
 def _read_sets(files):
@@ -111,20 +126,20 @@ def _report(rows, bad, problems, warnings):
         first = part.iloc[0]
         more = f" and {len(part) - 1} more" if len(part) > 1 else ""
         place = f"record {first['position']} (byte {first['offset']}) {first['image_name']}".rstrip()
-        print(f"{first['path']}: {place}{more}: {first['problem']}")
+        _LOG.info(f"{first['path']}: {place}{more}: {first['problem']}")
     if len(kinds) > _SHOWN:
-        print(f"... and {len(kinds) - _SHOWN} more; --quarantine lists them all")
+        _LOG.info(f"... and {len(kinds) - _SHOWN} more; --quarantine lists them all")
     for line in [f"warning: {warning}" for warning in warnings] + problems:
-        print(line)
-    print(f"{len(rows) - len(bad)} good records and {len(bad)} bad ones in {rows['path'].nunique()} shards")
+        _LOG.info(line)
+    _LOG.info(f"{len(rows) - len(bad)} good records and {len(bad)} bad ones in {rows['path'].nunique()} shards")
 
 
 def _refuse_quarantine(quarantine, files):
     if filesystem.listdir(quarantine):
-        raise ValueError(f"--quarantine needs a new or empty folder, {quarantine} holds files")
+        raise errors.IsicError(f"--quarantine needs a new or empty folder, {quarantine} holds files")
     folders = sorted({os.path.dirname(file) for file in files})
     if len(folders) > 1:
-        raise ValueError(f"--quarantine takes the shards of one folder at a time, got {', '.join(folders)}")
+        raise errors.IsicError(f"--quarantine takes the shards of one folder at a time, got {', '.join(folders)}")
 
 
 def _quarantine(folder, split, found, quarantine):

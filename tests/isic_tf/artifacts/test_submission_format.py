@@ -11,7 +11,11 @@ def validate(tmp_path):
 
     def check(text):
         (tmp_path / "own.csv").write_text(text)
-        submission_format.validate_submission(str(tmp_path / "own.csv"), str(tmp_path / "sample.csv"))
+        submission_format.validate_submission(
+            submission_format.SubmissionConfig(
+                submission=str(tmp_path / "own.csv"), sample_submission=str(tmp_path / "sample.csv")
+            )
+        )
 
     return check
 

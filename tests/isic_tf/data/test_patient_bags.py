@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import itertools
 
@@ -5,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from harness import RECIPE, tiny_trunk
+from harness import make_config, tiny_trunk
 
 from isic_tf.data import image_cache, input_pipeline, mixture, patient_bags
 from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
 from isic_tf.training import config, distributed_input, ema, fold_setup, train_state, train_step
 
 SIZE = 4
-SET = {**RECIPE, "context": "set", "bag_size": SIZE}
+SET = make_config(**{"context": "set", "bag_size": SIZE})
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +141,10 @@ def test_a_lesion_is_corrected_by_its_own_patients_in_its_bag_and_by_no_other(sm
 
 def two_steps(strategy, plan, **changes):
     """Gives the summed loss of two steps of SGD, and each weight's name and change."""
-    recipe = {**SET, "augment_strength": 0.0, **changes}
+    recipe = dataclasses.replace(SET, augment_strength=0.0, **changes)
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
-        classifier = classifiers.build_classifier("efficientnet-b0", 32, **classifiers.options(recipe))
+        classifier = classifiers.build_classifier("efficientnet-b0", 32, **recipe.head_options())
         optimizer = tf.keras.optimizers.SGD(0.1)
         optimizer.build(classifier.trainable_variables)
     counts = {"step": tf.Variable(0, dtype=tf.int64), "loss": tf.Variable(0.0), "gradient_norm": tf.Variable(0.0)}
@@ -160,7 +161,7 @@ def test_two_devices_and_parts_of_a_batch_take_the_steps_of_one_device(plan, sma
     loss, changes = two_steps(tf.distribute.get_strategy(), plan)
     for part in ("convolution/kernel", "logits/kernel", "embedding/kernel", "correction/kernel"):
         assert max(np.abs(change).max() for name, change in changes if part in name) > 1e-5, part
-    for strategy, options in ((mirrored, {}), (tf.distribute.get_strategy(), {"accumulate": 2})):
+    for strategy, options in ((mirrored, {}), (tf.distribute.get_strategy(), {"gradient_accumulation_steps": 2})):
         other_loss, others = two_steps(strategy, plan, **options)
         assert other_loss == pytest.approx(loss, abs=1e-5)
         for (name, change), (_, other) in zip(changes, others, strict=True):
@@ -169,7 +170,7 @@ def test_two_devices_and_parts_of_a_batch_take_the_steps_of_one_device(plan, sma
 
 @pytest.mark.parametrize("changes", [{"target": "diagnosis", "metadata": "age,sex"}, {"loss": "auc"}])
 def test_both_stages_are_trained_whatever_the_head(record_set, small, changes):
-    recipe = {**SET, "threads": 2, "malignant_repeats": 1, **changes}
+    recipe = dataclasses.replace(SET, threads=2, **changes)
     rows, plans, _ = fold_setup.plan_folds(mixture.read_sets(str(record_set)), [0], recipe)
     assert len(rows) > plans[0].size
     loss, weights = two_steps(tf.distribute.get_strategy(), plans[0], **changes)
@@ -179,7 +180,7 @@ def test_both_stages_are_trained_whatever_the_head(record_set, small, changes):
 
 
 def test_averages_of_the_second_stage_are_those_of_its_own_weights(small):
-    recipe, strategy = {**SET, "ema": 0.9}, tf.distribute.get_strategy()
+    recipe, strategy = dataclasses.replace(SET, ema=0.9), tf.distribute.get_strategy()
     state = train_state.make_state(strategy, recipe, 3)
     judged = train_state.make_evaluated(strategy, state, recipe)
     for number, weight in enumerate(ema.averaged_weights(state.model)):
@@ -192,7 +193,7 @@ def test_averages_of_the_second_stage_are_those_of_its_own_weights(small):
 def test_dropout_of_the_second_stage_is_in_the_checkpoint(monkeypatch):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
     plain, context = (
-        len(train_state.make_state(tf.distribute.get_strategy(), recipe, 3).dropout) for recipe in (RECIPE, SET)
+        len(train_state.make_state(tf.distribute.get_strategy(), recipe, 3).dropout) for recipe in (make_config(), SET)
     )
     # Two blocks of attention weights, of what attention adds, and of what the dense layers add.
     assert context - plain == 6
@@ -202,10 +203,14 @@ def test_dropout_of_the_second_stage_is_in_the_checkpoint(monkeypatch):
     ("changes", "replicas", "message"),
     [
         ({"global_batch_size": 12}, 2, r"2 replicas can share in bags of 4, got 12; --global_batch_size=16 would do"),
-        ({"accumulate": 2, "global_batch_size": 8}, 2, r"2 replicas in 2 parts can share in bags of 4, got 8; .*=16"),
+        (
+            {"gradient_accumulation_steps": 2, "global_batch_size": 8},
+            2,
+            r"2 replicas in 2 parts can share in bags of 4, got 8; .*=16",
+        ),
         ({"augment_policy": "strong"}, 1, "expected an --augment_policy without .*mixup for --context=set: a lesion"),
-        ({"malignant_repeats": 2}, 1, "expected --malignant_repeats=1 and --balance=0 with --context=set"),
-        ({"balance": 0.5}, 1, "expected --malignant_repeats=1 and --balance=0 with --context=set"),
+        ({"malignant_oversampling": 2}, 1, "expected --malignant_oversampling=1 and --balance=0 with --context=set"),
+        ({"balance": 0.5}, 1, "expected --malignant_oversampling=1 and --balance=0 with --context=set"),
     ],
 )
 def test_flags_that_do_not_go_with_bags_are_refused(changes, replicas, message):
@@ -216,7 +221,7 @@ def test_flags_that_do_not_go_with_bags_are_refused(changes, replicas, message):
 
 def test_plans_that_do_not_go_with_bags_are_refused(table):
     with pytest.raises(ValueError, match="expected weights up to 1 in --mix with --context=set"):
-        patient_bags.fit_samples_per_epoch(mixture.plan_fold(table, None, malignant_repeats=2), SIZE)
+        patient_bags.fit_samples_per_epoch(mixture.plan_fold(table, None, malignant_oversampling=2), SIZE)
     with pytest.raises(
         ValueError, match=r"expected a bag of 64 records or more to train on, got \d+; lower --bag_size"
     ):

@@ -23,7 +23,9 @@ def files(tmp_path):
 
 def test_each_file_gets_its_line_joined_by_name(files, capsys):
     for name in ("one.csv", "two.csv"):
-        evaluate_files.evaluate([str(files / name)], str(files / "labels.csv"))
+        evaluate_files.evaluate(
+            evaluate_files.EvaluateConfig(predictions=[str(files / name)], labels=str(files / "labels.csv"))
+        )
     first, second = (line for line in capsys.readouterr().out.splitlines() if ".csv: " in line)
     # d beats both benign images, b neither: 2 of 4 pairs.
     assert "one.csv: ROC AUC 0.5000" in first
@@ -44,7 +46,9 @@ def test_each_file_gets_its_line_joined_by_name(files, capsys):
 def test_labels_that_do_not_fit_are_refused(files, labels, message):
     (files / "labels.csv").write_text(labels)
     with pytest.raises(ValueError, match=message):
-        evaluate_files.evaluate([str(files / "one.csv")], str(files / "labels.csv"))
+        evaluate_files.evaluate(
+            evaluate_files.EvaluateConfig(predictions=[str(files / "one.csv")], labels=str(files / "labels.csv"))
+        )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,11 @@ def made(tmp_path_factory):
 
 def test_two_files_are_judged_and_compared_and_all_figures_written(made, tmp_path, capsys):
     paths = [str(made / name) for name in ("first.csv", "second.csv")]
-    evaluate_files.evaluate(paths, str(made / "labels.csv"), output=str(tmp_path / "metrics.json"), threshold=0.4)
+    evaluate_files.evaluate(
+        evaluate_files.EvaluateConfig(
+            predictions=paths, labels=str(made / "labels.csv"), output=str(tmp_path / "metrics.json"), threshold=0.4
+        )
+    )
     printed = capsys.readouterr().out
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert [file["path"] for file in written["files"]] == paths
@@ -88,13 +96,19 @@ def test_file_sizes_come_from_records(made, record_set, made_up, tmp_path, capsy
     table = pd.read_csv(made_up / "train.csv")[["image_name"]].assign(prediction=0.5)
     table.to_csv(tmp_path / "p.csv", index=False)
     evaluate_files.evaluate(
-        [str(tmp_path / "p.csv")], str(made_up / "train.csv"), records=str(record_set / "train*.tfrec")
+        evaluate_files.EvaluateConfig(
+            predictions=[str(tmp_path / "p.csv")],
+            labels=str(made_up / "train.csv"),
+            records=str(record_set / "train*.tfrec"),
+        )
     )
     printed = capsys.readouterr().out
     assert "file size   " in printed
     # Known, but of too few images; without records there is none.
     assert "file size   not known" not in printed
-    evaluate_files.evaluate([str(tmp_path / "p.csv")], str(made_up / "train.csv"))
+    evaluate_files.evaluate(
+        evaluate_files.EvaluateConfig(predictions=[str(tmp_path / "p.csv")], labels=str(made_up / "train.csv"))
+    )
     assert "file size   not known" in capsys.readouterr().out
 
 
@@ -111,7 +125,11 @@ def test_the_report_shows_each_file_with_its_own_figures_and_differences(made, t
     labels = pd.read_csv(made / "labels.csv", keep_default_na=False)
     labels.assign(diagnosis=["seborrheic keratosis", "melanoma"] * 60).to_csv(tmp_path / "labels.csv", index=False)
     file, output = tmp_path / "report.html", tmp_path / "metrics.json"
-    evaluate_files.evaluate(paths, str(tmp_path / "labels.csv"), output=str(output), report=str(file))
+    evaluate_files.evaluate(
+        evaluate_files.EvaluateConfig(
+            predictions=paths, labels=str(tmp_path / "labels.csv"), output=str(output), report=str(file)
+        )
+    )
     text, written = file.read_text(), json.loads(output.read_text())
     assert f"<h1>Evaluation of {paths[0]}</h1>" in text
     aucs = [file["summary"]["auc"] for file in written["files"]]
@@ -135,10 +153,18 @@ def test_the_report_shows_each_file_with_its_own_figures_and_differences(made, t
 def test_a_folder_without_a_run_is_refused_before_any_figure(made, tmp_path, capsys):
     flags = {"report": str(tmp_path / "r.html"), "workdir": str(tmp_path)}
     with pytest.raises(ValueError, match="expected a run in .*, found no flags.txt"):
-        evaluate_files.evaluate([str(made / "first.csv")], str(made / "labels.csv"), **flags)
+        evaluate_files.evaluate(
+            evaluate_files.EvaluateConfig(
+                predictions=[str(made / "first.csv")], labels=str(made / "labels.csv"), **flags
+            )
+        )
     (tmp_path / "flags.txt").write_text("--backbone=efficientnet-b0\n--image_size=32\n")
     with pytest.raises(ValueError, match=r"expected a trained fold in .*, found no fold\*/best.weights.h5"):
-        evaluate_files.evaluate([str(made / "first.csv")], str(made / "labels.csv"), records="train*.tfrec", **flags)
+        evaluate_files.evaluate(
+            evaluate_files.EvaluateConfig(
+                predictions=[str(made / "first.csv")], labels=str(made / "labels.csv"), records="train*.tfrec", **flags
+            )
+        )
     assert "ROC AUC" not in capsys.readouterr().out
 
 
@@ -155,19 +181,27 @@ def test_a_folder_without_a_run_is_refused_before_any_figure(made, tmp_path, cap
 def test_flags_that_do_not_fit_are_refused(made, change, message):
     with pytest.raises(ValueError, match=message):
         evaluate_files.evaluate(
-            **{"predictions": [str(made / "first.csv")], "labels": str(made / "labels.csv"), **change}
+            evaluate_files.EvaluateConfig(
+                **{"predictions": [str(made / "first.csv")], "labels": str(made / "labels.csv"), **change}
+            )
         )
 
 
 def test_files_of_other_images_are_not_compared(files):
     with pytest.raises(ValueError, match=r"on the same images only: 2 only in .*one.csv \(c, d\); give one at a time"):
-        evaluate_files.evaluate([str(files / "one.csv"), str(files / "two.csv")], str(files / "labels.csv"))
+        evaluate_files.evaluate(
+            evaluate_files.EvaluateConfig(
+                predictions=[str(files / "one.csv"), str(files / "two.csv")], labels=str(files / "labels.csv")
+            )
+        )
 
 
 def test_one_class_is_refused(files):
     (files / "two.csv").write_text("image_name,prediction\nb,0.1\nd,0.2\n")
     with pytest.raises(ValueError, match="ROC AUC needs benign and malignant images, all 2 have target 1"):
-        evaluate_files.evaluate([str(files / "two.csv")], str(files / "labels.csv"))
+        evaluate_files.evaluate(
+            evaluate_files.EvaluateConfig(predictions=[str(files / "two.csv")], labels=str(files / "labels.csv"))
+        )
 
 
 def test_the_command_starts_without_tensorflow():

@@ -5,6 +5,7 @@ from harness import RECIPE, tiny_trunk
 
 from isic_tf.models import backbones
 from isic_tf.training import loop
+from isic_tf.training.config import TrainConfig
 
 
 @pytest.fixture
@@ -20,5 +21,5 @@ def run(record_set, tmp_path_factory):
     devices = {"strategy": "default", "tpu": "", "dry_run": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "build_backbone", tiny_trunk)
-        loop.train(**sets, **devices, **{**RECIPE, "epochs": 2, "metadata": "age,sex,site"})
+        loop.train(TrainConfig(**sets, **devices, **{**RECIPE, "epochs": 2, "metadata": "age,sex,site"}))
     return folder

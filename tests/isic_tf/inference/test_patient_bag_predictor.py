@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import shutil
@@ -7,19 +8,21 @@ import pandas as pd
 import pytest
 import scipy.special
 import tensorflow as tf
-from harness import PREDICT, RECIPE, build_set, tiny_trunk
+from harness import PREDICT, build_set, make_config, tiny_trunk
 
 from isic_tf.artifacts import run_directory, seen_images
 from isic_tf.data import clinical_metadata, decoding, image_files, input_pipeline, mixture, record_metadata
 from isic_tf.inference import patient_bag_predictor, predict_run, prediction_shards, test_time_augmentation
 from isic_tf.metrics import summaries
 from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
+from isic_tf.models.config import ModelConfig
 from isic_tf.serving import export_run
 from isic_tf.training import loop, validation, warm_start
+from isic_tf.training.config import TrainConfig
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import record_index
 
-SET = {**RECIPE, "context": "set", "bag_size": 4, "metadata": "sex"}
+SET = make_config(**{"context": "set", "bag_size": 4, "metadata": "sex"})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +41,7 @@ def networks():
     for seed in (0, 1):
         tf.keras.utils.set_random_seed(seed)
         network, rng = (
-            classifiers.build_classifier("efficientnet-b0", 32, **classifiers.options(SET)),
+            classifiers.build_classifier("efficientnet-b0", 32, **SET.head_options()),
             np.random.default_rng(seed),
         )
         network.set_weights([part + rng.normal(0, 0.3, part.shape) for part in network.get_weights()])
@@ -61,7 +64,7 @@ def run(record_set, networks, tmp_path_factory):
 
 
 def predicted(run, output, **changes):
-    predict_run.predict(workdir=str(run), output=str(output), **(PREDICT | changes))
+    predict_run.predict(predict_run.PredictConfig(workdir=str(run), output=str(output), **(PREDICT | changes)))
     return pd.read_csv(output).set_index("image_name")
 
 
@@ -162,7 +165,7 @@ def departures(tmp_path_factory):
 def test_two_devices_learn_how_a_lesion_departs_from_its_patients_others(departures, tmp_path):
     sets = {"data_dir": str(departures), "extra_data_dir": "", "workdir": str(tmp_path), "fold": "1"}
     changes = {"augment_strength": 0.0, "epochs": 4, "bag_size": 8, "global_batch_size": 32, "label_smoothing": 0.0}
-    loop.train(**sets, strategy="mirrored", tpu="", dry_run=False, **{**SET, **changes})
+    loop.train(TrainConfig(**sets, strategy="mirrored", tpu="", dry_run=False, **dataclasses.replace(SET, **changes)))
     assert json.loads((tmp_path / "fold1" / "metrics.json").read_text())["auc"] > 0.85
     # The kept weights give what was judged; without their patients' others, the same lesions are hardly told apart.
     oof = pd.read_csv(tmp_path / "oof.csv").set_index("image_name")
@@ -170,7 +173,10 @@ def test_two_devices_learn_how_a_lesion_departs_from_its_patients_others(departu
     assert np.abs(again[oof.index] - oof["prediction"]).max() < 1e-5
     flags = run_directory.read_network(str(tmp_path))
     network = classifiers.build_classifier(
-        flags["backbone"], 32, run_directory.trained_folds(str(tmp_path))[0], **classifiers.options(flags)
+        flags["backbone"],
+        32,
+        run_directory.trained_folds(str(tmp_path))[0],
+        **ModelConfig.from_text(flags).head_options(),
     )
     held_out = record_metadata.add_columns(mixture.read_sets(str(departures)), ["sex"], 1).assign(patient_id="")
     held_out = held_out[held_out["fold"] == 1]
@@ -206,8 +212,8 @@ def test_image_files_have_the_patients_of_the_table_and_those_of_nobody_keep_the
 def test_a_plain_network_starts_from_stage_one_and_another_from_all(run, networks, capsys):
     folder = str(run / "fold1")
     for changes, expected in (({}, ""), ({"context": "none"}, ""), ({"metadata": ""}, ", but for logits")):
-        recipe = {**SET, **changes}
-        fresh = classifiers.build_classifier("efficientnet-b0", 32, **classifiers.options(recipe))
+        recipe = dataclasses.replace(SET, **changes)
+        fresh = classifiers.build_classifier("efficientnet-b0", 32, **recipe.head_options())
         warm_start.load_weights(fresh, folder, recipe)
         assert capsys.readouterr().out == f"  starting from {folder}/{run_directory.BEST_WEIGHTS}{expected}\n"
         kept = {weight.name: weight.numpy() for weight in networks[1].weights}
@@ -220,7 +226,11 @@ def test_single_images_are_exported_and_this_is_said(run, record_set, tmp_path, 
     shutil.copytree(run / "fold0", tmp_path / "one" / "fold0")
     shutil.copy(run / "flags.txt", tmp_path / "one")
     flags = {"format": "saved_model", "fold": "all", "quantize": ["float32"], "labels": None, "threads": 1}
-    export_run.export(str(tmp_path / "one"), str(tmp_path / "m"), records=f"{record_set}/test*.tfrec", **flags)
+    export_run.export(
+        export_run.ExportConfig(
+            workdir=str(tmp_path / "one"), output=str(tmp_path / "m"), records=f"{record_set}/test*.tfrec", **flags
+        )
+    )
     out = capsys.readouterr().out
     assert "note: the exported model sees single images, so it lacks the run's patient context" in out
     assert "WARNING" not in out

@@ -21,6 +21,7 @@ from isic_tf.inference import fold_selection, predict_run, prediction_shards, te
 from isic_tf.models import classifiers
 from isic_tf.postprocessing import calibrate_run, calibration
 from isic_tf.training import loop
+from isic_tf.training.config import TrainConfig
 from tfrecord_tools.imaging import codec, preprocessing
 from tfrecord_tools.io import atomic_write, csv_tables, record_index, tf_example
 
@@ -100,7 +101,11 @@ def test_where_no_image_is_of_a_fold_the_columns_are_left_out(half, run, record_
 
 def test_calibrated_predictions_are_the_plain_ones_calibrated(run, record_set, made_up, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
-    calibrate_run.calibrate(str(tmp_path / "run"), None, str(made_up / "train.csv"), "platt", None)
+    calibrate_run.calibrate(
+        calibrate_run.CalibrateConfig(
+            workdir=str(tmp_path / "run"), oof=None, labels=str(made_up / "train.csv"), method="platt", prevalence=None
+        )
+    )
     scale, shards = calibration.read_calibration(str(tmp_path / "run")), f"{record_set}/test*.tfrec"
     plain = predicted(tmp_path / "run", tmp_path / "p.csv", records=shards)["prediction"]
     capsys.readouterr()
@@ -276,9 +281,11 @@ def test_the_runs_own_copy_of_a_policy_is_drawn_from(run, record_set, tmp_path, 
     sets = {"data_dir": str(record_set), "extra_data_dir": "", "workdir": str(tmp_path / "run"), "fold": "0"}
     devices = {"strategy": "default", "tpu": "", "dry_run": False}
     loop.train(
-        **sets,
-        **devices,
-        **{**RECIPE, "augment_policy": str(tmp_path / "policy.json")},
+        TrainConfig(
+            **sets,
+            **devices,
+            **{**RECIPE, "augment_policy": str(tmp_path / "policy.json")},
+        )
     )
     (tmp_path / "policy.json").unlink()
     assert test_time_augmentation.read_tta_policy(run_directory.read_network(str(tmp_path / "run"))) == {"turn": {}}

@@ -30,7 +30,7 @@ def test_a_patients_test_images_are_judged_together(run, stage, record_set, made
     np.testing.assert_allclose(found["stage_one"], plain["prediction"], rtol=1e-6)
     # As the command does it with the file and the table.
     options = {"predictions": [str(tmp_path / "plain.csv")], "metadata": str(made_up / "test.csv"), "model_dir": stage}
-    fit_context.run_context(**CONTEXT | options, output=str(tmp_path / "by_file.csv"))
+    fit_context.run_context(fit_context.ContextConfig(**CONTEXT | options, output=str(tmp_path / "by_file.csv")))
     by_file = pd.read_csv(tmp_path / "by_file.csv").set_index("image_name")
     np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
     # And image files, whose patients a table tells.

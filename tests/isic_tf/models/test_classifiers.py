@@ -8,6 +8,7 @@ from harness import tiny_trunk
 from isic_tf.data import clinical_metadata
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers, pooling_layers
+from isic_tf.models.config import ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,9 @@ def small_logits(classifier, images, known):
 
 def test_a_runs_flags_say_what_its_classifier_is():
     flags = {"pooling": "gem", "hidden_units": "16", "dropout": "0.5", "seed": "3"}
-    assert classifiers.options(flags) == {"pooling": "gem", "hidden_units": 16, "dropout": 0.5}
+    config = ModelConfig.from_text(flags)
+    assert (config.pooling, config.hidden_units, config.dropout) == ("gem", 16, 0.5)
+    assert config.backbone == "efficientnet-b0"
 
 
 def test_synchronised_batch_norm_is_that_of_all_replicas(mirrored):

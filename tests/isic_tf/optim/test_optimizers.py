@@ -1,16 +1,17 @@
 import builtins
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import RECIPE
+from harness import make_config
 
 from isic_tf.optim import lr_schedules, optimizers
 
 
 def schedule(name, steps=10, factor=1.0, **changes):
-    recipe = {**RECIPE, "schedule": name, "learning_rate": 0.4, "epochs": 3, "warmup_epochs": 1.0, **changes}
+    recipe = make_config(**{"schedule": name, "learning_rate": 0.4, "epochs": 3, "warmup_epochs": 1.0, **changes})
     return lr_schedules.make_schedule(recipe, steps, factor)
 
 
@@ -28,13 +29,13 @@ def test_constant_worked_by_hand():
 
 
 def test_the_schedule_of_a_late_start_goes_on_where_the_run_is():
-    recipe = {**RECIPE, "schedule": "cosine", "learning_rate": 0.4, "epochs": 3, "warmup_epochs": 1.0}
+    recipe = make_config(**{"schedule": "cosine", "learning_rate": 0.4, "epochs": 3, "warmup_epochs": 1.0})
     late = lr_schedules.make_schedule(recipe, 10, first=10)
     # The second epoch is warmed up in again: its begin, its middle (half of a cosine's 0.4 (1 + cos(pi / 4)) / 2), its
     # end, and the run's end.
     expected = [0.0, 0.1 * (1 + math.cos(math.pi / 4)), 0.2, 0.0]
     assert [float(late(step)) for step in (0, 5, 10, 20)] == pytest.approx(expected, abs=1e-7)
-    late = lr_schedules.make_schedule({**recipe, "warmup_epochs": 0.0}, 10, first=10)
+    late = lr_schedules.make_schedule(dataclasses.replace(recipe, warmup_epochs=0.0), 10, first=10)
     assert [float(late(step)) for step in (0, 20)] == pytest.approx([0.3, 0.0], abs=1e-7)
 
 
@@ -67,8 +68,8 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
 
 def decayed(**changes):
     """Weights of 1 after a step with gradients of 0, by name."""
-    recipe = {**RECIPE, "schedule": "constant", "warmup_epochs": 0.0, "learning_rate": 0.1, "weight_decay": 0.5}
-    recipe |= changes
+    recipe = {"schedule": "constant", "warmup_epochs": 0.0, "learning_rate": 0.1, "weight_decay": 0.5}
+    recipe = make_config(**recipe | changes)
     layers = [tf.keras.Input((2,)), tf.keras.layers.Dense(2), tf.keras.layers.BatchNormalization()]
     network = tf.keras.Sequential(layers)
     for variable in network.trainable_variables:
@@ -105,7 +106,7 @@ def test_weight_decay_spares_norms_and_biases(name):
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_an_optimizer_goes_on_from_a_checkpoint(name, tmp_path):
     needs_addons(name)
-    recipe = {**RECIPE, "optimizer": name, "epochs": 9}
+    recipe = make_config(**{"optimizer": name, "epochs": 9})
 
     def begin():
         variable = tf.Variable([1.0, -2.0], name="kernel")

@@ -52,7 +52,7 @@ def data(tmp_path_factory):
 def run(folder, **changes):
     paths = {name: str(folder / f"{name}.csv") for name in ("metadata", "out")}
     options = {**CONTEXT, "oof": [str(folder / "oof.csv")], "metadata": paths["metadata"], "output": paths["out"]}
-    fit_context.run_context(**(options | changes))
+    fit_context.run_context(fit_context.ContextConfig(**(options | changes)))
     return pd.read_csv((options | changes)["output"])
 
 

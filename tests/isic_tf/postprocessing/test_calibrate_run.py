@@ -26,7 +26,15 @@ def run(tmp_path):
 
 
 def make(folder, labels=None, method="all", prevalence=None, oof=None):
-    calibrate_run.calibrate(str(folder), oof and str(oof), labels and str(labels), method, prevalence)
+    calibrate_run.calibrate(
+        calibrate_run.CalibrateConfig(
+            workdir=str(folder),
+            oof=oof and str(oof),
+            labels=labels and str(labels),
+            method=method,
+            prevalence=prevalence,
+        )
+    )
     return json.loads((folder / "calibration.json").read_text())
 
 

@@ -22,7 +22,7 @@ FLAGS = {
 
 
 def run(**flags):
-    ensemble_predictions.ensemble(**FLAGS | flags)
+    ensemble_predictions.ensemble(ensemble_predictions.EnsembleConfig(**FLAGS | flags))
 
 
 def make_runs(folder, num_images=400, signals=(1.5, 1.0, 0.0), malignant=0.3, seed=0):

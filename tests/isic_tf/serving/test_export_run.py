@@ -14,6 +14,7 @@ from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_metadata, targets
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
+from isic_tf.models.config import ModelConfig
 from isic_tf.serving import export_parity, export_run, model_card, saved_model, tflite
 from tfrecord_tools import schema
 from tfrecord_tools.io import atomic_write, record_index, tf_example
@@ -39,7 +40,7 @@ def make_run(folder, flags=FLAGS, folds=(0, 1)):
     networks = []
     for fold in folds:
         tf.keras.utils.set_random_seed(fold)
-        network = classifiers.build_classifier(flags["backbone"], flags["image_size"], **classifiers.options(flags))
+        network = classifiers.build_from_config(ModelConfig.from_text({"weights": "none", **flags}))
         logits = network.get_layer("logits")
         logits.set_weights([3 * weights + 0.1 for weights in logits.get_weights()])
         (pathlib.Path(folder) / f"fold{fold}").mkdir()
@@ -52,7 +53,7 @@ def make_run(folder, flags=FLAGS, folds=(0, 1)):
 
 
 def run_export(workdir, output, **changes):
-    export_run.export(str(workdir), str(output), **{**OPTIONS, **changes})
+    export_run.export(export_run.ExportConfig(workdir=str(workdir), output=str(output), **{**OPTIONS, **changes}))
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,25 @@
-import functools
+import dataclasses
 import re
 
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 from harness import ROOT, tiny_trunk
 
-from isic_tf import train
 from isic_tf.artifacts import run_directory
 from isic_tf.models import backbones
 from isic_tf.training import dry_runs, loop
+from isic_tf.training.config import TrainConfig
+from tfrecord_tools import cli
 
 RECIPES = sorted((ROOT / "experiments" / "configs").glob("*.flags"))
 
 
-@functools.cache
-def define_flags():
-    train.define_flags()
-
-
 def parse(*arguments):
-    """Parses a command line of `isic_tf.train`; gives its keyword arguments."""
-    define_flags()
-    with flagsaver.flagsaver():
-        flags.FLAGS(["train", *arguments])
-        own = [*recipe_flags(), "strategy", "tpu"]
-        return {name: flags.FLAGS[name].value for name in own}
-
-
-def recipe_flags():
-    return [flag.name for flag in flags.FLAGS.get_key_flags_for_module("isic_tf.shared_flags")]
+    """Parses a command line of `isic_tf.train`."""
+    values = flags.FlagValues()
+    cli.define_flags(TrainConfig, values, "train")
+    values(["train", *arguments])
+    return TrainConfig(**{field.name: values[field.name].value for field in dataclasses.fields(TrainConfig)})
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -37,7 +27,7 @@ def test_every_recipe_is_rehearsed_at_a_tiny_size(path, record_set, tmp_path, mo
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
     where = [f"--data_dir={record_set}", f"--workdir={tmp_path / 'run'}", "--strategy=default", "--fold=all"]
     tiny = ["--image_size=32", "--weights=none", "--global_batch_size=8", "--shuffle_buffer=16", "--threads=2"]
-    loop.train(**parse(f"--flagfile={path}", *where, *tiny, "--dry_run"))
+    loop.train(parse(f"--flagfile={path}", *where, *tiny, "--dry_run"))
     output = capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     for pattern in (
@@ -55,9 +45,9 @@ def test_every_recipe_is_rehearsed_at_a_tiny_size(path, record_set, tmp_path, mo
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipes_weights_are_published_and_its_batch_can_be_shared(path):
     recipe = parse(f"--flagfile={path}", "--data_dir=records", "--workdir=run")
-    assert recipe["weights"] in ("none", *backbones.published(recipe["backbone"]))
+    assert recipe.weights in ("none", *backbones.published(recipe.backbone))
     # By the eight cores of a TPU host, or by as many GPUs.
-    assert recipe["global_batch_size"] % (8 * recipe["accumulate"]) == 0
+    assert recipe.global_batch_size % (8 * recipe.gradient_accumulation_steps) == 0
 
 
 def test_every_recipe_says_where_it_is_from_and_what_it_scored():

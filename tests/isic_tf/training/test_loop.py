@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from harness import PREDICT, RECIPE, tiny, tiny_trunk
+from harness import PREDICT, RECIPE, make_config, tiny, tiny_trunk
 
 from isic_tf.artifacts import prediction_files, run_directory
 from isic_tf.inference import predict_run, predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.training import checkpointing, epochs, loop, train_state, validation
+from isic_tf.training.config import TrainConfig
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def run(record_set, workdir, fold="0", strategy="default", **changes):
     sets = {"data_dir": str(record_set), "extra_data_dir": ""}
     options = {"workdir": str(workdir), "fold": fold, "strategy": strategy, "tpu": ""}
     options["dry_run"] = False
-    loop.train(**{**sets, **options, **RECIPE, **changes})
+    loop.train(TrainConfig(**{**sets, **options, **RECIPE, **changes}))
     folder = workdir / ("full" if fold == "full" else f"fold{fold}")
     return pd.read_csv(folder / "history.csv") if fold != "all" and not changes.get("dry_run") else None
 
@@ -50,7 +51,7 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
     classifier = tiny(None, 32, None)
     classifier.load_weights(str(tmp_path / "fold0" / "best.weights.h5"))
     predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
-    again = validation.validate(predict, held_out, RECIPE)["prediction"].to_numpy()
+    again = validation.validate(predict, held_out, make_config())["prediction"].to_numpy()
     oof = prediction_files.read_prediction_file(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-6
 
@@ -91,7 +92,7 @@ def test_a_run_on_all_images_keeps_its_last_weights(record_set, tmp_path, tiny_m
     assert run_directory.fold_files(str(tmp_path), run_directory.BEST_WEIGHTS) == [
         str(tmp_path / "full" / run_directory.BEST_WEIGHTS)
     ]
-    recipe = {**RECIPE, "epochs": 2}
+    recipe = make_config(**{"epochs": 2})
     state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
     checkpointing.restore(state, run_directory.find_checkpoints(str(tmp_path / "full" / "checkpoints")))
     kept = tiny(None, 32, None)
@@ -104,7 +105,7 @@ def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tm
     run(record_set, tmp_path, strategy="mirrored", epochs=1, warmup_epochs=0.5)
     classifier = classifiers.build_classifier("efficientnet-b0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
     predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
-    again = validation.validate(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
+    again = validation.validate(predict, index[index["fold"] == 0], make_config())["prediction"].to_numpy()
     oof = prediction_files.read_prediction_file(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-5
 
@@ -125,9 +126,9 @@ def test_flags_that_do_not_fit_are_refused(record_set, tmp_path, tiny_model, cha
 
 def test_a_float16_backbone_has_no_rate_of_its_own(record_set, tmp_path):
     with pytest.raises(
-        ValueError, match="expected --backbone_rate=1 and --freeze_epochs=0 with --precision=mixed_float16"
+        ValueError, match="expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with --precision=mixed_float16"
     ):
-        run(record_set, tmp_path, precision="mixed_float16", backbone_rate=0.1)
+        run(record_set, tmp_path, precision="mixed_float16", backbone_lr_multiplier=0.1)
 
 
 def test_a_fold_that_gets_no_better_is_stopped_and_stays_so(record_set, tmp_path, tiny_model, capsys):
@@ -150,7 +151,7 @@ def test_a_fold_is_past_its_best_after_so_many_epochs(aucs, patience, expected):
 
 
 def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set, tmp_path, tiny_model, index):
-    changes = {"ema": 0.9, "freeze_epochs": 1, "backbone_rate": 0.5, "schedule": "deotte", "clip_norm": 1.0}
+    changes = {"ema": 0.9, "freeze_epochs": 1, "backbone_lr_multiplier": 0.5, "schedule": "deotte", "clip_norm": 1.0}
     whole = run(record_set, tmp_path / "whole", **changes)
     original, calls = epochs.run_epoch, []
 
@@ -168,7 +169,7 @@ def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set,
     classifier = tiny(None, 32, None)
     classifier.load_weights(str(tmp_path / "whole" / "fold0" / "best.weights.h5"))
     predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
-    again = validation.validate(predict, index[index["fold"] == 0], RECIPE)["prediction"].to_numpy()
+    again = validation.validate(predict, index[index["fold"] == 0], make_config())["prediction"].to_numpy()
     oof = prediction_files.read_prediction_file(str(tmp_path / "whole" / "fold0" / "oof.csv"))["prediction"].to_numpy()
     assert np.abs(again - oof).max() < 1e-6
 
@@ -222,7 +223,7 @@ def test_a_network_that_predicts_no_numbers_is_refused(index):
     classifier.set_weights([weight * np.nan for weight in classifier.get_weights()])
     predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
     with pytest.raises(ValueError, match="predicts values that are no number; start anew with a lower"):
-        validation.validate(predict, index[index["fold"] == 0], RECIPE)
+        validation.validate(predict, index[index["fold"] == 0], make_config())
 
 
 def test_records_missing_from_a_shard_are_named(index):
@@ -231,7 +232,7 @@ def test_records_missing_from_a_shard_are_named(index):
     extra = held_out.iloc[-1:].assign(image_name="ISIC_gone", position=last)
     predict = predictor.make_predictor([tiny(None, 32, None)], tf.distribute.get_strategy())
     with pytest.raises(ValueError, match="1 images of the index are not in its shards, ISIC_gone first"):
-        validation.validate(predict, pd.concat([held_out, extra]), RECIPE)
+        validation.validate(predict, pd.concat([held_out, extra]), make_config())
 
 
 def copy_of(record_set, folder):
@@ -244,7 +245,7 @@ def copy_of(record_set, folder):
 def test_several_sets_are_trained_on_and_the_log_says_how_often(record_set, tmp_path, tiny_model, index, capsys):
     # An extra set that holds all images of the first: those of the held-out fold must not be trained on.
     extra = copy_of(record_set, tmp_path / "extra")
-    run(record_set, tmp_path / "run", extra_data_dir=str(extra), mix="extra=0.5", malignant_repeats=2, epochs=2)
+    run(record_set, tmp_path / "run", extra_data_dir=str(extra), mix="extra=0.5", malignant_oversampling=2, epochs=2)
     kept, held_out = (index[index["fold"] != 0], index[index["fold"] == 0])
     malignant, benign = (int((kept["target"] == label).sum()) for label in (1, 0))
     lines = capsys.readouterr().out.splitlines()
@@ -321,7 +322,7 @@ def test_diagnoses_and_metadata_are_trained_on_and_predicted_with(record_set, tm
     oof = pd.read_csv(tmp_path / "run" / "oof.csv").set_index("image_name")["prediction"]
     output = tmp_path / "again.csv"
     options = PREDICT | {"records": f"{record_set}/train*.tfrec"}
-    predict_run.predict(workdir=str(tmp_path / "run"), output=str(output), **options)
+    predict_run.predict(predict_run.PredictConfig(workdir=str(tmp_path / "run"), output=str(output), **options))
     again = pd.read_csv(output).set_index("image_name")["prediction"]
     assert np.abs(again[oof.index] - oof).max() < 1e-5
     assert oof.std() > 0
@@ -385,10 +386,16 @@ def test_several_steps_an_execution_end_like_one(record_set, tmp_path, tiny_mode
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "auc", "accumulate": 2}, "expected --accumulate=1 with --loss=auc"),
+        ({"loss": "auc", "gradient_accumulation_steps": 2}, "expected --gradient_accumulation_steps=1 with --loss=auc"),
         ({"pseudo_csv": "p.csv", "target": "diagnosis"}, "expected --target=binary with --pseudo_csv"),
-        ({"precision": "mixed_float16", "freeze_epochs": 1}, "expected --backbone_rate=1 and --freeze_epochs=0 with"),
-        ({"strategy": "mirrored", "sync_batch_norm": True, "accumulate": 2}, "expected --accumulate=1 with --sync"),
+        (
+            {"precision": "mixed_float16", "freeze_epochs": 1},
+            "expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with",
+        ),
+        (
+            {"strategy": "mirrored", "sync_batch_norm": True, "gradient_accumulation_steps": 2},
+            "expected --gradient_accumulation_steps=1 with --sync",
+        ),
         ({"loss": "auc", "malignant_weight": 2.0}, "expected --malignant_weight=1 with --loss=auc"),
         ({"init_from": "a", "weights": "b.h5"}, "expected one start: --init_from, or the path of a file as --weights"),
         ({"fold": "full", "early_stop_patience": 2}, "expected --early_stop_patience=0 with --fold=full"),

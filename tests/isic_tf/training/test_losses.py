@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 import tensorflow as tf
-from harness import RECIPE
+from harness import make_config
 
 from isic_tf.data import mixture, targets
 from isic_tf.training import losses
@@ -16,7 +16,7 @@ def of(values):
 
 
 def share(labels, logits, **changes):
-    return float(losses.make_loss({**RECIPE, "label_smoothing": 0.0, **changes})(labels, logits))
+    return float(losses.make_loss(make_config(**{"label_smoothing": 0.0, **changes}))(labels, logits))
 
 
 def test_smoothed_cross_entropy_worked_by_hand():
@@ -64,7 +64,7 @@ def test_a_focal_loss_has_a_gradient_where_label_and_probability_are_equal():
 
 def test_a_malignant_image_counts_as_often_as_asked():
     one, other = share(of([1]), of([0.0])), share(of([0]), of([0.0]))
-    assert one == other == pytest.approx(math.log(2) / RECIPE["global_batch_size"])
+    assert one == other == pytest.approx(math.log(2) / make_config().global_batch_size)
     assert share(of([1, 0]), of([0, 0]), malignant_weight=5.0) == pytest.approx(5 * one + other)
     assert share(of([0.5]), of([0.0]), malignant_weight=5.0) == pytest.approx(3 * one)
     classes = np.zeros((1, 9), np.float32)

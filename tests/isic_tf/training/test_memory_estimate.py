@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 import tensorflow as tf
-from harness import RECIPE, tiny, tiny_trunk
+from harness import make_config, tiny, tiny_trunk
 
 from isic_tf.models import backbones, classifiers
 from isic_tf.training import memory_estimate, train_state
@@ -11,7 +11,7 @@ from isic_tf.training import memory_estimate, train_state
 @pytest.fixture
 def state(monkeypatch):
     monkeypatch.setattr(classifiers, "build_classifier", tiny)
-    recipe = {**RECIPE, "ema": 0.9, "backbone_rate": 0.5}
+    recipe = make_config(**{"ema": 0.9, "backbone_lr_multiplier": 0.5})
     return train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
 
 
@@ -30,7 +30,7 @@ def test_in_half_precision_what_is_between_the_layers_takes_half(monkeypatch):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
     counts = []
     for precision in ("float32", "mixed_bfloat16"):
-        recipe = {**RECIPE, "precision": precision}
+        recipe = make_config(**{"precision": precision})
         counts.append(
             memory_estimate.count_activations(train_state.make_state(tf.distribute.get_strategy(), recipe, 3).model)
         )
@@ -48,7 +48,7 @@ def test_the_state_worked_by_hand(state):
 @pytest.mark.skipif(not importlib.util.find_spec("tensorflow_addons"), reason="needs tensorflow-addons")
 def test_the_state_of_an_optimizer_of_addons(monkeypatch):
     monkeypatch.setattr(classifiers, "build_classifier", tiny)
-    state = train_state.make_state(tf.distribute.get_strategy(), {**RECIPE, "optimizer": "radam"}, 3)
+    state = train_state.make_state(tf.distribute.get_strategy(), make_config(**{"optimizer": "radam"}), 3)
     assert memory_estimate.count_state(state) >= 4 * 4 * WEIGHTS
 
 
@@ -62,4 +62,4 @@ def test_a_batch_that_tpus_would_pad_is_said(state):
     assert "takes 10 images at a time (no multiple of 8, as TPUs want: --global_batch_size=96 would be)" in text
     # Fewer parts, where these fit, before another batch, which would train otherwise.
     text = memory_estimate.describe_memory(state, 128, 8, 4)
-    assert "takes 4 images at a time (no multiple of 8, as TPUs want: --accumulate=1 would be)" in text
+    assert "takes 4 images at a time (no multiple of 8, as TPUs want: --gradient_accumulation_steps=1 would be)" in text

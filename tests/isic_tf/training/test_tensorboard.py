@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import RECIPE
+from harness import make_config
 
 from isic_tf.data import mixture
 from isic_tf.training import profiler, tensorboard
@@ -40,7 +40,7 @@ def test_nothing_is_written_where_there_is_no_folder():
 
 def test_a_sample_batch_is_written_as_the_first_epoch_augments_it(tmp_path, record_set):
     rows = mixture.read_sets(str(record_set))
-    tensorboard.write_samples(str(tmp_path), rows, {**RECIPE, "augment_policy": "winner"})
+    tensorboard.write_samples(str(tmp_path), rows, make_config(**{"augment_policy": "winner"}))
     ((tag, step), value), *_ = read_events(tmp_path).items()
     width, height, *pictures = tf.make_ndarray(value.tensor)
     assert (tag, step, width, height) == ("sample_batch", 0, b"32", b"32")

@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import RECIPE, train_apart
+from harness import make_config, train_apart
 
 from isic_tf.artifacts import run_directory
 from isic_tf.training import checkpointing, preemption, train_state
@@ -13,7 +13,13 @@ from isic_tf.training import checkpointing, preemption, train_state
 
 def start(record_set, workdir, stop=0, number=0):
     # All that has a state of its own, and all that depends on the place in the data.
-    state = {"ema": 0.9, "freeze_epochs": 1, "accumulate": 2, "cache": "memory", "augment_policy": "strong"}
+    state = {
+        "ema": 0.9,
+        "freeze_epochs": 1,
+        "gradient_accumulation_steps": 2,
+        "cache": "memory",
+        "augment_policy": "strong",
+    }
     process = train_apart(record_set, workdir, stop, number, deterministic=True, save_steps=2, **state)
     output, errors = process.communicate()
     return process.returncode, output, errors
@@ -49,7 +55,7 @@ def test_a_run_stopped_at_three_steps_ends_in_the_bits_of_one_that_was_not(recor
 
 def test_all_dropout_of_a_backbone_goes_on_from_a_checkpoint(tmp_path):
     tf.keras.utils.set_random_seed(0)
-    state = train_state.make_state(tf.distribute.get_strategy(), RECIPE, 3)
+    state = train_state.make_state(tf.distribute.get_strategy(), make_config(), 3)
     # Ten layers: that of the head and one of each block that adds its input.
     assert len(state.dropout) == 10
     forward = tf.function(lambda: state.model(tf.ones([4, 32, 32, 3]), training=True))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import RECIPE, tiny, tiny_trunk, tiny_with_norm
+from harness import make_config, tiny, tiny_trunk, tiny_with_norm
 
 from isic_tf.data import input_pipeline, mixture, record_seeds
 from isic_tf.distribution import strategies
@@ -13,7 +13,7 @@ from isic_tf.training import distributed_input, divergence, ema, train_state, tr
 
 def one_step(strategy, plan, frozen=False, **changes):
     """Gives the loss, and by name the change of the tiny model's weights in a step of SGD with rate 1."""
-    recipe = {**RECIPE, **changes}
+    recipe = make_config(**changes)
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
         classifier = tiny(None, 32, None)
@@ -80,7 +80,7 @@ def test_a_step_that_is_no_number_is_noted_with_the_names_of_its_images(plan, mo
     assert int(state.bad_step) == 2
     # The second batch of the stream, read with names.
     dataset = input_pipeline.make_train_dataset(
-        plan.rows, plan.quotas, image_size=32, batch_size=8, seed=recipe["seed"], threads=1, shuffle_buffer=16
+        plan.rows, plan.quotas, image_size=32, batch_size=8, seed=recipe.seed, threads=1, shuffle_buffer=16
     )
     (*_, seeds) = list(dataset.take(2))[1]
     by_key = dict(zip(record_seeds.hash_keys(plan.rows).numpy(), plan.rows["image_name"], strict=True))
@@ -93,7 +93,7 @@ def test_a_step_that_is_no_number_is_noted_with_the_names_of_its_images(plan, mo
 def test_a_batch_in_parts_gives_the_gradients_of_the_whole(plan, mirrored):
     loss, gradients = one_step(tf.distribute.get_strategy(), plan)
     for strategy, parts in ((tf.distribute.get_strategy(), 4), (mirrored, 2)):
-        loss_in_parts, in_parts = one_step(strategy, plan, accumulate=parts)
+        loss_in_parts, in_parts = one_step(strategy, plan, gradient_accumulation_steps=parts)
         assert loss_in_parts == pytest.approx(loss, abs=1e-5)
         for name, gradient in gradients.items():
             assert np.abs(gradient - in_parts[name]).max() < 1e-5
@@ -117,7 +117,7 @@ def test_a_frozen_backbone_stays_and_the_head_moves(plan):
 def make_state(monkeypatch, strategy=None, build=tiny, **changes):
     monkeypatch.setattr(classifiers, "build_classifier", build)
     tf.keras.utils.set_random_seed(0)
-    recipe = {**RECIPE, "warmup_epochs": 0.0, "schedule": "constant", **changes}
+    recipe = make_config(**{"warmup_epochs": 0.0, "schedule": "constant", **changes})
     strategy = strategy or tf.distribute.get_strategy()
     return strategy, recipe, train_state.make_state(strategy, recipe, 3)
 
@@ -127,7 +127,7 @@ def test_a_frozen_batch_norm_keeps_its_statistics(plan, monkeypatch):
     pooled = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.Model(images, norm(images))(images))
     network = tf.keras.Model(images, tf.keras.layers.Dense(1)(pooled))
     monkeypatch.setattr(classifiers, "build_classifier", lambda *_, **__: network)
-    recipe, strategy = {**RECIPE, "freeze_epochs": 1}, tf.distribute.get_strategy()
+    recipe, strategy = make_config(**{"freeze_epochs": 1}), tf.distribute.get_strategy()
     state = train_state.make_state(strategy, recipe, 3)
     batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
     for frozen in (True, False):
@@ -153,7 +153,7 @@ def test_a_backbone_that_was_frozen_takes_its_first_step_at_the_rate(plan, monke
 def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
     changes = []
     for rate in (1.0, 0.25):
-        options = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.1, "backbone_rate": rate}
+        options = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.1, "backbone_lr_multiplier": rate}
         strategy, recipe, state = make_state(monkeypatch, **options)
         before = {weight.name: weight.numpy() for weight in state.model.weights}
         batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
@@ -188,7 +188,7 @@ def test_averaged_weights_worked_by_hand(plan, monkeypatch, name):
 def test_two_replicas_average_and_decay_the_backbone_at_its_own_rate_as_one_does(plan, monkeypatch, mirrored):
     found = []
     for chosen in (tf.distribute.get_strategy(), mirrored):
-        options = {"ema": 0.5, "backbone_rate": 0.5, "optimizer": "sgd", "weight_decay": 0.5}
+        options = {"ema": 0.5, "backbone_lr_multiplier": 0.5, "optimizer": "sgd", "weight_decay": 0.5}
         strategy, recipe, state = make_state(monkeypatch, chosen, **options)
         step = train_step.make_train_step(strategy, state, recipe)
         batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
@@ -246,11 +246,12 @@ def test_scaled_gradients_that_overflow_at_the_lowest_scale_are_divergence(plan,
     assert found == [(1, -1), (1, 2), (1, 2)]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
 def test_the_whole_step_compiles_under_xla_as_tpus_want_it(monkeypatch, accumulate):
     monkeypatch.setattr(classifiers, "build_classifier", tiny_with_norm)
-    recipe = {**RECIPE, "precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0}
-    recipe |= {"accumulate": accumulate, "augment_policy": "winner" if accumulate > 1 else "light"}
+    recipe = {"precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0}
+    recipe |= {"gradient_accumulation_steps": accumulate, "augment_policy": "winner" if accumulate > 1 else "light"}
+    recipe = make_config(**recipe)
     state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
     # XLA takes no operation of the host and no shape that is not known.
     step = tf.function(train_step.make_replica_step(state, recipe), jit_compile=True)
@@ -266,7 +267,6 @@ def test_the_whole_step_compiles_under_xla_as_tpus_want_it(monkeypatch, accumula
 def test_a_step_with_every_part_of_the_head_compiles_under_xla(monkeypatch):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
     recipe = {
-        **RECIPE,
         "precision": "mixed_bfloat16",
         "target": "diagnosis",
         "metadata": "age,sex,site",
@@ -279,6 +279,7 @@ def test_a_step_with_every_part_of_the_head_compiles_under_xla(monkeypatch):
         "augment_policy": "strong",
         "augment_strength": 0.0,
     }
+    recipe = make_config(**recipe)
     state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
     step = tf.function(train_step.make_replica_step(state, recipe), jit_compile=True)
     images = tf.cast(tf.random.stateless_uniform([4, 32, 32, 3], [1, 2], 0, 256, tf.int32), tf.uint8)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from harness import RECIPE, tiny_trunk
+from harness import make_config, tiny_trunk
 
 from isic_tf.artifacts import run_directory, seen_images
 from isic_tf.data import mixture
@@ -80,12 +80,12 @@ def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(sour
     folder, theirs = source
     trunk = classifiers.backbone_of(theirs).get_weights()
     classifier = classifiers.build_classifier("efficientnet-b0", 32, hidden_units=4)
-    warm_start.load_weights(classifier, folder, RECIPE | {"image_size": 32})
+    warm_start.load_weights(classifier, folder, make_config(**{"image_size": 32}))
     assert all(np.array_equal(*pair) for pair in zip(classifier.get_weights(), theirs.get_weights(), strict=True))
     assert f"starting from {folder}/{run_directory.BEST_WEIGHTS}\n" in capsys.readouterr().out
     other = classifiers.build_classifier("efficientnet-b0", 32, target="diagnosis", hidden_units=4)
     logits = other.get_layer("logits").get_weights()
-    warm_start.load_weights(other, folder, RECIPE | {"image_size": 32})
+    warm_start.load_weights(other, folder, make_config(**{"image_size": 32}))
     assert all(np.array_equal(*pair) for pair in zip(classifiers.backbone_of(other).get_weights(), trunk, strict=True))
     assert np.array_equal(other.get_layer("hidden").get_weights()[0], theirs.get_layer("hidden").get_weights()[0])
     assert np.array_equal(other.get_layer("logits").get_weights()[0], logits[0])
@@ -94,4 +94,4 @@ def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(sour
 
 def test_weights_of_another_backbone_are_refused(source):
     with pytest.raises(ValueError, match="expected a run of efficientnet-b1 for --init_from, .* is of efficientnet-b0"):
-        warm_start.load_weights(None, source[0], RECIPE | {"backbone": "efficientnet-b1"})
+        warm_start.load_weights(None, source[0], make_config(**{"backbone": "efficientnet-b1"}))

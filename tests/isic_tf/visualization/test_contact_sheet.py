@@ -28,7 +28,9 @@ def drawn(monkeypatch):
 
 
 def sheet(record_set, output, split="train", **changes):
-    contact_sheet.show(f"{record_set}/{split}*.tfrec", str(output), **{**FLAGS, **changes})
+    contact_sheet.show(
+        contact_sheet.ShowConfig(records=f"{record_set}/{split}*.tfrec", output=str(output), **{**FLAGS, **changes})
+    )
 
 
 def test_originals_stand_beside_their_versions_with_names_and_labels(record_set, index, tmp_path, drawn, capsys):
@@ -89,5 +91,5 @@ def test_mixed_labels_are_told(record_set, tmp_path, drawn):
 def test_what_does_not_fit_is_refused(record_set, tmp_path, changes, message):
     flags = {"records": f"{record_set}/train*.tfrec", "output": str(tmp_path / "sheet.png"), **FLAGS}
     with pytest.raises(ValueError, match=message):
-        contact_sheet.show(**{**flags, **changes})
+        contact_sheet.show(contact_sheet.ShowConfig(**{**flags, **changes}))
     assert not list(tmp_path.iterdir())

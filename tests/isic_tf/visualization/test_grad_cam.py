@@ -227,13 +227,31 @@ def test_images_of_no_fold_are_explained_by_all(run, record_set, index):
 
 def test_images_that_all_have_seen_or_may_have_are_told(run, record_set, index, tmp_path, capsys):
     (run / "fold0" / "seen_images.csv").unlink()
-    grad_cam_sheet.explain(str(run), f"{record_set}/train*.tfrec", str(tmp_path / "sheet.png"), 4, "", 0)
+    grad_cam_sheet.explain(
+        grad_cam_sheet.ExplainConfig(
+            workdir=str(run),
+            records=f"{record_set}/train*.tfrec",
+            output=str(tmp_path / "sheet.png"),
+            images=4,
+            names="",
+            seed=0,
+        )
+    )
     seen = index.loc[index["fold"] == 0, "image_name"].tolist()
     output = capsys.readouterr().out
     assert f"wrote 4 images and their maps to {tmp_path / 'sheet.png'}" in output
     height, width, _ = cv2.imread(str(tmp_path / "sheet.png")).shape
     assert (height, width) == (450, pytest.approx(1140, abs=1))
-    grad_cam_sheet.explain(str(run), f"{record_set}/train*.tfrec", str(tmp_path / "one.pdf"), 4, ",".join(seen[:2]), 0)
+    grad_cam_sheet.explain(
+        grad_cam_sheet.ExplainConfig(
+            workdir=str(run),
+            records=f"{record_set}/train*.tfrec",
+            output=str(tmp_path / "one.pdf"),
+            images=4,
+            names=",".join(seen[:2]),
+            seed=0,
+        )
+    )
     assert "has been trained on 2 of these images, or may have been" in capsys.readouterr().out
 
 
@@ -249,7 +267,9 @@ def test_images_that_all_have_seen_or_may_have_are_told(run, record_set, index, 
 def test_what_does_not_fit_is_refused(run, record_set, tmp_path, changes, message):
     given = {"workdir": str(run), "records": f"{record_set}/train*.tfrec", "output": str(tmp_path / "sheet.png")}
     with pytest.raises(ValueError, match=message):
-        grad_cam_sheet.explain(**{**given, "images": 3, "names": "", "seed": 0, **changes})
+        grad_cam_sheet.explain(
+            grad_cam_sheet.ExplainConfig(**{**given, "images": 3, "names": "", "seed": 0, **changes})
+        )
     assert not os.path.exists(tmp_path / "sheet.png")
 
 

@@ -23,7 +23,9 @@ TABLE = "image_name,patient_id,target\na,IP_1,0\nb,IP_2,1\nc,IP_1,0\nx,IP_3,0\n"
 
 def make(folder, csv=None, folds=None, output=None):
     record_set_indexer.index_record_set(
-        f"{folder}/*.tfrec", csv and str(csv), folds and str(folds), output and str(output)
+        record_set_indexer.IndexConfig(
+            records=f"{folder}/*.tfrec", csv=csv and str(csv), folds=folds and str(folds), output=output and str(output)
+        )
     )
 
 
@@ -98,7 +100,11 @@ def test_shards_of_a_folder_that_cannot_be_written_are_linked(kaggle, tmp_path):
 def test_shards_of_two_folders_are_refused(kaggle, tmp_path):
     write_shard(tmp_path / "other", "train02-1.tfrec", [{"image_name": "z"}])
     with pytest.raises(ValueError, match="expected the shards of one set in one folder, got .*kaggle, .*other"):
-        record_set_indexer.index_record_set(f"{kaggle}/train*,{tmp_path}/other/*", None, None, None)
+        record_set_indexer.index_record_set(
+            record_set_indexer.IndexConfig(
+                records=f"{kaggle}/train*,{tmp_path}/other/*", csv=None, folds=None, output=None
+            )
+        )
 
 
 def test_the_index_of_a_built_set_is_made_again_as_it_was(record_set, tmp_path):
@@ -108,7 +114,9 @@ def test_the_index_of_a_built_set_is_made_again_as_it_was(record_set, tmp_path):
     for path in record_set.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     listed = str(record_set / "train.index.csv")
-    record_set_indexer.index_record_set(f"{copy}/train*.tfrec", listed, listed, None)
+    record_set_indexer.index_record_set(
+        record_set_indexer.IndexConfig(records=f"{copy}/train*.tfrec", csv=listed, folds=listed, output=None)
+    )
     assert {name: (copy / name).read_text() for name in before} == before
 
 
@@ -116,5 +124,10 @@ def test_the_index_of_a_built_set_is_made_again_as_it_was(record_set, tmp_path):
 def test_a_real_file_of_another_schema_is_named(real_data, tmp_path):
     with pytest.raises(ValueError, match="is of another schema, its record 0 lacks image"):
         record_set_indexer.index_record_set(
-            str(real_data / "tfrecord_foreign" / "train.tfrecords"), None, None, str(tmp_path)
+            record_set_indexer.IndexConfig(
+                records=str(real_data / "tfrecord_foreign" / "train.tfrecords"),
+                csv=None,
+                folds=None,
+                output=str(tmp_path),
+            )
         )

@@ -146,8 +146,11 @@ def write(folder, named):
 
 
 def find(output, images=None, records=None, against=None, max_distance=0.4, workers=2):
-    paths = [path and str(path) for path in (images, records, output, against)]
-    near_duplicates.find_duplicates(*paths, max_distance, workers)
+    paths = {"images": images, "records": records, "output": output, "against": against}
+    paths = {name: path and str(path) for name, path in paths.items()}
+    near_duplicates.find_duplicates(
+        near_duplicates.DuplicatesConfig(**paths, max_distance=max_distance, workers=workers)
+    )
     return pd.read_csv(output)
 
 

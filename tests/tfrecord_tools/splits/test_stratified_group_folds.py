@@ -157,7 +157,9 @@ def table(tmp_path):
 
 
 def test_make_writes_every_image_once_and_shows_the_audit(table, tmp_path, capsys):
-    fold_table.make_folds(str(table), str(tmp_path / "folds.csv"), num_folds=3, seed=0)
+    fold_table.make_folds(
+        fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), num_folds=3, seed=0)
+    )
     written = pd.read_csv(tmp_path / "folds.csv")
     assert written["image_name"].tolist() == [f"i{number}" for number in range(12)]
     assert sorted(set(written["fold"])) == [0, 1, 2]
@@ -169,7 +171,9 @@ def test_make_writes_every_image_once_and_shows_the_audit(table, tmp_path, capsy
 def test_make_keeps_listed_duplicates_in_one_fold_and_counts_those_not_there(table, tmp_path, capsys):
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("image_name_1,image_name_2\ni0,i2\ni3,i4\ni0,gone\n")
-    fold_table.make_folds(str(table), str(tmp_path / "folds.csv"), num_folds=2, duplicates=str(pairs))
+    fold_table.make_folds(
+        fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), num_folds=2, duplicates=str(pairs))
+    )
     written = pd.read_csv(tmp_path / "folds.csv")["fold"]
     # Patients 0, 1 and 2 are one group, so the three others make up the other fold.
     assert written[:6].nunique() == written[6:].nunique() == 1
@@ -180,17 +184,19 @@ def test_make_keeps_listed_duplicates_in_one_fold_and_counts_those_not_there(tab
 
 def test_make_says_what_a_table_does_not_hold(tmp_path, capsys):
     (tmp_path / "train.csv").write_text("image_name,patient_id\na,\nb,\nc,1\n")
-    fold_table.make_folds(str(tmp_path / "train.csv"), str(tmp_path / "folds.csv"), num_folds=2)
+    fold_table.make_folds(
+        fold_table.FoldsConfig(csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), num_folds=2)
+    )
     out = capsys.readouterr().out
     assert "2 images have no patient_id; each is taken for a patient of its own" in out
     assert "3 images have no target; they count as benign" in out
 
 
 def test_make_audits_a_file_and_writes_nothing(table, tmp_path, capsys):
-    fold_table.make_folds(str(table), str(tmp_path / "folds.csv"), num_folds=2)
+    fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), num_folds=2))
     written = capsys.readouterr().out
     before = sorted(tmp_path.iterdir())
-    fold_table.make_folds(str(table), audit=str(tmp_path / "folds.csv"))
+    fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), audit=str(tmp_path / "folds.csv")))
     assert capsys.readouterr().out == written
     assert sorted(tmp_path.iterdir()) == before
 
@@ -200,13 +206,13 @@ def test_make_fails_after_the_audit_of_a_file_that_leaks(table, tmp_path, capsys
     path.write_text("image_name,fold\n" + "".join(f"i{number},{(number + 1) // 2 % 2}\n" for number in range(12)))
     pairs.write_text("image_name_1,image_name_2\ni0,i2\n")
     with pytest.raises(ValueError, match=r"folds\.csv leaks: 6 patients and 1 listed duplicate pairs are in two folds"):
-        fold_table.make_folds(str(table), audit=str(path), duplicates=str(pairs))
+        fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), audit=str(path), duplicates=str(pairs)))
     assert "patients in two folds" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("preset", "expected"), [("deotte15", [0, 1, 2, 3, 4, 5]), ("winners5", [0, 2, 2, 4, 3, 1])])
 def test_presets_map_shards_to_folds(table, tmp_path, preset, expected):
-    fold_table.make_folds(str(table), str(tmp_path / "folds.csv"), preset=preset)
+    fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), preset=preset))
     assert pd.read_csv(tmp_path / "folds.csv")["fold"][::2].tolist() == expected
 
 
@@ -219,7 +225,11 @@ def test_preset_folds_keep_listed_duplicates_out_and_refuse_other_shards():
 def test_a_preset_that_leaks_is_not_written(tmp_path):
     (tmp_path / "train.csv").write_text("image_name,patient_id,target,tfrecord\na,1,0,0\nb,1,0,1\n")
     with pytest.raises(ValueError, match="deotte15 leaks: 1 patients"):
-        fold_table.make_folds(str(tmp_path / "train.csv"), str(tmp_path / "folds.csv"), preset="deotte15")
+        fold_table.make_folds(
+            fold_table.FoldsConfig(
+                csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), preset="deotte15"
+            )
+        )
     assert not (tmp_path / "folds.csv").exists()
 
 
@@ -235,7 +245,7 @@ def test_a_preset_that_leaks_is_not_written(tmp_path):
 )
 def test_make_refuses_arguments_that_contradict_each_other(table, arguments, message):
     with pytest.raises(ValueError, match=message):
-        fold_table.make_folds(str(table), **arguments)
+        fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), **arguments))
 
 
 @pytest.mark.parametrize(
@@ -248,4 +258,6 @@ def test_make_refuses_arguments_that_contradict_each_other(table, arguments, mes
 def test_make_refuses_a_table_it_cannot_judge(tmp_path, text, message):
     (tmp_path / "train.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        fold_table.make_folds(str(tmp_path / "train.csv"), str(tmp_path / "folds.csv"), num_folds=2)
+        fold_table.make_folds(
+            fold_table.FoldsConfig(csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), num_folds=2)
+        )

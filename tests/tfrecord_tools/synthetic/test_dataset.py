@@ -9,7 +9,9 @@ from tfrecord_tools.synthetic import dataset, lesion_renderer
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        dataset.make_dataset(str(tmp_path / name), num_patients=1, malignant_rate=0.2, seed=seed)
+        dataset.make_dataset(
+            dataset.SynthConfig(output=str(tmp_path / name), num_patients=1, malignant_rate=0.2, seed=seed)
+        )
     files = [
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in "abc"

@@ -22,7 +22,15 @@ def copy(record_set, tmp_path):
 
 def check(folder, pattern="*.tfrec", duplicates=None, decode=True, quarantine=None, workers=2):
     path = quarantine and str(quarantine)
-    record_set_verifier.verify_record_set(f"{folder}/{pattern}", duplicates and str(duplicates), decode, path, workers)
+    record_set_verifier.verify_record_set(
+        record_set_verifier.VerifyConfig(
+            records=f"{folder}/{pattern}",
+            duplicates=duplicates and str(duplicates),
+            decode=decode,
+            quarantine=path,
+            workers=workers,
+        )
+    )
 
 
 def shard(folder, number=0):
@@ -148,7 +156,13 @@ def test_quarantine_needs_a_new_folder_and_one_set(copy, tmp_path):
     write_shard(tmp_path / "other", "train00-1.tfrec", [{"image_name": "z"}])
     with pytest.raises(ValueError, match="the shards of one folder at a time, got .*other, .*set"):
         record_set_verifier.verify_record_set(
-            f"{copy}/*.tfrec,{tmp_path}/other/*", None, False, str(tmp_path / "new"), 1
+            record_set_verifier.VerifyConfig(
+                records=f"{copy}/*.tfrec,{tmp_path}/other/*",
+                duplicates=None,
+                decode=False,
+                quarantine=str(tmp_path / "new"),
+                workers=1,
+            )
         )
 
 
@@ -166,4 +180,6 @@ def test_indexing_a_damaged_set_points_to_quarantine(copy):
     content[60] ^= 1
     shard(copy).write_bytes(content)
     with pytest.raises(ValueError, match="keep the good records with tfrecord_tools.verify --quarantine"):
-        record_set_indexer.index_record_set(f"{copy}/train*", None, None, None)
+        record_set_indexer.index_record_set(
+            record_set_indexer.IndexConfig(records=f"{copy}/train*", csv=None, folds=None, output=None)
+        )

@@ -1,0 +1,17 @@
+"""Options of everything that runs on devices."""
+
+import dataclasses
+
+from tfrecord_tools import cli
+
+STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StrategyConfig(cli.Config):
+    """Which devices to use."""
+
+    strategy: str = cli.option(
+        "auto", choices=STRATEGIES, help="Distribution strategy; auto uses the best devices that this machine has."
+    )
+    tpu: str = cli.option("", help="Name or address of a remote TPU, or 'local' for this machine's own.")

@@ -1,0 +1,56 @@
+"""Options of a classifier."""
+
+import dataclasses
+
+from isic_tf.data import clinical_metadata, targets
+from isic_tf.models import backbones, patient_context_head, pooling_layers
+from tfrecord_tools import cli
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(cli.Config):
+    """The architecture of a classifier, and the weights that it starts from."""
+
+    image_size: int = cli.option(384, lower=32, upper=4096, help="Side of the square input images, in pixels.")
+    backbone: str = cli.option(
+        "efficientnet-b0", choices=backbones.BACKBONES, help="Image encoder (EfficientNet variant)."
+    )
+    weights: str = cli.option(
+        "noisy-student", help=f"Initial weights: {', '.join(backbones.WEIGHTS)}, or the path of a weights file."
+    )
+    pooling: str = cli.option(
+        "gap",
+        choices=pooling_layers.POOLINGS,
+        help="Pooling of the feature map: gap (global average) or gem (generalized mean with a learned exponent).",
+    )
+    hidden_units: int = cli.option(
+        0, lower=0, upper=65536, help="Units of a hidden layer before the logits; 0 for no hidden layer."
+    )
+    dropout: float = cli.option(0.2, lower=0.0, upper=0.95, help="Dropout rate before the logits.")
+    dropout_samples: int = cli.option(
+        1, lower=1, upper=64, help="Multi-sample dropout: number of dropout masks whose logits are averaged."
+    )
+    metadata: str = cli.option(
+        "",
+        help="Clinical metadata that the model receives besides the image: a comma-separated selection of "
+        f"{','.join(clinical_metadata.FIELDS)}.",
+    )
+    context: str = cli.option(
+        "none",
+        choices=patient_context_head.CONTEXTS,
+        help="Patient context; set: a set transformer corrects each lesion's logit by the patient's other lesions, "
+        "trained end to end with the backbone.",
+    )
+    bag_size: int = cli.option(
+        8, lower=2, upper=64, help="With --context=set: images of one patient that are trained on together."
+    )
+    target: str = cli.option(
+        "binary",
+        choices=targets.TARGETS,
+        help="Prediction target: binary (malignant or not), or diagnosis (nine classes, melanoma among them).",
+    )
+
+    def head_options(self):
+        """Returns the keyword arguments of `classifiers.build_classifier` besides backbone, image size and weights."""
+        names = ("target", "metadata", "pooling", "hidden_units", "dropout", "dropout_samples", "context", "bag_size")
+        return {name: getattr(self, name) for name in names}
