@@ -23,6 +23,7 @@ setup(
         "efficientnet==1.1.1",
         "google-crc32c>=1.5",
         "jinja2>=3.1",
+        "lazy-loader>=0.4",
         "matplotlib>=3.7",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",

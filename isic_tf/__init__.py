@@ -1,11 +1,22 @@
-"""Trains, applies and judges melanoma classifiers on sets of dermoscopic TFRecords.
+"""Trains, applies and evaluates melanoma classifiers on TFRecords of dermoscopic images.
 
-Importing the package selects Keras 2 (`tf_keras`): Keras 3's `fit` fails under `TPUStrategy` and its maintainers do not
+The names of this package are imported when they are first used, so that `import isic_tf` is fast and does not load
+TensorFlow. It does select Keras 2 (`tf_keras`): Keras 3's `fit` fails under `TPUStrategy` and its maintainers do not
 support `MultiWorkerMirroredStrategy` (keras-team/keras#19448, #20601).
+
+Example:
+    >>> import isic_tf
+    >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", image_size=384)
+    >>> config.fold
+    '0'
 """
 
 import os
 import sys
+import types
+import typing
+
+import lazy_loader
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,3 +27,56 @@ if "tensorflow" in sys.modules and not sys.modules["tensorflow"].keras.Model.__m
         "isic_tf needs Keras 2, but this process already uses Keras 3: restart it and import isic_tf before tf.keras, "
         "or set TF_USE_LEGACY_KERAS=1 before Python starts"
     )
+
+from tfrecord_tools import __version__  # noqa: E402
+from tfrecord_tools.cli import show_log  # noqa: E402
+from tfrecord_tools.errors import (  # noqa: E402
+    ConfigError,
+    CorruptRecordError,
+    DivergenceError,
+    IsicError,
+    LeakageError,
+)
+
+if typing.TYPE_CHECKING:
+    from isic_tf.artifacts import Run
+    from isic_tf.evaluation import Evaluation, evaluate
+    from isic_tf.inference import PredictConfig, predict
+    from isic_tf.training import RunResult, TrainConfig, train
+
+__all__ = [
+    "ConfigError",
+    "CorruptRecordError",
+    "DivergenceError",
+    "Evaluation",
+    "IsicError",
+    "LeakageError",
+    "PredictConfig",
+    "Run",
+    "RunResult",
+    "TrainConfig",
+    "__version__",
+    "evaluate",
+    "predict",
+    "show_log",
+    "train",
+]
+
+_LAZY = {
+    "artifacts": ["Run"],
+    "evaluation": ["Evaluation", "evaluate"],
+    "inference": ["PredictConfig", "predict"],
+    "training": ["RunResult", "TrainConfig", "train"],
+}
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
+
+
+class _Package(types.ModuleType):
+    """Keeps `isic_tf.train` the function where the command module of that name is imported too."""
+
+    def __setattr__(self, name, value):
+        if not (isinstance(value, types.ModuleType) and name in __all__):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

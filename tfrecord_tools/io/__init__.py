@@ -1,1 +1,5 @@
 """Files: tables, TFRecords, indexes and manifests, local or in a bucket."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .decoding import decode as decode
+from .input_pipeline import make_eval_dataset as make_eval_dataset, make_train_dataset as make_train_dataset
+from .mixture import plan_fold as plan_fold, read_sets as read_sets
+from .record_metadata import list_records as list_records
+
+__all__ = [
+    "decode",
+    "list_records",
+    "make_eval_dataset",
+    "make_train_dataset",
+    "plan_fold",
+    "read_sets",
+]
