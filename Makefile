@@ -3,15 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test lint bench matrix clean
+.PHONY: help demo test lint docs bench matrix clean
 
 help:
-	@echo "make demo   made-up images -> records -> training -> submission, in $(DEMO)/"
+	@echo "make demo   synthetic images -> records -> training -> submission and report, in $(DEMO)/"
 	@echo "make test   the whole test suite"
-	@echo "make lint   ruff"
-	@echo "make bench  speed against the textbook way, on real files (half an hour, an otherwise idle machine)"
+	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation, in site/"
+	@echo "make bench  speed against textbook implementations, on real files (half an hour, an otherwise idle machine)"
 	@echo "make matrix the suite with TensorFlow 2.18, 2.20, 2.21 and with Colab's versions; TESTS=... for some files"
-	@echo "make clean  removes .venv, .matrix and $(DEMO)/"
+	@echo "make clean  removes .venv, .matrix, site and $(DEMO)/"
 
 .venv/.installed: setup.py
 	$(PYTHON) -m venv .venv
@@ -28,7 +29,8 @@ demo: .venv/.installed
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/test.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64 --split=test
 	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/configs/demo.flags
 	$(BIN)/python -m isic_tf.predict --workdir=$(DEMO)/run --records='$(DEMO)/records/test*.tfrec' --output=$(DEMO)/submission.csv --sample_submission=$(DEMO)/sample_submission.csv
-	$(BIN)/python -m isic_tf.evaluate --predictions=$(DEMO)/run/oof.csv --labels=$(DEMO)/train.csv
+	$(BIN)/python -m isic_tf.evaluate --predictions=$(DEMO)/run/oof.csv --labels=$(DEMO)/train.csv --records='$(DEMO)/records/train*.tfrec' --workdir=$(DEMO)/run --report=$(DEMO)/report.html
+	$(BIN)/python -m isic_tf.show --records='$(DEMO)/records/train*.tfrec' --output=$(DEMO)/contact_sheet.png --images=4 --image_size=64 --augment --augment_policy=strong
 
 test: .venv/.installed-test
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
@@ -36,6 +38,10 @@ test: .venv/.installed-test
 lint: .venv/.installed-test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+docs: .venv/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: .venv/.installed-test
 	@for claim in $$(ls experiments/benchmarks/*.py | grep -v -e common.py -e textbook.py); do $(BIN)/python $$claim || exit 1; done
@@ -44,4 +50,4 @@ matrix:
 	experiments/matrix.sh $(TESTS)
 
 clean:
-	rm -rf .venv .matrix $(DEMO)
+	rm -rf .venv .matrix site $(DEMO)

@@ -7,6 +7,12 @@ from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfrecord_tools" / "__init__.py").read_text(encoding="utf-8"))[1]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29", "pymdown-extensions>=10.14"]
+# Console scripts beside `python -m`.
+COMMANDS = {
+    "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show"),
+    "tfrecord": ("tfrecord_tools", "build index verify folds duplicates synth"),
+}
 
 setup(
     name="isic-tf",
@@ -16,7 +22,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["isic_tf", "isic_tf.*", "tfrecord_tools", "tfrecord_tools.*"]),
-    package_data={"isic_tf.evaluation": ["templates/*.j2"], "isic_tf.serving": ["templates/*.j2"]},
+    package_data={"": ["py.typed", "*.pyi", "templates/*.j2"]},
+    entry_points={
+        "console_scripts": [
+            f"{prefix}-{name} = {package}.{name}:main"
+            for prefix, (package, names) in COMMANDS.items()
+            for name in names.split()
+        ]
+    },
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",
@@ -46,10 +59,13 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
+        "docs": DOCS,
         "test": [
+            *DOCS,
             "apache-beam>=2.60",
             "hypothesis>=6.100",
             "ipykernel>=6.0",
+            "mypy>=1.11",
             "nbclient>=0.9",
             "nbformat>=5.7",
             "pytest>=8.0",
@@ -57,9 +73,20 @@ setup(
             "ruff>=0.6",
         ],
     },
+    keywords=["melanoma", "dermoscopy", "SIIM-ISIC", "TensorFlow", "TFRecord", "TPU", "EfficientNet"],
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Healthcare Industry",
+        "Intended Audience :: Science/Research",
         "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
+        "Typing :: Typed",
     ],
 )

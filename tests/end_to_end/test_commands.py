@@ -1,13 +1,12 @@
-"""The commands as a user runs them, in processes of their own, and what holds the packages together."""
+"""The commands as a user runs them, in processes of their own."""
 
-import ast
 import re
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from harness import ENVIRONMENT, ROOT
+from harness import ENVIRONMENT
 
 
 def run(module, *flags, folder, check=True):
@@ -68,33 +67,3 @@ def test_a_process_that_uses_keras_3_is_told_so(tmp_path):
     )
     assert result.returncode == 1
     assert "ImportError: isic_tf needs Keras 2, but this process already uses Keras 3: restart it" in result.stderr
-
-
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def test_the_packages_import_each_other_as_designed():
-    shared = {f"tfrecord_tools.{name}" for name in ("schema", "command", "storage", "tfrecords")}
-    for path in (ROOT / "isic_tf").glob("*.py"):
-        # Image files alone are read as the tools read them, and only when they are asked for.
-        own = {"tfrecord_tools.convert", "tfrecord_tools.tables"} if path.name == "files.py" else set()
-        assert {name for name in imports(path) if name.startswith("tfrecord_tools")} <= shared | own, path
-    for path in (ROOT / "tfrecord_tools").glob("*.py"):
-        assert not [name for name in imports(path) if name.startswith("isic_tf")], path
-    below = shared | {"tfrecord_tools.example", "tfrecord_tools.header"}
-    for name in ("schema", "command", "storage", "tfrecords", "example", "header"):
-        # So that isic_tf runs where OpenCV is not installed.
-        outside = set(imports(ROOT / "tfrecord_tools" / f"{name}.py")) - below
-        assert not [module for module in outside if module.split(".")[0] in ("cv2", "pydicom", "tfrecord_tools")]
-
-
-def test_the_readmes_tree_names_every_module():
-    readme = (ROOT / "README.md").read_text()
-    for package in ("isic_tf", "tfrecord_tools"):
-        for path in (ROOT / package).glob("[a-z]*.py"):
-            assert f"{path.name} " in readme, f"{package}/{path.name} is not in the README's tree"

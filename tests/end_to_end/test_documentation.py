@@ -1,5 +1,7 @@
-"""Every command of the README runs as it is written there, in its order and in one folder, with a small network."""
+"""Every command of the README and of docs/ runs as written, in order and in one directory, with a small network."""
 
+import ast
+import importlib
 import inspect
 import json
 import pathlib
@@ -8,17 +10,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pandas as pd
 import pytest
+from absl import flags
 from harness import ENVIRONMENT, ROOT, build_set, free_ports, tiny_trunk
 
+from tfrecord_tools import cli
 from tfrecord_tools.io import csv_tables
 from tfrecord_tools.synthetic import dataset
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
+EVERYTHING = "\n".join(TEXTS.values())
 MODULES = [path for name in ("isic_tf", "tfrecord_tools") for path in (ROOT / name).rglob("*.py")]
 SOURCES = "".join(path.read_text() for path in MODULES)
+COMMANDS = {f"{path.parent.name}.{path.stem}" for path in MODULES if 'if __name__ == "__main__"' in path.read_text()}
 TPU_PINS = ("tensorflow-tpu==2.20.0", "libtpu==0.0.21.1")
 
 # Loads TensorFlow once, without starting it, and runs each command as `python -m` does in a process forked from there.
@@ -70,13 +78,12 @@ _LESS = {
 }
 
 
-def blocks():
-    """The shell blocks, as lists of commands; each with the heading above it."""
+def blocks(page):
+    """The shell blocks of a page that are for running, as lists of commands."""
     found = []
-    for heading, text in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL):
-        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            lines = [line for line in block.splitlines() if line and not line.startswith("#")]
-            found.append((heading, [shlex.split(line, comments=True) for line in lines]))
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", TEXTS[page], re.MULTILINE | re.DOTALL):
+        lines = [line.strip() for line in block.splitlines() if line.strip() and not line.strip().startswith("#")]
+        found.append([shlex.split(line, comments=True) for line in lines])
     return found
 
 
@@ -179,7 +186,7 @@ _BEFORE["--predictions=test_scores.csv"] = copy_scores
 
 
 def follow(shell, commands, places):
-    """Does what the README says, with the README's places replaced."""
+    """Runs commands as written, with places replaced."""
     for words in commands:
         for there, here in places.items():
             words = [word.replace(there, here) for word in words]
@@ -206,29 +213,42 @@ def follow(shell, commands, places):
             shell.run(words)
 
 
-GROUPS = (
-    ("From your images to a submission", "Your own DICOM folder", "Predicted, judged, blended, exported",
-     "A lesion beside the patient's other lesions"),
-    ("Kaggle in five minutes", "What is trained on, and how it is varied", "Record sets, yours and others'",
-     "Many GPUs or machines", "Bigger than one machine", "How it is trained"),
-)  # fmt: skip
+# Pages whose commands run one after another in one directory.
+GROUPS = {
+    "one run": (
+        "README.md", "docs/tutorials/own_dicom.md", "docs/guides/inference_tta.md",
+        "docs/guides/calibration_ensembling.md", "docs/tutorials/patient_context.md",
+        "docs/guides/evaluation_report.md", "docs/guides/explain.md", "docs/guides/export.md",
+    ),
+    "the rest": (
+        "docs/installation.md", "docs/quickstart.md", "docs/tutorials/kaggle.md", "docs/tutorials/external_data.md",
+        "docs/guides/record_sets.md", "docs/guides/folds_and_leakage.md", "docs/guides/augmentation.md",
+        "docs/guides/training.md", "docs/guides/distributed.md", "docs/guides/beam.md",
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("headings", GROUPS, ids=("one run", "the rest"))
-def test_every_command_of_the_readme_runs(headings, shell, tmp_path):
+@pytest.mark.parametrize("pages", GROUPS.values(), ids=GROUPS)
+def test_every_command_of_the_documentation_runs(pages, shell, tmp_path):
     prepare(tmp_path)
     hosts = {f"host{number}:12345": f"127.0.0.1:{port}" for number, port in enumerate(free_ports(2))}
     cloud = {"DataflowRunner": "DirectRunner", "gs://bucket": str(tmp_path), "--tpu=local": "--strategy=auto"}
     places = {"/tmp/": f"{tmp_path}/", "/kaggle/input": f"{tmp_path}/input", **hosts, **cloud}
-    for heading, commands in blocks():
-        if heading in headings and "ISIC_REAL_DATA" not in str(commands):
-            follow(shell, commands, places)
+    places["--num_patients=80"] = "--num_patients=12"
+    done = []
+    for page in pages:
+        for commands in blocks(page):
+            if "ISIC_REAL_DATA" in str(commands):
+                continue
+            # What another page has had run in this directory is there.
+            follow(shell, [words for words in commands if words not in done], places)
+            done += commands
 
 
 @pytest.mark.realdata
 def test_its_commands_on_real_images_run(shell, tmp_path, real_data):
-    (commands,) = [commands for _, commands in blocks() if "ISIC_REAL_DATA" in str(commands)]
-    follow(shell, commands, {"../shared/realdata": str(real_data)})
+    (commands,) = [commands for page in TEXTS for commands in blocks(page) if "ISIC_REAL_DATA" in str(commands)]
+    follow(shell, commands, {"ISIC_REAL_DATA=realdata": f"ISIC_REAL_DATA={real_data}"})
     names = [pd.read_csv(tmp_path / name)["image_name"] for name in ("run/oof.csv", "predictions.csv")]
     assert [len(set(found)) for found in names] == [384, 384]
 
@@ -238,7 +258,7 @@ def test_the_demo_runs(shell, tmp_path):
         ["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     commands = [shlex.split(line) for line in lines if "-m isic_tf." in line or "-m tfrecord_tools." in line]
-    assert len(commands) == 6
+    assert len(commands) == 7
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     few = {".venv/bin/python": "python", "--num_patients=80": "--num_patients=12"}
     follow(shell, commands, few)
@@ -246,11 +266,8 @@ def test_the_demo_runs(shell, tmp_path):
 
 
 def test_every_command_is_listed_and_explains_its_flags(shell):
-    listed = re.findall(r"^\| `((?:isic_tf|tfrecord_tools)\.\w+)` \|", README, re.MULTILINE)
-    commands = {
-        f"{path.parent.name}.{path.stem}" for path in MODULES if 'if __name__ == "__main__"' in path.read_text()
-    }
-    assert set(listed) == commands
+    listed = re.findall(r"^\| `((?:isic_tf|tfrecord_tools)\.\w+)` \|", TEXTS["README.md"], re.MULTILINE)
+    assert set(listed) == COMMANDS
     for module in listed:
         # absl ends its help with code 1.
         text = shell.run(["python", "-m", module, "--helpshort"], expected=1)
@@ -259,33 +276,85 @@ def test_every_command_is_listed_and_explains_its_flags(shell):
 
 
 def test_no_command_is_left_out():
-    assert {heading for heading, _ in blocks()} == {heading for group in GROUPS for heading in group}
+    assert {page for page in TEXTS if blocks(page)} == {page for pages in GROUPS.values() for page in pages}
     # What is indented is make's, and make knows it.
-    targets = re.findall(r"^    make (\w+)", README, re.MULTILINE)
-    assert targets == ["demo", "test"]
+    targets = set(re.findall(r"^    make (\w+)", EVERYTHING, re.MULTILINE))
+    assert {"demo", "test"} <= targets
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
-    assert len(re.findall("^```", README, re.MULTILINE)) == 2 * (len(blocks()) + 1)
 
 
-# Of absl, pip, TensorBoard, Beam and its runners.
-_OTHERS = {"no", "helpshort", "flagfile", "verbosity", "logdir", "project", "region", "temp_location", "setup_file"}
+def test_the_readme_is_read_in_two_minutes():
+    assert TEXTS["README.md"].count("\n") <= 160
 
 
-def test_every_flag_that_the_readme_names_exists():
-    defined = set(re.findall(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"", SOURCES))
-    named = set(re.findall(r"(?<!-)--(\w+)", README)) - _OTHERS
+def test_every_link_of_the_readme_leads_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", TEXTS["README.md"]) + re.findall(r'src="([^"]+)"', TEXTS["README.md"])
+    assert len(links) > 20
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+# Of absl, pip, TensorBoard, pytest, Beam and its runners.
+_OTHERS = {"no", "help", "helpshort", "flagfile", "verbosity", "logdir", "project", "region", "temp_location"}
+_OTHERS |= {"setup_file", "strict", "runner", "upgrade", "constraint", "quiet", "editable", "numprocesses"}
+
+
+def defined_flags():
+    """The flags of all commands, old names included."""
+    found = set()
+    for name in COMMANDS:
+        values = flags.FlagValues()
+        cli.define_flags(importlib.import_module(name).CONFIG, values, name)
+        found |= set(values)
+    return found
+
+
+def test_every_flag_that_the_documentation_names_exists():
+    defined = defined_flags()
+    # The changelog names old spellings too, which still work.
+    named = set(re.findall(r"(?<!-)--(?!no-deps|dry-run)(\w+)", EVERYTHING)) - _OTHERS
     assert len(named) > 80
     assert not [name for name in named if not {name, name.removeprefix("no")} & defined]
+
+
+def test_every_module_that_the_documentation_names_exists():
+    names = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in MODULES}
+    named = set(re.findall(r"\b((?:isic_tf|tfrecord_tools)/[\w/]+\.py)\b", EVERYTHING))
+    assert not [name for name in named if name.removesuffix(".py").replace("/", ".") not in names]
 
 
 def test_the_troubles_are_said_in_the_words_of_the_errors():
     # Texts that go over two lines of code.
     sources = re.sub(r'"\s*\n\s*f?"', "", SOURCES)
-    table = README.partition("## Troubleshooting")[2]
-    rows = re.findall(r"^\| (.+?) \| (.+) \|$", table, re.MULTILINE)[1:]
-    assert len(rows) >= 15
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", TEXTS["docs/troubleshooting.md"], re.MULTILINE)[1:]
+    assert len(rows) >= 22
     quoted = [part.strip() for row in rows for text in re.findall(r'"(.+?)"', row[0]) for part in text.split("...")]
     assert len(quoted) >= 8
     for part in quoted:
         assert part in sources, part
+
+
+@pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if "```python" in text])
+def test_every_python_snippet_names_what_exists(page):
+    for snippet in re.findall(r"^ *```python\n(.*?)^ *```", TEXTS[page], re.MULTILINE | re.DOTALL):
+        tree = ast.parse(textwrap.dedent(snippet))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in ("isic_tf", "tfrecord_tools"):
+                module = importlib.import_module(node.module)
+                assert not [alias.name for alias in node.names if not hasattr(module, alias.name)]
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("isic_tf", "tfrecord_tools"):
+                assert hasattr(importlib.import_module(ast.unparse(node.value)), node.attr), node.attr
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", f"--site-dir={tmp_path / 'site'}"]
+    environment = {**ENVIRONMENT, "NO_MKDOCS_2_WARNING": "1"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    reference = (tmp_path / "site" / "reference" / "cli.html").read_text()
+    for name in COMMANDS:
+        assert name in reference
+    assert "gradient_accumulation_steps" in reference
+    # Nothing is fetched from other hosts.
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?://', page.read_text()), page

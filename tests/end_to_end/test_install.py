@@ -264,8 +264,8 @@ def test_the_list_holds_all_that_the_package_needs_and_no_tensorflow(python):
 
 
 def test_the_list_and_the_package_fit_what_colab_holds():
-    lines = [Requirement(line) for line in (ROOT / "experiments" / "requirements" / "colab_constraints.txt").read_text().splitlines()
-             if not line.startswith("#")]  # fmt: skip
+    constraints = ROOT / "experiments" / "requirements" / "colab_constraints.txt"
+    lines = [Requirement(line) for line in constraints.read_text().splitlines() if not line.startswith("#")]
     colab = {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in lines}
     # Where Colab holds a package, the list has its version, so that installing there replaces nothing.
     assert {name: version for name, version in listed("3.13").items() if name in colab}.items() <= colab.items()

@@ -325,3 +325,21 @@ def test_a_command_that_fails_stops_the_notebook(kaggle, tmp_path, monkeypatch, 
     out = capsys.readouterr().out
     assert out.startswith("python -m tfrecord_tools.folds --csv=nowhere.csv --output=folds.csv\n")
     assert "ERROR: expected a CSV file at nowhere.csv, found none" in out
+
+
+def test_the_quickstart_goes_from_records_to_an_evaluation_in_25_lines(tmp_path, monkeypatch):
+    notebook = read("quickstart")
+    lines = [line for cell in notebook.cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert len([line for line in lines if line.strip()]) <= 25
+    assert not [cell for cell in notebook.cells if cell.get("outputs")]
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    batch, table, evaluated = [
+        output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output
+    ]
+    assert "TensorShape([16, 64, 64, 3])" in batch["text/plain"]
+    assert "prediction" in table["text/html"]
+    assert "<svg" in evaluated["text/html"]
+    printed = [output["text"] for output in notebook.cells[-1].outputs if output.output_type == "stream"]
+    assert any("ROC AUC 0." in text and "interval (" in text for text in printed)

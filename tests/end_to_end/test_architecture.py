@@ -1,0 +1,170 @@
+"""The import rule: a package imports only packages below it; and what the tree promises a reader."""
+
+import ast
+import importlib
+import subprocess
+import sys
+
+import pytest
+from harness import ENVIRONMENT, ROOT
+
+# Lowest first. A package imports packages of lower floors, never of its own floor or above.
+FLOORS = {
+    "tfrecord_tools": (
+        ("errors",),
+        ("schema",),
+        ("io", "cli"),
+        ("imaging", "splits"),
+        ("building", "deduplication", "synthetic"),
+        ("verification",),
+        ("commands",),
+    ),
+    "isic_tf": (
+        ("distribution", "metrics", "optim"),
+        ("artifacts",),
+        ("data",),
+        ("augmentation", "models", "postprocessing"),
+        ("patient_context",),
+        ("inference",),
+        ("training", "visualization"),
+        ("evaluation",),
+        ("serving",),
+        ("commands",),
+    ),
+}
+COMMANDS = {
+    "isic_tf": [
+        "train",
+        "predict",
+        "evaluate",
+        "calibrate",
+        "ensemble",
+        "context",
+        "explain",
+        "export",
+        "submission",
+        "show",
+    ],
+    "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth"],
+}
+# What isic_tf may use of tfrecord_tools; image files alone are also read as the tools read them.
+SHARED = {"schema", "errors", "io", "cli"}
+EXCEPTIONS = {("isic_tf.data.image_files", "imaging")}
+MODULES = sorted(path for root in FLOORS for path in (ROOT / root).rglob("*.py"))
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """The modules that a module imports, in functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_of(module):
+    """Root and package of a module's name: `isic_tf.train` belongs to the commands."""
+    root, *rest = module.split(".")
+    if not rest:
+        return root, None
+    return root, "commands" if rest[0] in COMMANDS[root] else rest[0]
+
+
+def floor_of(root, package):
+    return next(number for number, packages in enumerate(FLOORS[root]) if package in packages)
+
+
+def find_violations(module, imported):
+    """Lists the imports of a module that the rule forbids."""
+    root, package = package_of(module)
+    found = []
+    for name in imported:
+        if name.split(".")[0] not in FLOORS:
+            continue
+        other_root, other = package_of(name)
+        if other is None or other.startswith("__") or (other_root, other) == (root, package):
+            continue
+        if root == "tfrecord_tools" and other_root == "isic_tf":
+            found.append(name)
+        elif root == "isic_tf" and other_root == "tfrecord_tools":
+            if other not in SHARED and (module, other) not in EXCEPTIONS:
+                found.append(name)
+        elif floor_of(other_root, other) >= floor_of(root, package):
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_packages_below_its_own(path):
+    if path.parent in (ROOT / "isic_tf", ROOT / "tfrecord_tools") and path.name == "__init__.py":
+        # The public names of the whole package; they are imported when they are first used.
+        return
+    assert find_violations(name_of(path), imports(path)) == []
+
+
+def test_the_rule_finds_what_it_forbids():
+    assert find_violations("isic_tf.metrics.roc", ["isic_tf.data.decoding"]) == ["isic_tf.data.decoding"]
+    assert find_violations("isic_tf.data.mixture", ["isic_tf.train.main"]) == ["isic_tf.train.main"]
+    assert find_violations("isic_tf.training.loop", ["isic_tf.visualization.grad_cam"])
+    assert find_violations("tfrecord_tools.io.manifest", ["isic_tf.data.targets"])
+    assert find_violations("isic_tf.data.decoding", ["tfrecord_tools.imaging.codec"])
+    assert not find_violations("isic_tf.data.image_files", ["tfrecord_tools.imaging.image_files", "numpy"])
+    assert not find_violations("isic_tf.serving.export_run", ["isic_tf.data.targets", "tfrecord_tools.io.filesystem"])
+
+
+def test_training_runs_where_opencv_is_not_installed():
+    below = [path for path in MODULES if package_of(name_of(path)) in {("tfrecord_tools", name) for name in SHARED}]
+    assert len(below) > 8
+    for path in below:
+        assert not [name for name in imports(path) if name.split(".")[0] in ("cv2", "pydicom")], path
+
+
+def test_no_directory_holds_more_than_20_modules():
+    counts = {}
+    for path in MODULES:
+        counts[path.parent] = counts.get(path.parent, 0) + 1
+    assert max(counts.values()) <= 20, counts
+
+
+@pytest.mark.parametrize(
+    "package", [path.parent for path in MODULES if path.name == "__init__.py"], ids=lambda p: p.name
+)
+def test_every_public_name_exists_and_is_documented(package):
+    module = importlib.import_module(name_of(package / "__init__.py"))
+    assert module.__doc__
+    assert len(module.__all__) <= 16
+    for name in module.__all__:
+        found = getattr(module, name)
+        assert name.startswith("__") or isinstance(found, (tuple, dict)) or found.__doc__, name
+
+
+def test_every_command_is_a_thin_module_of_options_and_one_call():
+    for root, commands in COMMANDS.items():
+        for name in commands:
+            path = ROOT / root / f"{name}.py"
+            assert path.read_text().count("\n") <= 60, path
+            module = importlib.import_module(f"{root}.{name}")
+            assert callable(module.main)
+            assert module.CONFIG.__doc__
+
+
+def test_importing_the_packages_loads_no_tensorflow_and_selects_keras_2():
+    code = (
+        "import os, sys, isic_tf, tfrecord_tools; print('tensorflow' in sys.modules, os.environ['TF_USE_LEGACY_KERAS'])"
+    )
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "TF_USE_LEGACY_KERAS"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "1"]
+
+
+def test_a_command_module_does_not_hide_the_function_of_its_name():
+    import isic_tf
+
+    for name in ("train", "predict", "evaluate"):
+        importlib.import_module(f"isic_tf.{name}")
+        assert callable(getattr(isic_tf, name))
