@@ -1,4 +1,10 @@
-"""Applies sampled augmentation parameters to a batch, on the device."""
+"""Applies sampled augmentation parameters to a batch, on the device.
+
+Mixup and CutMix also depend on the neighbor in the batch; everything else depends on the record's own seed only. All of
+it compiles under XLA with static shapes.
+"""
+
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
@@ -6,22 +12,36 @@ from isic_tf.augmentation import color, geometric, mixup, occlusion, policies, r
 from isic_tf.data import decoding
 from isic_tf.distribution import tpus
 
+Params = dict[str, tf.Tensor]
+Stage = Callable[[tf.Tensor, Params], tf.Tensor]
 
-def apply(images, params, fill="reflect", dtype=tf.float32, training=True, wrap=lambda stage: stage):
-    """Applies drawn parameters, but for mixup and cutmix; deterministic.
+
+def _unchanged(stage: Stage) -> Stage:
+    return stage
+
+
+def apply(
+    images: tf.Tensor,
+    params: Params,
+    fill: str = "reflect",
+    dtype: tf.DType = tf.float32,
+    training: bool = True,
+    wrap: Callable[[Stage], Stage] = _unchanged,
+) -> tf.Tensor:
+    """Applies sampled parameters, except mixup and CutMix; deterministic.
 
     Args:
         images: uint8 `[b, S, S, 3]`.
-        params: See `sample`.
+        params: See `random_parameters.sample_parameters`.
         fill: See `geometric.warp`.
         dtype: float32, or bfloat16 for the pixels; positions are float32 in any case.
         training: Whether to change anything.
-        wrap: What to make of each stage's function before it is called.
+        wrap: Applied to the function of each stage before it is called.
 
     Returns:
         `dtype` `[b, S, S, 3]` in [0, 1].
     """
-    stages = _stages(params.keys(), fill) if training else []
+    stages = _list_stages(params.keys(), fill) if training else []
     if not stages:
         return decoding.to_float(images, dtype)
     first, *others = stages
@@ -31,57 +51,68 @@ def apply(images, params, fill="reflect", dtype=tf.float32, training=True, wrap=
     return images
 
 
-def _stages(given, fill):
-    """Lists the functions that apply what is given: warp, hair, colour, blur, noise, microscope and dropout."""
+def _list_stages(given: Iterable[str], fill: str) -> list[Stage]:
+    """Lists the functions that apply what is given: warp, hair, color, blur, noise, vignette and dropout."""
 
-    def resample(images, params):
-        still = tf.constant([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-        matrices = geometric.matrices(params) if "rotation" in params else still
+    def resample(images: tf.Tensor, params: Params) -> tf.Tensor:
+        identity = tf.constant([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+        matrices = geometric.matrices(params) if "rotation" in params else identity
         return geometric.warp(images, matrices, fill, params.get("lens"), params.get("grid"))
 
-    def occlude_last(images, params):
-        if "microscope" in params:
-            images = occlusion.vignette(images, *(params[f"microscope{end}"] for end in ("", "_x", "_y")))
+    def occlude_last(images: tf.Tensor, params: Params) -> tf.Tensor:
+        if "vignette" in params:
+            images = occlusion.vignette(images, params["vignette"], params["vignette_x"], params["vignette_y"])
         if "dropout" in params:
-            images = occlusion.dropout(images, params["dropout"], params["dropout_middles"])
+            images = occlusion.dropout(images, params["dropout"], params["dropout_centers"])
         return images
 
-    stages = [
+    stages: list[tuple[set[str], Stage]] = [
         ({*random_parameters.GEOMETRY, "lens", "grid"}, resample),
         ({"hair"}, lambda images, params: occlusion.hair(images, params["hair"], params["hairs"])),
         ({*color.KEYS}, color.adjust_color),
         ({"blur"}, lambda images, params: color.blur(images, params["blur"], axis=1)),
         ({"blur"}, lambda images, params: color.blur(images, params["blur"], axis=2)),
         ({"noise"}, lambda images, params: color.add_noise(images, params["noise"], params["noise_seeds"])),
-        ({"microscope", "dropout"}, occlude_last),
+        ({"vignette", "dropout"}, occlude_last),
     ]
-    return [stage for names, stage in stages if names & given]
+    return [stage for names, stage in stages if names & set(given)]
 
 
-def make_augment(policy, dtype=tf.float32):
-    """Creates the function that a training step calls.
+def make_augment(
+    policy: policies.Policy, dtype: tf.DType = tf.float32
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Creates the augmentation function of a training step.
 
     Args:
-        policy: See `policies`.
+        policy: See `policies.read_policy`.
         dtype: See `apply`.
 
     Returns:
         Function from uint8 `[b, S, S, 3]`, float32 `[b]` or `[b, c]` labels and int64 `[b, 2]` seeds to `dtype`
         `[b, S, S, 3]` in [0, 1] and labels of the same shape.
+
+    Example:
+        >>> augment = make_augment({"flip_x": {"p": 1.0}})
+        >>> images = tf.constant([[[[0, 0, 0], [255, 255, 255]], [[0, 0, 0], [255, 255, 255]]]], tf.uint8)
+        >>> flipped, _ = augment(images, tf.constant([1.0]), tf.constant([[1, 2]], tf.int64))
+        >>> flipped[0, :, :, 0].numpy().tolist()
+        [[1.0, 0.0], [1.0, 0.0]]
     """
-    # Compiled, a stage takes a quarter of the time. Each by itself: in one program XLA would compute what is blurred
-    # again for each tap of the blur. On a TPU all is compiled in any case.
+    # Compiled, a stage takes a quarter of the time. Each is compiled by itself: in one program XLA would compute what
+    # is blurred again for each tap of the blur. On a TPU everything is compiled in any case.
     jit = True if tpus.compiles_for_host() else None
 
-    def compiled(function):
+    def compiled(function: Callable) -> Callable:
         return tf.function(function, jit_compile=jit, autograph=False)
 
-    draw, mixed = compiled(lambda seeds: random_parameters.sample_parameters(seeds, policy)), compiled(mixup.mix)
+    sample = compiled(lambda seeds: random_parameters.sample_parameters(seeds, policy))
+    mix = compiled(mixup.mix)
+    mixes = bool(policy.keys() & set(policies.MIXES))
 
     @tf.function(autograph=False)
-    def augment(images, labels, seeds):
-        params = draw(seeds)
+    def augment(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        params = sample(seeds)
         images = apply(images, params, policy.get("fill", "reflect"), dtype, wrap=compiled)
-        return mixed(images, labels, params) if policy.keys() & set(policies.MIXES) else (images, labels)
+        return mix(images, labels, params) if mixes else (images, labels)
 
     return augment

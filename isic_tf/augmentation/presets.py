@@ -1,12 +1,17 @@
-"""The built-in augmentation policies."""
+"""The built-in augmentation policies; `policies` documents their form."""
+
+from collections.abc import Callable
+from typing import Any
+
+Policy = dict[str, Any]
 
 
-def light():
-    """Gives gentle changes: any orientation, small turns, zooms and shifts, moderate colours."""
+def light() -> Policy:
+    """Returns a gentle policy: any orientation, small rotations, zooms and shifts, moderate color changes."""
     return {
         "fill": "reflect",
         "flip_x": {"p": 0.5},
-        "turn": {},
+        "rotate90": {},
         "rotation": {"uniform": [-15, 15]},
         "zoom": {"uniform": [0.89, 1.13]},
         "shift_x": {"uniform": [-0.06, 0.06]},
@@ -17,12 +22,12 @@ def light():
     }
 
 
-def deotte():
-    """Gives the augmentation of Deotte's notebook "Triple Stratified KFold with TFRecords" (Kaggle, 2020).
+def deotte() -> Policy:
+    """Returns the augmentation of Deotte's notebook "Triple Stratified KFold with TFRecords" (Kaggle, 2020).
 
     Rotation by 180 N(0, 1) degrees, shear by 2 N, zoom of each axis by 1 + N / 8, shift of each axis by 8 N pixels at
-    256, border pixels repeated; then flipped left to right, saturation 0.7 to 1.3, contrast 0.8 to 1.2, brightness
-    +-0.1. Sampling is bilinear, where the notebook takes the nearest pixel.
+    256, border pixels repeated; then a flip from left to right, saturation 0.7 to 1.3, contrast 0.8 to 1.2, brightness
+    +-0.1. Sampling is bilinear; the notebook takes the nearest pixel.
     """
     return {
         "fill": "edge",
@@ -39,18 +44,19 @@ def deotte():
     }
 
 
-def winner():
-    """Gives the augmentation of the competition's first place (Ha, Liu and Liu, arXiv:2010.05351; albumentations).
+def winner() -> Policy:
+    """Returns the augmentation of the competition's first place (Ha, Liu and Liu, arXiv:2010.05351; albumentations).
 
-    Stand-ins, where an operation has no device form at a bearable cost: a Gaussian blur for the motion blur and the
-    median blur of 3 or 5 pixels (at 512); `local_contrast` for CLAHE, from 0.4 to 1.1 as fits clip limits from 1 to 4
-    best on real images, where it takes away two fifths of the difference. ElasticTransform(alpha=3) moves pixels by a
-    fiftieth of a pixel and is left out, its third of the distortions with it. Hue, saturation and value are shifted by
-    up to 20 degrees, 20 / 255 and 10 / 255, as OpenCV's 8-bit 10, 20 and 10. One resampling does all that moves pixels,
-    so colour, blur and noise come after it. The distortions are as strong as published: the grid may carry a lesion to
-    the border.
+    Substitutes, where an operation is too slow on the device: a Gaussian blur for the motion blur and the median blur
+    of 3 or 5 pixels (at 512); `local_contrast` for CLAHE, from 0.4 to 1.1, which fits clip limits from 1 to 4 best on
+    real images and removes two fifths of the difference. ElasticTransform(alpha=3) moves pixels by a fiftieth of a
+    pixel and is left out, together with its third of the distortions. Hue, saturation and value are shifted by
+    up to 20 degrees, 20 / 255 and 10 / 255, as OpenCV's 8-bit 10, 20 and 10. All geometric
+    operations share one resampling, so color, blur and noise come after it. The distortions are as strong as
+    published: the grid may move a lesion to the border.
     """
-    half, most = {"p": 0.5, "together": "hsv"}, {"p": 0.85, "together": "shift, scale, rotate"}
+    half = {"p": 0.5, "together": "hsv"}
+    most = {"p": 0.85, "together": "shift, scale, rotate"}
     return {
         "fill": "constant",
         "transpose": {"p": 0.5},
@@ -74,12 +80,12 @@ def winner():
     }
 
 
-def strong():
-    """Gives large changes of shape, and of ten others three an image; half of the images are mixed with another."""
+def strong() -> Policy:
+    """Returns a strong policy: large geometric changes, three of ten other operations per image, half of them mixed."""
     return {
         "fill": "reflect",
         "flip_x": {"p": 0.5},
-        "turn": {},
+        "rotate90": {},
         "rotation": {"uniform": [-45, 45]},
         "shear": {"uniform": [-8, 8]},
         "zoom": {"uniform": [0.8, 1.3]},
@@ -94,16 +100,23 @@ def strong():
         "brightness": {"uniform": [-0.15, 0.15]},
         "blur": {"uniform": [0.001, 0.005]},
         "noise": {"uniform": [0.01, 0.04]},
-        "microscope": {"uniform": [0.45, 0.6]},
+        "vignette": {"uniform": [0.45, 0.6]},
         "dropout": {"uniform": [0.1, 0.2], "count": 4},
         "pick": [
             3,
             ["hair", "hue", "saturation", "local_contrast", "contrast"]
-            + ["brightness", "blur", "noise", "microscope", "dropout"],
+            + ["brightness", "blur", "noise", "vignette", "dropout"],
         ],
         "mixup": {"p": 0.25, "alpha": 0.4, "instead": "mix"},
         "cutmix": {"p": 0.25, "alpha": 1.0, "instead": "mix"},
     }
 
 
-PRESETS = {"none": dict, "light": light, "deotte": deotte, "winner": winner, "strong": strong}
+# Each function returns a new dict.
+PRESETS: dict[str, Callable[[], Policy]] = {
+    "none": dict,
+    "light": light,
+    "deotte": deotte,
+    "winner": winner,
+    "strong": strong,
+}

@@ -1,20 +1,20 @@
-"""Random numbers that a record's seed and a counter fix, by integer arithmetic, alike on CPU, GPU and TPU.
+"""Stateless random numbers from a record's seed and a counter, by integer arithmetic: the same on CPU, GPU and TPU.
 
-Keras's random layers draw the same numbers on every replica, and TensorFlow's generators differ between device types.
+Keras's random layers sample the same numbers on every replica, and TensorFlow's generators differ between device types.
 """
 
 import math
 
 import tensorflow as tf
 
-# Threefry-2x32's rotations and key parity (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
+# Rotations and key parity of Threefry-2x32 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
-# Streams of one record's numbers.
+# Independent streams of numbers of one record.
 PARAMETERS, CELLS, HAIRS, FIELD, HOLES, BOX, PIXELS = range(7)
 
 
-def threefry(key, counter):
+def threefry(key: tuple[tf.Tensor, tf.Tensor], counter: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Encrypts counters with keys: Threefry-2x32 with 20 rounds (Salmon et al. 2011).
 
     Args:
@@ -22,10 +22,11 @@ def threefry(key, counter):
         counter: Pair of uint32 tensors that broadcast with the key's.
 
     Returns:
-        Pair of uint32 tensors, each bit as good as random.
+        Pair of uint32 tensors of pseudorandom bits.
     """
     keys = (*key, tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(*key), tf.constant(_PARITY, tf.uint32)))
-    x, y = counter[0] + keys[0], counter[1] + keys[1]
+    x = counter[0] + keys[0]
+    y = counter[1] + keys[1]
     for block in range(5):
         for rotation in _ROTATIONS[block % 2]:
             x = x + y
@@ -37,12 +38,12 @@ def threefry(key, counter):
     return x, y
 
 
-def bits(seeds, positions, stream):
-    """Draws random bits for each record.
+def bits(seeds: tf.Tensor, positions: tf.Tensor, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Samples random bits for each record.
 
     Args:
         seeds: int64 `[b, 2]`.
-        positions: uint32 tensor of any shape: which of a record's words to draw.
+        positions: uint32 tensor of any shape: which of the record's words to return.
         stream: Whole number; words of different streams are independent.
 
     Returns:
@@ -50,17 +51,17 @@ def bits(seeds, positions, stream):
     """
     words = (tf.cast(word, tf.uint32) for word in (seeds, tf.bitwise.right_shift(seeds, 32)))
     low, high = (tf.reshape(word, [-1, 2] + [1] * len(positions.shape)) for word in words)
-    # One half of the seed encrypts the other, which is then the key of the words' positions.
+    # One half of the seed encrypts the other half, which is then the key for the positions of the words.
     key = threefry((low[:, 0], high[:, 0]), (low[:, 1], high[:, 1]))
     return threefry(key, (positions[None], tf.fill([1] * (1 + len(positions.shape)), tf.constant(stream, tf.uint32))))
 
 
-def uniform(seeds, count, stream=PARAMETERS):
-    """Draws uniform numbers for each record.
+def uniform(seeds: tf.Tensor, count: int, stream: int = PARAMETERS) -> tf.Tensor:
+    """Samples uniform numbers for each record.
 
     Args:
         seeds: int64 `[b, 2]`.
-        count: Numbers n a record.
+        count: Numbers n per record.
         stream: See `bits`.
 
     Returns:
@@ -70,13 +71,13 @@ def uniform(seeds, count, stream=PARAMETERS):
     return tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
-def normal(first, second):
-    """Turns two uniform numbers in [0, 1) into one of the standard normal distribution (Box and Muller 1958)."""
+def normal(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Transforms two uniform numbers in [0, 1) into one standard normal number (Box and Muller 1958)."""
     return tf.sqrt(-2.0 * tf.math.log(1.0 - first)) * tf.cos(2.0 * math.pi * second)
 
 
-def noise(seeds, size, stream):
-    """Draws nearly normal noise: each number is the sum of a random word's four bytes, scaled.
+def noise(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
+    """Samples nearly normal noise: each number is the scaled sum of the four bytes of a random word.
 
     Args:
         seeds: int64 `[b, 2]`.

@@ -1,4 +1,8 @@
-"""The networks before the head, what each wants to see, and their weights."""
+"""Image encoders: EfficientNet and EfficientNetV2, their input normalization and their published weights.
+
+To add a backbone: add its name to `BACKBONES`, how it is created to `_create`, the weights that can be downloaded to
+`published`, and its normalization to `make_normalization`.
+"""
 
 import os
 import tempfile
@@ -13,39 +17,39 @@ _FIRST = tuple(f"efficientnet-{size}" for size in (*(f"b{number}" for number in 
 _SECOND = tuple(f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l"))
 BACKBONES = _FIRST + _SECOND
 WEIGHTS = ("none", "imagenet", "noisy-student")
-# The package raises the rate of stochastic depth to 0.2 as if every network had B0's 16 blocks: L2, with 88, would come
-# out above 1. The others are left as they are, since published scores were reached with them.
+# The package raises the rate of stochastic depth to 0.2 as if every network had the 16 blocks of B0: that of L2, with
+# 88, would exceed 1. The others are left unchanged, since published scores were reached with them.
 _L2_DROP_RATE = 0.2 * 16 / 88
-# The statistics of ImageNet in [0, 1], RGB.
+# Statistics of ImageNet in [0, 1], RGB.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def check(backbone, image_size):
-    """Raises an IsicError for a backbone that is none of `BACKBONES` or a size that is no whole number from 32."""
+def check(backbone: str, image_size: int) -> None:
+    """Raises a ConfigError for a backbone that is not in `BACKBONES`, or an image size that is not an integer >= 32."""
     if backbone not in BACKBONES:
-        raise errors.IsicError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
+        raise errors.ConfigError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
     if not isinstance(image_size, int) or image_size < 32:
-        raise errors.IsicError(f"expected an image size in whole pixels from 32, got {image_size!r}")
+        raise errors.ConfigError(f"expected an image size in whole pixels from 32, got {image_size!r}")
 
 
-def published(backbone):
-    """Lists the kinds of weights that can be downloaded for a backbone."""
+def published(backbone: str) -> tuple[str, ...]:
+    """Returns the kinds of weights that can be downloaded for a backbone: some of `WEIGHTS`."""
     if backbone == "efficientnet-l2":
         return ()
     return ("imagenet",) if backbone in _SECOND else ("imagenet", "noisy-student")
 
 
-def weights_path(weights):
-    """Returns `weights` where it is the path of a file, None where it names published or random weights."""
+def weights_path(weights: str) -> str | None:
+    """Returns `weights` if it is the path of a file, None if it names published or random weights."""
     return None if weights in WEIGHTS else weights
 
 
-def make_normalization(backbone):
-    """Creates the layer that turns images in [0, 1] into what a backbone's published weights were trained on.
+def make_normalization(backbone: str) -> tf.keras.layers.Layer:
+    """Creates the layer that normalizes images in [0, 1] as the published weights of a backbone expect.
 
-    ImageNet's mean and deviation for the first EfficientNets ('torch' mode) and for V2 B0 to B3, 255/128 x - 1 for V2
-    S, M and L. It computes in float32, whatever the network does.
+    Uses mean and standard deviation of ImageNet for EfficientNet ('torch' mode) and for V2 B0 to B3, and
+    255/128 x - 1 for V2 S, M and L. It computes in float32, whatever the precision policy.
     """
     if backbone in _SECOND and backbone[-1] in "sml":
         return tf.keras.layers.Rescaling(255 / 128, -1.0, dtype="float32")
@@ -54,8 +58,8 @@ def make_normalization(backbone):
     return tf.keras.layers.Rescaling(scale, offset, dtype="float32")
 
 
-def build_backbone(backbone, image_size, weights="none"):
-    """Builds a backbone without top.
+def build_backbone(backbone: str, image_size: int, weights: str = "none") -> tf.keras.Model:
+    """Builds a backbone without its classification layer.
 
     EfficientNet: Tan and Le, ICML 2019, as in the package `efficientnet` (L2 and noisy student: Xie et al., CVPR 2020);
     EfficientNetV2: Tan and Le, ICML 2021, as in `tf.keras.applications`.
@@ -66,15 +70,16 @@ def build_backbone(backbone, image_size, weights="none"):
         weights: One of `WEIGHTS`.
 
     Returns:
-        Keras model from normalised float32 `[b, S, S, 3]` to features `[b, S / 32, S / 32, f]`.
+        Keras model from normalized float32 `[b, S, S, 3]` to features `[b, S / 32, S / 32, f]`.
 
     Raises:
-        IsicError: The weights are not published, or cannot be downloaded.
+        ConfigError: The backbone or image size is not supported, or such weights are not published.
+        IsicError: The weights cannot be downloaded.
     """
     check(backbone, image_size)
     if weights not in ("none", *published(backbone)):
         others = ", ".join((*published(backbone), "none"))
-        raise errors.IsicError(
+        raise errors.ConfigError(
             f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file"
         )
     try:
@@ -85,15 +90,15 @@ def build_backbone(backbone, image_size, weights="none"):
         if weights == "none":
             raise
         # Keras raises a bare Exception for a failed download.
-        folder = os.path.join(os.path.expanduser("~"), ".keras", "models")
+        directory = os.path.join(os.path.expanduser("~"), ".keras", "models")
         raise errors.IsicError(
             f"the {weights} weights of {backbone} could not be downloaded ({str(error).strip()}): put "
-            f"{_weights_file(backbone, weights)} into {folder} or give its path as --weights=PATH, or start from "
-            "random ones with --weights=none"
+            f"{_weights_file(backbone, weights)} into {directory} or give its path as --weights=PATH, or start from "
+            "random weights with --weights=none"
         ) from error
 
 
-def _create(backbone, image_size, weights):
+def _create(backbone: str, image_size: int, weights: str | None) -> tf.keras.Model:
     shape = (image_size, image_size, 3)
     if backbone in _SECOND:
         create = getattr(tf.keras.applications, f"EfficientNetV2{backbone[-2:].strip('-').upper()}")
@@ -106,26 +111,27 @@ def _create(backbone, image_size, weights):
     return create(include_top=False, weights=weights, input_shape=shape, **options)
 
 
-def _weights_file(backbone, weights):
+def _weights_file(backbone: str, weights: str) -> str:
     if backbone in _SECOND:
         return f"{backbone}_notop.h5"
     autoaugment = f"{backbone}_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5"
     return autoaugment if weights == "imagenet" else f"{backbone}_{weights}_notop.h5"
 
 
-def load_weights(model, path):
-    """Loads a model's weights in place.
+def load_weights(model: tf.keras.Model, path: str) -> None:
+    """Loads weights from a file into a model.
 
     Args:
         model: Keras model.
-        path: Its `.h5` or `.weights.h5` file, local or not.
+        path: `.h5` or `.weights.h5` file, local or remote.
 
     Raises:
-        IsicError: There is no such file, or it holds another model's weights.
+        ConfigError: There is no such file.
+        CorruptRecordError: The file is damaged, or holds weights of another model.
     """
     if not filesystem.exists(path):
         kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
-        raise errors.IsicError(f"expected weights in the file {path}, found none; {kinds}")
+        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}")
     try:
         with tempfile.TemporaryDirectory() as folder:
             # Keras reads HDF5 from local files only.
@@ -133,4 +139,4 @@ def load_weights(model, path):
             tf.io.gfile.copy(path, local)
             model.load_weights(local)
     except (OSError, ValueError, KeyError) as error:
-        raise errors.IsicError(f"{path} does not hold weights of this network: {error}") from error
+        raise errors.CorruptRecordError(f"{path} does not hold weights of this network: {error}") from error

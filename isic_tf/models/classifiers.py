@@ -1,123 +1,143 @@
-"""The classifier: images in [0, 1], and metadata and patients if it sees them, in; logits out."""
+"""The classifier: images in [0, 1], and metadata and patients if it uses them, in; logits out."""
+
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones, patient_context_head, pooling_layers
 
+if TYPE_CHECKING:
+    from isic_tf.models.config import ModelConfig
 
-def build_from_config(config, weights=None):
+
+def build_from_config(config: "ModelConfig", weights: str | None = None) -> tf.keras.Model:
     """Builds the classifier that a configuration describes.
 
     Args:
-        config: `models.config.ModelConfig`.
+        config: The architecture; a `TrainConfig` is one too.
         weights: See `build_classifier`; those of the configuration if None.
 
     Returns:
         Keras model, see `build_classifier`.
+
+    Raises:
+        IsicError: See `build_classifier`.
     """
     weights = config.weights if weights is None else weights
     return build_classifier(config.backbone, config.image_size, weights, **config.head_options())
 
 
 def build_classifier(
-    backbone,
-    image_size,
-    weights="none",
+    backbone: str,
+    image_size: int,
+    weights: str = "none",
     *,
-    target="binary",
-    metadata="",
-    pooling="gap",
-    hidden_units=0,
-    dropout=0.2,
-    dropout_samples=1,
-    context="none",
-    bag_size=8,
-    sync_batch_norm=False,
-):
-    """Builds a classifier: normalisation, backbone, pooling, metadata beside it, a hidden layer, dropout, logits.
+    target: str = "binary",
+    metadata: str = "",
+    pooling: str = "gap",
+    hidden_units: int = 0,
+    dropout: float = 0.2,
+    dropout_samples: int = 1,
+    context: str = "none",
+    bag_size: int = 8,
+    sync_batch_norm: bool = False,
+) -> tf.keras.Model:
+    """Builds a classifier: normalization, backbone, pooling, metadata, hidden layer, dropout, logits.
 
-    With `context="set"` these are stage one, and `patient_context` corrects its logits by the others in the bag.
+    With `context="set"` these are the image level, whose logits `patient_context_head` corrects by the other images of
+    the bag.
 
     Args:
         backbone: One of `backbones.BACKBONES`.
         image_size: Side S in pixels, 32 or more.
-        weights: `none` (random), `imagenet`, `noisy-student`, or the path of a backbone's `.h5` file or of a whole
-            classifier's `.weights.h5` file of the same backbone and head.
+        weights: `none` (random), `imagenet`, `noisy-student`, or the path of a `.h5` file of the backbone or of a
+            `.weights.h5` file of a complete classifier with the same backbone and head.
         target: One of `targets.TARGETS`.
-        metadata: Fields that the network sees too, see `clinical_metadata.parse`.
-        pooling: `gap` (the mean over the image) or `gem` (generalised mean of a learned power: Radenović, Tolias and
-            Chum, PAMI 2019).
-        hidden_units: Units of a layer before the logits; 0 for none.
-        dropout: Share of features dropped before the logits in training.
-        dropout_samples: Number of dropouts of which the logits are the mean (Inoue 2019, arXiv:1905.09788).
+        metadata: Clinical metadata that the model receives, see `clinical_metadata.parse`.
+        pooling: `gap` (global average) or `gem` (generalized mean with a learned exponent).
+        hidden_units: Units of a hidden layer before the logits; 0 for none.
+        dropout: Dropout rate before the logits, in [0, 1).
+        dropout_samples: Number of dropout masks whose logits are averaged (Inoue 2019, arXiv:1905.09788).
         context: One of `patient_context_head.CONTEXTS`.
-        bag_size: Images L of a bag, see `bags`; b is a multiple of it.
-        sync_batch_norm: Whether batch statistics are those of all replicas together.
+        bag_size: Images L of a bag; b is a multiple of it.
+        sync_batch_norm: Whether to synchronize batch statistics over replicas.
 
     Returns:
-        Keras model from float32 `[b, S, S, 3]`, RGB in [0, 1] (it normalises them itself), or a list of that, of
-        `clinical_metadata.encode`'s `[b, m]` where it sees metadata, and with context of the patients' numbers `[b, 1]`, see
-        `patient_bags.encode_patients`; to float32 logits `[b, 1]` or `[b, 9]`, with context malignant ones `[b, 1]`.
+        Keras model. Input: float32 `[b, S, S, 3]`, RGB in [0, 1] (the model normalizes it), or a list of that, of
+        metadata `[b, m]` (see `clinical_metadata.encode`) if it receives any, and with context of patient numbers
+        `[b, 1]` (see `patient_bags.encode_patients`). Output: float32 logits `[b, 1]`, or `[b, 9]` for
+        `target="diagnosis"`; with context, malignant logits `[b, 1]`.
 
     Raises:
-        ValueError: Unknown backbone, an image size that is no whole number from 32, or weights that cannot be had.
+        ConfigError: The backbone, the image size or the weights are not supported.
+        CorruptRecordError: The weights file is damaged or belongs to another model.
+
+    Example:
+        >>> classifier = build_classifier("efficientnet-b0", 32)
+        >>> classifier(tf.zeros([2, 32, 32, 3])).shape
+        TensorShape([2, 1])
     """
     backbones.check(backbone, image_size)
-    # Dropout's random state in variables, which checkpoints can hold.
+    # Keeps the random state of dropout in variables, which checkpoints can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
-    layers = tf.keras.layers
-    trunk = backbones.build_backbone(backbone, image_size, weights if weights in backbones.WEIGHTS else "none")
+    is_file = weights not in backbones.WEIGHTS
+    encoder = backbones.build_backbone(backbone, image_size, "none" if is_file else weights)
     if sync_batch_norm:
-        _synchronize(trunk)
+        _synchronize(encoder)
     inputs = [tf.keras.Input((image_size, image_size, 3), name="image")]
-    features = trunk(backbones.make_normalization(backbone)(inputs[0]))
-    pool = layers.GlobalAveragePooling2D if pooling == "gap" else pooling_layers.GeneralizedMeanPooling2D
-    features = pooled = pool(name="pooled")(features)
+    feature_map = encoder(backbones.make_normalization(backbone)(inputs[0]))
+    pool = tf.keras.layers.GlobalAveragePooling2D if pooling == "gap" else pooling_layers.GeneralizedMeanPooling2D
+    pooled = pool(name="pooled")(feature_map)
+    features = pooled
     if metadata:
         inputs.append(tf.keras.Input((clinical_metadata.width(metadata),), name="metadata"))
-        features = layers.Concatenate(name="joined")([features, _embed(inputs[1], dropout)])
+        features = tf.keras.layers.Concatenate(name="joined")([features, _embed_metadata(inputs[1], dropout)])
     if hidden_units:
-        features = layers.Dense(hidden_units, activation="swish", name="hidden")(features)
-    # All samples share one layer; before a linear one the mean of the logits is that of what is left.
-    dropped = [layers.Dropout(dropout, name=f"dropout{number or ''}")(features) for number in range(dropout_samples)]
-    dropped = layers.Average(name="dropouts")(dropped) if dropout_samples > 1 else dropped[0]
-    logits = layers.Dense(targets.count_outputs(target), dtype="float32", name="logits")(dropped)
+        features = tf.keras.layers.Dense(hidden_units, activation="swish", name="hidden")(features)
+    features = _drop(features, dropout, dropout_samples)
+    logits = tf.keras.layers.Dense(targets.count_outputs(target), dtype="float32", name="logits")(features)
     if context == "set":
         inputs.append(tf.keras.Input((1,), name="patient"))
-        logits = patient_context_head.add(pooled, logits, inputs[-1], bag_size)
+        logits = patient_context_head.add_context_head(pooled, logits, inputs[-1], bag_size)
     classifier = tf.keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name="classifier")
-    if weights not in backbones.WEIGHTS:
-        backbones.load_weights(classifier if weights.endswith(".weights.h5") else trunk, weights)
+    if is_file:
+        backbones.load_weights(classifier if weights.endswith(".weights.h5") else encoder, weights)
     return classifier
 
 
-def _embed(known, dropout):
+def _drop(features: tf.Tensor, rate: float, samples: int) -> tf.Tensor:
+    """Applies multi-sample dropout: before a linear layer, the mean of the logits is the logits of the mean."""
+    dropped = [tf.keras.layers.Dropout(rate, name=f"dropout{number or ''}")(features) for number in range(samples)]
+    return tf.keras.layers.Average(name="dropouts")(dropped) if samples > 1 else dropped[0]
+
+
+def _embed_metadata(known: tf.Tensor, dropout: float) -> tf.Tensor:
     layers = tf.keras.layers
-    # The first layer's columns are the embeddings of the categories and of what is unknown.
+    # The columns of the first layer are the embeddings of the categories and of unknown values.
     embedded = layers.Dense(64, activation="swish", name="metadata_embedding")(known)
     embedded = layers.Dropout(dropout, name="metadata_dropout")(embedded)
     return layers.Dense(32, activation="swish", name="metadata_hidden")(embedded)
 
 
-def _synchronize(trunk):
-    for layer in trunk.layers:
+def _synchronize(encoder: tf.keras.Model) -> None:
+    for layer in encoder.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
-            # As the layer's own argument does, which the makers of the backbones do not pass on.
-            layer.synchronized, layer.fused = True, False
+            # What the layer's own argument does; the constructors of the backbones do not pass it on.
+            layer.synchronized = True
+            layer.fused = False
 
 
-def backbone_of(classifier):
-    """Gives a classifier's backbone, a Keras model of its own."""
+def backbone_of(classifier: tf.keras.Model) -> tf.keras.Model:
+    """Returns the backbone of a classifier, a Keras model."""
     return next(layer for layer in classifier.layers if isinstance(layer, tf.keras.Model))
 
 
-def group_variables(classifier, apart):
-    """Lists the variables in training: all in one group, or where `apart` the head's and the backbone's."""
+def group_variables(classifier: tf.keras.Model, apart: bool) -> list[list[tf.Variable]]:
+    """Lists the trainable variables: all in one group or, with `apart`, those of the head and those of the backbone."""
     if not apart:
         return [classifier.trainable_variables]
-    trunk = {variable.ref() for variable in backbone_of(classifier).trainable_variables}
-    groups = [[], []]
-    for variable in classifier.trainable_variables:
-        groups[variable.ref() in trunk].append(variable)
-    return groups
+    of_backbone = {variable.ref() for variable in backbone_of(classifier).trainable_variables}
+    head = [variable for variable in classifier.trainable_variables if variable.ref() not in of_backbone]
+    backbone = [variable for variable in classifier.trainable_variables if variable.ref() in of_backbone]
+    return [head, backbone]

@@ -1,6 +1,7 @@
 """Options of a classifier."""
 
 import dataclasses
+from typing import Any
 
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones, patient_context_head, pooling_layers
@@ -50,7 +51,7 @@ class ModelConfig(cli.Config):
         help="Prediction target: binary (malignant or not), or diagnosis (nine classes, melanoma among them).",
     )
 
-    def head_options(self):
+    def head_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of `classifiers.build_classifier` besides backbone, image size and weights."""
         names = ("target", "metadata", "pooling", "hidden_units", "dropout", "dropout_samples", "context", "bag_size")
         return {name: getattr(self, name) for name in names}

@@ -1,4 +1,6 @@
-"""The classifier's second stage: a patient's lesions corrected by each other, trained with the backbone."""
+"""The patient-context head of a classifier: corrects each lesion by the patient's other lesions, end to end."""
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -7,41 +9,53 @@ from isic_tf.data import targets
 from isic_tf.models import set_transformer
 
 CONTEXTS = ("none", "set")
-# The layer that gives what the second stage sees of an image: its features and, last, stage one's malignant logit.
+# The layer whose output is the input of the head: the features of an image and, last, its image-level malignant logit.
 SEEN = "seen"
 
 
-def add(features, logits, patients, bag_size):
-    """Adds the second stage to a classifier in the making; see `Context` for the shapes."""
+def add_context_head(features: tf.Tensor, logits: tf.Tensor, patients: tf.Tensor, bag_size: int) -> tf.Tensor:
+    """Adds the head to a classifier that is being built.
+
+    Args:
+        features: float `[b, f]`, pooled features of the images.
+        logits: float32 `[b, c]`, image-level logits.
+        patients: float32 `[b, 1]`, see `Context.call`.
+        bag_size: Images L of a bag; b is a multiple of it.
+
+    Returns:
+        float32 `[b, 1]`, corrected malignant logits.
+    """
     malignant = targets.malignant_logit(logits)[:, tf.newaxis]
     seen = tf.keras.layers.Concatenate(dtype="float32", name=SEEN)([features, malignant])
     return Context(seen.shape[-1] - 1, bag_size, dtype="float32", name="context")([seen, patients])
 
 
 class Context(tf.keras.layers.Layer):
-    """Corrects each logit of a bag by the bag's other images of the same patient, see `set_transformer.build_set_transformer`."""
+    """Corrects each logit of a bag by the other images of the same patient in the bag; see `set_transformer`."""
 
-    def __init__(self, dim, bag_size, **options):
-        """Takes the number f of an image's features and the number L of images in a bag."""
+    def __init__(self, dim: int, bag_size: int, **options: Any) -> None:
+        """Creates the set transformer for `dim` features per image and bags of `bag_size` images."""
         super().__init__(**options)
-        self.bag_size, self.sets = bag_size, set_transformer.build_set_transformer(dim)
+        self.bag_size = bag_size
+        self.sets = set_transformer.build_set_transformer(dim)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Corrects logits.
 
         Args:
-            inputs: float32 `[b, f + 1]` (features and, last, the malignant logit) and the patients' numbers `[b, 1]`,
-                below 0 where unknown: such a lesion is compared with none. Each L rows are a bag.
-            training: Whether to drop a share of what the set network knows.
+            inputs: float32 `[b, f + 1]` (features and, last, the malignant logit) and patient numbers `[b, 1]`, below 0
+                where unknown: such a lesion is compared with no other. Every L rows are a bag.
+            training: Whether to apply the dropout of the set transformer.
 
         Returns:
             float32 `[b, 1]`.
         """
         seen, patients = inputs
-        size, own = self.bag_size, np.eye(self.bag_size, dtype=bool)
+        size = self.bag_size
+        own = np.eye(size, dtype=bool)
         patients = tf.reshape(patients, [-1, size])
         same = (patients[:, :, tf.newaxis] == patients[:, tf.newaxis]) & (patients[:, tf.newaxis] >= 0)
-        # A bag may be of several patients: each of its lesions has a view of it, which masks all others' but its own.
+        # A bag may hold several patients: each lesion has its own view of the bag, in which other patients are masked.
         mask = tf.reshape(same | own, [-1, size])
         views = tf.repeat(tf.reshape(seen, [-1, size, seen.shape[-1]]), size, axis=0)
         found = self.sets([views[..., :-1], tf.cast(mask, tf.float32), views[..., -1:]], training=training)
@@ -49,25 +63,25 @@ class Context(tf.keras.layers.Layer):
         return tf.reshape(tf.reduce_sum(found, axis=2), [-1, 1])
 
 
-def layer_of(classifier):
-    """Gives a classifier's second stage, a `Context`; None where it has none."""
+def find_context_layer(classifier: tf.keras.Model) -> Context | None:
+    """Returns the patient-context head of a classifier; None if it has none."""
     return next((layer for layer in classifier.layers if isinstance(layer, Context)), None)
 
 
-def image_level_model(classifier):
-    """Gives the part of a classifier that sees a single image; that is all of it where there is no context."""
-    if not layer_of(classifier):
+def image_level_model(classifier: tf.keras.Model) -> tf.keras.Model:
+    """Returns the part of a classifier that sees single images: all of it where there is no patient context."""
+    if not find_context_layer(classifier):
         return classifier
     images, *known = classifier.inputs[:-1]
     return tf.keras.Model([images, *known] if known else images, classifier.get_layer("logits").output)
 
 
-def both_levels(classifier):
-    """Gives what is trained, from a classifier's inputs to the logits of each of its stages, a list where it has two.
+def both_levels(classifier: tf.keras.Model) -> tf.keras.Model:
+    """Returns the model that is trained: its outputs are the image-level logits and, with context, the corrected ones.
 
-    Both are: the backbone learns from each image by itself as without context, and a lesion without others is judged as
-    well as before. Trained alone, the second stage would leave the first with whatever its correction makes up for.
+    Both outputs are trained: the backbone learns from each image as without context, and a lesion without others is
+    predicted as well as before. Trained alone, the head would leave errors at the image level that it corrects itself.
     """
-    if not layer_of(classifier):
+    if not find_context_layer(classifier):
         return classifier
     return tf.keras.Model(classifier.inputs, [classifier.get_layer("logits").output, classifier.output])

@@ -1,43 +1,47 @@
-"""A small network that sees a patient's lesions as a set, whatever their number and order."""
+"""The set transformer: a small network over all lesions of a patient, whatever their number and order."""
+
+from typing import Any
 
 import tensorflow as tf
 
 from tfrecord_tools import errors
 
-# Below a hundredth of a unit of the features, lesions count as alike; keeps logarithm and quotient finite.
+# Differences below a hundredth of a unit of the features count as none; keeps logarithm and quotient finite.
 _EPSILON = 1e-4
-# Of the attention to padding; a real infinity would be no number where there is nothing else.
+# Subtracted from the attention to padding; a real infinity would give NaN where there is only padding.
 _FAR = 1e9
 
 
-def build_set_transformer(dim, units=64, heads=4, blocks=2, dropout=0.1):
-    """Builds the network: what each lesion is and how it departs from the patient's others, then set attention.
+def build_set_transformer(
+    dim: int, units: int = 64, heads: int = 4, blocks: int = 2, dropout: float = 0.1
+) -> tf.keras.Model:
+    """Builds the network: each lesion and how it departs from the patient's other lesions, then set attention.
 
-    The blocks are those of the Set Transformer (Lee et al., ICML 2019), with normalisation first. All of it is computed
-    in float32 whatever the precision policy; an untrained network gives the logits it is given.
+    The blocks are those of the Set Transformer (Lee et al., ICML 2019), with normalization first. All of it is computed
+    in float32, whatever the precision policy. An untrained network returns its input logits.
 
     Args:
         dim: Number of features d of a lesion.
         units: Width of the blocks, a multiple of `heads`.
-        heads: Heads of the attention, and learned measures of distance.
+        heads: Number of attention heads, and of learned distance measures.
         blocks: Number of attention blocks.
-        dropout: Share dropped in training, of attention weights and of what a block adds.
+        dropout: Dropout rate in training, of attention weights and of the output of each block.
 
     Returns:
-        Keras model from a list of float32 `[B, L, d]` features (a lesion a row), float32 or bool `[B, L]` mask (1 for a
-        lesion, 0 for padding, whose features and logits are not read) and float32 `[B, L, 1]` logits of stage one, to
-        float32 `[B, L, 1]` logits: those of stage one plus a correction, which is 0 for a patient with one lesion.
+        Keras model from a list of float32 `[B, L, d]` features (one lesion per row), float32 or bool `[B, L]` mask (1
+        for a lesion, 0 for padding, whose features and logits are not read) and float32 `[B, L, 1]` image-level logits,
+        to float32 `[B, L, 1]` logits: the image-level logits plus a correction, which is 0 for a patient with one lesion.
 
     Raises:
-        IsicError: The units cannot be shared among the heads.
+        ConfigError: The number of units is not a multiple of the number of heads.
     """
     if units % heads:
-        raise errors.IsicError(
-            f"expected units in equal parts for {heads} heads, got {units}; give a multiple of {heads}"
-        )
-    # Dropout's random state in variables, which checkpoints can hold.
+        nearest = heads * max(1, units // heads)
+        raise errors.ConfigError(f"expected units to be a multiple of {heads} heads, got {units}; for example {nearest}")
+    # Keeps the random state of dropout in variables, which checkpoints can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
-    layers, options = tf.keras.layers, {"dtype": "float32"}
+    layers = tf.keras.layers
+    options = {"dtype": "float32"}
     features = tf.keras.Input((None, dim), name="features", **options)
     mask = tf.keras.Input((None,), name="mask", **options)
     logits = tf.keras.Input((None, 1), name="logits", **options)
@@ -60,74 +64,79 @@ def build_set_transformer(dim, units=64, heads=4, blocks=2, dropout=0.1):
 
 
 class Departure(tf.keras.layers.Layer):
-    """Puts beside a lesion's features and logit how it departs from the others of its patient.
+    """Appends to the features and logit of a lesion how it departs from the patient's other lesions.
 
-    A network of this size does not learn distances from few malignant lesions, so it is given them: the plain one and
-    `heads` learned ones, each the length of a linear projection (Mahalanobis), the patient's mean of each, how far the
-    logit is below the patient's highest, and the number of lesions, which means of a set do not show.
+    A network of this size does not learn distances from few malignant lesions, so they are computed for it: the
+    Euclidean one and `heads` learned ones, each the length of a linear projection (Mahalanobis), the patient's mean of
+    each, how far the logit is below the patient's highest, and the number of lesions, which means over a set hide.
     """
 
-    def __init__(self, heads, size, **options):
-        """Takes the number of learned distances and the dimensions of each one's projection."""
+    def __init__(self, heads: int, size: int, **options: Any) -> None:
+        """Sets the number of learned distances and the dimensions of each projection."""
         super().__init__(**options)
-        self.heads, self.size = heads, size
+        self.heads = heads
+        self.size = size
 
-    def build(self, input_shape):
+    def build(self, input_shape: list[tf.TensorShape]) -> None:
         """Creates the projections."""
         shape = (input_shape[0][-1], self.heads * self.size)
         self.projection = self.add_weight("projection", shape, initializer="glorot_uniform")
 
-    def call(self, inputs):
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Joins features and departures: `[B, L, d]`, `[B, L]` and `[B, L, 1]` to `[B, L, 2 d + 2 heads + 6]`."""
         features, mask, logits = inputs
         mask = mask[..., None]
         count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
-        features, logits = tf.where(mask > 0, features, 0.0), tf.where(mask > 0, logits, 0.0)
+        features = tf.where(mask > 0, features, 0.0)
+        logits = tf.where(mask > 0, logits, 0.0)
         others = count / tf.maximum(count - 1, 1.0)
         # From the mean of the other lesions: n / (n - 1) times as far as from the mean of all.
-        departures, gaps = (_centre(values, mask, count) * others for values in (features, logits))
-        squares = [tf.reduce_mean(departures**2, axis=-1, keepdims=True), self._learned(departures)]
-        squares = tf.concat(squares, axis=-1)
+        departures = _center(features, mask, count) * others
+        gaps = _center(logits, mask, count) * others
+        euclidean = tf.reduce_mean(departures**2, axis=-1, keepdims=True)
+        squares = tf.concat([euclidean, self._learned(departures)], axis=-1)
         spreads = tf.reduce_sum(squares, axis=1, keepdims=True) / count
         directions = departures / tf.sqrt(spreads[..., :1] + _EPSILON)
-        scales = [0.5 * tf.math.log(values + _EPSILON) for values in (squares, spreads)]
-        # By a sum, since the gradient of broadcast_to asks for shapes too.
-        scales[1] += tf.zeros_like(squares)
+        own_scale = 0.5 * tf.math.log(squares + _EPSILON)
+        mean_scale = 0.5 * tf.math.log(spreads + _EPSILON)
+        # Broadcast by a sum, since the gradient of broadcast_to needs shapes, which a TPU does not take.
+        mean_scale += tf.zeros_like(squares)
         below = (tf.reduce_max(tf.where(mask > 0, logits, -_FAR), axis=1, keepdims=True) - logits) * mask
         size = tf.math.log(count) * mask
-        return tf.concat([features, directions, *scales, logits, gaps, below, size], axis=-1)
+        return tf.concat([features, directions, own_scale, mean_scale, logits, gaps, below, size], axis=-1)
 
-    def _learned(self, departures):
+    def _learned(self, departures: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(departures)
-        # As one matrix: the gradient of a batch of them asks for shapes in the step, which a TPU does not take.
+        # As one matrix: the gradient of a batch of matrices needs shapes in the step, which a TPU does not take.
         projected = tf.reshape(departures, [-1, departures.shape[-1]]) @ self.projection
         projected = tf.reshape(projected, [shape[0], shape[1], self.heads, self.size])
         return tf.reduce_mean(projected**2, axis=-1)
 
-    def get_config(self):
-        """Gives the arguments of the constructor."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
         return {**super().get_config(), "heads": self.heads, "size": self.size}
 
 
-def _centre(values, mask, count):
-    # Twice: what rounding leaves of the first mean, which depends on the order, is gone after the second.
+def _center(values: tf.Tensor, mask: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    # Twice: the rounding error of the first mean, which depends on the order, is gone after the second.
     for _ in range(2):
         values = (values - tf.reduce_sum(values, axis=1, keepdims=True) / count) * mask
     return values
 
 
 class Attention(tf.keras.layers.Layer):
-    """Attends from each lesion to all of its set (Vaswani et al. 2017), with one product for all that a lesion asks.
+    """Attends from each lesion to all lesions of its set (Vaswani et al. 2017), with one projection.
 
-    Keras's own `MultiHeadAttention` takes twice the operations, so that a graph for each padded length takes long.
+    Keras's own `MultiHeadAttention` needs twice the operations, so that tracing a graph per padded length takes long.
     """
 
-    def __init__(self, heads, dropout, **options):
-        """Takes the number of heads and the share of attention weights dropped in training."""
+    def __init__(self, heads: int, dropout: float, **options: Any) -> None:
+        """Sets the number of heads and the dropout rate of the attention weights."""
         super().__init__(**options)
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
+        self.dropout = dropout
 
-    def build(self, input_shape):
+    def build(self, input_shape: list[tf.TensorShape]) -> None:
         """Creates the projections to queries, keys and values and back."""
         units = input_shape[0][-1]
         self.project = tf.keras.layers.Dense(3 * units, dtype=self.dtype, name="project")
@@ -136,28 +145,29 @@ class Attention(tf.keras.layers.Layer):
         self.project.build(input_shape[0])
         self.join.build(input_shape[0])
 
-    def call(self, inputs, training=None):
-        """Turns `[B, L, u]` and the mask `[B, L]` into `[B, L, u]`."""
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        """Maps `[B, L, u]` and the mask `[B, L]` to `[B, L, u]`."""
         hidden, mask = inputs
-        shape, units = tf.shape(hidden), hidden.shape[-1]
+        shape = tf.shape(hidden)
+        units = hidden.shape[-1]
         parts = tf.reshape(self.project(hidden), [shape[0], shape[1], 3, self.heads, units // self.heads])
         queries, keys, values = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
         scores = tf.matmul(queries * (units // self.heads) ** -0.5, keys, transpose_b=True)
-        # A set of padding alone attends to it evenly, and to no NaN.
+        # A set of only padding attends to it evenly, which gives no NaN.
         weights = tf.nn.softmax(scores + (mask[:, None, None, :] - 1) * _FAR)
         attended = tf.matmul(self.drop(weights, training=training), values)
         return self.join(tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), shape))
 
-    def get_config(self):
-        """Gives the arguments of the constructor."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
         return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
 
 
 class Gate(tf.keras.layers.Layer):
-    """Lets a correction pass for lesions that have others beside them."""
+    """Passes the correction of lesions whose patient has other lesions."""
 
-    def call(self, inputs):
-        """Gives the correction `[B, L, 1]` where the mask `[B, L]` has two lesions or more, and 0 elsewhere."""
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Returns the correction `[B, L, 1]` where the mask `[B, L]` has two lesions or more, and 0 elsewhere."""
         correction, mask = inputs
         several = tf.reduce_sum(mask, axis=1, keepdims=True) > 1
         return tf.where((several & (mask > 0))[..., None], correction, 0.0)

@@ -32,11 +32,11 @@ def test_only_what_a_policy_names_is_drawn():
     assert random_parameters.sample_parameters(SEEDS, {}) == {}
     assert set(drawn({"brightness": {"uniform": [0, 1]}})) == {"brightness"}
     assert set(drawn({"zoom": {"uniform": [1, 2]}})) == set(random_parameters.GEOMETRY)
-    assert set(drawn({"microscope": {"uniform": [0.5, 0.6]}})) == {"microscope", "microscope_x", "microscope_y"}
+    assert set(drawn({"vignette": {"uniform": [0.5, 0.6]}})) == {"vignette", "vignette_x", "vignette_y"}
     shapes = {name: value.shape for name, value in drawn(EVERYTHING, 5).items()}
     assert shapes.pop("grid") == (5, 2, 5)
     assert shapes.pop("hairs") == (5, 3, 8)
-    assert shapes.pop("dropout_middles") == shapes.pop("cutmix_middles") == (5, 1, 2)
+    assert shapes.pop("dropout_centers") == shapes.pop("cutmix_centers") == (5, 1, 2)
     assert shapes.pop("noise_seeds") == (5, 2)
     assert set(shapes.values()) == {(5,)}
 
@@ -46,7 +46,7 @@ def test_uniform_and_normal_values_and_chances():
         "brightness": {"uniform": [-0.1, 0.3]},
         "rotation": {"normal": [10, 180]},
         "contrast": {"p": 0.3, "uniform": [2, 3]},
-        "turn": {},
+        "rotate90": {},
         "flip_x": {"p": 0.25},
         "zoom_x": {"normal": [1, 5]},
     }
@@ -58,8 +58,8 @@ def test_uniform_and_normal_values_and_chances():
     assert found["rotation"].std() == pytest.approx(180, rel=0.04)
     # Where an image does not get it, the value that changes nothing.
     assert (found["contrast"] != 1).mean() == pytest.approx(0.3, abs=0.03)
-    assert set(np.unique(found["turn"])) == {0, 1, 2, 3}
-    assert np.bincount(found["turn"].astype(int)) / 4000 == pytest.approx([0.25] * 4, abs=0.03)
+    assert set(np.unique(found["rotate90"])) == {0, 1, 2, 3}
+    assert np.bincount(found["rotate90"].astype(int)) / 4000 == pytest.approx([0.25] * 4, abs=0.03)
     assert found["flip_x"].mean() == pytest.approx(0.25, abs=0.03)
     # Held within what a zoom may be.
     assert (found["zoom_x"].min(), found["zoom_x"].max()) == (pytest.approx(0.2), pytest.approx(5))
@@ -131,7 +131,7 @@ def test_mixup_as_worked_by_hand():
 def test_cutmix_as_worked_by_hand():
     images = tf.constant(np.arange(2, dtype=np.float32).reshape(2, 1, 1, 1) * np.ones((1, 8, 8, 3), np.float32))
     # A quarter of the area is a square of half the side; at a corner a quarter of that is left.
-    params = {"cutmix": tf.constant([0.75, 0.75]), "cutmix_middles": tf.constant([[[0.5, 0.5]], [[0.0, 1.0]]])}
+    params = {"cutmix": tf.constant([0.75, 0.75]), "cutmix_centers": tf.constant([[[0.5, 0.5]], [[0.0, 1.0]]])}
     mixed, labels = mixup.mix(images, tf.constant([0.0, 1.0]), params)
     assert np.array_equal(mixed[0, 2:6, 2:6, 0], np.ones((4, 4)))
     assert mixed[0].numpy().sum() == 4 * 4 * 3
@@ -169,8 +169,8 @@ def test_nothing_changes_without_training_or_without_a_policy():
 def test_every_operation_changes_an_image_and_its_neutral_value_does_not(name):
     images, plain = picture(64), decoding.to_float(picture(64))
     params = random_parameters.sample_parameters(SEEDS[:2], {name: EVERYTHING[name]})
-    if name == "turn":
-        params["turn"] = tf.ones(2)
+    if name == "rotate90":
+        params["rotate90"] = tf.ones(2)
     assert np.abs(augmenter.apply(images, params) - plain).max() > 0.02
     # Chance 0: drawn, and given to none.
     neutral = random_parameters.sample_parameters(SEEDS[:2], {name: {**EVERYTHING[name], "p": 0.0}})

@@ -13,7 +13,7 @@ NEUTRAL = {
     "transpose": 0.0,
     "flip_x": 0.0,
     "flip_y": 0.0,
-    "turn": 0.0,
+    "rotate90": 0.0,
     "rotation": 0.0,
     "shear": 0.0,
     "zoom_x": 1.0,
@@ -26,7 +26,7 @@ MIXED = {
     "transpose": [1, 0],
     "flip_x": [0, 1],
     "flip_y": [1, 0],
-    "turn": [3, 1],
+    "rotate90": [3, 1],
     "rotation": [200, -33],
     "shear": [-20, 12],
     "zoom_x": [0.7, 0.6],
@@ -107,12 +107,12 @@ def distortion(name, number, size):
     return {"lens": lens, "grid": grid}[name]
 
 
-def reference_matrix(transpose, flip_x, flip_y, turn, rotation, shear, zoom_x, zoom_y, shift_x, shift_y):
+def reference_matrix(transpose, flip_x, flip_y, rotate90, rotation, shear, zoom_x, zoom_y, shift_x, shift_y):
     """Where an input pixel goes to, step by step in the picture, and the inverse of that."""
     steps = [
         [[0, 1], [1, 0]] if transpose else np.eye(2),
         np.diag([1 - 2 * flip_x, 1 - 2 * flip_y]),
-        turned(90 * turn),
+        turned(90 * rotate90),
         turned(rotation),
         np.linalg.inv([[1, math.sin(math.radians(shear))], [0, math.cos(math.radians(shear))]]),
         np.diag([zoom_x, zoom_y]),
@@ -128,13 +128,15 @@ def turned(degrees):
     return np.array([[cos, sin], [-sin, cos]])
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2, 3])
-def test_turns_and_flips_move_pixels_exactly(turn):
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_right_angles_and_flips_move_pixels_exactly(quarters):
     image = picture()
-    assert np.array_equal(warped(image, turn=turn), np.rot90(image, turn, (1, 2)))
-    assert np.array_equal(warped(image, turn=turn, flip_x=1), np.rot90(image[:, :, ::-1], turn, (1, 2)))
-    assert np.array_equal(warped(image, turn=turn, flip_y=1), np.rot90(image[:, ::-1], turn, (1, 2)))
-    assert np.array_equal(warped(image, turn=turn, transpose=1), np.rot90(image.swapaxes(1, 2), turn, (1, 2)))
+    assert np.array_equal(warped(image, rotate90=quarters), np.rot90(image, quarters, (1, 2)))
+    assert np.array_equal(warped(image, rotate90=quarters, flip_x=1), np.rot90(image[:, :, ::-1], quarters, (1, 2)))
+    assert np.array_equal(warped(image, rotate90=quarters, flip_y=1), np.rot90(image[:, ::-1], quarters, (1, 2)))
+    assert np.array_equal(
+        warped(image, rotate90=quarters, transpose=1), np.rot90(image.swapaxes(1, 2), quarters, (1, 2))
+    )
 
 
 @pytest.mark.parametrize("size", [9, 12])
@@ -142,13 +144,13 @@ def test_turns_and_flips_move_pixels_exactly(turn):
 def test_transpose_then_flips_then_turn_for_all_of_their_combinations(size, fill):
     choices = np.array(list(itertools.product((0, 1), (0, 1), (0, 1), range(4))))
     image = picture(size, len(choices))
-    names = ("transpose", "flip_x", "flip_y", "turn")
+    names = ("transpose", "flip_x", "flip_y", "rotate90")
     found = warped(image, fill, **dict(zip(names, choices.T, strict=True)))
-    for one, plain, (transpose, flip_x, flip_y, turn) in zip(found, image, choices, strict=True):
+    for one, plain, (transpose, flip_x, flip_y, rotate90) in zip(found, image, choices, strict=True):
         expected = plain.swapaxes(0, 1) if transpose else plain
         expected = expected[:, ::-1] if flip_x else expected
         expected = expected[::-1] if flip_y else expected
-        assert np.array_equal(one, np.rot90(expected, turn))
+        assert np.array_equal(one, np.rot90(expected, rotate90))
 
 
 @pytest.mark.parametrize("fill", geometric.FILLS)
@@ -207,7 +209,7 @@ def test_matrices_compose_as_worked_by_hand():
     found = geometric.matrices(params(transpose=1, shift_x=0.25))[0]
     assert np.allclose(found, [[0, 1, 0], [1, 0, -0.25]], atol=1e-7)
     # First turned by 90 degrees, then twice as wide: the point shown on the right, at (1, 0), was half as far down.
-    found = geometric.matrices(params(turn=1, zoom_x=2))[0]
+    found = geometric.matrices(params(rotate90=1, zoom_x=2))[0]
     assert np.allclose(found, [[0, -1, 0], [0.5, 0, 0]], atol=1e-7)
 
 
@@ -222,7 +224,9 @@ def test_matrices_take_every_step_in_the_order_of_the_docstring():
         "shift_y": (-1, 1),
     }
     drawn = {name: random.integers(0, 2, 40) for name in ("transpose", "flip_x", "flip_y")}
-    drawn |= {"turn": random.integers(0, 4, 40)} | {name: random.uniform(*ends, 40) for name, ends in ranges.items()}
+    drawn |= {"rotate90": random.integers(0, 4, 40)} | {
+        name: random.uniform(*ends, 40) for name, ends in ranges.items()
+    }
     found = geometric.matrices(params(**drawn)).numpy()
     assert found.shape == (40, 2, 3)
     assert found.dtype == np.float32
@@ -310,9 +314,9 @@ def test_the_grid_as_worked_by_hand():
     # what is a pixel from it, and slope 0 next stops at the fourth pixel's edge; then all is as it was.
     ramp = np.broadcast_to(np.arange(10, dtype=np.float32)[:, None] / 10, (1, 10, 10, 3))
     grid = tf.constant([[[2.0, 0.0, 1.0, 1.0, 1.0], [1.0] * 5]])
-    found = geometric.warp(ramp, geometric.matrices(params(turn=[0])), grid=grid).numpy()
+    found = geometric.warp(ramp, geometric.matrices(params(rotate90=[0])), grid=grid).numpy()
     assert np.allclose(found[0, :, :, 0], np.array([0.5, 2.5, 3.5, 3.5, 4, 5, 6, 7, 8, 9]) / 10, atol=1e-5)
-    upright = geometric.warp(ramp.swapaxes(1, 2), geometric.matrices(params(turn=[0])), grid=grid[:, ::-1]).numpy()
+    upright = geometric.warp(ramp.swapaxes(1, 2), geometric.matrices(params(rotate90=[0])), grid=grid[:, ::-1]).numpy()
     assert np.allclose(upright, found.swapaxes(1, 2), atol=1e-6)
 
 
@@ -358,7 +362,7 @@ def test_warps_are_the_same_under_xla():
 
 def test_flips_stay_exact_under_xla():
     image = picture(12)
-    given = params(flip_x=1, turn=1)
+    given = params(flip_x=1, rotate90=1)
     found = tf.function(lambda x, given: geometric.warp(x, geometric.matrices(given)), jit_compile=True)(image, given)
     assert np.array_equal(found, np.rot90(image[:, :, ::-1], 1, (1, 2)))
 

@@ -102,21 +102,21 @@ def test_a_positive_curvature_bends_downwards_where_the_hair_runs_right():
 def test_no_hairs_leave_images_unchanged(dtype):
     image = tf.cast(picture(), dtype)
     assert np.array_equal(occlusion.hair(image, tf.zeros(2), tf.constant(HAIRS)), image)
-    assert np.array_equal(occlusion.hair(image, tf.zeros(2), occlusion.draw_hairs(SEEDS[:2], 24)), image)
+    assert np.array_equal(occlusion.hair(image, tf.zeros(2), occlusion.sample_hairs(SEEDS[:2], 24)), image)
 
 
 @pytest.mark.parametrize("low", [0.31, 0.0], ids=["on skin", "on black"])
 def test_hairs_darken_only(low):
     image = picture(24, low=low)
-    found = occlusion.hair(image, tf.constant([24.0, 9.0]), occlusion.draw_hairs(SEEDS[:2], 24)).numpy()
+    found = occlusion.hair(image, tf.constant([24.0, 9.0]), occlusion.sample_hairs(SEEDS[:2], 24)).numpy()
     assert (found < image - 0.1).any(axis=(1, 2, 3)).all()
     assert (found - image).max() < 1e-6
     assert found.min() >= 0
 
 
-@pytest.mark.parametrize("most", [1, 5, occlusion.MOST_HAIRS])
+@pytest.mark.parametrize("most", [1, 5, occlusion.MAX_HAIRS])
 def test_drawn_hairs_stay_within_their_ranges(most):
-    hairs = occlusion.draw_hairs(SEEDS, most).numpy()
+    hairs = occlusion.sample_hairs(SEEDS, most).numpy()
     assert hairs.shape == (300, most, 8)
     assert hairs.dtype == np.float32
     x, y, angle, length, bend, width, red, opacity = np.moveaxis(hairs, -1, 0)
@@ -141,7 +141,7 @@ def test_drawn_hairs_stay_within_their_ranges(most):
 
 
 def test_an_images_hairs_mostly_run_one_way_and_images_differ():
-    angle = occlusion.draw_hairs(SEEDS, 12).numpy()[..., 2]
+    angle = occlusion.sample_hairs(SEEDS, 12).numpy()[..., 2]
     # Half a radian to each side of the image's own way.
     assert np.ptp(angle, axis=1).max() <= 1
     assert np.ptp(angle, axis=1).mean() > 0.7
@@ -150,19 +150,19 @@ def test_an_images_hairs_mostly_run_one_way_and_images_differ():
 
 
 def test_hairs_differ_from_one_another_and_by_seed_and_repeat():
-    hairs = occlusion.draw_hairs(SEEDS, 6).numpy()
+    hairs = occlusion.sample_hairs(SEEDS, 6).numpy()
     assert len(np.unique(hairs.reshape(-1, 8), axis=0)) == 1800
     # What a hair has of one is independent of what it has of another; the angle is partly the image's.
     assert np.abs(np.corrcoef(hairs.reshape(-1, 8).T) - np.eye(8)).max() < 0.1
-    assert np.array_equal(occlusion.draw_hairs(SEEDS[7:9], 6), hairs[7:9])
+    assert np.array_equal(occlusion.sample_hairs(SEEDS[7:9], 6), hairs[7:9])
 
 
 def test_drawn_hairs_are_the_same_under_xla():
-    compiled = tf.function(lambda seeds: occlusion.draw_hairs(seeds, 6), jit_compile=True)
-    assert np.abs(compiled(SEEDS) - occlusion.draw_hairs(SEEDS, 6)).max() < 1e-6
+    compiled = tf.function(lambda seeds: occlusion.sample_hairs(seeds, 6), jit_compile=True)
+    assert np.abs(compiled(SEEDS) - occlusion.sample_hairs(SEEDS, 6)).max() < 1e-6
 
 
-def reference_microscope(image, radius, middle_x, middle_y):
+def reference_vignette(image, radius, middle_x, middle_y):
     """Seen within the radius about the field's middle; the edge fades over a hundredth of the side."""
     x, y = middles(len(image))
     distance = np.hypot(x - (0.5 + middle_x), y - (0.5 + middle_y))
@@ -172,17 +172,17 @@ def reference_microscope(image, radius, middle_x, middle_y):
 
 @pytest.mark.parametrize("size", [20, 64])
 @pytest.mark.parametrize("radius", [(0.45, 0.3), (0.55, 0.7)])
-def test_microscope_equals_the_numpy_reference_value_by_value(size, radius):
+def test_vignette_equals_the_numpy_reference_value_by_value(size, radius):
     image, x, y = picture(size), (0.05, -0.04), (-0.03, 0.02)
     found = occlusion.vignette(image, *(tf.constant(values) for values in (radius, x, y))).numpy()
     for number in (0, 1):
-        expected = reference_microscope(image[number], radius[number], x[number], y[number])
+        expected = reference_vignette(image[number], radius[number], x[number], y[number])
         assert np.abs(found[number] - expected).max() < 1e-4
         assert (found[number] == 0).any()
         assert (found[number] == image[number]).any()
 
 
-def test_the_microscopes_middle_is_right_and_down():
+def test_the_vignettes_middle_is_right_and_down():
     found = occlusion.vignette(
         np.ones((2, 20, 20, 3), np.float32), tf.fill(2, 0.3), tf.constant([0.1, 0]), tf.constant([0.05, 0])
     ).numpy()
@@ -196,7 +196,7 @@ def test_the_microscopes_middle_is_right_and_down():
 
 @pytest.mark.parametrize("radius", [0.8, 1.0])
 @pytest.mark.parametrize("off", [0.0, 0.05])
-def test_a_microscopes_field_beyond_the_corners_changes_nothing(radius, off):
+def test_a_vignettes_field_beyond_the_corners_changes_nothing(radius, off):
     image = picture(64)
     # Off by up to a twentieth, as `random_parameters.sample_parameters` draws it.
     found = occlusion.vignette(image, tf.fill(2, radius), tf.constant([off, -off]), tf.constant([-off, -off]))
@@ -213,7 +213,7 @@ def reference_dropout(image, side, holes):
     return result
 
 
-@pytest.mark.parametrize("holes", [0, 1, 2, occlusion.MOST_HOLES])
+@pytest.mark.parametrize("holes", [0, 1, 2, occlusion.MAX_HOLES])
 def test_dropout_equals_the_numpy_reference_value_by_value(holes):
     image = picture(low=0.1)
     places = np.random.default_rng(2).uniform(0, 1, (2, holes, 2)).astype(np.float32)
@@ -252,7 +252,7 @@ def test_a_hole_of_the_whole_side_blackens_all():
 def every_occlusion(images, count, hairs, radius, x, y, side, places):
     return {
         "hair": occlusion.hair(images, count, hairs),
-        "microscope": occlusion.vignette(images, radius, x, y),
+        "vignette": occlusion.vignette(images, radius, x, y),
         "dropout": occlusion.dropout(images, side, places),
     }
 
@@ -261,7 +261,7 @@ GIVEN = tuple(
     tf.constant(value, tf.float32)
     for value in ([2, 3], HAIRS, [0.4, 0.52], [0.03, -0.05], [0.01, 0.04], [0.317, 0.153], MIDDLES)
 )
-NAMES = ("hair", "microscope", "dropout")
+NAMES = ("hair", "vignette", "dropout")
 
 
 @functools.cache

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from isic_tf.augmentation import policies, presets
+from tfrecord_tools import errors
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
@@ -40,14 +41,14 @@ def test_the_published_figures_of_the_first_place():
     assert policy["lens"]["p"] + policy["grid"]["p"] == pytest.approx(0.7 * 2 / 3)
 
 
-def test_strength_moves_values_from_what_changes_nothing_and_leaves_chances():
+def test_strength_moves_values_from_what_changes_nothing_and_leaves_probabilities():
     assert policies.read_policy("deotte", 0.5)["zoom_x"] == {"normal": [1, 0.0625]}
     assert policies.read_policy("deotte", 2.0)["saturation"]["uniform"] == pytest.approx([0.4, 1.6])
     assert policies.read_policy("light", 0.5)["flip_x"] == {"p": 0.5}
     half = policies.read_policy("winner", 0.5)
     assert half["brightness"] == {"p": 0.75, "uniform": [-0.1, 0.1]}
     # Halfway to a field as large as the image.
-    assert policies.read_policy("strong", 0.5)["microscope"]["uniform"] == pytest.approx([0.725, 0.8])
+    assert policies.read_policy("strong", 0.5)["vignette"]["uniform"] == pytest.approx([0.725, 0.8])
     # Held within what the operation may have.
     assert policies.read_policy("strong", 5.0)["blur"]["uniform"][1] == policies.OPERATIONS["blur"][2]
 
@@ -57,9 +58,9 @@ def test_strength_moves_values_from_what_changes_nothing_and_leaves_chances():
     [
         ([], "expected an object of operations"),
         ({"fill": "wrap"}, "expected fill to be one of reflect, edge, constant, got 'wrap'"),
-        ({"rotate": {"uniform": [0, 1]}}, "'rotate' is no operation; did you mean rotation"),
-        ({"qqq": {}}, "'qqq' is no operation; there are transpose, "),
-        ({"rotation": 15}, "rotation: expected normal or uniform, and perhaps instead, p, together, got 15"),
+        ({"rotate": {"uniform": [0, 1]}}, "unknown operation 'rotate'; did you mean rotate90"),
+        ({"qqq": {}}, "unknown operation 'qqq'; there are transpose, "),
+        ({"rotation": 15}, "rotation: expected normal or uniform, and optionally instead, p, together, got 15"),
         ({"rotation": {}}, "rotation: expected normal or uniform"),
         ({"rotation": {"uniform": [0, 1], "normal": [0, 1]}}, "rotation: expected normal or uniform"),
         ({"rotation": {"uniform": [0, 1], "chance": 1}}, "rotation: expected normal or uniform"),
@@ -81,12 +82,12 @@ def test_strength_moves_values_from_what_changes_nothing_and_leaves_chances():
         ),
         (
             {"flip_x": {"p": 0.5, "instead": "a"}, "flip_y": {"p": 0.6, "instead": "a"}},
-            "the chances of 'a' must add up to 1 at most, got 1.1",
+            "the probabilities of 'a' must add up to at most 1, got 1.1",
         ),
         ({"pick": 3}, r"expected pick to be \[n, \[at least n of its operations\]\], got 3"),
         ({"pick": [1, ["flip_x"]]}, "expected pick to be"),
         ({"flip_x": {}, "pick": [2, ["flip_x"]]}, "expected pick to be"),
-        ({"flip_x": {"p": 0.5}, "pick": [1, ["flip_x"]]}, "flip_x is picked, so it can have no p"),
+        ({"flip_x": {"p": 0.5}, "pick": [1, ["flip_x"]]}, "flip_x is in pick, so it cannot have p"),
     ],
 )
 def test_a_file_that_is_no_policy_is_refused(policy, message, tmp_path):
@@ -100,8 +101,29 @@ def test_a_typo_and_a_missing_file_are_told(tmp_path):
     with pytest.raises(ValueError, match="or a JSON file, got 'deote'; did you mean deotte"):
         policies.read_policy("deote")
     (tmp_path / "policy.json").write_text("{")
-    with pytest.raises(ValueError, match="policy.json is no JSON file"):
+    with pytest.raises(ValueError, match="policy.json is not a valid JSON file"):
         policies.read_policy(str(tmp_path / "policy.json"))
     (tmp_path / "large.json").write_bytes(bytes(2**20 + 1))
-    with pytest.raises(ValueError, match="large.json is too large for a policy"):
+    with pytest.raises(ValueError, match="expected an augmentation policy of at most 1 MiB, .*large.json is larger"):
         policies.read_policy(str(tmp_path / "large.json"))
+
+
+def test_the_operation_names_of_release_0_1_are_read_with_a_notice(tmp_path, capsys):
+    path = tmp_path / "old.json"
+    operations = {"turn": {}, "microscope": {"uniform": [0.5, 0.6]}, "hair": {"uniform": [1, 2]}}
+    path.write_text(json.dumps({**operations, "pick": [1, ["microscope", "hair"]]}))
+    policy = policies.read_policy(str(path))
+    assert policy == {
+        "rotate90": {},
+        "vignette": {"uniform": [0.5, 0.6]},
+        "hair": {"uniform": [1.0, 2.0]},
+        "pick": [1, ["vignette", "hair"]],
+    }
+    assert "turn is now rotate90, microscope is now vignette; old names" in capsys.readouterr().out
+
+
+def test_a_pick_that_is_damaged_is_refused_under_old_names_too(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"turn": {}, "pick": [1, [["turn"]]]}))
+    with pytest.raises(errors.ConfigError, match="expected pick to be"):
+        policies.read_policy(str(path))

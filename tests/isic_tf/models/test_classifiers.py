@@ -47,7 +47,7 @@ def test_weights_of_a_classifier_and_of_a_backbone_load_from_files(b0, tmp_path)
 
 def test_a_weights_path_that_is_none_is_refused():
     with pytest.raises(
-        ValueError, match=r"expected weights in the file nosy, found none; --weights is none, imagenet, noisy"
+        ValueError, match=r"expected a weights file at nosy, which does not exist; --weights is none, imagenet, noisy"
     ):
         classifiers.build_classifier("efficientnet-b0", 32, "nosy")
 

@@ -95,5 +95,5 @@ def test_all_is_float32_whatever_the_policy(network, sets):
 
 
 def test_units_that_heads_cannot_share_are_refused():
-    with pytest.raises(ValueError, match="equal parts for 4 heads, got 30; give a multiple of 4"):
+    with pytest.raises(ValueError, match="a multiple of 4 heads, got 30; for example 28"):
         set_transformer.build_set_transformer(5, units=30)
