@@ -1,0 +1,36 @@
+"""The examples of docstrings run and give what they say."""
+
+import doctest
+import importlib
+
+import pytest
+from harness import ROOT
+
+ROOTS = ("isic_tf", "tfrecord_tools")
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for root in ROOTS
+    for path in (ROOT / root).rglob("*.py")
+    if ">>> " in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    result = doctest.testmod(module, optionflags=options)
+    assert not result.failed
+
+
+def test_every_public_function_of_both_packages_has_an_example():
+    missing = []
+    for root in ROOTS:
+        for path in sorted((ROOT / root).glob("*/__init__.py")):
+            package = importlib.import_module(f"{root}.{path.parent.name}")
+            for name in package.__all__:
+                found = getattr(package, name)
+                if callable(found) and ">>> " not in (found.__doc__ or ""):
+                    missing.append(f"{package.__name__}.{name}")
+    assert missing == []
