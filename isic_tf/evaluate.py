@@ -1,17 +1,19 @@
-"""Judges prediction files: ranking, calibration, operating points, groups, patients and shortcuts, with intervals.
+"""Evaluates prediction files: ranking, calibration, operating points, subgroups, patients and shortcuts.
 
 python -m isic_tf.evaluate --predictions=runs/b0/oof.csv --labels=train.csv --output=metrics.json
+
+All intervals are of 95 % and over patients. The first file is compared with each of the others.
 """
 
-from isic_tf.evaluation.evaluate_files import EvaluateConfig, evaluate
+from isic_tf.evaluation.evaluate_files import EvaluateConfig, evaluate_files
 from tfrecord_tools import cli
 
 CONFIG = EvaluateConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
-    cli.run(evaluate, CONFIG, __doc__)
+    cli.run(evaluate_files, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Shows on an image what speaks for melanoma in the eyes of a run's networks: Grad-CAM.
+"""Draws Grad-CAM heat maps: which image regions increase the melanoma logit of a run's networks.
 
 python -m isic_tf.explain --workdir=runs/b0 --records='records/384/train*.tfrec' --output=explained.png
 
-An image is explained by the folds that have not been trained on it. A map says where, not how much: its greatest value
-is 1 on every image, however sure the network is.
+Each image is explained by the folds that were not trained on it. A map shows where, not how much: its maximum is 1 on
+every image, however confident the network is.
 """
 
 from isic_tf.visualization.grad_cam_sheet import ExplainConfig, explain
@@ -12,7 +12,7 @@ from tfrecord_tools import cli
 CONFIG = ExplainConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(explain, CONFIG, __doc__)
 

@@ -1,4 +1,4 @@
-"""Draws a contact sheet: what the model sees of some records, as they are and augmented.
+"""Draws a contact sheet: records as the network sees them, original and augmented.
 
 python -m isic_tf.show --records='records/384/train*.tfrec' --augment --augment_policy=strong --output=sheet.png
 """
@@ -9,7 +9,7 @@ from tfrecord_tools import cli
 CONFIG = ShowConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(show, CONFIG, __doc__)
 

@@ -1,4 +1,6 @@
-from .evaluate_files import EvaluateConfig as EvaluateConfig, Evaluation as Evaluation, evaluate as evaluate
+from .evaluate_files import EvaluateConfig as EvaluateConfig
+from .evaluate_predictions import Evaluation as Evaluation
+from .evaluate_predictions import evaluate as evaluate
 
 __all__ = [
     "EvaluateConfig",

@@ -1,128 +1,209 @@
 """Joins predictions with labels and with the metadata of records."""
 
+import os
+from typing import TypeAlias
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from isic_tf.artifacts import prediction_files
+from isic_tf.artifacts import prediction_files, table_checks
 from isic_tf.data import label_tables
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import record_index, tfrecord
+from tfrecord_tools.io import csv_tables, record_index, tfrecord
+
+# A table, or the path of its CSV file.
+TableSource: TypeAlias = str | os.PathLike[str] | pd.DataFrame
+# Columns that a prediction file may have besides its predictions.
+_FURTHER_COLUMNS = ("target", "stage_one", *label_tables.TEXTS, *label_tables.NUMBERS)
 
 
-def read_predictions(path):
-    """Reads a prediction file, or a submission, and what it says of the images.
+def read_predictions(source: TableSource, name: str | None = None) -> pd.DataFrame:
+    """Reads a prediction file, or a submission, with its further columns.
 
     Args:
-        path: CSV with `image_name` and `prediction`, or `target` as in a submission.
+        source: CSV file or DataFrame with `image_name` and `prediction`, or `target` as in a submission.
+        name: What the table is called in errors; None for the path.
 
     Returns:
-        DataFrame of `image_name` (text), `prediction` (float64), those of `TEXTS` and `NUMBERS` that are there and,
-        beside a `prediction`, where they are there, `target` (int, 0 or 1, -1 where blank) and `stage_one` (float64,
-        from 0 to 1, what `isic_tf.context` judged anew).
+        DataFrame of `image_name` (text), `prediction` (float64), those of `label_tables.TEXTS` and
+        `label_tables.NUMBERS` that the source has and, next to a `prediction`, where the source has them, `target`
+        (int, 0 or 1, -1 where blank) and `stage_one` (float64, from 0 to 1, the predictions of the image-level model
+        that `isic_tf.context` started from).
 
     Raises:
-        IsicError: A name comes twice, a prediction is no finite number from 0 to 1, or another column is damaged.
+        IsicError: A name is repeated, a prediction is not a number from 0 to 1, or another column is damaged.
     """
-    table = prediction_files.read_prediction_file(
-        path, ("target", "stage_one", *label_tables.TEXTS, *label_tables.NUMBERS), submission=True
-    )
+    if isinstance(source, pd.DataFrame):
+        path = name or "predictions"
+        text = csv_tables.check_table(path, to_text(source), ("image_name",))
+        table = prediction_files.check_predictions(path, text, _FURTHER_COLUMNS)
+    else:
+        path = os.fspath(source)
+        table = prediction_files.read_prediction_file(path, _FURTHER_COLUMNS, submission=True)
     columns = ["image_name", "prediction"]
     if "target" in table:
         table["target"] = label_tables.encode_columns(path, "target", table["target"])
         columns.append("target")
     if "stage_one" in table:
         table["stage_one"] = pd.to_numeric(table["stage_one"], errors="coerce")
-        bad = table.loc[~table["stage_one"].between(0, 1), "image_name"]
-        if len(bad):
-            raise errors.IsicError(
-                f"{path}: {len(bad)} of stage_one are no number from 0 to 1, that of {bad.iloc[0]} first"
-            )
+        problem = table_checks.describe_invalid_probabilities(table["stage_one"], table["image_name"], "stage_one")
+        if problem:
+            raise errors.IsicError(f"{path}: {problem}; correct these rows")
         columns.append("stage_one")
-    return label_tables._known(path, table, columns)
+    return label_tables.select_columns(path, table, columns)
 
 
-def read_records(pattern):
+def read_labels(source: TableSource, name: str = "labels") -> pd.DataFrame:
+    """Reads labels from a CSV file or a DataFrame.
+
+    Args:
+        source: CSV file or DataFrame, see `label_tables.read_labels`.
+        name: What a DataFrame is called in errors.
+
+    Returns:
+        DataFrame, see `label_tables.read_labels`.
+
+    Raises:
+        IsicError: See `label_tables.read_labels`.
+    """
+    if isinstance(source, pd.DataFrame):
+        text = csv_tables.check_table(name, to_text(source), label_tables.LABEL_COLUMNS)
+        return label_tables.check_labels(name, text)
+    return label_tables.read_labels(os.fspath(source))
+
+
+def to_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Converts a DataFrame to the texts that a CSV file of it would have.
+
+    Args:
+        table: DataFrame with values of any type.
+
+    Returns:
+        DataFrame of strings, "" where a value is missing. Floats keep all their digits.
+    """
+    columns = {str(name): [_to_text(value) for value in table[name].array] for name in table.columns}
+    return pd.DataFrame(columns, dtype=str)
+
+
+def _to_text(value: object) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return repr(float(value))
+    return str(value)
+
+
+def read_records(pattern: str) -> pd.DataFrame:
     """Reads from records what labels may lack: the sizes of image and file, and metadata; never a target.
 
     Args:
         pattern: Glob pattern of shards, or several separated by commas.
 
     Returns:
-        DataFrame of `shard`, `position`, `image_name`, `bytes` (of the JPEG), `width`, `height` (of the original, -1
-        where unknown), `sex`, `age_approx`, `anatom_site_general_challenge` and `diagnosis` (text, "" where unknown).
+        DataFrame of `shard`, `position`, `image_name`, `bytes` (size of the JPEG), `width`, `height` (of the original
+        image in pixels, -1 where unknown), `sex`, `age_approx`, `anatom_site_general_challenge` and `diagnosis` (text,
+        "" where unknown).
 
     Raises:
         IsicError: No shard matches, all are empty, or one is damaged.
     """
     rows = []
     for file in tqdm(record_index.match_shards(pattern), unit="shard", disable=None):
-        for position, (_, _, found) in enumerate(tfrecord.read(file)):
-            row = {"shard": file, "position": position, "image_name": found["image_name"], "bytes": len(found["image"])}
-            row |= {name: found.get(name, schema.UNKNOWN) for name in ("width", "height")}
-            row |= {
-                name: _name(name, found.get(name, schema.UNKNOWN))
-                for name in label_tables.TEXTS
-                if name in schema.METADATA
-            }
-            rows.append(row)
+        for position, (_, _, record) in enumerate(tfrecord.read(file)):
+            rows.append(_describe_record(file, position, record))
     if not rows:
         raise errors.IsicError(f"the shards of {pattern!r} hold no records; check --records")
     # Several sets may hold an image; the first counts.
     return pd.DataFrame(rows).drop_duplicates("image_name")
 
 
-def _name(column, code):
-    """Spells a record's code as tables do."""
+def _describe_record(shard: str, position: int, record: dict) -> dict:
+    metadata = [name for name in label_tables.TEXTS if name in schema.METADATA]
+    return {
+        "shard": shard,
+        "position": position,
+        "image_name": record["image_name"],
+        "bytes": len(record["image"]),
+        "width": record.get("width", schema.UNKNOWN),
+        "height": record.get("height", schema.UNKNOWN),
+        **{name: _decode(name, record.get(name, schema.UNKNOWN)) for name in metadata},
+    }
+
+
+def _decode(column: str, code: int) -> str:
+    """Returns the text that tables have for a record's code."""
     categories = schema.CATEGORIES.get(column)
     if code < 0 or (categories and code >= len(categories)):
         return ""
     return categories[code] if categories else str(code)
 
 
-def join(path, labels_path, labels, records=None):
-    """Reads a prediction file and joins it with the labels, and with records where the tables know less.
+def join(
+    source: TableSource,
+    labels_name: str,
+    labels: pd.DataFrame,
+    records: pd.DataFrame | None = None,
+    name: str | None = None,
+) -> pd.DataFrame:
+    """Reads predictions and joins them with the labels, and with records where the tables know less.
 
     Args:
-        path: See `read_predictions`.
-        labels_path: Name of the labels for messages.
+        source: See `read_predictions`.
+        labels_name: What the labels are called in errors.
         labels: See `read_labels`; it may hold more images.
         records: See `read_records`; None for none.
+        name: What the predictions are called in errors; None for the path.
 
     Returns:
-        DataFrame in the order of the labels, see `evaluator.assess`. A column of several sources is the prediction file's
-        before the labels' before the records'.
+        DataFrame in the order of the labels, see `evaluator.assess`. A column of several tables is taken from the
+        predictions before the labels before the records.
 
     Raises:
-        IsicError: A table is damaged, a predicted image has no label or another target than it, or no image is in
-            the records.
+        IsicError: A table is damaged, a predicted image has no label or a different target, or none of the images is
+            in the records.
     """
-    table = read_predictions(path)
+    path = name or ("predictions" if isinstance(source, pd.DataFrame) else os.fspath(source))
+    table = read_predictions(source, path)
     place = pd.Index(labels["image_name"]).get_indexer(table["image_name"])
     unknown = sorted(table.loc[place < 0, "image_name"])
     if unknown:
-        raise errors.IsicError(f"{len(unknown)} images of {path} have no label in {labels_path}, {unknown[0]} first")
+        raise errors.IsicError(
+            f"{len(unknown)} images of {path} have no label in {labels_name} (first: {unknown[0]}); add their labels, "
+            "or remove their predictions"
+        )
     order = np.argsort(place)
-    table, place = table.iloc[order].reset_index(drop=True), place[order]
+    table = table.iloc[order].reset_index(drop=True)
+    place = place[order]
     if "target" in table:
-        stated = table.pop("target")
-        other = (stated != labels["target"].to_numpy()[place]) & (stated != schema.UNKNOWN)
-        if other.any():
-            name = table.loc[other, "image_name"].iloc[0]
-            raise errors.IsicError(f"{path} and {labels_path} differ in {other.sum()} targets, {name} first")
-    table = _add(table, labels, place)
+        _refuse_other_targets(path, table, labels_name, labels["target"].to_numpy()[place])
+        table = table.drop(columns="target")
+    table = _add_columns(table, labels, place)
     if records is None:
         return table
     place = pd.Index(records["image_name"]).get_indexer(table["image_name"])
     if (place < 0).all():
         raise errors.IsicError(f"none of the {len(table)} images of {path} is in the records; check --records")
-    return _add(table, records.drop(columns=["shard", "position"]), place)
+    return _add_columns(table, records.drop(columns=["shard", "position"]), place)
 
 
-def _add(table, other, place):
+def _refuse_other_targets(path: str, table: pd.DataFrame, labels_name: str, targets: np.ndarray) -> None:
+    different = (table["target"] != targets) & (table["target"] != schema.UNKNOWN)
+    if different.any():
+        first = table.loc[different, "image_name"].iloc[0]
+        raise errors.IsicError(
+            f"{path} and {labels_name} have different targets for {different.sum()} images (first: {first}); check "
+            "that both are of the same data"
+        )
+
+
+def _add_columns(table: pd.DataFrame, other: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
     """Adds the columns that a table lacks from the rows of another, where there is one (`place` from 0)."""
     columns = [name for name in other if name not in table]
     found = other[columns].take(place).reset_index(drop=True)
     for name in columns:
-        found[name] = found[name].where(place >= 0, schema.UNKNOWN if name in label_tables.NUMBERS else "")
+        unknown = schema.UNKNOWN if name in label_tables.NUMBERS else ""
+        found[name] = found[name].where(place >= 0, unknown)
     return pd.concat([table, found], axis=1)

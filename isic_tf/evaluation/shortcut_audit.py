@@ -1,8 +1,10 @@
-"""How far one gets without looking at the lesion: the labels told from image size, file size or metadata alone.
+"""Audits shortcuts: how well image size, file size or metadata alone predict the label, without the lesion.
 
-Clinics that see melanomas have other cameras than those that do not, so that the size of an image can tell its label
-and a network can learn the camera instead of the lesion. A model that does will not work elsewhere.
+Clinics that see more melanomas have other cameras than those that see fewer. So the size of an image can reveal its
+label, and a network can learn the camera instead of the lesion. Such a model will not work elsewhere.
 """
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,59 +19,80 @@ from isic_tf.metrics import roc
 
 FOLDS = 5
 # A shortcut explains much of a model's AUC where it alone comes this far from 0.5 to the model's AUC. A half is a
-# convention; that a known confounder be judged alone and then held fixed is Badgeley's et al. (npj Digit Med 2019).
+# convention; evaluating a known confounder alone, then holding it fixed, follows Badgeley et al. (npj Digit Med 2019).
 MUCH = 0.5
 _FILE_SIZES = 20
-# Malignant share of a category, drawn towards that of all images as if this many more had been seen.
+# The prevalence of a category is shrunk towards that of all images as if it had this many more images.
 _PRIOR = 20
+_FIGURES = ("auc", "auc_low", "auc_high", "share")
 
 
-def audit(table, resamples=1000, seed=0):
-    """Tells labels from shortcuts alone, by cross-validation over patients, beside the model.
+def audit(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Predicts labels from shortcuts alone, cross-validated over patients, and compares them with the model.
 
     Args:
         table: DataFrame with `patient` (number), `target`, `prediction` and, where known, `width`, `height`, `bytes`
             (number, -1 where unknown), `age_approx`, `sex`, `anatom_site_general_challenge` (text, "" where unknown).
         resamples: Number of resamples of the patients.
-        seed: Seed of the parting and of the resampling.
+        seed: Seed of the cross-validation and of the resampling.
 
     Returns:
-        Dict of `model_auc`, `much` (see `rows`), and `rows`, a list of dicts, one a shortcut:
+        Dict of `model_auc`, `much` (see `rows`), and `rows`, a list of dicts, one per shortcut:
 
         - `shortcut`: `image size`, `file size` or `metadata`;
-        - `auc`, `auc_low`, `auc_high`: of the shortcut alone, each image judged by what other patients show;
+        - `auc`, `auc_low`, `auc_high`: of the shortcut alone, each image predicted from other patients;
         - `share`: how far this comes from 0.5 to the model's AUC, 1 where it reaches it; None for a model below 0.5;
         - `warning`: whether the share is at least `much`, a half;
         - `model_within`: the model's AUC over the pairs of a malignant and a benign image that the shortcut cannot
-          tell apart (of one image size, one twentieth of file sizes, or one age, sex and site), None where there are
-          none; `pairs_within`: the share of such pairs among all;
+          distinguish (of one image size, one twentieth of file sizes, or one age, sex and site), None where there are
+          none; `pairs_within`: the fraction of such pairs among all;
         - `note`: "", or why the figures are None.
     """
-    targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
-    model, rows = roc.roc_auc(targets, scores), []
+    model_auc = roc.roc_auc(table["target"], table["prediction"])
+    rows = []
     for shortcut, columns in known(table).items():
-        row = {"shortcut": shortcut, **dict.fromkeys(("auc", "auc_low", "auc_high", "share"))}
-        row |= {"warning": False, "model_within": None, "pairs_within": None}
-        row["note"] = "not known" if columns is None else subgroups.too_small(targets, patient)
-        if not row["note"]:
-            guessed = cross_validate(columns, targets, patient, seed)
-            row["auc"] = roc.roc_auc(targets, guessed)
-            row["auc_low"], row["auc_high"] = roc.roc_auc_interval(targets, guessed, patient, resamples, seed)
-            row["share"] = (row["auc"] - 0.5) / (model - 0.5) if model > 0.5 else None
-            row["warning"] = row["share"] is not None and row["share"] >= MUCH
-            strata = columns.groupby(list(columns), sort=False).ngroup().to_numpy()
-            row["model_within"], row["pairs_within"] = auc_within(targets, scores, strata)
-        rows.append(row)
-    return {"model_auc": model, "much": MUCH, "rows": rows}
+        figures = _audit_shortcut(table, columns, model_auc, resamples, seed)
+        rows.append({"shortcut": shortcut, **figures})
+    return {"model_auc": model_auc, "much": MUCH, "rows": rows}
 
 
-def known(table):
-    """Gives the categories that each shortcut knows of an image.
+def _audit_shortcut(
+    table: pd.DataFrame, columns: pd.DataFrame | None, model_auc: float, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Returns the figures of one shortcut, whose categories are None where they are unknown."""
+    targets, scores, patient = (table[name].to_numpy() for name in ("target", "prediction", "patient"))
+    note = "not known" if columns is None else subgroups.too_small(targets, patient)
+    if columns is None or note:
+        nothing = {**dict.fromkeys(_FIGURES), "warning": False, "model_within": None, "pairs_within": None}
+        return {**nothing, "note": note}
+    predicted = cross_validate(columns, targets, patient, seed)
+    auc = roc.roc_auc(targets, predicted)
+    low, high = roc.roc_auc_interval(targets, predicted, patient, resamples, seed)
+    share = (auc - 0.5) / (model_auc - 0.5) if model_auc > 0.5 else None
+    strata = columns.groupby(list(columns), sort=False).ngroup().to_numpy()
+    model_within, pairs_within = auc_within(targets, scores, strata)
+    return {
+        "auc": auc,
+        "auc_low": low,
+        "auc_high": high,
+        "share": share,
+        "warning": share is not None and share >= MUCH,
+        "model_within": model_within,
+        "pairs_within": pairs_within,
+        "note": "",
+    }
+
+
+def known(table: pd.DataFrame) -> dict[str, pd.DataFrame | None]:
+    """Returns the categories of each image that each shortcut uses.
+
+    Args:
+        table: See `audit`.
 
     Returns:
         Dict from shortcut to a DataFrame of categories (text or number), or None where the table has no such column.
     """
-    found = dict.fromkeys(("image size", "file size", "metadata"))
+    found: dict[str, pd.DataFrame | None] = {"image size": None, "file size": None, "metadata": None}
     if subgroups.knows_sizes(table):
         found["image size"] = subgroups.size_names(table).to_frame("size")
     if "bytes" in table and (table["bytes"] > 0).any():
@@ -81,73 +104,85 @@ def known(table):
     return found
 
 
-def cross_validate(columns, targets, patient, seed=0):
-    """Predicts each image from categories, by a model of the other patients' images.
+def cross_validate(columns: pd.DataFrame, targets: np.ndarray, patient: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Predicts each image from categories, by a model of other patients' images.
 
-    One category (a size) is predicted by its malignant share; several (age, sex and site) by a logistic regression on
-    them.
+    One category (a size) is predicted by its prevalence; several (age, sex and site) by a logistic regression.
 
     Args:
         columns: DataFrame of categories.
         targets: 0 or 1, `[n]`.
         patient: int `[n]`.
-        seed: Seed of the parting.
+        seed: Seed of the folds.
 
     Returns:
-        float64 `[n]`, rank of the image in its part over the part's size: the parts differ a little in level, which
-        would count against a shortcut that knows nothing.
+        float64 `[n]`, rank of the image in its fold over the fold's size: the folds differ a little in level, which
+        would count against a shortcut without information.
     """
-    part, guessed = parts(targets, patient, seed), np.empty(len(targets))
-    # Few combinations stand for many images: models see each once for either class, with a weight.
+    fold = parts(targets, patient, seed)
+    predicted = np.empty(len(targets))
+    # Few combinations stand for many images: models are fitted to each once per class, with a weight.
     combination = columns.groupby(list(columns), sort=False).ngroup().to_numpy()
     rows = columns.iloc[np.unique(combination, return_index=True)[1]]
     for number in range(FOLDS):
-        held, kept = part == number, part != number
-        counts = np.stack([np.bincount(combination[kept & (targets == kind)], minlength=len(rows)) for kind in (0, 1)])
+        held_out = fold == number
+        training = fold != number
+        counts = np.stack(
+            [np.bincount(combination[training & (targets == kind)], minlength=len(rows)) for kind in (0, 1)]
+        )
         predict = prevalence_by_part if rows.shape[1] == 1 else logistic
-        guessed[held] = pd.Series(predict(rows, counts)[combination[held]]).rank(pct=True)
-    return guessed
+        predicted[held_out] = pd.Series(predict(rows, counts)[combination[held_out]]).rank(pct=True)
+    return predicted
 
 
-def parts(targets, patient, seed=0):
-    """Deals the patients into `FOLDS` parts by their number of malignant images, in an order drawn by lot; `[n]`."""
-    malignant = np.bincount(patient, targets)
-    drawn = np.random.default_rng(seed).permutation(len(malignant))
-    order = drawn[np.argsort(-malignant[drawn], kind="stable")]
-    part = np.empty(len(malignant), np.int64)
-    part[order] = np.arange(len(order)) % FOLDS
-    return part[patient]
-
-
-def prevalence_by_part(rows, counts):
-    """Gives each category its malignant share, drawn towards the whole's where few images were seen.
+def parts(targets: np.ndarray, patient: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Assigns the patients to folds with equal numbers of malignant images, in random order.
 
     Args:
-        rows: DataFrame, one row a combination of categories.
-        counts: Benign and malignant images of each, `[2, rows]`.
+        targets: 0 or 1, `[n]`.
+        patient: int `[n]`.
+        seed: Seed of the order.
+
+    Returns:
+        int64 `[n]`, the fold of each image, from 0 to `FOLDS` - 1.
+    """
+    malignant = np.bincount(patient, targets)
+    shuffled = np.random.default_rng(seed).permutation(len(malignant))
+    order = shuffled[np.argsort(-malignant[shuffled], kind="stable")]
+    fold = np.empty(len(malignant), np.int64)
+    fold[order] = np.arange(len(order)) % FOLDS
+    return fold[patient]
+
+
+def prevalence_by_part(rows: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
+    """Predicts each category by its prevalence, shrunk towards that of all images where it has few images.
+
+    Args:
+        rows: DataFrame, one row per combination of categories.
+        counts: Number of benign and malignant images of each, `[2, rows]`.
 
     Returns:
         float64 `[rows]`.
     """
-    whole = counts[1].sum() / max(counts.sum(), 1)
-    return (counts[1] + _PRIOR * whole) / (counts.sum(axis=0) + _PRIOR)
+    prevalence = counts[1].sum() / max(counts.sum(), 1)
+    return (counts[1] + _PRIOR * prevalence) / (counts.sum(axis=0) + _PRIOR)
 
 
-def logistic(rows, counts):
-    """Predicts combinations of categories by a logistic regression; see `malignant_share`."""
+def logistic(rows: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
+    """Predicts combinations of categories by a logistic regression; see `prevalence_by_part`."""
     encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), list(rows.columns)))
     model = make_pipeline(encode, LogisticRegression(max_iter=1000))
     both = pd.concat([rows, rows], ignore_index=True)
     weights = counts.ravel()
-    seen = weights > 0
+    present = weights > 0
     labels = np.repeat([0, 1], len(rows))
-    if len(set(labels[seen])) < 2:
+    if len(set(labels[present])) < 2:
         return np.zeros(len(rows))
-    model.fit(both[seen], labels[seen], logisticregression__sample_weight=weights[seen])
+    model.fit(both[present], labels[present], logisticregression__sample_weight=weights[present])
     return model.predict_proba(rows)[:, 1]
 
 
-def auc_within(targets, scores, strata):
+def auc_within(targets: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> tuple[float | None, float]:
     """Computes the ROC AUC over the pairs of a malignant and a benign image of one stratum.
 
     Args:
@@ -156,14 +191,14 @@ def auc_within(targets, scores, strata):
         strata: Number of the stratum of each image, from 0, `[n]`.
 
     Returns:
-        The AUC, None where there are no such pairs, and the share of such pairs among all.
+        The AUC, None where there are no such pairs, and the fraction of such pairs among all.
     """
     pairs = np.prod([np.bincount(strata[targets == kind], minlength=strata.max() + 1) for kind in (0, 1)], axis=0)
-    share = float(pairs.sum() / ((targets == 1).sum() * (targets == 0).sum()))
-    there = np.flatnonzero(pairs)
-    if not len(there):
-        return None, share
-    chosen = np.isin(strata, there)
-    parts = pd.DataFrame({"target": targets, "score": scores})[chosen].groupby(strata[chosen])
-    won = sum(roc.roc_auc(part["target"], part["score"]) * pairs[number] for number, part in parts)
-    return float(won / pairs.sum()), share
+    fraction = float(pairs.sum() / ((targets == 1).sum() * (targets == 0).sum()))
+    with_pairs = np.flatnonzero(pairs)
+    if not len(with_pairs):
+        return None, fraction
+    chosen = np.isin(strata, with_pairs)
+    by_stratum = pd.DataFrame({"target": targets, "score": scores})[chosen].groupby(strata[chosen])
+    won = sum(roc.roc_auc(part["target"], part["score"]) * pairs[number] for number, part in by_stratum)
+    return float(won / pairs.sum()), fraction

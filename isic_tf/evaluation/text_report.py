@@ -1,189 +1,217 @@
-"""An assessment as plain text for a terminal."""
+"""Writes an evaluation as plain text for a terminal."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from isic_tf.metrics import operating_points
+from isic_tf.evaluation.number_format import TEXT
 
 _NUMBER = re.compile(r"[-+]?\d[\d.]*|-")
+_CONFUSION_RATES = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
+_GROUP_HEADINGS = ["", "", "images", "malignant", "patients", "ROC AUC", "", "sensitivity", "specificity"]
+# Column of `_GROUP_HEADINGS` where a group's figures, or the note in their place, begin.
+_FIRST_FIGURE = 5
 
 
-def write(found):
-    """Writes what `evaluator.assess` found, but for the line that `summaries.describe` gives, as aligned tables.
+def write(assessment: Mapping[str, Any]) -> str:
+    """Formats an assessment as aligned tables, without the line that `summaries.describe` returns.
+
+    Args:
+        assessment: See `evaluator.assess`.
 
     Returns:
-        Text of several lines, without an end of line.
+        Text of several lines, without a final line break.
     """
     parts = [
-        _summary(found["summary"]),
-        _calibration(found["calibration"]),
-        _points(found["operating_points"]),
-        _confusion(found["confusion"]),
-        _groups(found),
-        _patients(found["patients"]),
-        _shortcuts(found["shortcuts"]),
+        _summary(assessment["summary"]),
+        _calibration(assessment["calibration"]),
+        _operating_points(assessment["operating_points"]),
+        _confusion(assessment["confusion"]),
+        _groups(assessment),
+        _patients(assessment["patients"]),
+        _shortcuts(assessment["shortcuts"]),
     ]
     return "\n\n".join(parts)
 
 
-def align(title, rows):
-    """Lays out rows of text in columns, numbers to the right, under a title."""
+def compare(first: str, second: str, comparison: Mapping[str, Any]) -> str:
+    """Formats the comparison of two prediction files in a few lines.
+
+    Args:
+        first: Name of the first file.
+        second: Name of the second file.
+        comparison: See `paired_auc_test.compare`.
+
+    Returns:
+        Text of several lines, without a final line break.
+    """
+    p = comparison["delong_p"]
+    by_patients = TEXT.interval(comparison["low"], comparison["high"])
+    by_delong = TEXT.interval(comparison["delong_low"], comparison["delong_high"])
+    partial = TEXT.interval(comparison["partial_auc_low"], comparison["partial_auc_high"])
+    rows = [
+        ["ROC AUC", f"{comparison['difference']:+.4f}", by_patients, "over patients"],
+        ["", "", by_delong, f"DeLong, p {TEXT.significant(p, 2)}"],
+        ["partial ROC AUC", f"{comparison['partial_auc_difference']:+.4f}", partial, "over patients"],
+    ]
+    return align(f"{first} less {second}, on the same images", rows)
+
+
+def align(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """Aligns rows of text in columns under a title, columns of numbers to the right.
+
+    Args:
+        title: First line.
+        rows: Cells, the same number in each row.
+
+    Returns:
+        Text of one line more than there are rows, without a final line break.
+    """
     columns = []
     for column in zip(*rows, strict=True):
         width = max(map(len, column))
-        # But for a heading, numbers only.
         words = sum(not _NUMBER.fullmatch(cell) for cell in column if cell)
+        # A column of numbers may have a heading.
         columns.append([cell.rjust(width) if words < 2 else cell.ljust(width) for cell in column])
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
-def number(value):
-    """Writes a figure with four places; "-" where there is none."""
-    return "-" if value is None else f"{value:.4f}"
+def _with_interval(figures: Mapping[str, Any], name: str) -> list[str]:
+    """Returns two cells: a figure and its interval."""
+    return [TEXT.number(figures[name]), TEXT.interval(figures[f"{name}_low"], figures[f"{name}_high"])]
 
 
-def interval(low, high):
-    """Writes an interval; "-" where there is none."""
-    return "-" if low is None else f"[{low:.4f}, {high:.4f}]"
-
-
-def threshold(value):
-    """Writes a threshold; "-" where there is none."""
-    return "-" if value is None else operating_points.spell(value)
-
-
-def _figure(found, name):
-    return [number(found[name]), interval(found[f"{name}_low"], found[f"{name}_high"])]
-
-
-def _summary(found):
-    delong = [number(found["auc"]), interval(found["auc_delong_low"], found["auc_delong_high"])]
+def _summary(summary: Mapping[str, Any]) -> str:
+    delong = TEXT.interval(summary["auc_delong_low"], summary["auc_delong_high"])
+    partial = _with_interval(summary, "partial_auc")
+    precision = _with_interval(summary, "average_precision")
     rows = [
-        ["ROC AUC", *_figure(found, "auc"), ""],
-        ["ROC AUC by DeLong", *delong, "takes a patient's images as independent"],
-        ["partial ROC AUC above 80 % sensitivity", *_figure(found, "partial_auc"), "0.02 by chance, 0.2 at most"],
-        ["average precision", *_figure(found, "average_precision"), f"{found['prevalence']:.4f} by chance"],
+        ["ROC AUC", *_with_interval(summary, "auc"), ""],
+        ["ROC AUC by DeLong", TEXT.number(summary["auc"]), delong, "takes a patient's images as independent"],
+        ["partial ROC AUC above 80 % sensitivity", *partial, "0.02 by chance, 0.2 at most"],
+        ["average precision", *precision, f"{TEXT.number(summary['prevalence'])} by chance"],
     ]
-    return align(f"Ranking, 95 % intervals over {found['resamples']} resamples of the patients", rows)
+    return align(f"Ranking, 95 % intervals over {summary['resamples']} resamples of the patients", rows)
 
 
-def _calibration(found):
-    predicted = f"predicted {found['mean_prediction']:.4f} on average, {found['prevalence']:.4f} are malignant"
+def _calibration(figures: Mapping[str, Any]) -> str:
+    mean = TEXT.number(figures["mean_prediction"])
+    prevalence = TEXT.number(figures["prevalence"])
+    by_count = TEXT.number(figures["ece_equal_count"])
+    in_the_large = f"0 is best, predicted {mean} on average, {prevalence} are malignant"
     rows = [
-        ["Brier score", number(found["brier"]), "", "0 is best"],
-        ["log loss", number(found["log_loss"]), "", "nats, 0 is best"],
-        ["calibration error, 10 bins of equal width", number(found["ece"]), "", "0 is best"],
-        ["calibration error, 10 bins of equally many images", number(found["ece_equal_count"]), "", "0 is best"],
-        ["slope", *_figure(found, "slope"), "1 is best, below: too sure"],
-        ["intercept", *_figure(found, "intercept"), "0 is best"],
-        ["intercept at slope 1", number(found["in_the_large"]), "", f"0 is best, {predicted}"],
+        ["Brier score", TEXT.number(figures["brier"]), "", "0 is best"],
+        ["log loss", TEXT.number(figures["log_loss"]), "", "nats, 0 is best"],
+        ["calibration error, 10 bins of equal width", TEXT.number(figures["ece"]), "", "0 is best"],
+        ["calibration error, 10 bins of equally many images", by_count, "", "0 is best"],
+        ["slope", *_with_interval(figures, "slope"), "1 is best, below: too sure"],
+        ["intercept", *_with_interval(figures, "intercept"), "0 is best"],
+        ["intercept at slope 1", TEXT.number(figures["in_the_large"]), "", in_the_large],
     ]
     return align("Calibration", rows)
 
 
-def _points(points):
+def _operating_points(points: Sequence[Mapping[str, Any]]) -> str:
     rows = [["at least", "threshold", "sensitivity", "", "specificity", ""]]
     for point in points:
-        ends = interval(point["low"], point["high"])
-        cells = {"sensitivity": [number(point["sensitivity"]), ""], "specificity": [number(point["specificity"]), ""]}
-        cells["specificity" if point["held"] == "sensitivity" else "sensitivity"][1] = ends
-        level = f"{100 * point['level']:.4g} % {point['held']}"
-        rows.append([level, threshold(point["threshold"]), *cells["sensitivity"], *cells["specificity"]])
+        interval = TEXT.interval(point["low"], point["high"])
+        # The interval is that of the rate that is not fixed.
+        of_sensitivity = interval if point["held"] == "specificity" else ""
+        of_specificity = interval if point["held"] == "sensitivity" else ""
+        rows.append(
+            [
+                f"{100 * point['level']:.4g} % {point['held']}",
+                TEXT.threshold(point["threshold"]),
+                TEXT.number(point["sensitivity"]),
+                of_sensitivity,
+                TEXT.number(point["specificity"]),
+                of_specificity,
+            ]
+        )
     return align("Operating points, each threshold chosen on these images", rows)
 
 
-def _confusion(found):
+def _confusion(confusion: Mapping[str, Any]) -> str:
     rows = [
         ["", "called malignant", "called benign"],
-        ["malignant", str(found["true_positives"]), str(found["false_negatives"])],
-        ["benign", str(found["false_positives"]), str(found["true_negatives"])],
+        ["malignant", str(confusion["true_positives"]), str(confusion["false_negatives"])],
+        ["benign", str(confusion["false_positives"]), str(confusion["true_negatives"])],
     ]
-    names = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
-    shares = ", ".join(f"{name.replace('_', ' ')} {number(found[name])}" for name in names)
-    return align(f"At threshold {threshold(found['threshold'])} ({found['chosen']})", rows) + f"\n  {shares}"
+    table = align(f"At threshold {TEXT.threshold(confusion['threshold'])} ({confusion['chosen']})", rows)
+    rates = [f"{name.replace('_', ' ')} {TEXT.number(confusion[name])}" for name in _CONFUSION_RATES]
+    return f"{table}\n  {', '.join(rates)}"
 
 
-def _groups(found):
-    kinds = found["groups"]
-    if found["folds"]:
-        kinds = [{"by": "fold", "rows": found["folds"]["rows"]}, *kinds]
-    rows = [["", "", "images", "malignant", "patients", "ROC AUC", "", "sensitivity", "specificity"]]
-    for kind in kinds:
-        for place, row in enumerate(kind["rows"]):
-            counts = [str(row[name]) for name in ("images", "malignant", "patients")]
-            figures = [*_figure(row, "auc"), number(row["sensitivity"]), number(row["specificity"])]
-            if row["note"]:
-                figures = [row["note"], "", "", ""]
-            rows.append(["" if place else kind["by"], row["group"], *counts, *figures])
-    text = _align_notes(f"Groups, at threshold {threshold(found['confusion']['threshold'])}", rows)
-    if found["folds"]:
-        mean = found["folds"]["mean_auc"]
-        means = f"mean of the folds {number(mean)}" if mean is not None else f"no mean: {found['folds']['note']}"
-        text += f"\n  {means}, all images together {number(found['summary']['auc'])}"
-    return text
+def _groups(assessment: Mapping[str, Any]) -> str:
+    folds = assessment["folds"]
+    kinds = [{"by": "fold", "rows": folds["rows"]}] if folds else []
+    rows = [_GROUP_HEADINGS]
+    for kind in [*kinds, *assessment["groups"]]:
+        for place, group in enumerate(kind["rows"]):
+            rows.append(["" if place else kind["by"], *_group_cells(group)])
+    table = _align_notes(f"Groups, at threshold {TEXT.threshold(assessment['confusion']['threshold'])}", rows)
+    if not folds:
+        return table
+    mean = f"mean of the folds {TEXT.number(folds['mean_auc'])}"
+    if folds["mean_auc"] is None:
+        mean = f"no mean: {folds['note']}"
+    return f"{table}\n  {mean}, all images together {TEXT.number(assessment['summary']['auc'])}"
 
 
-def _align_notes(title, rows):
-    """Aligns rows whose last cells may be one note across them."""
-    noted = {place: row[5] for place, row in enumerate(rows) if row[5].startswith("too small")}
-    shown = [[*row[:5], "", "", "", ""] if place in noted else row for place, row in enumerate(rows)]
-    lines = align(title, shown).split("\n")
-    start = lines[1].index("ROC AUC")
-    return "\n".join(
-        f"{line.ljust(start)}{noted[place]}" if (place := number_of - 1) in noted else line
-        for number_of, line in enumerate(lines)
-    )
+def _group_cells(group: Mapping[str, Any]) -> list[str]:
+    counts = [str(group[name]) for name in ("images", "malignant", "patients")]
+    if group["note"]:
+        return [group["group"], *counts, group["note"], "", "", ""]
+    rates = [TEXT.number(group["sensitivity"]), TEXT.number(group["specificity"])]
+    return [group["group"], *counts, *_with_interval(group, "auc"), *rates]
 
 
-def _patients(found):
+def _align_notes(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """Aligns the rows of groups; a note in place of figures runs across their columns."""
+    notes = {}
+    shown = []
+    for place, row in enumerate(rows):
+        if row[_FIRST_FIGURE].startswith("too small"):
+            notes[place] = row[_FIRST_FIGURE]
+            row = [*row[:_FIRST_FIGURE], *[""] * (len(row) - _FIRST_FIGURE)]
+        shown.append(row)
+    title_line, *lines = align(title, shown).split("\n")
+    start = lines[0].index("ROC AUC")
+    noted = [line.ljust(start) + notes[place] if place in notes else line for place, line in enumerate(lines)]
+    return "\n".join([title_line, *noted])
+
+
+def _patients(figures: Mapping[str, Any]) -> str:
     title = "The melanoma among its patient's lesions"
-    if found["note"]:
-        return f"{title}\n  {found['note']}"
+    if figures["note"]:
+        return f"{title}\n  {figures['note']}"
+    by_chance = f"{TEXT.number(figures['top_1_by_chance'])} by chance"
+    of_images = f"of {figures['images']:.1f} images; median {figures['median_rank']:.4g}"
     rows = [
-        ["highest of the patient", *_figure(found, "top_1"), f"{number(found['top_1_by_chance'])} by chance"],
-        ["ROC AUC within the patient", *_figure(found, "auc_within"), "0.5 by chance"],
-        [
-            "mean rank",
-            f"{found['mean_rank']:.1f}",
-            "",
-            f"of {found['images']:.1f} images; median {found['median_rank']:.4g}",
-        ],
-        ["mean percentile", number(found["mean_percentile"]), "", "1 at the top, 0 at the bottom"],
+        ["highest of the patient", *_with_interval(figures, "top_1"), by_chance],
+        ["ROC AUC within the patient", *_with_interval(figures, "auc_within"), "0.5 by chance"],
+        ["mean rank", f"{figures['mean_rank']:.1f}", "", of_images],
+        ["mean percentile", TEXT.number(figures["mean_percentile"]), "", "1 at the top, 0 at the bottom"],
     ]
-    return align(f"{title}, mean over {found['patients']} patients with malignant and benign ones", rows)
+    return align(f"{title}, mean over {figures['patients']} patients with malignant and benign ones", rows)
 
 
-def _shortcuts(found):
+def _shortcuts(audit: Mapping[str, Any]) -> str:
     rows = [["alone", "ROC AUC", "", "of the model's", "model among alike", "pairs alike"]]
-    notes = []
-    for row in found["rows"]:
-        if row["note"]:
-            rows.append([row["shortcut"], row["note"], "", "", "", ""])
+    warnings = []
+    for shortcut in audit["rows"]:
+        name = shortcut["shortcut"]
+        if shortcut["note"]:
+            rows.append([name, shortcut["note"], "", "", "", ""])
             continue
-        share = "-" if row["share"] is None else f"{100 * row['share']:.0f} %"
-        pairs = f"{100 * row['pairs_within']:.1f} %"
-        rows.append([row["shortcut"], *_figure(row, "auc"), share, number(row["model_within"]), pairs])
-        if row["warning"]:
-            notes.append(
-                f"WARNING: {row['shortcut']} alone gives ROC AUC {row['auc']:.4f}, {share} of the way from 0.5 to the "
-                f"model's {found['model_auc']:.4f}; among images alike in it, the model has "
-                f"{number(row['model_within'])}"
+        share = TEXT.percent(shortcut["share"], 0)
+        within = TEXT.number(shortcut["model_within"])
+        rows.append([name, *_with_interval(shortcut, "auc"), share, within, TEXT.percent(shortcut["pairs_within"])])
+        if shortcut["warning"]:
+            warnings.append(
+                f"  WARNING: {name} alone gives ROC AUC {TEXT.number(shortcut['auc'])}, {share} of the way from 0.5 to "
+                f"the model's {TEXT.number(audit['model_auc'])}; among images alike in it, the model has {within}"
             )
-    text = align("Shortcuts: what can be told without the lesion, cross-validated over patients", rows)
-    return "\n".join([text, *(f"  {note}" for note in notes)])
-
-
-def compare(first, second, found):
-    """Writes what `paired_auc_test.compare` found of two files in a few lines."""
-    p = found["delong_p"]
-    rows = [
-        ["ROC AUC", f"{found['difference']:+.4f}", interval(found["low"], found["high"]), "over patients"],
-        ["", "", interval(found["delong_low"], found["delong_high"]), f"DeLong, p {'-' if p is None else f'{p:.2g}'}"],
-        [
-            "partial ROC AUC",
-            f"{found['partial_auc_difference']:+.4f}",
-            interval(found["partial_auc_low"], found["partial_auc_high"]),
-            "over patients",
-        ],
-    ]
-    return align(f"{first} less {second}, on the same images", rows)
+    table = align("Shortcuts: what can be told without the lesion, cross-validated over patients", rows)
+    return "\n".join([table, *warnings])

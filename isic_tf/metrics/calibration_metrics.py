@@ -1,21 +1,26 @@
-"""Whether predictions are probabilities: of the images predicted 0.1, is one in ten malignant?"""
+"""Measures calibration: of the images predicted 0.1, is one in ten malignant?"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize, special
 from sklearn.metrics import brier_score_loss, log_loss
 
-from isic_tf.metrics import logit
+from isic_tf.metrics import logistic, logit
 
 _BINS = 10
-# Spread of logits, in nats, that rounding alone may leave.
-_ALIKE = 1e-9
+# Two-sided 95 % quantile of the normal distribution.
+_Z = 1.959964
+_COX_FIGURES = ("slope", "slope_low", "slope_high", "intercept", "intercept_low", "intercept_high")
 
 
-def assess(targets, scores, groups):
-    """Judges predictions as probabilities.
+def assess(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """Measures the calibration of predictions.
 
     Args:
-        targets: 0 or 1, `[n]`, some of either.
+        targets: 0 or 1, `[n]`, both present.
         scores: Float in [0, 1], `[n]`.
         groups: int `[n]`, number of the patient of each image.
 
@@ -23,66 +28,96 @@ def assess(targets, scores, groups):
         Dict of
         - `brier`: mean squared error (Brier 1950); `log_loss`: mean cross-entropy, in nats;
         - `ece`: expected calibration error over 10 bins of equal width (Naeini et al., AAAI 2015), `ece_equal_count`
-          over 10 bins of equally many images, since few images are predicted above 0.1;
+          over 10 bins with equal numbers of images, since few images are predicted above 0.1;
         - `slope` and `intercept` of a logistic regression of the target on the prediction's logit (Cox, Biometrika
-          1958): 1 and 0 for probabilities; `slope_low` to `intercept_high`, their 95 % intervals (sandwich estimate
-          over patients); all None where the classes are apart or the predictions all alike;
-        - `in_the_large`: the intercept where the slope is held at 1, below 0 where too much is predicted;
+          1958): 1 and 0 for calibrated probabilities; `slope_low` to `intercept_high`, their 95 % intervals (sandwich
+          estimate over patients); all None where the classes are separable or the predictions all alike;
+        - `in_the_large`: the intercept where the slope is fixed at 1, below 0 where predictions are too high;
         - `mean_prediction` and `prevalence`;
-        - `bins`: list of dicts, one a bin of equally many images: `low`, `high`, `images`, `predicted`, `observed`.
+        - `bins`: list of dicts, one per bin of equal numbers of images: `low`, `high`, `images`, `predicted`,
+          `observed`.
     """
-    targets, scores = np.asarray(targets), np.asarray(scores, np.float64)
-    alike = bins(targets, scores, np.quantile(scores, np.linspace(0, 1, _BINS + 1)))
-    figures = {
+    targets = np.asarray(targets)
+    scores = np.asarray(scores, np.float64)
+    equal_count = bins(targets, scores, np.quantile(scores, np.linspace(0, 1, _BINS + 1)))
+    equal_width = bins(targets, scores, np.linspace(0, 1, _BINS + 1))
+    logits = logit.logits(scores)
+    return {
         "brier": float(brier_score_loss(targets, scores)),
         "log_loss": float(log_loss(targets, scores)),
-        "ece": calibration_error(bins(targets, scores, np.linspace(0, 1, _BINS + 1))),
-        "ece_equal_count": calibration_error(alike),
+        "ece": calibration_error(equal_width),
+        "ece_equal_count": calibration_error(equal_count),
         "mean_prediction": float(scores.mean()),
         "prevalence": float(targets.mean()),
+        **cox(targets, logits, groups),
+        "in_the_large": in_the_large(targets, logits),
+        "bins": equal_count,
     }
-    logits = logit.logits(scores)
-    return {**figures, **cox(targets, logits, groups), "in_the_large": in_the_large(targets, logits), "bins": alike}
 
 
-def bins(targets, scores, edges):
-    """Sorts images into bins by prediction: from the lower edge to below the upper one, the last to its edge.
+def bins(targets: np.ndarray, scores: np.ndarray, edges: npt.ArrayLike) -> list[dict[str, Any]]:
+    """Sorts images into bins by prediction: from the lower edge to below the upper one, the last bin with its edge.
 
     Args:
         targets: 0 or 1, `[n]`.
         scores: Float `[n]`.
-        edges: Edges in order, the first and last about all scores; a bin between equal ones is left out.
+        edges: Edges in order, from at most the lowest score to at least the highest; bins of no width are left out.
 
     Returns:
-        List of dicts, one a bin with images: `low` and `high` edge, `images`, the mean prediction (`predicted`) and
-        the malignant share (`observed`).
+        List of dicts, one per bin with images: `low` and `high` edge, `images`, the mean prediction (`predicted`) and
+        the malignant fraction (`observed`).
     """
-    edges = np.unique(edges)
-    number = np.clip(np.searchsorted(edges, scores, "right") - 1, 0, max(len(edges) - 2, 0))
+    distinct = np.unique(np.asarray(edges))
+    number = np.clip(np.searchsorted(distinct, scores, "right") - 1, 0, max(len(distinct) - 2, 0))
     sums = [np.bincount(number, weights) for weights in (np.ones(len(scores)), scores, targets)]
-    upper = edges[1:] if len(edges) > 1 else edges
-    columns = zip(edges, upper, *sums, strict=False)
-    return [
-        {"low": float(low), "high": float(high), "images": int(n), "predicted": float(p / n), "observed": float(y / n)}
-        for low, high, n, p, y in columns
-        if n
-    ]
+    upper = distinct[1:] if len(distinct) > 1 else distinct
+    found = []
+    for low, high, images, predicted, observed in zip(distinct, upper, *sums, strict=False):
+        if images:
+            found.append(
+                {
+                    "low": float(low),
+                    "high": float(high),
+                    "images": int(images),
+                    "predicted": float(predicted / images),
+                    "observed": float(observed / images),
+                }
+            )
+    return found
 
 
-def calibration_error(found):
-    """Computes the expected calibration error of `bins`: the mean distance of predicted to observed over images."""
+def calibration_error(found: Sequence[dict[str, Any]]) -> float:
+    """Computes the expected calibration error: the mean distance of predicted to observed over images.
+
+    Args:
+        found: See `bins`.
+
+    Returns:
+        Float from 0 to 1.
+    """
     images = sum(one["images"] for one in found)
     return sum(one["images"] * abs(one["predicted"] - one["observed"]) for one in found) / images
 
 
-def in_the_large(targets, logits):
-    """Finds what to add to all logits so that as many malignant images are predicted as there are."""
-    missing = lambda shift: special.expit(logits + shift).mean() - targets.mean()  # noqa: E731
-    return float(optimize.brentq(missing, -60, 60))
+def in_the_large(targets: np.ndarray, logits: np.ndarray) -> float:
+    """Computes calibration in the large: what to add to all logits so that the mean prediction is the prevalence.
+
+    Args:
+        targets: 0 or 1, `[n]`, both present.
+        logits: Float `[n]`, finite.
+
+    Returns:
+        The shift, in units of the logit.
+    """
+
+    def excess(shift: float) -> float:
+        return special.expit(logits + shift).mean() - targets.mean()
+
+    return float(optimize.brentq(excess, -60, 60))
 
 
-def cox(targets, logits, groups):
-    """Regresses the target on the logit by maximum likelihood (Newton's method).
+def cox(targets: np.ndarray, logits: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
+    """Regresses the target on the logit by maximum likelihood (Cox, Biometrika 1958).
 
     Args:
         targets: 0 or 1, `[n]`.
@@ -92,30 +127,24 @@ def cox(targets, logits, groups):
     Returns:
         Dict of slope, slope_low, slope_high, intercept, intercept_low and intercept_high; see `assess`.
     """
-    names = [f"{name}{end}" for name in ("slope", "intercept") for end in ("", "_low", "_high")]
-    centre, spread = logits.mean(), logits.std()
-    if spread < _ALIKE:
-        return dict.fromkeys(names)
-    # About their centre and in units of their spread, slope and intercept hardly depend on each other.
-    design = np.stack([(logits - centre) / spread, np.ones(len(logits))], axis=1)
-    fitted = np.array([0.0, special.logit(targets.mean())])
-    for _ in range(50):
-        probability = special.expit(design @ fitted)
-        information = (design * (probability * (1 - probability))[:, None]).T @ design
-        # Singular where classes are apart and the slope grows without end.
-        if np.linalg.cond(information) > 1e12:
-            return dict.fromkeys(names)
-        step = np.linalg.solve(information, design.T @ (targets - probability))
-        fitted = fitted + step
-        if np.abs(step).max() < 1e-10:
-            break
-    else:
-        return dict.fromkeys(names)
+    center = logits.mean()
+    spread = logits.std()
+    if spread < logistic.MIN_SPREAD:
+        return dict.fromkeys(_COX_FIGURES)
+    # About their center and in units of their spread, slope and intercept hardly depend on each other.
+    design = np.stack([(logits - center) / spread, np.ones(len(logits))], axis=1)
+    fit = logistic.fit_newton(design, targets, np.array([0.0, special.logit(targets.mean())]))
+    if fit is None:
+        return dict.fromkeys(_COX_FIGURES)
+    fitted, information = fit
     # A patient's images are not independent (Liang and Zeger, Biometrika 1986).
     residuals = design * (targets - special.expit(design @ fitted))[:, None]
     scores = np.stack([np.bincount(groups, column) for column in residuals.T], axis=1)
     inverse = np.linalg.inv(information)
-    back = np.array([[1 / spread, 0], [-centre / spread, 1]])
+    # Folds the parameters and their covariance back to the original logits.
+    back = np.array([[1 / spread, 0], [-center / spread, 1]])
     covariance = back @ inverse @ (scores.T @ scores) @ inverse @ back.T
-    fitted, reach = back @ fitted, 1.959964 * np.sqrt(np.diag(covariance))
-    return dict(zip(names, np.stack([fitted, fitted - reach, fitted + reach], axis=1).ravel().tolist(), strict=True))
+    original = back @ fitted
+    reach = _Z * np.sqrt(np.diag(covariance))
+    values = np.stack([original, original - reach, original + reach], axis=1).ravel().tolist()
+    return dict(zip(_COX_FIGURES, values, strict=True))

@@ -1,23 +1,26 @@
-"""Thresholds, and what they find and miss: an image is called malignant where its prediction reaches the threshold."""
+"""Chooses thresholds and computes confusion matrices: an image at or above the threshold is called malignant."""
 
 import decimal
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from isic_tf.metrics import cluster_bootstrap
 
 LEVELS = (0.9, 0.95, 0.99)
-# Counts of resamples are whole, their shares are not.
+# Counts of resamples are integers, fractions of them are not.
 _ROUNDING = 1e-9
 
 
-def sensitivity_at(counts, level):
-    """Finds the best sensitivity among the thresholds with at least a specificity.
+def sensitivity_at(counts: cluster_bootstrap.Counts, level: float) -> np.ndarray:
+    """Computes the highest sensitivity of the thresholds with a minimum specificity.
 
     Args:
         counts: `cluster_bootstrap.Counts`.
-        level: Least specificity, above 0.
+        level: Minimum specificity, above 0.
 
     Returns:
         float64 `[r]`; NaN where a class is missing.
@@ -27,47 +30,56 @@ def sensitivity_at(counts, level):
     return 1 - _at(counts.missed, place) / counts.malignant
 
 
-def specificity_at(counts, level):
-    """Finds the best specificity among the thresholds with at least a sensitivity; see `sensitivity_at`."""
+def specificity_at(counts: cluster_bootstrap.Counts, level: float) -> np.ndarray:
+    """Computes the highest specificity of the thresholds with a minimum sensitivity.
+
+    Args:
+        counts: `cluster_bootstrap.Counts`.
+        level: Minimum sensitivity, above 0.
+
+    Returns:
+        float64 `[r]`; NaN where a class is missing.
+    """
     allowed = (1 - level) * counts.malignant + _ROUNDING
     place = cluster_bootstrap.first_to_reach(counts.missed, np.nextafter(allowed, np.inf))
     # The highest threshold is at that place, whose malignant images would be one too many to miss.
     return (_at(counts.spared, place) - _at(counts.negative, place)) / counts.benign
 
 
-def _at(numbers, place):
+def _at(numbers: np.ndarray, place: np.ndarray) -> np.ndarray:
     return np.take_along_axis(numbers, place[np.newaxis], axis=0)[0]
 
 
-def figures():
-    """Gives the functions of all operating points for `cluster_bootstrap.resample`, by (what is held, level)."""
-    kinds = {"specificity": sensitivity_at, "sensitivity": specificity_at}
+def figures() -> dict[tuple[str, float], cluster_bootstrap.Metric]:
+    """Returns the functions of all operating points for `cluster_bootstrap.resample`, by (what is fixed, level)."""
+    kinds: dict[str, Any] = {"specificity": sensitivity_at, "sensitivity": specificity_at}
     return {(kind, level): functools.partial(kinds[kind], level=level) for kind in kinds for level in LEVELS}
 
 
-def find(counted, held, level):
-    """Finds the threshold that keeps a specificity or a sensitivity and gives most of the other.
+def find(counted: tuple[cluster_bootstrap.Counts, np.ndarray], held: str, level: float) -> float | None:
+    """Finds the threshold with a minimum specificity or sensitivity and the most of the other.
 
     Args:
-        counted: What `cluster_bootstrap.count` gives.
-        held: `specificity` or `sensitivity`.
-        level: Least value of it.
+        counted: See `cluster_bootstrap.count`.
+        held: What has the minimum: `specificity` or `sensitivity`.
+        level: The minimum.
 
     Returns:
-        The threshold, always the prediction of a malignant image; None where even the highest of them keeps too little
+        The threshold, always the prediction of a malignant image; None where even the highest of them has too little
         specificity.
     """
     counts, cuts = counted
-    # Of the threshold at each malignant image's score: what is called benign is below it.
-    missed, spared = (counts.missed - counts.positive)[1::2, 0], (counts.spared - counts.negative)[1::2, 0]
+    # At the threshold of each malignant image's score, images below it are called benign.
+    missed = (counts.missed - counts.positive)[1::2, 0]
+    spared = (counts.spared - counts.negative)[1::2, 0]
     if held == "specificity":
         kept = np.flatnonzero(spared >= level * counts.benign - _ROUNDING)
         return float(cuts[kept[0]]) if len(kept) else None
     return float(cuts[np.flatnonzero(missed <= (1 - level) * counts.malignant + _ROUNDING)[-1]])
 
 
-def spell(threshold):
-    """Writes a threshold so that it can be used as printed: rounded down, so that the image just at it stays above.
+def spell(threshold: float) -> str:
+    """Formats a threshold so that it can be used as printed: rounded down, so that the image at it stays malignant.
 
     Args:
         threshold: From 0 to 1.
@@ -82,17 +94,17 @@ def spell(threshold):
     return text
 
 
-def confusion(targets, scores, threshold):
-    """Counts what a threshold finds and misses.
+def confusion(targets: npt.ArrayLike, scores: npt.ArrayLike, threshold: float | None) -> dict[str, Any]:
+    """Computes the confusion matrix of a threshold, and its rates.
 
     Args:
         targets: 0 or 1, `[n]`.
         scores: Float `[n]`.
-        threshold: Prediction from which an image is called malignant; None for none at all.
+        threshold: Prediction from which an image is called malignant; None to call none malignant.
 
     Returns:
         Dict of threshold, true_positives, false_negatives, false_positives, true_negatives, sensitivity, specificity,
-        positive_predictive_value and negative_predictive_value; a share of nothing is None.
+        positive_predictive_value and negative_predictive_value; a fraction of nothing is None.
     """
     malignant = np.asarray(targets) == 1
     called = np.asarray(scores) >= (np.inf if threshold is None else threshold)
@@ -103,33 +115,49 @@ def confusion(targets, scores, threshold):
         "true_negatives": int((~called & ~malignant).sum()),
     }
     tp, fn, fp, tn = counts.values()
-    shares = {
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
-        "positive_predictive_value": (tp, tp + fp),
-        "negative_predictive_value": (tn, tn + fn),
+    return {
+        "threshold": threshold,
+        **counts,
+        "sensitivity": _divide(tp, tp + fn),
+        "specificity": _divide(tn, tn + fp),
+        "positive_predictive_value": _divide(tp, tp + fp),
+        "negative_predictive_value": _divide(tn, tn + fn),
     }
-    shares = {name: part / whole if whole else None for name, (part, whole) in shares.items()}
-    return {"threshold": threshold, **counts, **shares}
 
 
-def operating_points(targets, scores, resampled):
-    """Lists the usual operating points.
+def _divide(part: int, total: int) -> float | None:
+    return part / total if total else None
+
+
+def operating_points(
+    targets: np.ndarray, scores: np.ndarray, resampled: Mapping[Any, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Computes the usual operating points: 90, 95 and 99 % specificity, and the same sensitivities.
 
     Args:
         targets: 0 or 1, `[n]`.
         scores: Float `[n]`.
-        resampled: What `cluster_bootstrap.resample` gave for `figures`; in each resample the threshold is chosen anew.
+        resampled: Result of `cluster_bootstrap.resample` for `figures`; each resample has its own threshold.
 
     Returns:
-        List of dicts of `held` (specificity or sensitivity), `level`, `threshold`, `sensitivity`, `specificity`, and
-        `low` and `high`, the 95 % interval of the other of the two.
+        List of dicts of `held` (what is fixed: specificity or sensitivity), `level`, `threshold`, `sensitivity`,
+        `specificity`, and `low` and `high`, the 95 % interval of the other of the two.
     """
-    points, counted = [], cluster_bootstrap.count(targets, scores)
+    counted = cluster_bootstrap.count(targets, scores)
+    points = []
     for held, level in figures():
         threshold = find(counted, held, level)
-        shares = confusion(targets, scores, threshold)
+        rates = confusion(targets, scores, threshold)
         low, high = cluster_bootstrap.interval(resampled[held, level])
-        point = {"held": held, "level": level, "threshold": threshold, "sensitivity": shares["sensitivity"]}
-        points.append({**point, "specificity": shares["specificity"], "low": low, "high": high})
+        points.append(
+            {
+                "held": held,
+                "level": level,
+                "threshold": threshold,
+                "sensitivity": rates["sensitivity"],
+                "specificity": rates["specificity"],
+                "low": low,
+                "high": high,
+            }
+        )
     return points

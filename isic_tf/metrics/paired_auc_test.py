@@ -1,33 +1,44 @@
-"""Whether one prediction file is better than another on the same images."""
+"""Compares two predictions of the same images."""
 
 import numpy as np
 import pandas as pd
 
 from isic_tf.metrics import cluster_bootstrap, delong, roc, summaries
 
+_FIGURES = {"auc": cluster_bootstrap.roc_auc, "partial_auc": cluster_bootstrap.partial_auc}
 
-def compare(first, second, resamples=1000, seed=0):
-    """Compares the ROC AUCs of two prediction files.
+
+def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str, float | None]:
+    """Compares the ROC AUCs of two predictions of the same images.
 
     Args:
-        first: DataFrame with `image_name`, `patient_id`, `target` and `prediction`, in order of `image_name`.
+        first: DataFrame with `image_name`, `patient_id` ("" where unknown), `target` (0 or 1) and `prediction`, in
+            order of `image_name`.
         second: Likewise, of the same images.
         resamples: Number of resamples of the patients.
         seed: Seed of the resampling.
 
     Returns:
-        Dict of `difference`, first less second; `low` and `high`, its 95 % interval over patients; `delong_low`,
-        `delong_high` and `delong_p` (of two sides), by DeLong's test, which takes images as independent, None where it
-        cannot tell; and `partial_auc_difference`, `partial_auc_low`, `partial_auc_high`, likewise over patients.
+        Dict of `difference`, the first AUC minus the second; `low` and `high`, its 95 % interval over patients;
+        `delong_low`, `delong_high` and `delong_p` (two-sided), by DeLong's test, which treats images as independent,
+        None where it cannot be computed; and `partial_auc_difference`, `partial_auc_low`, `partial_auc_high`, likewise
+        over patients.
+
+    Example:
+        >>> table = {"image_name": list("abcd"), "patient_id": list("pqrs"), "target": [0, 1, 0, 1]}
+        >>> first = pd.DataFrame({**table, "prediction": [0.1, 0.9, 0.2, 0.8]})
+        >>> second = pd.DataFrame({**table, "prediction": [0.1, 0.9, 0.2, 0.15]})
+        >>> compare(first, second)["difference"]
+        0.25
     """
-    targets, patient = first["target"].to_numpy(), pd.factorize(summaries.group_by_patient(first))[0]
+    targets = first["target"].to_numpy()
+    patient, _ = pd.factorize(summaries.group_by_patient(first))
     scores = np.stack([table["prediction"].to_numpy() for table in (first, second)])
-    figures = {"auc": cluster_bootstrap.roc_auc, "partial_auc": cluster_bootstrap.partial_auc}
-    resamples = cluster_bootstrap.affordable(targets, resamples)
-    resampled = cluster_bootstrap.resample(targets, scores, patient, figures, resamples, seed)
-    ends = {name: cluster_bootstrap.interval(one - other) for name, (one, other) in resampled.items()}
+    count = cluster_bootstrap.affordable(targets, resamples)
+    resampled = cluster_bootstrap.resample(targets, scores, patient, _FIGURES, count, seed)
+    ends = {name: cluster_bootstrap.interval(of_first - of_second) for name, (of_first, of_second) in resampled.items()}
     by_delong = delong.compare(targets, *scores)
-    partial = [roc.partial_roc_auc(targets, row) for row in scores]
+    partial_first, partial_second = (roc.partial_roc_auc(targets, row) for row in scores)
     return {
         "difference": by_delong["difference"],
         "low": ends["auc"][0],
@@ -35,7 +46,7 @@ def compare(first, second, resamples=1000, seed=0):
         "delong_low": by_delong["low"],
         "delong_high": by_delong["high"],
         "delong_p": by_delong["p"],
-        "partial_auc_difference": partial[0] - partial[1],
+        "partial_auc_difference": partial_first - partial_second,
         "partial_auc_low": ends["partial_auc"][0],
         "partial_auc_high": ends["partial_auc"][1],
     }

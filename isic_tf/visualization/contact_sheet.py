@@ -1,29 +1,32 @@
-"""Draws a contact sheet of records, original and augmented."""
+"""Draws a contact sheet: records as the network sees them, original and augmented."""
 
 import dataclasses
-import itertools
 import logging
-import os
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from isic_tf.augmentation import augmenter, policies, presets
 from isic_tf.data import record_metadata, record_seeds
-from isic_tf.visualization import record_images
-from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.io import atomic_write, filesystem, record_index
+from isic_tf.visualization import image_sheet, record_images
+from tfrecord_tools import cli, schema
+from tfrecord_tools.io import record_index
 
 _LOG = logging.getLogger(__name__)
 
-# Inches of a picture on the sheet, which is drawn at 100 dots an inch.
-_SIDE = 1.9
-_LABELS = {schema.UNKNOWN: "no label", 0: "benign", 1: "malignant"}
+# Images `[n, S, S, 3]`, float32 in [0, 1], and their captions, `[n]`.
+Column = tuple[np.ndarray, list[str]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShowConfig(cli.Config):
-    """Which records to show."""
+    """Which records to show.
+
+    Example:
+        >>> ShowConfig(records="records/384/train*.tfrec", output="sheet.png", augment=True).versions
+        6
+    """
 
     records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
     output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
@@ -43,78 +46,96 @@ class ShowConfig(cli.Config):
     )
 
 
-def show(config):
-    """Writes the sheet: a row for each image, the original first, then its augmented versions.
+def show(config: ShowConfig) -> str:
+    """Draws a contact sheet: one row per image, the original, then its augmented versions.
 
     Args:
         config: `ShowConfig`.
 
+    Returns:
+        Path of the picture.
+
     Raises:
-        IsicError: No shard matches, a name is not there, a shard is corrupt, or the policy is none.
+        ConfigError: `output` is not a picture, or the policy is invalid.
+        IsicError: No shard matches, a name is not in the records, or a shard is corrupt.
+
+    Example:
+        >>> show(ShowConfig(records="records/384/train*.tfrec", output="sheet.png"))  # doctest: +SKIP
+        'sheet.png'
     """
-    if os.path.splitext(config.output)[1].lower() not in (".png", ".jpg", ".pdf"):
-        raise errors.IsicError(f"expected --output to end in .png, .jpg or .pdf, got {config.output!r}")
+    image_sheet.check_output(config.output)
     policy = policies.read_policy(config.augment_policy, config.augment_strength)
-    rows = record_images.choose_records(
-        record_metadata.list_records(record_index.match_shards(config.records)),
-        config.images,
-        config.names,
-        config.seed,
-    )
-    batch, labels = record_images.load_images(rows, config.image_size), record_images.read_labels(rows)
-    captions = [f"{name}\n{_LABELS[label]}" for name, label in zip(rows["image_name"], labels, strict=True)]
+    records = record_metadata.list_records(record_index.match_shards(config.records))
+    rows = record_images.choose_records(records, config.images, config.names, config.seed)
+    batch = record_images.load_images(rows, config.image_size)
+    labels = record_images.read_labels(rows)
+    captions = [f"{name}\n{image_sheet.LABELS[label]}" for name, label in zip(rows["image_name"], labels, strict=True)]
     columns = [(batch / np.float32(255), captions)]
+    title = ""
+    content = f"{len(rows)} images"
     if config.augment:
         columns += augment_versions(batch, labels, rows["image_name"], policy, config.versions, config.seed)
-    draw_contact_sheet(
-        config.output,
-        columns,
-        f"{config.augment_policy}, strength {config.augment_strength:g}" if config.augment else "",
-    )
-    _LOG.info(
-        f"wrote {len(rows)} images{f' and {config.versions} versions of each' if config.augment else ''} to {config.output}"
-    )
+        title = f"{config.augment_policy}, strength {config.augment_strength:g}"
+        content = f"{len(rows)} images and {config.versions} versions of each"
+    draw_contact_sheet(config.output, columns, title)
+    _LOG.info(f"wrote {content} to {config.output}")
+    return config.output
 
 
-def augment_versions(batch, labels, names, policy, versions, seed):
-    """Augments a batch as so many epochs of training would; gives a list of images and captions, see `draw`."""
+def augment_versions(
+    batch: np.ndarray,
+    labels: Sequence[int],
+    names: Sequence[str],
+    policy: policies.Policy,
+    versions: int,
+    seed: int,
+) -> list[Column]:
+    """Augments a batch as the first epochs of a training would.
+
+    Args:
+        batch: uint8 `[n, S, S, 3]`.
+        labels: 0, 1 or -1 (unknown), `[n]`.
+        names: Names of the images, `[n]`.
+        policy: See `policies.read_policy`.
+        versions: Number of epochs.
+        seed: Seed of the run.
+
+    Returns:
+        One pair per epoch: images and captions, see `draw_contact_sheet`.
+    """
     keys = tf.strings.to_hash_bucket_fast(tf.constant(list(names)), 2**62)
-    function = augmenter.make_augment(policy)
+    augment = augmenter.make_augment(policy)
+    # The fraction of an unknown label has no meaning.
+    all_known = min(labels) > schema.UNKNOWN
     found = []
     for epoch in range(versions):
         zero = tf.constant(0, tf.int64)
         seeds = tf.stack([record_seeds.record_seed(key, seed, zero + epoch, zero) for key in keys])
-        images, mixed = function(batch, tf.constant(labels, tf.float32), seeds)
-        texts = [f"{share:.2f} malignant" if share != label else "" for share, label in zip(mixed, labels, strict=True)]
-        # A share of an unknown label means nothing.
-        texts = [text if min(labels) >= 0 else "" for text in texts]
-        found.append((images.numpy(), [f"epoch {epoch + 1}\n{text}" for text in texts]))
+        images, mixed = augment(batch, tf.constant(labels, tf.float32), seeds)
+        captions = []
+        for fraction, label in zip(mixed, labels, strict=True):
+            is_mixed = all_known and fraction != label
+            captions.append(f"epoch {epoch + 1}\n{f'{fraction:.2f} malignant' if is_mixed else ''}")
+        found.append((images.numpy(), captions))
     return found
 
 
-def draw_contact_sheet(output, columns, title):
-    """Draws the sheet.
+def draw_contact_sheet(output: str, columns: Sequence[Column], title: str) -> str:
+    """Draws the sheet; originals alone are laid out in a square.
 
     Args:
-        output: Picture to write.
-        columns: List of pairs: float32 `[n, S, S, 3]` in [0, 1], and the `[n]` texts under them.
-        title: Text over the augmented columns.
-    """
-    from matplotlib.figure import Figure
+        output: Picture to write: .png, .jpg or .pdf.
+        columns: Pairs of images (float32 `[n, S, S, 3]` in [0, 1]) and the captions below them (`[n]`).
+        title: Text at the top; "" for none.
 
-    pictures = [pair for row in zip(*[zip(*column, strict=True) for column in columns], strict=True) for pair in row]
-    # Originals alone are laid out in a square.
-    wide = len(columns) if len(columns) > 1 else int(np.ceil(len(pictures) ** 0.5))
-    tall = -(-len(pictures) // wide)
-    figure = Figure(figsize=(_SIDE * wide, (_SIDE + 0.35) * tall + 0.4), dpi=100, layout="constrained")
-    axes = figure.subplots(tall, wide, squeeze=False)
-    for axis, picture in itertools.zip_longest(axes.flat, pictures):
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-        if picture:
-            axis.imshow(np.clip(picture[0], 0, 1))
-            # Names are data: no dollar sign in them may start a formula.
-            axis.set_xlabel(picture[1], fontsize=8, parse_math=False)
-    figure.suptitle(title, fontsize=10, parse_math=False)
-    with atomic_write.replaced(output) as temporary, filesystem.open(temporary, "wb") as file:
-        figure.savefig(file, format=os.path.splitext(output)[1][1:].lower())
+    Returns:
+        `output`.
+
+    Raises:
+        ConfigError: `output` ends otherwise.
+    """
+    pictures = []
+    for row in range(len(columns[0][0])):
+        pictures += [image_sheet.CaptionedImage(images[row], captions[row]) for images, captions in columns]
+    per_row = len(columns) if len(columns) > 1 else int(np.ceil(len(pictures) ** 0.5))
+    return image_sheet.draw_sheet(output, pictures, per_row, title)

@@ -1,8 +1,10 @@
 """Grad-CAM: which image regions increase the melanoma logit."""
 
 import typing
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
@@ -17,69 +19,86 @@ _BATCH_SIZE = 8
 
 
 class Explanation(typing.NamedTuple):
-    """What `explain_rows` finds, in the order of the rows."""
+    """Images with their maps and probabilities, in the order of the rows."""
 
-    images: np.ndarray  # uint8 [n, S, S, 3], what the networks saw
+    images: np.ndarray  # uint8 [n, S, S, 3], as the networks see them
     maps: np.ndarray  # float32 [n, S, S] in [0, 1]
-    probabilities: np.ndarray  # float32 [n], malignant
-    seen: np.ndarray  # bool [n], whether every network has been trained on the image, or may have been
+    probabilities: np.ndarray  # float32 [n], of melanoma
+    seen: np.ndarray  # bool [n], whether the image was, or may have been, a training image of every network
 
 
-def compute_grad_cam(classifier, images, known=None):
+def compute_grad_cam(
+    classifier: tf.keras.Model, images: np.ndarray, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Computes Grad-CAM maps (Selvaraju et al., ICCV 2017) of the malignant logit at the backbone's last convolution.
 
-    A channel weighs as much as the logit's gradient, the mean over all places; what is negative is cut off.
+    The weight of a channel is the mean gradient of the logit over all positions; negative sums are clipped to 0.
 
     Args:
-        classifier: Keras model, see `classifiers.build_classifier`; with any backbone and head.
+        classifier: Keras model with any backbone and head, see `classifiers.build_classifier`.
         images: uint8 `[n, S, S, 3]`.
-        known: float32 `[n, m]`, see `clinical_metadata.encode`; None where the classifier sees no metadata.
+        known: float32 `[n, m]`, see `clinical_metadata.encode`; None where the classifier uses no metadata.
 
     Returns:
         float32 `[n, h, w]`, 0 or more, in units of the logit, at the resolution of the features (see `enlarge`); and
         malignant logits, float32 `[n]`.
+
+    Example:
+        >>> from isic_tf.models import build_classifier
+        >>> classifier = build_classifier("efficientnet-b0", 64)  # doctest: +SKIP
+        >>> maps, logits = compute_grad_cam(classifier, np.zeros((1, 64, 64, 3), np.uint8))  # doctest: +SKIP
+        >>> maps.shape  # doctest: +SKIP
+        (1, 2, 2)
     """
     body, head = split(classifier)
-    found = []
+    parts = []
     for start in range(0, len(images), _BATCH_SIZE):
-        part = slice(start, start + _BATCH_SIZE)
-        features = body(decoding.to_float(tf.constant(images[part])), training=False)
-        # Only the head is recorded, so that the backbone's activations need not be kept.
+        batch = slice(start, start + _BATCH_SIZE)
+        features = body(decoding.to_float(tf.constant(images[batch])), training=False)
+        # The tape records the head only, so that the backbone's activations are not kept.
         with tf.GradientTape() as tape:
             tape.watch(features)
-            inputs = features if known is None else [features, tf.constant(known[part])]
+            inputs = features if known is None else [features, tf.constant(known[batch])]
             logits = targets.malignant_logit(head(inputs, training=False))
         weights = tf.reduce_mean(tape.gradient(logits, features), axis=[1, 2], keepdims=True)
-        found.append((tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy(), logits.numpy()))
-    maps, logits = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        parts.append((tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy(), logits.numpy()))
+    maps = np.concatenate([of_batch for of_batch, _ in parts])
+    logits = np.concatenate([of_batch for _, of_batch in parts])
     return maps, logits
 
 
-def split(classifier):
-    """Cuts a classifier behind its backbone into two Keras models: of images, and of features and metadata."""
+def split(classifier: tf.keras.Model) -> tuple[tf.keras.Model, tf.keras.Model]:
+    """Splits a classifier after its backbone.
+
+    Args:
+        classifier: See `compute_grad_cam`.
+
+    Returns:
+        Two Keras models: from images to features, and from features and metadata to logits.
+    """
     features = classifiers.backbone_of(classifier).get_output_at(-1)
     image, *known = classifier.inputs
     head = tf.keras.Model([features, *known] if known else features, classifier.output)
     return tf.keras.Model(image, features), head
 
 
-def enlarge(maps, image_size):
-    """Brings maps to the images' resolution and their range to [0, 1].
+def enlarge(maps: np.ndarray, image_size: int) -> np.ndarray:
+    """Resizes maps to the resolution of the images and scales them to [0, 1].
 
     Args:
         maps: float32 `[n, h, w]`, 0 or more.
         image_size: Side S in pixels.
 
     Returns:
-        float32 `[n, S, S]` in [0, 1], the greatest value of each 1; all 0 where nothing speaks for melanoma.
+        float32 `[n, S, S]` in [0, 1], with a maximum of 1; all 0 where nothing increases the logit.
     """
     large = tf.image.resize(maps[..., np.newaxis], [image_size, image_size], "bilinear")[..., 0].numpy()
     greatest = large.max(axis=(1, 2), keepdims=True)
     return np.divide(large, greatest, out=np.zeros_like(large), where=greatest > 0)
 
 
-def overlay(images, maps):
-    """Lays maps over grey versions of the images, the more opaque the more speaks for melanoma.
+def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Overlays maps on gray versions of the images, the more opaque the greater the value.
 
     Args:
         images: uint8 `[n, S, S, 3]`.
@@ -90,61 +109,67 @@ def overlay(images, maps):
     """
     from matplotlib import colormaps
 
-    grey = (images @ np.array([0.299, 0.587, 0.114]))[..., np.newaxis]
-    # From violet over orange to yellow: no colour of skin comes in grey pictures, and it can be told apart in any kind
-    # of colour blindness.
-    colours = 255 * colormaps["plasma"](maps)[..., :3]
+    gray = (images @ np.array([0.299, 0.587, 0.114]))[..., np.newaxis]
+    # From violet over orange to yellow: distinct from gray, and readable with any kind of color blindness.
+    colors = 255 * colormaps["plasma"](maps)[..., :3]
     opacity = 0.65 * maps[..., np.newaxis] ** 0.7
-    return np.rint(grey + opacity * (colours - grey)).astype(np.uint8)
+    return np.rint(gray + opacity * (colors - gray)).astype(np.uint8)
 
 
-def explain_rows(workdir, rows):
-    """Explains records by the networks of a run that have not been trained on them, by all where there are none.
+def explain_rows(workdir: str, rows: pd.DataFrame) -> Explanation:
+    """Explains records by the networks of a run that were not trained on them, or by all where there are none.
 
-    Of networks with patient context, by the stage that sees single images.
+    Networks with patient context explain an image by their image-level model.
 
     The maps of several networks are averaged before they are scaled, so that one counts as much as its logit.
 
     Args:
-        workdir: Run folder with at least one trained fold.
-        rows: DataFrame of records with `shard`, `position`, `image_name` and what `clinical_metadata.columns` lists, in order of
-            shard and position, see `record_metadata.list_records`.
+        workdir: Run directory with at least one trained fold.
+        rows: DataFrame of records with `shard`, `position`, `image_name` and the columns of
+            `clinical_metadata.columns`, in order of shard and position, see `record_metadata.list_records`.
 
     Returns:
         `Explanation`.
 
     Raises:
-        ValueError: There is no trained fold, or a shard is corrupt.
+        IsicError: There is no trained fold, or a shard is corrupt.
     """
-    run, paths = run_directory.read_network(workdir), run_directory.trained_folds(workdir)
-    image_size, fields = run["image_size"], run.get("metadata", "")
+    run = run_directory.read_network(workdir)
+    paths = run_directory.trained_folds(workdir)
+    image_size = run["image_size"]
+    fields = run.get("metadata", "")
     images = record_images.load_images(rows, image_size)
     known = clinical_metadata.encode(rows, fields) if fields else None
-    # Which image each network explains, `[networks, n]`.
+    # Which images each network explains, `[networks, n]`.
     used = np.array([fold_selection.find_unseen(path, rows) for path in paths])
-    seen = ~used.any(axis=0)
+    seen = np.logical_not(used.any(axis=0))
     used |= seen
-    total, probabilities = 0.0, np.zeros(len(rows), np.float32)
+    total: Any = 0.0
+    probabilities = np.zeros(len(rows), np.float32)
     for path, own in zip(paths, used, strict=True):
         if own.any():
             classifier = classifiers.build_from_config(ModelConfig.from_text(run), path)
             classifier = patient_context_head.image_level_model(classifier)
             maps, logits = compute_grad_cam(classifier, images[own], None if known is None else known[own])
+            # The resolution of the maps is known now.
             total = np.zeros((len(rows), *maps.shape[1:]), np.float32) + total
             total[own] += maps
             probabilities[own] += tf.sigmoid(logits).numpy()
     return Explanation(images, enlarge(total, image_size), probabilities / used.sum(axis=0), seen)
 
 
-def list_records(workdir, records):
-    """Lists the records of some shards with the metadata that a run's networks see; see `explain_rows`.
+def list_records(workdir: str, records: str) -> pd.DataFrame:
+    """Lists the records of shards with the metadata that a run's networks use.
 
     Args:
-        workdir: Run folder.
+        workdir: Run directory.
         records: Glob pattern of shards, or several separated by commas.
 
+    Returns:
+        DataFrame, see `explain_rows`.
+
     Raises:
-        ValueError: There is no run, no shard matches, or a shard is corrupt.
+        IsicError: There is no run, no shard matches, or a shard is corrupt.
     """
     columns = clinical_metadata.columns(run_directory.read_flags(workdir).get("metadata", ""))
     return record_metadata.list_records(record_index.match_shards(records), columns)

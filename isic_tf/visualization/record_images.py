@@ -2,37 +2,75 @@
 
 import os
 
+import numpy as np
+import pandas as pd
+
 from isic_tf.data import input_pipeline, read_errors
 from isic_tf.distribution import cpu
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, record_index
 
 
-def choose_records(rows, count, names, seed):
-    """Gives the rows of the named images, or of some drawn from all shards."""
+def choose_records(rows: pd.DataFrame, count: int, names: str, seed: int) -> pd.DataFrame:
+    """Selects the named images, or samples some from all shards.
+
+    Args:
+        rows: DataFrame of records with `image_name`.
+        count: Number of records to sample.
+        names: Names of images, separated by commas; blank to sample.
+        seed: Seed of the sample.
+
+    Returns:
+        Rows in their original order.
+
+    Raises:
+        IsicError: A name is not in the records.
+    """
     if names:
         wanted = [name.strip() for name in names.split(",") if name.strip()]
         missing = sorted(set(wanted) - set(rows["image_name"]))
         if missing:
-            raise errors.IsicError(f"{len(missing)} images of --names are not in these records, {missing[0]} first")
+            raise errors.IsicError(
+                f"{len(missing)} images of --names are not in these records (first: {missing[0]}); check --records"
+            )
         return rows[rows["image_name"].isin(wanted)]
     return rows.sample(min(count, len(rows)), random_state=seed).sort_index()
 
 
-def load_images(rows, image_size):
-    """Reads and decodes records; gives uint8 `[n, S, S, 3]` in the order of the rows."""
+def load_images(rows: pd.DataFrame, image_size: int) -> np.ndarray:
+    """Reads and decodes the images of records.
+
+    Args:
+        rows: DataFrame of records with `shard`, `position` and `image_name`.
+        image_size: Side S in pixels.
+
+    Returns:
+        uint8 `[n, S, S, 3]`, in the order of the rows.
+
+    Raises:
+        CorruptRecordError: A record cannot be read.
+    """
     dataset = input_pipeline.make_eval_dataset(
         rows, image_size=image_size, batch_size=len(rows), threads=cpu.count_cores()
     )
     with read_errors.explained_read_errors(list(rows["shard"].unique())):
-        return next(iter(dataset))[0].numpy()
+        batch = next(iter(dataset))
+        return batch[0].numpy()
 
 
-def read_labels(rows):
-    """Looks up labels in the indexes beside the shards; -1 where there is none, and for test records always."""
-    labels = {}
-    for folder in {os.path.dirname(shard) for shard in rows["shard"]}:
-        if filesystem.exists(os.path.join(folder, "train.index.csv")):
-            index = record_index.read_index(folder, "train")
-            labels |= dict(zip(zip(index["shard"], index["image_name"], strict=True), index["target"], strict=True))
+def read_labels(rows: pd.DataFrame) -> list[int]:
+    """Reads labels from the indexes next to the shards.
+
+    Args:
+        rows: DataFrame of records with `shard` and `image_name`.
+
+    Returns:
+        0 or 1 for each row; -1 where there is no label, and always for test records.
+    """
+    labels: dict[tuple[str, str], int] = {}
+    for directory in {os.path.dirname(shard) for shard in rows["shard"]}:
+        if filesystem.exists(os.path.join(directory, "train.index.csv")):
+            index = record_index.read_index(directory, "train")
+            keys = zip(index["shard"], index["image_name"], strict=True)
+            labels.update(zip(keys, index["target"], strict=True))
     return [labels.get(key, schema.UNKNOWN) for key in zip(rows["shard"], rows["image_name"], strict=True)]

@@ -8,7 +8,7 @@ import pytest
 from harness import ENVIRONMENT
 
 from isic_tf.data import label_tables
-from isic_tf.evaluation import evaluate_files, html_report, joined_tables
+from isic_tf.evaluation import evaluate_files, joined_tables, report_plots
 
 LABELS = "image_name,patient_id,target\na,p,0\nb,p,1\nc,q,0\nd,,1\n"
 
@@ -23,7 +23,7 @@ def files(tmp_path):
 
 def test_each_file_gets_its_line_joined_by_name(files, capsys):
     for name in ("one.csv", "two.csv"):
-        evaluate_files.evaluate(
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(predictions=[str(files / name)], labels=str(files / "labels.csv"))
         )
     first, second = (line for line in capsys.readouterr().out.splitlines() if ".csv: " in line)
@@ -36,24 +36,27 @@ def test_each_file_gets_its_line_joined_by_name(files, capsys):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (LABELS + "a,p,0\n", "must label every image once, 1 come again, a first"),
+        (LABELS + "a,p,0\n", "must label every image once, but repeats 1, for example a"),
         (LABELS.replace("a,p,0", "a,p,"), "must label every image, the target of a is blank"),
         (LABELS.replace("a,p,0", "a,p,benign"), "target must be 0 or 1, got 'benign'"),
-        (LABELS.replace("a,p,0\n", ""), r"1 images of .*one.csv have no label in .*labels.csv, a first"),
+        (
+            LABELS.replace("a,p,0\n", ""),
+            r"1 images of .*one.csv have no label in .*labels.csv \(first: a\); add their labels",
+        ),
         ("image_name,target\na,1\n", "needs the columns image_name, patient_id, target"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(files, labels, message):
     (files / "labels.csv").write_text(labels)
     with pytest.raises(ValueError, match=message):
-        evaluate_files.evaluate(
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(predictions=[str(files / "one.csv")], labels=str(files / "labels.csv"))
         )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Folder with labels of 120 images and two prediction files of them, one in another order."""
+    """Directory with labels of 120 images and two prediction files of them, one in another order."""
     folder = tmp_path_factory.mktemp("made")
     names = [f"i{number}" for number in range(120)]
     labels = {"image_name": names, "patient_id": [f"p{number // 3}" for number in range(120)]}
@@ -68,9 +71,9 @@ def made(tmp_path_factory):
     return folder
 
 
-def test_two_files_are_judged_and_compared_and_all_figures_written(made, tmp_path, capsys):
+def test_two_files_are_evaluated_and_compared_and_all_figures_written(made, tmp_path, capsys):
     paths = [str(made / name) for name in ("first.csv", "second.csv")]
-    evaluate_files.evaluate(
+    evaluate_files.evaluate_files(
         evaluate_files.EvaluateConfig(
             predictions=paths, labels=str(made / "labels.csv"), output=str(tmp_path / "metrics.json"), threshold=0.4
         )
@@ -95,7 +98,7 @@ def test_two_files_are_judged_and_compared_and_all_figures_written(made, tmp_pat
 def test_file_sizes_come_from_records(made, record_set, made_up, tmp_path, capsys):
     table = pd.read_csv(made_up / "train.csv")[["image_name"]].assign(prediction=0.5)
     table.to_csv(tmp_path / "p.csv", index=False)
-    evaluate_files.evaluate(
+    evaluate_files.evaluate_files(
         evaluate_files.EvaluateConfig(
             predictions=[str(tmp_path / "p.csv")],
             labels=str(made_up / "train.csv"),
@@ -106,14 +109,14 @@ def test_file_sizes_come_from_records(made, record_set, made_up, tmp_path, capsy
     assert "file size   " in printed
     # Known, but of too few images; without records there is none.
     assert "file size   not known" not in printed
-    evaluate_files.evaluate(
+    evaluate_files.evaluate_files(
         evaluate_files.EvaluateConfig(predictions=[str(tmp_path / "p.csv")], labels=str(made_up / "train.csv"))
     )
     assert "file size   not known" in capsys.readouterr().out
 
 
 def cells(text, heading):
-    """Gives the cells of the rows that begin with a heading in any table of a report."""
+    """Returns the cells of the rows that begin with a heading in any table of a report."""
     rows = re.findall(rf"<tr><th[^>]*>{re.escape(heading)}</th>(.*?)</tr>", text, re.DOTALL)
     return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
 
@@ -125,7 +128,7 @@ def test_the_report_shows_each_file_with_its_own_figures_and_differences(made, t
     labels = pd.read_csv(made / "labels.csv", keep_default_na=False)
     labels.assign(diagnosis=["seborrheic keratosis", "melanoma"] * 60).to_csv(tmp_path / "labels.csv", index=False)
     file, output = tmp_path / "report.html", tmp_path / "metrics.json"
-    evaluate_files.evaluate(
+    evaluate_files.evaluate_files(
         evaluate_files.EvaluateConfig(
             predictions=paths, labels=str(tmp_path / "labels.csv"), output=str(output), report=str(file)
         )
@@ -142,7 +145,9 @@ def test_the_report_shows_each_file_with_its_own_figures_and_differences(made, t
         joined_tables.join(path, "labels", label_tables.read_labels(str(tmp_path / "labels.csv"))) for path in paths
     ]
     curves = [
-        shape for shape in html_report.draw(written["files"][0], joined)["roc"]["shapes"] if "series" in shape["style"]
+        shape
+        for shape in report_plots.plot_predictions(written["files"][0], joined)["roc"]["shapes"]
+        if "series" in shape["style"]
     ]
     assert len({shape["path"] for shape in curves}) == 3
     assert all(f'<path class="{shape["style"]}" d="{shape["path"]}"/>' in text for shape in curves)
@@ -150,17 +155,17 @@ def test_the_report_shows_each_file_with_its_own_figures_and_differences(made, t
     assert "seborrheic keratosis" in text
 
 
-def test_a_folder_without_a_run_is_refused_before_any_figure(made, tmp_path, capsys):
+def test_a_directory_without_a_run_is_refused_before_any_figure_is_computed(made, tmp_path, capsys):
     flags = {"report": str(tmp_path / "r.html"), "workdir": str(tmp_path)}
     with pytest.raises(ValueError, match="expected a run in .*, found no flags.txt"):
-        evaluate_files.evaluate(
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(
                 predictions=[str(made / "first.csv")], labels=str(made / "labels.csv"), **flags
             )
         )
     (tmp_path / "flags.txt").write_text("--backbone=efficientnet-b0\n--image_size=32\n")
     with pytest.raises(ValueError, match=r"expected a trained fold in .*, found no fold\*/best.weights.h5"):
-        evaluate_files.evaluate(
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(
                 predictions=[str(made / "first.csv")], labels=str(made / "labels.csv"), records="train*.tfrec", **flags
             )
@@ -171,16 +176,19 @@ def test_a_folder_without_a_run_is_refused_before_any_figure(made, tmp_path, cap
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"threshold": 0.5, "specificity": 0.9}, "expected --threshold or --specificity, got both"),
-        ({"workdir": "run"}, "expected --report with --workdir, whose training and networks it shows"),
-        ({"predictions": []}, "expected one or more files for --predictions, got none"),
-        ({"output": "."}, "expected a file's name for --output, got the folder ."),
+        (
+            {"threshold": 0.5, "specificity": 0.9},
+            "threshold and specificity are mutually exclusive, got both; give one",
+        ),
+        ({"workdir": "run"}, "--workdir is shown in the report only; add --report, or remove --workdir"),
+        ({"predictions": []}, r"expected one or more prediction files \(--predictions\), got none"),
+        ({"output": "."}, "expected a file's path for --output, got the directory .; add a file name"),
         ({"records": "nothing*.tfrec"}, "no shards match 'nothing.*.tfrec'"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(made, change, message):
     with pytest.raises(ValueError, match=message):
-        evaluate_files.evaluate(
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(
                 **{"predictions": [str(made / "first.csv")], "labels": str(made / "labels.csv"), **change}
             )
@@ -188,8 +196,10 @@ def test_flags_that_do_not_fit_are_refused(made, change, message):
 
 
 def test_files_of_other_images_are_not_compared(files):
-    with pytest.raises(ValueError, match=r"on the same images only: 2 only in .*one.csv \(c, d\); give one at a time"):
-        evaluate_files.evaluate(
+    with pytest.raises(
+        ValueError, match=r"on the same images only: 2 only in .*one.csv \(c, d\); evaluate one at a time"
+    ):
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(
                 predictions=[str(files / "one.csv"), str(files / "two.csv")], labels=str(files / "labels.csv")
             )
@@ -199,11 +209,11 @@ def test_files_of_other_images_are_not_compared(files):
 def test_one_class_is_refused(files):
     (files / "two.csv").write_text("image_name,prediction\nb,0.1\nd,0.2\n")
     with pytest.raises(ValueError, match="ROC AUC needs benign and malignant images, all 2 have target 1"):
-        evaluate_files.evaluate(
+        evaluate_files.evaluate_files(
             evaluate_files.EvaluateConfig(predictions=[str(files / "two.csv")], labels=str(files / "labels.csv"))
         )
 
 
 def test_the_command_starts_without_tensorflow():
-    code = "import sys; from isic_tf import evaluate; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys; import isic_tf.evaluate; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0

@@ -11,7 +11,7 @@ from isic_tf.evaluation import evaluator, text_report
 
 @pytest.fixture(scope="module")
 def table():
-    """800 images of 80 patients with everything known of them."""
+    """800 images of 80 patients with all columns."""
     rng = np.random.default_rng(0)
     targets = (rng.random(800) < 0.3).astype(int)
     columns = {"image_name": [f"i{number}" for number in range(800)], "target": targets}
@@ -56,7 +56,7 @@ def test_all_parts_are_plain_values(found):
     assert len(found["folds"]["rows"]) == 4
 
 
-def test_the_result_does_not_depend_on_how_patients_are_called(table, found):
+def test_the_result_does_not_depend_on_the_names_of_patients(table, found):
     named = table.assign(patient_id=table["patient_id"].map(lambda name: f"{name} other"))
     assert evaluator.assess(named, resamples=100) == found
 
@@ -82,7 +82,7 @@ def test_one_class_is_refused(table):
         evaluator.assess(table.assign(target=0))
 
 
-def test_four_images_give_what_can_be_told():
+def test_four_images_have_the_figures_that_can_be_computed():
     table = {"image_name": list("abcd"), "patient_id": list("ppqr"), "target": [0, 1, 0, 1]}
     found = evaluator.assess(pd.DataFrame({**table, "prediction": [0.1, 0.4, 0.3, 0.2]}))
     assert found["summary"]["auc"] == 0.75

@@ -32,7 +32,7 @@ def test_without_a_threshold_all_malignant_images_are_missed(table):
     assert alarms.empty
 
 
-def test_what_is_known_is_said(table):
+def test_known_metadata_is_described(table):
     table = table.assign(
         sex="female", age_approx=["45.0", "", "50", "", "", ""], diagnosis=["unknown", "melanoma", "", "", "", ""]
     )
@@ -55,7 +55,7 @@ def decode(url):
 
 
 @pytest.mark.parametrize("side", [32, 600])
-def test_thumbnails_are_small_jpegs_in_the_right_colours(side):
+def test_thumbnails_are_small_jpegs_in_the_right_colors(side):
     image = np.full((side, side, 3), (200, 100, 30), np.uint8)
     found = decode(failure_cases.encode(image))
     assert found.shape == (failure_cases.SIDE, failure_cases.SIDE, 3)
@@ -66,7 +66,9 @@ def test_images_come_with_the_map_of_the_fold_that_held_them_out(tmp_path, index
     monkeypatch.setattr(classifiers, "build_classifier", build_tiny)
     make_run(tmp_path, index)
     names = [*index["image_name"][[3, 40]], "ISIC_elsewhere"]
-    pictures = failure_cases.look(names, str(tmp_path), joined_tables.read_records(f"{record_set}/train*.tfrec"))
+    pictures = failure_cases.load_pictures(
+        names, str(tmp_path), joined_tables.read_records(f"{record_set}/train*.tfrec")
+    )
     assert set(pictures) == set(names[:2])
     rows = grad_cam.list_records(str(tmp_path), f"{record_set}/train*.tfrec")
     rows = rows[rows["image_name"].isin(names)]
@@ -78,9 +80,11 @@ def test_images_come_with_the_map_of_the_fold_that_held_them_out(tmp_path, index
         assert np.abs(decode(pictures[name]["map"]).astype(int) - laid).mean() < 8
 
 
-def test_without_a_run_there_are_images_alone(record_set, index):
+def test_without_a_run_there_are_only_images(record_set, index):
     name = index["image_name"][5]
-    (picture,) = failure_cases.look([name], None, joined_tables.read_records(f"{record_set}/train*.tfrec")).values()
+    (picture,) = failure_cases.load_pictures(
+        [name], None, joined_tables.read_records(f"{record_set}/train*.tfrec")
+    ).values()
     rows = record_metadata.list_records([index["shard"][5]])
     expected = cv2.resize(
         record_images.load_images(rows[rows["image_name"] == name], 256)[0], (failure_cases.SIDE, failure_cases.SIDE)
@@ -90,5 +94,5 @@ def test_without_a_run_there_are_images_alone(record_set, index):
 
 
 def test_without_records_or_without_the_images_there_are_no_pictures(record_set):
-    assert failure_cases.look(["a"], None, None) == {}
-    assert failure_cases.look(["a"], None, joined_tables.read_records(f"{record_set}/train*.tfrec")) == {}
+    assert failure_cases.load_pictures(["a"], None, None) == {}
+    assert failure_cases.load_pictures(["a"], None, joined_tables.read_records(f"{record_set}/train*.tfrec")) == {}

@@ -12,7 +12,7 @@ import pytest
 from tiny_runs import build_tiny, make_run
 
 from isic_tf.artifacts import run_directory
-from isic_tf.evaluation import evaluator, failure_cases, html_report, joined_tables, patient_panels
+from isic_tf.evaluation import evaluator, failure_cases, html_report, joined_tables, number_format, patient_panels
 from isic_tf.metrics import operating_points, paired_auc_test
 from isic_tf.models import classifiers
 
@@ -20,7 +20,7 @@ EVIL = '<script>document.title="run"</script>'
 BREAKOUT = '"><img src=http://127.0.0.1:9/x onerror=alert(1)>'
 
 
-def made_up(index, seed=0):
+def make_predictions(index, seed=0):
     """Predictions of 400 images by 80 patients, the first of which are those of an index; worst are evil names."""
     rng = np.random.default_rng(seed)
     targets = (np.arange(400) % 4 == 0).astype(int)
@@ -48,7 +48,7 @@ def made_up(index, seed=0):
 def written(tmp_path_factory, index, record_set):
     """A report with everything in it: text, assessment and table."""
     folder = tmp_path_factory.mktemp("report")
-    table, other = made_up(index), made_up(index, seed=1)
+    table, other = make_predictions(index), make_predictions(index, seed=1)
     found = {**evaluator.assess(table, resamples=40), "patient_context": True}
     compared = {"second": BREAKOUT, **paired_auc_test.compare(table, other, resamples=40)}
     with pytest.MonkeyPatch.context() as patch:
@@ -101,12 +101,15 @@ def test_every_value_of_the_data_is_text(page):
 def test_a_patients_lesions_stand_side_by_side(page, written):
     patients = patient_panels.find(written.table)
     assert len(patients) == 4
-    assert "Patients whose melanomas moved most" in page.text
+    assert "Patients whose melanomas patient context moved most" in page.text
     for rows in patients:
         first = rows.iloc[0]
-        assert f"{html_report.significant(first['prediction'])} (rank 1)" in page.text
-        assert f"stage one {html_report.significant(first['stage_one'])} (rank {first['stage_one_rank']})" in page.text
-    assert "The patients' other images had a part in the predictions" in page.text
+        assert f"{number_format.HTML.significant(first['prediction'])} (rank 1)" in page.text
+        assert (
+            f"image-level model {number_format.HTML.significant(first['stage_one'])} (rank {first['stage_one_rank']})"
+            in page.text
+        )
+    assert "The predictions use the patient's other images" in page.text
 
 
 def test_nothing_is_fetched(page):
@@ -122,10 +125,8 @@ def test_the_figures_are_those_of_the_assessment(page, written):
     summary, confusion = written.found["summary"], written.found["confusion"]
     interval = f"{summary['auc_low']:.3f} to {summary['auc_high']:.3f}"
     assert f"ROC AUC {summary['auc']:.3f} {interval}" in page.text
-    assert (
-        f"from a prediction of {operating_points.spell(confusion['threshold'])} (at least 90 % sensitivity on these images)"
-        in page.text
-    )
+    threshold = operating_points.spell(confusion["threshold"])
+    assert f"At a threshold of {threshold} (at least 90 % sensitivity on these images)" in page.text
     assert f"(6 of {confusion['false_negatives']} missed)" in page.text
     assert f"(6 of {confusion['false_positives']} false alarms)" in page.text
     for point in written.found["operating_points"]:
@@ -146,13 +147,13 @@ def test_every_section_is_there(page):
         f"#{name}" for name in ids
     ]
     assert "CC BY-NC 4.0" in page.text
-    assert "this is no medical device" in page.text
-    assert "shows their metadata and pictures; the flags hold paths of the machine" in page.text
+    assert "not a medical device" in page.text
+    assert "their metadata and pictures; the flags contain paths of the training machine" in page.text
     # ROC, precision and recall, reliability, histogram; loss and ROC AUC of the folds.
     assert len(page.all("svg")) == 6
 
 
-def test_pictures_stand_beside_their_maps_and_are_told_to_those_who_cannot_see(page):
+def test_pictures_are_next_to_their_maps_and_have_alternative_texts(page):
     maps = sum(image["alt"].startswith("Grad-CAM") for image in page.all("img"))
     assert maps
     # Of the patients' lesions side by side there are none.
@@ -162,8 +163,8 @@ def test_pictures_stand_beside_their_maps_and_are_told_to_those_who_cannot_see(p
         assert laid == f"Grad-CAM map of {name}"
     assert all(figure["role"] == "img" and figure["aria-label"] for figure in page.all("svg"))
     assert all(cell.get("scope") for cell in page.all("th"))
-    assert "The records given do not hold this image." in page.text
-    assert "the networks that drew the map say" in page.text
+    assert "The records do not contain this image." in page.text
+    assert "the networks of the map predict" in page.text
 
 
 def contrast(one, other):
@@ -176,7 +177,7 @@ def contrast(one, other):
     return max(luminances) / min(luminances)
 
 
-def test_colours_can_be_told_apart_in_light_and_dark(written):
+def test_colors_have_enough_contrast_in_light_and_dark(written):
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     schemes = re.findall(r":root \{([^}]*--ground[^}]*)\}", written.text)
     assert len(schemes) == 2
@@ -191,20 +192,20 @@ def test_colours_can_be_told_apart_in_light_and_dark(written):
         assert min(contrast(colours[name], colours["ground"]) for name in lines) > 4.5
 
 
-def test_a_report_of_predictions_alone_is_whole(tmp_path, index):
-    table = made_up(index)[["image_name", "patient_id", "target", "prediction"]]
+def test_a_report_of_predictions_alone_is_complete(tmp_path, index):
+    table = make_predictions(index)[["image_name", "patient_id", "target", "prediction"]]
     html_report.write(str(tmp_path / "r.html"), "a.csv", evaluator.assess(table, resamples=20), table)
     page = Parser((tmp_path / "r.html").read_text())
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "h2"]
     wanted = "summary curves thresholds calibration groups patients shortcuts errors data"
     assert ids == wanted.split()
     assert not page.all("img")
-    assert "Give the records (and the run) to see the images." in page.text
-    assert "names images and patients and shows their metadata. Mind this before you pass it on." in page.text
+    assert "Add --records (and --workdir) to see the images." in page.text
+    assert "contains image names, patient IDs and their metadata. Consider this before you share it." in page.text
     assert "not known" in page.text
 
 
-def test_few_images_and_no_threshold_are_told(tmp_path):
+def test_few_images_and_a_missing_threshold_are_stated(tmp_path):
     # The highest prediction is benign: no threshold has that specificity.
     columns = {"image_name": list("abcd"), "patient_id": list("pqrs"), "target": [0, 1, 0, 1]}
     table = pd.DataFrame({**columns, "prediction": [0.9, 0.4, 0.3, 0.2]})
@@ -216,7 +217,7 @@ def test_few_images_and_no_threshold_are_told(tmp_path):
     assert "There is no false alarm at this threshold." in text
 
 
-def test_a_folder_without_a_run_is_refused_and_nothing_written(tmp_path, written):
+def test_a_directory_without_a_run_is_refused_and_nothing_written(tmp_path, written):
     with pytest.raises(ValueError, match="expected a run in .*, found no flags.txt"):
         html_report.write(str(tmp_path / "r.html"), "a.csv", written.found, written.table, workdir=str(tmp_path / "x"))
     assert not list(tmp_path.iterdir())
@@ -229,29 +230,9 @@ def test_the_file_is_small(written):
     assert 24 * len(failure_cases.encode(noise)) < 2_000_000
 
 
-@pytest.mark.parametrize(
-    ("made", "expected"),
-    [
-        (html_report.number(-0.12345), "\N{MINUS SIGN}0.123"),
-        (html_report.number(None), "\N{EN DASH}"),
-        (html_report.significant(0.00012345), "0.000123"),
-        (html_report.significant(None), "\N{EN DASH}"),
-        (html_report.threshold(1.2345678e-5), "1.23456e\N{MINUS SIGN}05"),
-        (html_report.threshold(None), "\N{EN DASH}"),
-        (html_report.percent(0.9876), "98.8\N{NO-BREAK SPACE}%"),
-        (html_report.percent(None), "\N{EN DASH}"),
-        (html_report.grouped(32691), "32,691"),
-        (html_report.interval(0.1, 0.25, 2), "0.10 to 0.25"),
-        (html_report.interval(None, None), ""),
-    ],
-)
-def test_numbers_are_written_alike(made, expected):
-    assert made == expected
-
-
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory):
-    """Opens a page in headless Chromium; gives its text after its scripts ran, its console and what it asked for."""
+    """Opens a page in headless Chromium; returns its text after its scripts ran, its console and what it asked for."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if not browser:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
@@ -279,7 +260,7 @@ def browse(tmp_path_factory):
     return open_page
 
 
-def test_a_browser_shows_the_report_without_a_word_on_the_console(browse, written):
+def test_a_browser_shows_the_report_without_console_messages(browse, written):
     shown, console, asked = browse(written.path)
     assert console == []
     assert asked == []
@@ -314,7 +295,7 @@ def test_a_phone_shows_the_report_without_scrolling_sideways(browse, written, tm
     assert asked == ["http://127.0.0.1:9/control", "http://a.invalid/control"]
 
 
-def test_print_leaves_out_what_paper_cannot_do_and_is_dark_on_light(browse, written, tmp_path):
+def test_print_leaves_out_navigation_and_is_dark_on_light(browse, written, tmp_path):
     script = """
         const rules = [...document.styleSheets[0].cssRules].filter(rule => rule.media);
         const shown = name => getComputedStyle(document.querySelector(name));

@@ -52,7 +52,7 @@ def test_the_diagnosis_is_kept_for_the_worst_errors(folder):
     assert join(folder)["diagnosis"].tolist() == ["nevus", "melanoma"]
 
 
-def test_records_say_what_the_tables_do_not(folder, record_set, made_up):
+def test_records_supply_what_the_tables_lack(folder, record_set, made_up):
     records = joined_tables.read_records(str(record_set / "train*.tfrec"))
     truth = pd.read_csv(made_up / "train.csv", keep_default_na=False, dtype=str)
     assert sorted(records["image_name"]) == sorted(truth["image_name"])
@@ -94,15 +94,18 @@ def test_records_of_other_images_are_refused(folder):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (LABELS + "a,p,0,,1,1,x\n", "must label every image once, 1 come again, a first"),
+        (LABELS + "a,p,0,,1,1,x\n", "must label every image once, but repeats 1, for example a"),
         (LABELS.replace("a,p,0", "a,p,"), "must label every image, the target of a is blank"),
         (LABELS.replace("a,p,0", "a,p,benign"), "labels.csv: target must be 0 or 1, got 'benign'"),
         (LABELS.replace("45.0", "old"), "labels.csv: age_approx must be a number from 0 to 120 or blank, got 'old'"),
         (LABELS.replace("6000", "wide"), "labels.csv: the column width must hold whole numbers or blanks, got 'wide'"),
         (LABELS.replace("6000", "-7"), "the column width must hold whole numbers or blanks, got '-7'"),
-        (LABELS.replace("a,p,0", "c,p,0"), "1 images of .*predictions.csv have no label in labels.csv, a first"),
+        (
+            LABELS.replace("a,p,0", "c,p,0"),
+            r"1 images of .*predictions.csv have no label in labels.csv \(first: a\); add their labels",
+        ),
         (LABELS.replace(",", ";"), "labels.csv is separated by semicolons, expected commas"),
-        (LABELS.split("\n")[0] + "\n", "labels.csv holds a header and no rows"),
+        (LABELS.split("\n")[0] + "\n", "labels.csv has a header but no rows"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(folder, labels, message):
@@ -114,19 +117,19 @@ def test_labels_that_do_not_fit_are_refused(folder, labels, message):
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
-        ("", "predictions.csv is no comma-separated UTF-8 table"),
-        ("image_name,prediction\n", "predictions.csv holds a header and no rows"),
-        (PREDICTIONS + "a,0.3,0\n", "must hold every image once, 1 come again, a first"),
-        (PREDICTIONS.replace("0.9", "nan"), "1 predictions are no number from 0 to 1, that of b first"),
-        (PREDICTIONS.replace("0.9", "1.5"), "1 predictions are no number from 0 to 1, that of b first"),
-        (PREDICTIONS.replace("0.9", "high"), "1 predictions are no number from 0 to 1, that of b first"),
+        ("", "predictions.csv is not a comma-separated UTF-8 table"),
+        ("image_name,prediction\n", "predictions.csv has a header but no rows"),
+        (PREDICTIONS + "a,0.3,0\n", "must hold every image once, but repeats 1, for example a"),
+        (PREDICTIONS.replace("0.9", "nan"), r"expected predictions from 0 to 1, 1 of 2 are not \(b\)"),
+        (PREDICTIONS.replace("0.9", "1.5"), r"expected predictions from 0 to 1, 1 of 2 are not \(b\)"),
+        (PREDICTIONS.replace("0.9", "high"), r"expected predictions from 0 to 1, 1 of 2 are not \(b\)"),
         ("image_name\tprediction\na\t0.1\n", "predictions.csv is separated by tabs, expected commas"),
         ("image_name;prediction\na;0,1\n", "predictions.csv is separated by semicolons, expected commas"),
         ("image_name,score\na,0.1\n", "predictions.csv needs a column prediction, or target as in a submission"),
         ("image_name,prediction,target\na,0.1,x\n", "predictions.csv: target must be 0 or 1, got 'x'"),
         (
             "image_name,prediction,target\nb,0.1,0\na,0.2,0.0\n",
-            "predictions.csv and labels.csv differ in 1 targets, b first",
+            r"predictions.csv and labels.csv have different targets for 1 images \(first: b\); check",
         ),
     ],
 )
@@ -136,7 +139,7 @@ def test_damaged_predictions_are_refused(folder, predictions, message):
         join(folder)
 
 
-def test_a_byte_order_mark_and_capitals_are_taken(folder):
+def test_a_byte_order_mark_and_capitals_are_accepted(folder):
     (folder / "labels.csv").write_text(
         "\ufeff" + LABELS.replace("image_name,patient_id,target", "Image_Name,Patient_ID,Target")
     )

@@ -18,7 +18,7 @@ BENIGN = make("benign", [0.9, 0.1], [0.1, 0.9], [0, 0])
 ALONE = make("alone", [0.9], [0.1], [1])
 
 
-def test_melanomas_that_moved_most_are_shown_for_better_and_for_worse():
+def test_melanomas_that_moved_most_up_and_down_are_shown():
     found = patient_panels.find(pd.concat([FALLEN, BENIGN, LITTLE, ALONE, UNMOVED, RISEN], ignore_index=True))
     assert [rows["patient_id"].iloc[0] for rows in found] == ["risen", "little", "fallen"]
     assert found[0]["image_name"].tolist() == ["risen0", "risen2", "risen1"]

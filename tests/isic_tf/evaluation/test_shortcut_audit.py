@@ -19,7 +19,7 @@ def leaking():
     return pd.DataFrame({**columns, "prediction": np.where(small, 0.8, 0.2) + rng.random(4000) * 0.1})
 
 
-def test_a_leaking_size_is_found_and_a_model_that_lives_of_it_is_worth_nothing_within_sizes(leaking):
+def test_a_leaking_size_is_found_and_a_model_that_uses_only_it_is_random_within_sizes(leaking):
     found = shortcut_audit.audit(leaking, resamples=100)
     size, file, metadata = found["rows"]
     # By hand: 0.5 * 0.9 of the pairs are won, 0.5 * 0.1 + 0.5 * 0.9 tied.
@@ -35,7 +35,7 @@ def test_a_leaking_size_is_found_and_a_model_that_lives_of_it_is_worth_nothing_w
     assert not metadata["warning"]
 
 
-def test_file_size_is_judged_in_twentieths_and_unknown_ones_together(leaking):
+def test_file_sizes_are_grouped_in_twentieths_and_unknown_ones_together(leaking):
     rng = np.random.default_rng(1)
     size = np.where(leaking["width"] == 640, 20_000, 100_000) + rng.integers(0, 10_000, 4000)
     row = shortcut_audit.audit(leaking.assign(bytes=np.where(rng.random(4000) < 0.1, -1, size)), resamples=50)["rows"][
@@ -46,7 +46,7 @@ def test_file_size_is_judged_in_twentieths_and_unknown_ones_together(leaking):
     assert row["pairs_within"] < 0.1
 
 
-def test_metadata_are_judged_by_the_logistic_regression_on_all_images(leaking):
+def test_metadata_predict_as_the_logistic_regression_on_all_images(leaking):
     rng = np.random.default_rng(0)
     ages = np.where(leaking["target"] == 1, rng.choice([60, 70], 4000), rng.choice([40, 50, 60], 4000)).astype(str)
     table = leaking.assign(age_approx=ages)
@@ -62,7 +62,7 @@ def test_metadata_are_judged_by_the_logistic_regression_on_all_images(leaking):
     assert shortcut_audit.logistic(rows, counts)[combination] == pytest.approx(plain, abs=1e-3)
 
 
-def test_no_image_is_judged_by_its_own_patient():
+def test_no_image_is_predicted_from_its_own_patient():
     # Each patient has a size and a diagnosis of his own: other patients say nothing about it.
     rng = np.random.default_rng(0)
     patient = np.arange(2000) // 10
@@ -72,7 +72,7 @@ def test_no_image_is_judged_by_its_own_patient():
     assert roc_auc_score(targets, guessed) == 0.5
 
 
-def test_parts_hold_whole_patients_and_share_the_malignant_images():
+def test_folds_have_complete_patients_and_equal_numbers_of_malignant_images():
     rng = np.random.default_rng(0)
     patient = rng.integers(0, 200, 3000)
     targets = (rng.random(3000) < 0.1).astype(int)
@@ -82,7 +82,7 @@ def test_parts_hold_whole_patients_and_share_the_malignant_images():
     assert malignant.max() - malignant.min() < 0.2 * malignant.mean()
 
 
-def test_the_malignant_share_of_a_rare_category_is_drawn_to_the_whole():
+def test_the_prevalence_of_a_rare_category_is_shrunk_to_that_of_all_images():
     rows = pd.DataFrame({"size": ["a", "b", "c"]})
     found = shortcut_audit.prevalence_by_part(rows, np.array([[80, 0, 0], [18, 2, 0]]))
     # 20 of 100 in all: (18 + 4) / 118, (2 + 4) / 22, 4 / 20.
@@ -96,7 +96,7 @@ def test_the_area_within_strata_worked_by_hand():
     assert shortcut_audit.auc_within(targets, scores, np.array([0, 1, 0, 1, 2])) == (None, 0.0)
 
 
-def test_a_set_too_small_and_a_model_below_chance_give_no_share(leaking):
+def test_a_small_set_and_a_model_worse_than_random_have_no_share(leaking):
     few = pd.concat([leaking[leaking["target"] == 1][:6], leaking[leaking["target"] == 0][:50]])
     row = shortcut_audit.audit(few, resamples=20)["rows"][0]
     assert row["note"] == "too small: 6 malignant images, 10 needed"
@@ -104,13 +104,13 @@ def test_a_set_too_small_and_a_model_below_chance_give_no_share(leaking):
     assert (row["share"], row["warning"]) == (None, False)
 
 
-def test_one_class_in_the_parts_kept_gives_no_regression():
+def test_one_class_in_the_training_folds_gives_no_regression():
     rows = pd.DataFrame({"sex": ["male", "female"]})
     assert shortcut_audit.logistic(rows, np.array([[3, 4], [0, 0]])).tolist() == [0, 0]
 
 
 @pytest.mark.realdata
-def test_image_size_alone_tells_much_of_the_labels_of_2020(real_data):
+def test_image_size_alone_predicts_the_labels_of_2020(real_data):
     labels = pd.read_csv(real_data / "isic2020" / "train_cdeotte.csv", keep_default_na=False)
     labels["patient"] = pd.factorize(labels["patient_id"])[0]
     found = shortcut_audit.audit(labels.astype({"age_approx": str}).assign(prediction=0.5), resamples=50)

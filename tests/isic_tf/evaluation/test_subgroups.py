@@ -6,7 +6,7 @@ from isic_tf.evaluation import shortcut_audit, subgroups
 
 
 def make(images=400, **columns):
-    """Images of 40 patients, half of them malignant, whose predictions tell them apart somewhat."""
+    """Images of 40 patients, half of them malignant, whose predictions separate them partly."""
     rng = np.random.default_rng(0)
     targets = np.arange(images) % 2
     table = {"image_name": [f"i{number}" for number in range(images)], "target": targets}
@@ -57,7 +57,7 @@ def test_a_size_is_known_where_both_sides_are(columns, names):
         assert found.tolist() == known["size"].tolist() == names
 
 
-def test_every_column_that_says_something_makes_groups():
+def test_every_column_with_values_makes_groups():
     columns = {"sex": ["male", "Female"] * 200, "age_approx": ["45", ""] * 200, "source": [""] * 400, "width": -1}
     table = make(**columns, height=-1, anatom_site_general_challenge="torso")
     found = subgroups.labels(table)
@@ -94,7 +94,7 @@ def test_each_group_has_the_figures_of_its_images_alone():
         ([0] * 50 + [1] * 12, range(62), ""),
     ],
 )
-def test_a_group_too_small_says_so_and_has_no_figures(targets, patient, note):
+def test_a_small_group_has_a_note_and_no_figures(targets, patient, note):
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"target": targets, "patient": patient, "prediction": rng.random(len(targets))})
     (row,) = subgroups.evaluate_group(table, pd.Series("all", table.index), 0.5, resamples=50)

@@ -66,7 +66,7 @@ def test_a_bins_interval_is_wilsons():
     assert of_style(plot, "bin series0")[0]["dots"] == [((LEFT + RIGHT) / 2, BOTTOM)]
 
 
-def test_a_histogram_is_of_shares_of_either_class():
+def test_a_histogram_shows_fractions_of_each_class():
     targets = np.array([0, 0, 0, 0, 1])
     plot = svg_plots.histogram(targets, np.array([0.0, 0.0, 0.0, 1.0, 1.0]), 0.25)
     top = {text: at for at, text in plot["y"]["ticks"]}["100\N{NO-BREAK SPACE}%"]

@@ -7,7 +7,7 @@ from isic_tf.evaluation import within_patient_ranking
 
 
 def table_of(*lesions):
-    """Gives the images of patients, each a list of (target, prediction)."""
+    """Returns the images of patients, each a list of (target, prediction)."""
     rows = [(number, *lesion) for number, patient in enumerate(lesions) for lesion in patient]
     return pd.DataFrame(rows, columns=["patient", "target", "prediction"])
 
@@ -48,7 +48,7 @@ def test_the_area_within_patients_equals_scikit_learns():
 
 
 @pytest.mark.parametrize(("lesions", "count"), [(WORKED, 3), (ONE_KIND, 0)])
-def test_too_few_patients_say_so(lesions, count):
+def test_too_few_patients_have_a_note(lesions, count):
     found = within_patient_ranking.rank(table_of(*lesions))
     assert found["note"] == f"too few: {count} patients with malignant and benign images, 5 needed"
     assert found["patients"] == count

@@ -45,7 +45,7 @@ def test_figures_equal_scikit_learns(drawn):
     assert found["intercept"] == pytest.approx(fitted.intercept_[0], abs=1e-5)
 
 
-def test_probabilities_have_slope_1_and_intercept_0_within_the_interval(drawn):
+def test_calibrated_probabilities_have_slope_1_and_intercept_0_within_the_interval(drawn):
     targets, scores = drawn
     found = calibration_metrics.assess(targets, scores, np.arange(len(targets)))
     assert found["slope_low"] < 1 < found["slope_high"]
@@ -54,7 +54,7 @@ def test_probabilities_have_slope_1_and_intercept_0_within_the_interval(drawn):
     assert abs(found["in_the_large"]) < 0.05
 
 
-def test_predictions_twice_as_sure_and_too_high_are_seen_as_such(drawn):
+def test_overconfident_and_too_high_predictions_are_detected(drawn):
     targets, scores = drawn
     logits = special.logit(scores)
     sure = calibration_metrics.assess(targets, special.expit(2 * logits), np.arange(len(targets)))
@@ -93,18 +93,18 @@ def test_the_slope_of_sharp_and_of_flat_predictions_is_found(factor, shift):
     [[0.1, 0.2, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0]],
     ids=["classes apart", "all alike", "0 and 1"],
 )
-def test_there_is_no_slope_where_classes_are_apart_or_predictions_alike(scores):
+def test_there_is_no_slope_for_separable_classes_or_constant_predictions(scores):
     found = calibration_metrics.assess(np.array([0, 0, 1, 1]), np.array(scores), np.arange(4))
     assert found["slope"] is found["intercept"] is found["slope_low"] is None
     assert np.isfinite(found["log_loss"])
 
 
-def test_predictions_of_just_0_and_1_have_finite_figures():
+def test_predictions_of_only_0_and_1_have_finite_metrics():
     found = calibration_metrics.assess(np.array([0, 1, 1, 0]), np.array([0.0, 1.0, 0.0, 1.0]), np.arange(4))
     assert all(np.isfinite(found[name]) for name in ("brier", "log_loss", "slope", "in_the_large"))
 
 
-def test_bins_hold_their_lower_edge_and_the_last_both():
+def test_bins_include_their_lower_edge_and_the_last_bin_both():
     found = calibration_metrics.bins(np.array([0, 1, 1]), np.array([0.1, 0.5, 1.0]), [0, 0.5, 1])
     assert [(one["low"], one["high"], one["images"], one["observed"]) for one in found] == [
         (0, 0.5, 1, 0),

@@ -21,7 +21,7 @@ def test_the_first_row_that_reaches_a_number_is_found_in_each_column():
     assert cluster_bootstrap.first_to_reach(rising, np.array([3, 0, np.nan])).tolist() == [3, 0, 3]
 
 
-def test_places_can_be_few():
+def test_the_number_of_places_can_be_limited():
     targets, scores = np.array([1, 1, 1, 1, 1, 0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.25])
     place, cuts = cluster_bootstrap.places(targets, scores, most=3)
     assert cuts.tolist() == [0.1, 0.3, 0.5]
@@ -29,7 +29,7 @@ def test_places_can_be_few():
     assert place.tolist() == [1, 2, 3, 4, 5, 2]
 
 
-def test_figures_of_many_malignant_images_hardly_depend_on_the_number_of_places(monkeypatch):
+def test_metrics_of_many_malignant_images_hardly_depend_on_the_number_of_places(monkeypatch):
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 20_000)
     scores, patient = targets + rng.normal(size=20_000), np.arange(20_000) // 10
@@ -74,7 +74,7 @@ def test_a_figure_of_resamples_equals_scikit_learns_of_copied_images(drawn, figu
     assert found == pytest.approx(by_copying(*drawn, textbook, 20, 3), abs=1e-12)
 
 
-def test_several_predictions_are_judged_on_the_same_resamples(drawn):
+def test_several_predictions_are_evaluated_on_the_same_resamples(drawn):
     targets, scores, patient = drawn
     figures = {"it": cluster_bootstrap.roc_auc}
     both = cluster_bootstrap.resample(targets, np.stack([scores, -scores]), patient, figures, resamples=20)["it"]
@@ -97,7 +97,7 @@ def test_resamples_do_not_depend_on_the_order_within_patients_nor_on_the_size_of
     )
 
 
-def test_a_resample_of_one_class_is_no_number():
+def test_a_resample_of_one_class_is_nan():
     targets, scores = np.array([0, 1]), np.array([0.1, 0.9])
     found = cluster_bootstrap.resample(
         targets,
@@ -112,7 +112,7 @@ def test_a_resample_of_one_class_is_no_number():
         assert set(values[~np.isnan(values)]) == {1.0}
 
 
-def test_the_interval_holds_the_middle_of_the_resamples():
+def test_the_interval_contains_the_middle_of_the_resamples():
     assert cluster_bootstrap.interval(np.arange(101.0), level=0.9) == pytest.approx((5, 95))
     # Up to 5 % without a class are left out.
     assert cluster_bootstrap.interval(np.array([np.nan] + [1.0] * 19)) == (1.0, 1.0)

@@ -66,7 +66,7 @@ def test_the_test_of_two_areas_follows_from_the_covariance(ovarian):
     assert delong.compare(targets, albumin, score)["p"] == pytest.approx(0.910, abs=5e-4)
 
 
-def test_what_cannot_be_told_is_none():
+def test_what_cannot_be_computed_is_none():
     assert delong.interval([0, 0, 1], [0.1, 0.2, 0.15]) == (None, None)
     # Apart: each of the components is 1.
     assert delong.interval([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]) == (None, None)
@@ -79,7 +79,7 @@ def test_the_interval_stays_within_0_and_1():
     assert 0 < low < 8 / 9 < high == 1.0
 
 
-def test_intervals_hold_the_true_area_and_p_values_are_small_as_often_as_they_say():
+def test_intervals_and_p_values_have_their_nominal_error_rates():
     # Independent images, normal scores one standard deviation apart: the area is the normal distribution at 1/sqrt(2).
     rng, true, held, small = np.random.default_rng(0), 0.760250, [], []
     targets = np.repeat([0, 1], [150, 50])

@@ -30,7 +30,7 @@ def test_thresholds_worked_by_hand(held, level, threshold, sensitivity, specific
     assert counted["specificity"] == pytest.approx(specificity)
 
 
-def test_no_threshold_keeps_the_specificity_where_benign_images_are_on_top():
+def test_no_threshold_has_the_specificity_where_benign_images_are_on_top():
     counted = cluster_bootstrap.count(np.array([1, 0]), np.array([0.4, 0.5]))
     assert operating_points.find(counted, "specificity", 0.9) is None
     assert operating_points.confusion([1, 0], [0.4, 0.5], None)["true_negatives"] == 1
@@ -68,7 +68,7 @@ def test_a_threshold_as_printed_keeps_the_image_at_it(threshold, text):
     assert operating_points.confusion([1], [threshold], float(text))["true_positives"] == 1
 
 
-def test_confusion_equals_scikit_learns_and_shares_are_of_the_right_counts():
+def test_confusion_equals_scikit_learns_and_rates_have_the_right_counts():
     found = operating_points.confusion(TARGETS, SCORES, 0.5)
     names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
     assert [found[name] for name in names] == confusion_matrix(TARGETS, SCORES >= 0.5).ravel().tolist() == [9, 1, 1, 3]
@@ -77,7 +77,7 @@ def test_confusion_equals_scikit_learns_and_shares_are_of_the_right_counts():
     assert operating_points.confusion(TARGETS, SCORES, 0.9)["positive_predictive_value"] is None
 
 
-def test_operating_points_have_an_interval_of_what_is_not_held():
+def test_operating_points_have_an_interval_of_the_rate_that_is_not_fixed():
     targets, scores = np.tile(TARGETS, 20), np.tile(SCORES, 20)
     resampled = cluster_bootstrap.resample(targets, scores, np.arange(280), operating_points.figures(), resamples=200)
     points = operating_points.operating_points(targets, scores, resampled)
@@ -88,7 +88,7 @@ def test_operating_points_have_an_interval_of_what_is_not_held():
     assert points[3]["low"] <= points[3]["specificity"] <= points[3]["high"]
 
 
-def test_a_resample_of_one_class_is_no_number():
+def test_a_resample_of_one_class_is_nan():
     counts = cluster_bootstrap.sum_up(np.array([[0.0], [2.0], [0.0]]), np.zeros((3, 1)))
     assert np.isnan(operating_points.sensitivity_at(counts, 0.9)).all()
     assert np.isnan(operating_points.specificity_at(counts, 0.9)).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isic_tf.evaluation import evaluate_files
+from isic_tf.evaluation import evaluate_predictions
 from isic_tf.metrics import paired_auc_test, roc, summaries
 
 
@@ -38,7 +38,7 @@ def test_the_interval_of_a_difference_is_narrower_than_that_of_either_area(pair)
     assert found["high"] - found["low"] < high - low
 
 
-def test_a_file_against_itself_is_no_different(pair):
+def test_a_file_does_not_differ_from_itself(pair):
     found = paired_auc_test.compare(pair[0], pair[0], resamples=50)
     assert found["difference"] == found["low"] == found["high"] == found["partial_auc_difference"] == 0
     assert found["delong_p"] is None
@@ -46,8 +46,10 @@ def test_a_file_against_itself_is_no_different(pair):
 
 def test_other_images_are_refused(pair):
     first, second = pair
-    evaluate_files.refuse_other_images(["a.csv", "b.csv"], pair)
-    with pytest.raises(ValueError, match=r"the same images only: 2 only in a.csv \(i0, i1\); give one at a time"):
-        evaluate_files.refuse_other_images(["a.csv", "b.csv"], [first, second[2:]])
+    evaluate_predictions.refuse_other_images(["a.csv", "b.csv"], pair)
+    with pytest.raises(ValueError, match=r"the same images only: 2 only in a.csv \(i0, i1\); evaluate one at a time"):
+        evaluate_predictions.refuse_other_images(["a.csv", "b.csv"], [first, second[2:]])
     with pytest.raises(ValueError, match=r"1 only in a.csv \(i0\); 1 only in b.csv \(other\)"):
-        evaluate_files.refuse_other_images(["a.csv", "b.csv"], [first, second.replace({"image_name": {"i0": "other"}})])
+        evaluate_predictions.refuse_other_images(
+            ["a.csv", "b.csv"], [first, second.replace({"image_name": {"i0": "other"}})]
+        )

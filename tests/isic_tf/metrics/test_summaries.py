@@ -91,14 +91,14 @@ def test_summarize_counts_blank_patients_one_by_one():
     assert summary["auc"] == 0.75
 
 
-def test_summarize_refuses_one_class_and_predictions_that_are_no_number():
+def test_summarize_refuses_one_class_and_predictions_that_are_not_finite():
     with pytest.raises(ValueError, match="ROC AUC needs benign and malignant images, all 4 have target 1"):
         summaries.summarize(predictions(target=[1, 1, 1, 1]))
     with pytest.raises(ValueError, match="expected finite predictions, 1 of 4 are not"):
         summaries.summarize(predictions(prediction=[0.1, np.nan, 0.2, 0.3]))
 
 
-def test_describe_says_that_there_is_no_interval():
+def test_describe_states_that_there_is_no_interval():
     summary = dict.fromkeys(("images", "malignant", "patients"), 2) | dict.fromkeys(("auc_low", "auc_high"))
     assert "ROC AUC 1.0000 (too few patients for an interval)" in summaries.describe(summary | {"auc": 1.0})
 
@@ -121,7 +121,7 @@ def test_the_partial_auc_worked_by_hand():
     assert np.isnan(roc.partial_roc_auc([1, 1], [0.1, 0.2]))
 
 
-def test_the_partial_auc_of_chance_is_a_fiftieth():
+def test_the_partial_auc_of_random_scores_is_one_fiftieth():
     rng = np.random.default_rng(0)
     targets, scores = rng.integers(0, 2, 200_000), rng.random(200_000)
     assert roc.partial_roc_auc(targets, scores) == pytest.approx(0.02, abs=5e-4)

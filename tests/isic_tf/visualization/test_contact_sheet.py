@@ -33,7 +33,7 @@ def sheet(record_set, output, split="train", **changes):
     )
 
 
-def test_originals_stand_beside_their_versions_with_names_and_labels(record_set, index, tmp_path, drawn, capsys):
+def test_originals_are_next_to_their_versions_with_names_and_labels(record_set, index, tmp_path, drawn, capsys):
     sheet(record_set, tmp_path / "sheet.png")
     _, columns, title = drawn[0]
     assert title == "light, strength 1"
@@ -72,7 +72,7 @@ def test_test_records_show_no_label_and_originals_alone_make_a_square(record_set
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_mixed_labels_are_told(record_set, tmp_path, drawn):
+def test_mixed_labels_are_in_the_captions(record_set, tmp_path, drawn):
     policy = tmp_path / "policy.json"
     policy.write_text('{"mixup": {"alpha": 1}}')
     sheet(record_set, tmp_path / "sheet.png", images=12, augment_policy=str(policy))
@@ -83,7 +83,7 @@ def test_mixed_labels_are_told(record_set, tmp_path, drawn):
     ("changes", "message"),
     [
         ({"output": "sheet.txt"}, "expected --output to end in .png, .jpg or .pdf, got 'sheet.txt'"),
-        ({"names": "ISIC_gone"}, "1 images of --names are not in these records, ISIC_gone first"),
+        ({"names": "ISIC_gone"}, r"1 images of --names are not in these records \(first: ISIC_gone\); check --records"),
         ({"augment_policy": "lihgt"}, "did you mean light"),
         ({"records": "nowhere*"}, "no shards match 'nowhere"),
     ],

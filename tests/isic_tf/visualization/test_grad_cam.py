@@ -76,7 +76,7 @@ def test_a_map_of_generalized_means(blocks):
     assert grad_cam.compute_grad_cam(classifier, image)[0][0] == pytest.approx(weight * RED, rel=1e-5)
 
 
-def test_nothing_that_speaks_for_melanoma_is_an_empty_map(blocks):
+def test_a_logit_that_nothing_increases_has_an_empty_map(blocks):
     image, trunk = blocks
     classifier = classifier_of(trunk, tf.keras.layers.GlobalAveragePooling2D, 1, 4)
     classifier.get_layer("logits").set_weights([np.array([[-1.0], [-1.0]]), np.zeros(1)])
@@ -108,7 +108,7 @@ def test_every_part_of_a_head_is_differentiated():
     assert not np.allclose(maps, grad_cam.compute_grad_cam(classifier, images, known[::-1])[0], rtol=1e-3, atol=0)
 
 
-def test_a_network_whose_normalisation_is_inside_its_backbone_is_explained():
+def test_a_network_with_normalization_inside_its_backbone_is_explained():
     classifier = classifiers.build_classifier("efficientnetv2-b0", SIDE)
     images = RNG.integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     maps, logits = grad_cam.compute_grad_cam(classifier, images)
@@ -174,7 +174,7 @@ def test_the_map_lies_on_the_lesion(trained, unseen):
 
 
 def test_other_weights_give_another_map(trained, unseen):
-    """The randomisation test of Adebayo et al., NeurIPS 2018."""
+    """The randomization test of Adebayo et al., NeurIPS 2018."""
     images, masks = (part[1::2] for part in unseen[:2])
     maps, _ = grad_cam.compute_grad_cam(trained, images)
     correlations, hits = [], []
@@ -225,7 +225,7 @@ def test_images_of_no_fold_are_explained_by_all(run, record_set, index):
     assert not found.seen.any()
 
 
-def test_images_that_all_have_seen_or_may_have_are_told(run, record_set, index, tmp_path, capsys):
+def test_training_images_of_every_network_are_reported(run, record_set, index, tmp_path, capsys):
     (run / "fold0" / "seen_images.csv").unlink()
     grad_cam_sheet.explain(
         grad_cam_sheet.ExplainConfig(
@@ -252,14 +252,14 @@ def test_images_that_all_have_seen_or_may_have_are_told(run, record_set, index, 
             seed=0,
         )
     )
-    assert "has been trained on 2 of these images, or may have been" in capsys.readouterr().out
+    assert "2 of these images were, or may have been, training images of every network of " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"output": "sheet.txt"}, "expected --output to end in .png, .jpg or .pdf, got 'sheet.txt'"),
-        ({"names": "ISIC_gone"}, "1 images of --names are not in these records, ISIC_gone first"),
+        ({"names": "ISIC_gone"}, r"1 images of --names are not in these records \(first: ISIC_gone\); check --records"),
         ({"records": "nowhere*"}, "no shards match 'nowhere"),
         ({"workdir": "nowhere"}, "expected a run in nowhere, found no flags.txt"),
     ],
