@@ -28,9 +28,9 @@ if "tensorflow" in sys.modules and not sys.modules["tensorflow"].keras.Model.__m
         "or set TF_USE_LEGACY_KERAS=1 before Python starts"
     )
 
-from tfrecord_tools import __version__  # noqa: E402
-from tfrecord_tools.cli import show_log  # noqa: E402
-from tfrecord_tools.errors import (  # noqa: E402
+from tfrecord_tools import __version__
+from tfrecord_tools.cli import show_log
+from tfrecord_tools.errors import (
     ConfigError,
     CorruptRecordError,
     DivergenceError,
@@ -74,7 +74,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
 class _Package(types.ModuleType):
     """Keeps `isic_tf.train` the function where the command module of that name is imported too."""
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
+        """Binds a submodule, unless a public function has its name."""
         if not (isinstance(value, types.ModuleType) and name in __all__):
             super().__setattr__(name, value)
 

@@ -6,6 +6,8 @@ import os
 import sys
 import types
 import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -13,9 +15,17 @@ from absl import logging as absl_logging
 from tfrecord_tools import errors
 
 _LOGGERS = ("isic_tf", "tfrecord_tools")
+ConfigT = typing.TypeVar("ConfigT", bound="Config")
 
 
-def option(default=dataclasses.MISSING, *, help, choices=None, lower=None, upper=None):
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,
+    choices: Sequence[str] | None = None,
+    lower: float | None = None,
+    upper: float | None = None,
+) -> Any:
     """Declares a field of a `Config`, and so a flag of its command.
 
     Args:
@@ -27,6 +37,10 @@ def option(default=dataclasses.MISSING, *, help, choices=None, lower=None, upper
 
     Returns:
         `dataclasses.field`.
+
+    Example:
+        >>> option(384, help="Side of the square images, in pixels.", lower=8).metadata["lower"]
+        8
     """
     metadata = {"help": help, "choices": tuple(choices) if choices else None, "lower": lower, "upper": upper}
     return dataclasses.field(default=default, metadata=metadata)
@@ -51,17 +65,17 @@ class Config:
     # Flags of an earlier release: old name -> new name. They work, with a notice.
     RENAMED: typing.ClassVar[dict[str, str]] = {}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks and converts the values.
 
         Raises:
             ConfigError: A value has the wrong type, is out of range, or is not one of the choices.
         """
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _convert(field, _kind(type(self), field), getattr(self, field.name)))
+            object.__setattr__(self, field.name, _convert(field, *_kind(type(self), field), getattr(self, field.name)))
 
     @classmethod
-    def from_text(cls, values):
+    def from_text(cls: type["ConfigT"], values: Mapping[str, str]) -> "ConfigT":
         """Creates a configuration from texts, such as the flags of a run directory.
 
         Args:
@@ -77,7 +91,7 @@ class Config:
         return cls(**known)
 
 
-def _kind(config_class, field):
+def _kind(config_class: type[Config], field: dataclasses.Field) -> tuple[Any, bool]:
     """Returns the type of a field's values, and whether None is allowed."""
     hint = typing.get_type_hints(config_class)[field.name]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -86,12 +100,12 @@ def _kind(config_class, field):
     return hint, False
 
 
-def _is_list(kind):
+def _is_list(kind: Any) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def _convert(field, kind, value):
-    kind, optional = kind
+def _convert(field: dataclasses.Field, kind: Any, optional: bool, value: Any) -> Any:
+    """Converts a value to the type of its field, and checks it."""
     if value is None and optional:
         return None
     if _is_list(kind):
@@ -115,7 +129,7 @@ def _convert(field, kind, value):
     return value
 
 
-def _parse(field, kind, text):
+def _parse(field: dataclasses.Field, kind: Any, text: str) -> Any:
     if kind is bool:
         if text.lower() not in ("true", "false", "1", "0"):
             raise errors.ConfigError(f"expected {field.name} to be true or false, got {text!r}")
@@ -126,7 +140,9 @@ def _parse(field, kind, text):
         raise errors.ConfigError(f"expected {field.name} to be {kind.__name__}, got {text!r}") from error
 
 
-def define_flags(config_class, flag_values=flags.FLAGS, module_name=None):
+def define_flags(
+    config_class: type[Config], flag_values: flags.FlagValues = flags.FLAGS, module_name: str | None = None
+) -> None:
     """Defines a flag for each field of a configuration.
 
     Args:
@@ -134,7 +150,7 @@ def define_flags(config_class, flag_values=flags.FLAGS, module_name=None):
         flag_values: `absl.flags.FlagValues` to define them in.
         module_name: The module that lists them in its help; the main program if None.
     """
-    common = {"flag_values": flag_values, "module_name": module_name or sys.argv[0]}
+    common: dict[str, Any] = {"flag_values": flag_values, "module_name": module_name or sys.argv[0]}
     for field in dataclasses.fields(config_class):
         kind, _ = _kind(config_class, field)
         limits = field.metadata
@@ -158,7 +174,7 @@ def define_flags(config_class, flag_values=flags.FLAGS, module_name=None):
         flags.DEFINE_alias(old, new, flag_values, module_name="renamed")
 
 
-def run(command, config_class, doc=None):
+def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | None = None) -> None:
     """Runs a command: defines its flags, parses them, calls it with its configuration; never returns.
 
     Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`) or with 130 after Ctrl-C.
@@ -171,7 +187,7 @@ def run(command, config_class, doc=None):
         doc: What `--help` prints before the flags; the main program's docstring if None.
     """
 
-    def main(argv):
+    def main(argv: Sequence[str]) -> None:
         if argv[1:]:
             raise app.UsageError(f"expected only options of the form --name=value, got {' '.join(argv[1:])!r}")
         if not flags.FLAGS["verbosity"].present:
@@ -206,16 +222,16 @@ def run(command, config_class, doc=None):
 class _StandardOutput(logging.StreamHandler):
     """Writes to what standard output is at the time, which notebooks and tests replace."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(sys.stdout)
         self.setFormatter(logging.Formatter("%(message)s"))
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stdout
         super().emit(record)
 
 
-def show_log(level=logging.INFO):
+def show_log(level: int = logging.INFO) -> None:
     """Prints the log lines of both packages to standard output, as the commands do; for notebooks and scripts too.
 
     Args:
@@ -230,7 +246,7 @@ def show_log(level=logging.INFO):
             logger.addHandler(_StandardOutput())
 
 
-def _describe(error):
+def _describe(error: Exception) -> str:
     if isinstance(error, (ValueError, OSError)):
         return f"ERROR: {' '.join(str(error).split())}"
     # TensorFlow's own errors open with a line that says nothing.

@@ -1,11 +1,11 @@
-"""Finds images that show one photograph: turned, flipped, cropped, resized, stretched, brightened or encoded again.
+"""Finds images that show one photograph: rotated, flipped, cropped, resized, stretched, brightened or encoded again.
 
 python -m tfrecord_tools.duplicates --images=jpeg --output=pairs.csv
 python -m tfrecord_tools.duplicates --records='records/512/train*.tfrec' --output=pairs.csv --against=jpeg
 
-Each view of an image gets a descriptor that no turn and no flip changes, and blocked matrix products find each view's
-nearest ones: that alone grows with the square of the number of images. Only those pairs are laid over each other, so
-many a view; `likeness` says how.
+Each view of an image gets a descriptor that rotations and flips do not change, and blocked matrix products find the
+nearest views of each view. Only this step grows with the square of the number of images. Only the pairs found are then
+aligned, a fixed number per view. `image_similarity` describes the method.
 """
 
 from tfrecord_tools import cli
@@ -14,7 +14,7 @@ from tfrecord_tools.deduplication.near_duplicates import DuplicatesConfig, find_
 CONFIG = DuplicatesConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(find_duplicates, CONFIG, __doc__)
 

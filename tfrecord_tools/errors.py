@@ -1,4 +1,7 @@
-"""Errors that both packages raise for what a user can put right: what was expected, what was received, what to do."""
+"""Errors that both packages raise for problems a user can solve.
+
+Every message states what was expected, what was received, and what to do.
+"""
 
 
 class IsicError(ValueError):
@@ -18,7 +21,7 @@ class ConfigError(IsicError):
 
 
 class LeakageError(IsicError):
-    """A patient, an image or its duplicate would be in training and held out at once."""
+    """A patient, an image or a duplicate of it would be both in the training data and held out."""
 
 
 class CorruptRecordError(IsicError):

@@ -1,12 +1,12 @@
-"""Feature names, dtypes and category codes of records: the one place where they are defined."""
+"""Defines the feature names, dtypes and category codes of records, for all modules."""
 
 from tfrecord_tools import errors
 
 VERSION = 1
 UNKNOWN = -1
-# Codes are positions in these tuples: the order of first appearance in the competition's train.csv, then what only
-# ISIC 2019 and HAM10000 have.
-CATEGORIES = {
+# A code is a position in these tuples: the competition's categories in order of first appearance in its train.csv, then
+# the categories of ISIC 2019 and HAM10000 alone.
+CATEGORIES: dict[str, tuple[str, ...]] = {
     "sex": ("male", "female"),
     "anatom_site_general_challenge": (
         "head/neck",
@@ -34,7 +34,7 @@ CATEGORIES = {
         "vascular lesion",
     ),
 }
-# What ISIC 2019 and HAM10000 write for them.
+# Names of these categories in ISIC 2019 and HAM10000.
 _ALIASES = {
     "anterior torso": "torso",
     "posterior torso": "torso",
@@ -55,19 +55,23 @@ INDEX_COLUMNS = ("shard", "position", "image_name", "patient_id", "target", "fol
 PAIR_COLUMNS = ("image_name_1", "image_name_2")
 
 
-def encode(column, value):
-    """Turns a table's text into a record's integer.
+def encode(column: str, value: str) -> int:
+    """Converts a table's text to a record's integer.
 
     Args:
         column: `sex`, `anatom_site_general_challenge`, `diagnosis`, `age_approx` or `target`.
         value: Text as in the table; blank where unknown.
 
     Returns:
-        The category's code (by its name, or what ISIC 2019 calls it), the age in whole years or the target; -1 for a
-        blank or a category not in `CATEGORIES`.
+        The code of the category (by its own name or its ISIC 2019 name), the age in whole years, or the target; -1 for
+        a blank and for a category that is not in `CATEGORIES`.
 
     Raises:
-        IsicError: An age that is no number from 0 to 120, or a target other than 0 and 1.
+        IsicError: An age is not a number from 0 to 120, or a target is not 0 or 1.
+
+    Example:
+        >>> encode("diagnosis", "MEL"), encode("age_approx", "45.0"), encode("sex", "")
+        (2, 45, -1)
     """
     if value == "":
         return UNKNOWN
@@ -75,12 +79,12 @@ def encode(column, value):
         codes = {name.casefold(): code for code, name in enumerate(CATEGORIES[column])}
         name = value.casefold()
         return codes.get(_ALIASES.get(name, name), UNKNOWN)
-    allowed = {"age_approx": lambda number: 0 <= number <= 120, "target": lambda number: number in (0, 1)}
     try:
         number = float(value)
     except ValueError:
         number = float("nan")
-    if not allowed[column](number):
+    allowed = {"age_approx": 0 <= number <= 120, "target": number in (0, 1)}
+    if not allowed[column]:
         expected = "0 or 1" if column == "target" else "a number from 0 to 120 or blank"
         raise errors.IsicError(f"{column} must be {expected}, got {value!r}")
     return int(number)

@@ -1,9 +1,10 @@
-"""Makes up a data set in the competition's shape, to try every command without the 100 GB.
+"""Generates a synthetic data set in the competition's format, to try every command without the 100 GB of real data.
 
-A patient's moles share a look. A melanoma departs from it in asymmetry, border and colours, more or less clearly, so
-both the image and the patient's other images tell. Nothing measured on it says anything about real skin.
+The moles of a patient look alike. A melanoma departs from them in asymmetry, border and colors, more or less clearly,
+so that both the image and the patient's other images are informative. Results on these images do not apply to real
+skin.
 
-    python -m tfrecord_tools.synth --output=made_up --num_patients=60
+    python -m tfrecord_tools.synth --output=synthetic --num_patients=60
 """
 
 from tfrecord_tools import cli
@@ -12,7 +13,7 @@ from tfrecord_tools.synthetic.dataset import SynthConfig, make_dataset
 CONFIG = SynthConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(make_dataset, CONFIG, __doc__)
 

@@ -1,4 +1,4 @@
-"""Input: from record sets, image files and tables to batches."""
+"""Input: record sets, image files and tables become batches of images."""
 
 import lazy_loader
 

@@ -1,71 +1,95 @@
-"""What is known of the patient and the place, as numbers for the network.
+"""Clinical metadata of the patient and the lesion site, encoded as numbers for the network.
 
-Never the size of image or file: cameras differ between clinics that saw melanomas and those that did not, so that size
-tells the label here (6000x4000 is 0.2 % malignant, 4032x3024 18 %) and nothing elsewhere.
+Image size and file size are never used: cameras differ between clinics that contributed melanomas and those that did
+not, so that in this data the size predicts the label (0.2 % of 6000x4000 images are malignant, 18 % of 4032x3024 ones),
+and in other data it does not.
 """
 
 import numpy as np
+import pandas as pd
 
 from tfrecord_tools import errors, schema
 
 FIELDS = {"age": "age_approx", "sex": "sex", "site": "anatom_site_general_challenge"}
 _LEAKS = ("width", "height", "size", "image_size", "file_size", "bytes")
-# Years, about the middle and spread of the competition's patients.
-_MIDDLE, _SPREAD = 50.0, 15.0
+# In years, approximately the mean and the standard deviation of the competition's patients.
+_MEAN_AGE = 50.0
+_AGE_SPREAD = 15.0
 
 
-def parse(text):
-    """Reads `--metadata`.
+def parse(text: str) -> tuple[str, ...]:
+    """Parses the option `--metadata`.
 
     Args:
         text: Fields separated by commas, or "".
 
     Returns:
-        Tuple of fields, in the order of `FIELDS`.
+        The fields in the order of `FIELDS`.
 
     Raises:
-        IsicError: A field is none of `FIELDS`.
+        ConfigError: A field is not one of `FIELDS`.
     """
     given = [part.strip() for part in text.split(",") if part.strip()]
     for name in given:
         if name in _LEAKS:
-            raise errors.IsicError(
-                f"--metadata={name} is refused: the size of image or file leaks the label in this data"
+            raise errors.ConfigError(
+                f"--metadata={name} is refused: the size of image or file leaks the label in this data; use some of "
+                f"{','.join(FIELDS)}"
             )
         if name not in FIELDS:
-            raise errors.IsicError(f"expected --metadata to be some of {','.join(FIELDS)}, got {name!r}")
+            raise errors.ConfigError(f"expected --metadata to be some of {','.join(FIELDS)}, got {name!r}")
     return tuple(name for name in FIELDS if name in given)
 
 
-def columns(text):
-    """Lists the schema's columns that a flag's fields need."""
-    return [FIELDS[name] for name in parse(text)]
-
-
-def width(text):
-    """Counts the numbers that `encode` gives for an image."""
-    return sum(2 if name == "age" else len(schema.CATEGORIES[FIELDS[name]]) + 1 for name in parse(text))
-
-
-def encode(rows, text):
-    """Turns a table's codes into the network's input.
+def columns(text: str) -> list[str]:
+    """Returns the columns of the schema that the fields of `--metadata` need.
 
     Args:
-        rows: DataFrame with the columns that `columns` lists, -1 where unknown.
         text: See `parse`.
 
     Returns:
-        float32 `[n, width]`: the age, centred and scaled, and 1 where it is unknown; a column for each category of sex
-        and site, the last for unknown ones. The layer that follows so learns a vector for each category and for what
-        is unknown.
+        Column names, in the order of `FIELDS`.
     """
-    parts = [np.zeros((len(rows), 0), np.float32)]
+    return [FIELDS[name] for name in parse(text)]
+
+
+def width(text: str) -> int:
+    """Returns the number of inputs per image that `encode` computes.
+
+    Args:
+        text: See `parse`.
+
+    Returns:
+        0 or more: 2 for the age, and for sex and site the number of categories and one for unknown.
+    """
+    return sum(2 if name == "age" else _count_categories(name) + 1 for name in parse(text))
+
+
+def _count_categories(name: str) -> int:
+    return len(schema.CATEGORIES[FIELDS[name]])
+
+
+def encode(rows: pd.DataFrame, text: str) -> np.ndarray:
+    """Encodes the codes of a table as inputs of the network.
+
+    The age is centered and scaled, with a second input that is 1 where it is unknown. Sex and site are one-hot, the
+    last input for unknown: the dense layer that follows learns an embedding for each category, and for unknown.
+
+    Args:
+        rows: DataFrame of n images with the columns that `columns` returns, -1 where unknown; the age in years.
+        text: See `parse`.
+
+    Returns:
+        float32 `[n, width(text)]`.
+    """
+    encoded = [np.zeros((len(rows), 0), np.float32)]
     for name in parse(text):
         codes = rows[FIELDS[name]].to_numpy()
         if name == "age":
             unknown = codes == schema.UNKNOWN
-            parts.append(np.stack([np.where(unknown, 0, (codes - _MIDDLE) / _SPREAD), unknown], axis=1))
+            scaled = np.where(unknown, 0, (codes - _MEAN_AGE) / _AGE_SPREAD)
+            encoded.append(np.stack([scaled, unknown], axis=1))
         else:
-            # A code of -1 is the last row.
-            parts.append(np.eye(len(schema.CATEGORIES[FIELDS[name]]) + 1)[codes])
-    return np.concatenate(parts, axis=1).astype(np.float32)
+            # The code -1 selects the last row.
+            encoded.append(np.eye(_count_categories(name) + 1)[codes])
+    return np.concatenate(encoded, axis=1).astype(np.float32)

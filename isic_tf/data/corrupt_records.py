@@ -1,7 +1,7 @@
-"""Leaves out the records that cannot be read: what `--on_corrupt=skip` does, before the first step.
+"""Leaves out records that cannot be read: what `--on_corrupt=skip` does before the first training step.
 
-TensorFlow's reader cannot go on behind a damaged record, and `ignore_errors` loses the rest of its shard without a
-word, or stalls. So all is read once beforehand; the order of a run is then that of its good records, on every worker
+TensorFlow's reader cannot continue after a damaged record, and `ignore_errors` silently loses the rest of the shard, or
+stalls. So all records are read once beforehand. The order of a run is then that of its intact records, on every worker
 and after every resume.
 """
 
@@ -10,6 +10,7 @@ import functools
 import itertools
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import tensorflow as tf
@@ -17,81 +18,95 @@ from tqdm import tqdm
 
 from tfrecord_tools.io import filesystem, tfrecord
 
-_AT_ONCE = 64
+_RECORDS_AT_ONCE = 64
 
 
-def skip_corrupt(rows, threads):
-    """Reads and decodes every record, and leaves out those that cannot be.
+def skip_corrupt(rows: pd.DataFrame, threads: int) -> tuple[pd.DataFrame, list[str]]:
+    """Reads and decodes every record, and leaves out those that cannot be read.
 
-    The good records of a shard with a damaged frame are copied to a temporary file, which lasts as long as the process.
+    Intact records of a shard with a damaged frame are copied to a temporary file, which exists until the process ends.
 
     Args:
         rows: DataFrame with `shard`, `position` and `image_name` of all records that a run will read.
         threads: Images decoded at once.
 
     Returns:
-        The rows of good records in their order, `shard` and `position` being where they can be read now; and a list of
-        texts, one a record left out: its shard, position and name, and why.
+        The rows of intact records in the same order, with the `shard` and `position` where they can now be read; and
+        a text for each record that was left out: its shard, position and name, and the reason.
     """
-    kept, problems = [], []
-    progress = tqdm(rows.groupby("shard", sort=False), "checking records", unit="shard", disable=None)
-    for shard, group in progress:
-        reasons, broken = examine(shard, threads)
-        good = [name for name, reason in reasons.items() if not reason]
-        group = group.assign(reason=_reasons_of(group, reasons))
-        for row in group[group["reason"] != ""].itertuples():
-            problems.append(f"{shard}, record {row.position} ({row.image_name}): {row.reason}")
-        part = group[group["reason"] == ""].drop(columns="reason")
-        if broken and good:
-            places = {name: place for place, name in enumerate(good)}
-            part = part.assign(shard=_copy(shard, set(good)), position=part["image_name"].map(places))
-        kept.append(part)
-    return pd.concat(kept).loc[lambda table: rows.index[rows.index.isin(table.index)]], problems
+    kept = []
+    problems = []
+    for shard, group in tqdm(rows.groupby("shard", sort=False), "checking records", unit="shard", disable=None):
+        reasons, frames_damaged = examine(shard, threads)
+        reasons_of_rows = _find_reasons(group, reasons)
+        for row, reason in zip(group.itertuples(), reasons_of_rows, strict=True):
+            if reason:
+                problems.append(f"{shard}, record {row.position} ({row.image_name}): {reason}")
+        intact_rows = group[[not reason for reason in reasons_of_rows]]
+        intact_names = [name for name, reason in reasons.items() if not reason]
+        if frames_damaged and intact_names:
+            places = {name: place for place, name in enumerate(intact_names)}
+            copy = _copy(shard, set(intact_names))
+            intact_rows = intact_rows.assign(shard=copy, position=intact_rows["image_name"].map(places))
+        kept.append(intact_rows)
+    found = pd.concat(kept)
+    return found.loc[rows.index[rows.index.isin(found.index)]], problems
 
 
-def describe(problems, most=10):
-    """Lists what was left out, on lines that follow another; "" where nothing was."""
-    shown = [f"\n  {problem}" for problem in problems[:most]]
-    more = [f"\n  and {len(problems) - most} more"] if len(problems) > most else []
-    return "".join([f"; {len(problems)} corrupt records left out:", *shown, *more]) if problems else ""
+def describe(problems: Sequence[str], most: int = 10) -> str:
+    """Lists the records that were left out, to be added to a log line.
+
+    Args:
+        problems: See `skip_corrupt`.
+        most: Largest number of records that are listed.
+
+    Returns:
+        "; N corrupt records left out:" and a line per record; "" if there are none.
+    """
+    if not problems:
+        return ""
+    lines = [f"; {len(problems)} corrupt records left out:"]
+    lines += [f"  {problem}" for problem in problems[:most]]
+    if len(problems) > most:
+        lines.append(f"  and {len(problems) - most} more")
+    return "\n".join(lines)
 
 
-def _reasons_of(group, reasons):
-    """Gives for each row "" or why it cannot be read: by its name, or where that is lost by its position."""
-    return [
-        reasons.get(row.image_name, reasons.get(row.position, "lost with a damaged record before it"))
-        for row in group.itertuples()
-    ]
+def _find_reasons(group: pd.DataFrame, reasons: Mapping[str | int, str]) -> list[str]:
+    """Returns for each row "" or why it cannot be read: by its name, or where that is lost by its position."""
+    lost = "lost with a damaged record before it"
+    return [reasons.get(row.image_name, reasons.get(row.position, lost)) for row in group.itertuples()]
 
 
-def examine(shard, threads):
-    """Reads a shard through, over damage too, and decodes its images at an eighth of their size.
+def examine(shard: str, threads: int) -> tuple[dict[str | int, str], bool]:
+    """Reads a shard to its end, past damaged records, and decodes its images at an eighth of their size.
 
     Args:
         shard: Path.
         threads: Images decoded at once.
 
     Returns:
-        Dict from a record's name, or its position where the name cannot be read, to "" or what is wrong with it, in
-        the file's order; and whether a frame is damaged, so that TensorFlow cannot read over it.
+        Dict from the name of a record, or its position if the name cannot be read, to "" or what is wrong with it, in
+        file order; and whether a frame is damaged, so that TensorFlow cannot read past it.
     """
-    reasons, broken = {}, False
-    found = enumerate(tfrecord.scan(shard))
+    reasons: dict[str | int, str] = {}
+    frames_damaged = False
+    records = enumerate(tfrecord.scan(shard))
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        # By the piece: a pool takes all that it is given into memory.
-        while piece := list(itertools.islice(found, _AT_ONCE)):
-            broken |= any(problem for _, (_, _, problem) in piece)
-            reasons |= dict(pool.map(_examine_record, piece))
-    return reasons, broken
+        # In parts, since a pool takes everything that it is given into memory.
+        while part := list(itertools.islice(records, _RECORDS_AT_ONCE)):
+            frames_damaged |= any(problem for _, (_, _, problem) in part)
+            reasons.update(pool.map(_examine_record, part))
+    return reasons, frames_damaged
 
 
-def _examine_record(item):
+def _examine_record(item: tuple[int, tuple[int, bytes | None, str]]) -> tuple[str | int, str]:
     position, (_, data, problem) = item
-    if problem:
+    if problem or data is None:
         return position, problem
     features, problems = tfrecord.parse(data)
     try:
-        # An eighth reads all of the JPEG's data.
+        # An eighth still reads all data of the JPEG.
         tf.io.decode_jpeg(features.get("image", b""), channels=3, ratio=8)
     except tf.errors.InvalidArgumentError:
         problems = problems or ["the image cannot be decoded"]
@@ -99,17 +114,20 @@ def _examine_record(item):
 
 
 @functools.cache
-def _folder():
+def _temporary_directory() -> tempfile.TemporaryDirectory:
     # Removed when the process ends.
     return tempfile.TemporaryDirectory(prefix="isic_tf_")
 
 
-def _copy(shard, good):
-    """Copies the records of the names in `good` to a temporary file; gives its path."""
-    handle, path = tempfile.mkstemp(prefix=f"{os.path.basename(shard)}-", dir=_folder().name)
+def _copy(shard: str, names: set[str | int]) -> str:
+    """Copies the records of these names to a temporary file, and returns its path."""
+    handle, path = tempfile.mkstemp(prefix=f"{os.path.basename(shard)}-", dir=_temporary_directory().name)
     with filesystem.open(path, "wb") as file:
         os.close(handle)
         for _, data, problem in tfrecord.scan(shard):
-            if not problem and tfrecord.parse(data)[0].get("image_name") in good:
+            if problem or data is None:
+                continue
+            features, _ = tfrecord.parse(data)
+            if features.get("image_name") in names:
                 tfrecord.write(file, data)
     return path

@@ -1,11 +1,13 @@
 """Reads, parses and decodes records into images."""
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 from tfrecord_tools.io import tf_example
 
 
-def read(files):
+def read(files: str | tf.Tensor | Sequence[str]) -> tf.data.Dataset:
     """Reads serialized records in file order.
 
     Args:
@@ -17,25 +19,25 @@ def read(files):
     return tf.data.TFRecordDataset(files)
 
 
-def parse(serialized, labelled):
+def parse(serialized: tf.Tensor | bytes, labelled: bool) -> dict[str, tf.Tensor]:
     """Parses one record.
 
     Args:
-        serialized: string `[]`.
-        labelled: Whether to read the label; a test record never yields one.
+        serialized: string `[]`, a `tf.train.Example`.
+        labelled: Whether to read the label; the label of a test record is never read.
 
     Returns:
-        Dict of `image` (JPEG, string `[]`), `image_name` (string `[]`), the schema's integers (int64 `[]`, -1 where
-        unknown) and, where labelled, `target`.
+        Dict of `image` (JPEG, string `[]`), `image_name` (string `[]`), the integers of the schema (int64 `[]`, -1
+        where unknown) and, if `labelled`, `target`.
     """
     return tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled))
 
 
-def decode(image, image_size):
-    """Decodes a JPEG to a square of one size.
+def decode(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
+    """Decodes a JPEG to a square image.
 
-    The inverse DCT itself scales by 1/2, 1/4 or 1/8 (libjpeg), so that no more pixels are decoded than the smallest
-    such size that is not below `image_size`; a resize is left only where that is not exact.
+    libjpeg's inverse DCT scales by 1/2, 1/4 or 1/8 while it decodes. The strongest scaling whose result is not smaller
+    than `image_size` is used; the rest is a resize, see `resize`.
 
     Args:
         image: JPEG, string `[]`.
@@ -43,50 +45,73 @@ def decode(image, image_size):
 
     Returns:
         uint8 `[S, S, 3]`, RGB.
+
+    Example:
+        >>> jpeg = tf.io.encode_jpeg(tf.zeros([120, 160, 3], tf.uint8))
+        >>> decode(jpeg, 64).shape
+        TensorShape([64, 64, 3])
     """
     side = tf.reduce_min(tf.io.extract_jpeg_shape(image)[:2])
+    ratios = (8, 4, 2)
     # libjpeg rounds a scaled side up.
-    fits = [-(-side // ratio) >= image_size for ratio in (8, 4, 2)]
+    fits = [-(-side // ratio) >= image_size for ratio in ratios]
     decoded = tf.case(
-        [(fit, _scaled_decode(image, ratio)) for fit, ratio in zip(fits, (8, 4, 2), strict=True)],
+        [(fit, _scaled_decode(image, ratio)) for fit, ratio in zip(fits, ratios, strict=True)],
         default=_scaled_decode(image, 1),
     )
     return resize(decoded, image_size)
 
 
-def _scaled_decode(image, ratio):
+def _scaled_decode(image: tf.Tensor | bytes, ratio: int) -> Callable[[], tf.Tensor]:
     return lambda: tf.io.decode_jpeg(image, channels=3, ratio=ratio)
 
 
-def resize(image, image_size):
-    """Stretches an image, uint8 `[h, w, 3]`, to a square of one size, uint8 `[S, S, 3]`, where it is not one."""
+def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Stretches an image to a square, ignoring its aspect ratio; an image of that size is returned unchanged.
+
+    Args:
+        image: uint8 `[h, w, 3]`.
+        image_size: Side S in pixels.
+
+    Returns:
+        uint8 `[S, S, 3]`.
+    """
     exact = tf.reduce_all(tf.equal(tf.shape(image)[:2], image_size))
     resized = tf.cond(exact, lambda: image, lambda: _resize(image, image_size))
     return tf.ensure_shape(resized, [image_size, image_size, 3])
 
 
-def _resize(image, image_size):
+def _resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
     sides = tf.shape(image)[:2]
     size = [image_size, image_size]
 
-    def bilinear():
+    def bilinear() -> tf.Tensor:
         return tf.raw_ops.ResizeBilinear(images=image[tf.newaxis], size=size, half_pixel_centers=True)[0]
 
-    def area_or_antialiased():
-        # The area average comes as near to an antialiased resize on photographs and costs a quarter; it cannot enlarge.
+    def area_or_antialiased() -> tf.Tensor:
+        # On photographs an area average is as close to an antialiased resize, at a quarter of the time; it cannot
+        # enlarge.
         return tf.cond(
             tf.reduce_all(sides >= image_size),
             lambda: tf.image.resize(image, size, "area"),
             lambda: tf.image.resize(image, size, antialias=True),
         )
 
-    # Up to 4/3 (512 px to 384) four neighbours leave out next to nothing, in half the time again.
-    near = tf.reduce_all((sides >= image_size) & (3 * sides <= 4 * image_size))
-    # All three are averages, so none leaves the range.
-    return tf.cast(tf.cond(near, bilinear, area_or_antialiased) + 0.5, tf.uint8)
+    # Up to a factor of 4/3 (512 to 384 pixels) bilinear weights skip almost no pixels, in half the time again.
+    slightly_larger = tf.reduce_all((sides >= image_size) & (3 * sides <= 4 * image_size))
+    # All three are averages, so the result is in range.
+    return tf.cast(tf.cond(slightly_larger, bilinear, area_or_antialiased) + 0.5, tf.uint8)
 
 
-def to_float(images, dtype=tf.float32):
-    """Turns uint8 images into floating point in [0, 1], the model's input."""
+def to_float(images: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Converts uint8 images to floating point in [0, 1], the input of a classifier.
+
+    Args:
+        images: uint8 `[...]`.
+        dtype: Floating-point type.
+
+    Returns:
+        `[...]` of this type, 0 to 1.
+    """
     # A product, since compilers turn a division by a constant into one and lose a bit.
     return tf.cast(images, dtype) * (1 / 255)

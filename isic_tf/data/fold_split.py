@@ -1,84 +1,91 @@
 """Splits record sets into training and held-out rows without leaking patients or duplicates."""
 
-import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
+from tfrecord_tools.io import duplicate_pairs
 
 
-def split_by_fold(index, fold):
-    """Splits a record set's index for one fold.
+def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Splits the index of a record set for one fold.
 
     Args:
-        index: See `record_index.read_index`.
+        index: DataFrame with `fold`, `target` and `patient_id`, see `record_index.read_index`.
         fold: The held-out fold; None to hold out nothing.
 
     Returns:
-        Two DataFrames of index rows: to train on, and held out. Their patients may share shards.
+        Index rows to train on, and held-out index rows. The two may share shards. If the index has folds, rows in no
+        fold are in neither, since they are duplicates of others.
 
     Raises:
-        IsicError: The fold is not in the index or has one class only, labels are missing, or a patient is in both
-            parts.
+        ConfigError: The fold is not in the index.
+        LeakageError: A patient is in both parts.
+        IsicError: Labels are missing, or a part has one class only.
     """
     folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
     if fold is not None and fold not in folds:
-        raise errors.LeakageError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
-    held_out = index[index["fold"] == fold] if fold is not None else index[:0]
-    # Where there are folds, a record in none is a duplicate of another.
+        raise errors.ConfigError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
     kept = index[~index["fold"].isin([fold, schema.UNKNOWN])] if folds else index
-    parts = {"training part": kept} | ({} if fold is None else {"held-out part": held_out})
-    for part, rows in parts.items():
-        if {0, 1} != set(rows["target"]):
-            name = "full" if fold is None else f"fold {fold}"
-            raise errors.LeakageError(
-                f"{name}: the {part} must have both classes and no blanks, has {set(rows['target'])}"
-            )
+    held_out = index[:0] if fold is None else index[index["fold"] == fold]
+    name = "full" if fold is None else f"fold {fold}"
+    _check_classes(name, "training part", kept)
+    if fold is not None:
+        _check_classes(name, "held-out part", held_out)
     leaks = sorted((set(kept["patient_id"]) & set(held_out["patient_id"])) - {""})
     if leaks:
         raise errors.LeakageError(
-            f"fold {fold} leaks: {len(leaks)} patients are in training too, {leaks[0]} first; remake folds"
+            f"fold {fold} leaks: {len(leaks)} patients are in training too (first: {leaks[0]}); make new folds with "
+            "tfrecord_tools.folds"
         )
     return kept, held_out
 
 
-def split_rows(rows, fold, pairs=None):
-    """Splits the rows for one fold; what shows a held-out image is left out, of the extra sets also held-out patients.
+def _check_classes(name: str, part: str, rows: pd.DataFrame) -> None:
+    found = set(rows["target"])
+    if found != {0, 1}:
+        raise errors.IsicError(
+            f"{name}: the {part} must have both classes and no blanks, has {found or 'no rows'}; check the column "
+            "target of the index"
+        )
+
+
+def split_rows(
+    rows: pd.DataFrame, fold: int | None, pairs: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+    """Splits the rows of several record sets for one fold.
+
+    Training rows that show a held-out image, or in extra sets a held-out patient, are left out.
 
     Args:
-        rows: See `read_sets`.
+        rows: See `mixture.read_sets`.
         fold: The held-out fold of the sets with folds; None to hold out nothing.
-        pairs: See `csv_tables.read_pairs`, or None.
+        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`; None for none.
 
     Returns:
-        DataFrame of rows to train on, DataFrame of rows held out, and a dict from reason to number of records that
-        were left out.
+        Rows to train on, held-out rows, and a dict from the reason to the number of records that were left out.
 
     Raises:
-        IsicError: See `fold_split.split_by_fold`.
+        IsicError: See `split_by_fold`.
     """
     kept, held_out = split_by_fold(rows[~rows["extra"]], fold)
-    both = pd.concat([kept, rows[rows["extra"]]])
-    names, patients = set(held_out["image_name"]), set(held_out["patient_id"]) - {""}
+    candidates = pd.concat([kept, rows[rows["extra"]]])
+    extra = candidates["extra"]
+    names = set(held_out["image_name"])
+    patients = set(held_out["patient_id"]) - {""}
+    # Folds that others made may separate two duplicates.
+    duplicates = duplicate_pairs.find_linked_names(names, pairs) - names
     reasons = {
-        "without a label": both["extra"] & (both["target"] == schema.UNKNOWN),
-        "of the name of a held-out image": both["extra"] & both["image_name"].isin(names),
-        # Folds that others made may part the two.
-        "listed as a duplicate of a held-out image": both["image_name"].isin(find_linked(names, pairs) - names),
-        "of a held-out patient": both["extra"] & both["patient_id"].isin(patients),
+        "without a label": extra & (candidates["target"] == schema.UNKNOWN),
+        "with the name of a held-out image": extra & candidates["image_name"].isin(names),
+        "listed as a duplicate of a held-out image": candidates["image_name"].isin(duplicates),
+        "of a held-out patient": extra & candidates["patient_id"].isin(patients),
     }
-    left_out, counts = pd.Series(False, index=both.index), {}
-    for reason, found in reasons.items():
-        counts[reason] = int((found & ~left_out).sum())
-        left_out |= found
-    return both[~left_out], held_out, {reason: n for reason, n in counts.items() if n}
-
-
-def find_linked(names, pairs):
-    """Gives `names` and all that pairs (see `csv_tables.read_pairs`, or None) link to them, directly or through others."""
-    found = set(names)
-    if pairs is not None:
-        first, second = (pairs[column].to_numpy() for column in schema.PAIR_COLUMNS)
-        both = pd.Series(np.concatenate([first, second]), index=np.concatenate([second, first]))
-        while more := set(both[both.index.isin(found)]) - found:
-            found |= more
-    return found
+    left_out = pd.Series(False, index=candidates.index)
+    counts = {}
+    for reason, applies in reasons.items():
+        # A record is counted under the first reason that applies to it.
+        count = int((applies & ~left_out).sum())
+        left_out |= applies
+        if count:
+            counts[reason] = count
+    return candidates[~left_out], held_out, counts

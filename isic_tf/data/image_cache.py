@@ -1,4 +1,4 @@
-"""Decoded images kept in memory or in a file, so that an epoch after the first reads no JPEG."""
+"""Keeps decoded images in memory or in a file, so that JPEGs are decoded only once per run, or for several runs."""
 
 import contextlib
 import functools
@@ -8,48 +8,56 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 import psutil
 from tqdm import tqdm
 
-from isic_tf.data import input_pipeline, read_errors
+from isic_tf.data import input_pipeline, read_errors, record_loading
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 _LOG = logging.getLogger(__name__)
 
-# A change of the decoded pixels or of the file's layout must change this.
+# Must change whenever the decoded pixels or the layout of the file change.
 _LAYOUT = "decoded uint8, 1"
-# Of what is free, for all else that a run needs.
-_SHARE = 0.8
+# Fraction of the free memory or disk that the cache may take.
+_MAX_FRACTION = 0.8
+_BATCH_SIZE = 32
 
 
-def open_images(rows, where, image_size, threads):
-    """Decodes all records of a run once, or finds them decoded by an earlier one.
+def open_images(rows: pd.DataFrame, where: str, image_size: int, threads: int) -> record_loading.ImageReader:
+    """Decodes all records of a run, or opens the images that an earlier run decoded.
 
     Args:
-        rows: See `mixture.read_sets`; all rows that the run will ask for.
-        where: `memory`, or a local folder whose files later runs of the same records and size take up.
+        rows: DataFrame of all records that the run reads, see `mixture.read_sets`.
+        where: `memory`, or a local directory; its files are reused by later runs of the same records and image size.
         image_size: Side S in pixels.
         threads: Images decoded at once.
 
     Returns:
-        Function from record numbers (int64 `[b]`, the column `number`) to images (uint8 `[b, S, S, 3]`).
+        Function from record numbers (int64 `[b]`, the column `number`) to images (uint8 `[b, S, S, 3]`), for
+        `input_pipeline.make_train_dataset`.
 
     Raises:
-        IsicError: The images do not fit, the folder is not local, or a record is corrupt.
+        ConfigError: The images do not fit, or the directory is not local.
+        CorruptRecordError: A record or a cached file is damaged.
     """
     parts, paths, _ = plan_images(rows, where, image_size)
     arrays = [_open(part, path, image_size, threads) for part, path in zip(parts, paths, strict=True)]
-    place = np.full((rows["number"].max() + 1, 2), -1)
+    # Array and position of each record number.
+    places = np.full((rows["number"].max() + 1, 2), -1)
     for source, part in enumerate(parts):
-        place[part["number"]] = np.stack([np.full(len(part), source), np.arange(len(part))], axis=1)
-    return functools.partial(_fetch, arrays, place)
+        places[part["number"]] = np.stack([np.full(len(part), source), np.arange(len(part))], axis=1)
+    return functools.partial(_fetch, arrays, places)
 
 
-def plan_images(rows, where, image_size):
-    """Finds what must be decoded, prints how large the cache is, and refuses what would not fit; writes nothing.
+def plan_images(rows: pd.DataFrame, where: str, image_size: int) -> tuple[list[pd.DataFrame], list[str | None], int]:
+    """Finds out which images must be decoded, logs the size of the cache, and refuses one that does not fit.
+
+    Writes nothing.
 
     Args:
         rows: See `open_images`.
@@ -57,33 +65,40 @@ def plan_images(rows, where, image_size):
         image_size: Side S in pixels.
 
     Returns:
-        List of the rows of each set, list of their files (None for memory), and the number of images to decode.
+        The rows of each record set; the path of its file, None for memory; and the number of images to decode.
 
     Raises:
-        IsicError: The images do not fit, or the folder is not local.
+        ConfigError: The images do not fit, or the directory is not local.
     """
     if "://" in where:
-        raise errors.IsicError(f"expected memory or a folder of this machine for --cache, got {where!r}")
+        raise errors.ConfigError(f"expected memory or a local directory for --cache, got {where!r}")
     parts = [part.sort_values("number") for _, part in rows.groupby("source", sort=False)]
-    paths = [None if where == "memory" else _path(part, where, image_size) for part in parts]
-    missing = [len(part) for part, path in zip(parts, paths, strict=True) if not _exists(path)]
-    _check_room(where, (len(rows), image_size, image_size, 3), missing)
-    return parts, paths, sum(missing)
+    paths = [None if where == "memory" else _make_path(part, where, image_size) for part in parts]
+    missing = sum(len(part) for part, path in zip(parts, paths, strict=True) if not _exists(path))
+    bytes_per_image = math.prod((image_size, image_size, 3))
+    found = "" if missing else ", made by an earlier run"
+    free = free_memory() if where == "memory" else _free_disk(where)
+    _LOG.info(
+        f"cache: {len(rows)} images at {image_size} px, {len(rows) * bytes_per_image / 1e9:.2f} GB in {where}{found}, "
+        f"{free / 1e9:.1f} GB free"
+    )
+    _check_room(where, missing * bytes_per_image, free)
+    return parts, paths, missing
 
 
-def _fetch(arrays, place, numbers):
+def _fetch(arrays: Sequence[np.ndarray], places: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     images = np.empty((len(numbers), *arrays[0].shape[1:]), np.uint8)
-    for slot, (source, row) in enumerate(place[numbers]):
-        images[slot] = arrays[source][row]
+    for slot, (source, position) in enumerate(places[numbers]):
+        images[slot] = arrays[source][position]
     return images
 
 
-def _exists(path):
+def _exists(path: str | None) -> bool:
     return path is not None and os.path.exists(path)
 
 
-def _path(rows, folder, image_size):
-    """Names a set's file by what it holds: the shards as their manifest describes them, the records and the size."""
+def _make_path(rows: pd.DataFrame, directory: str, image_size: int) -> str:
+    """Names the file of a record set by its content: the shards and their manifests, the records and the size."""
     shards = sorted(set(rows["shard"]))
     manifests = [os.path.join(os.path.dirname(shards[0]), f"{split}.manifest.json") for split in ("train", "test")]
     described = [
@@ -92,46 +107,45 @@ def _path(rows, folder, image_size):
     sizes = [(os.path.basename(shard), filesystem.size(shard)) for shard in shards]
     names = rows[["position", "image_name"]].to_csv(index=False)
     content = json.dumps([_LAYOUT, image_size, sizes, described, names], sort_keys=True)
-    return os.path.join(folder, f"{hashlib.sha256(content.encode()).hexdigest()[:20]}-{image_size}.npy")
+    return os.path.join(directory, f"{hashlib.sha256(content.encode()).hexdigest()[:20]}-{image_size}.npy")
 
 
-def _check_room(where, shape, missing):
-    size, needed = (count * math.prod(shape[1:]) for count in (shape[0], sum(missing)))
-    free = free_memory() if where == "memory" else _free_disk(where)
-    found = "" if needed else ", made by an earlier run"
-    _LOG.info(
-        f"cache: {shape[0]} images at {shape[1]} px, {size / 1e9:.2f} GB in {where}{found}, {free / 1e9:.1f} GB free"
-    )
-    if needed > _SHARE * free:
-        remedy = "a folder or none" if where == "memory" else "a folder on a larger disk or none"
-        raise errors.IsicError(
-            f"the cache needs {needed / 1e9:.2f} GB, more than {_SHARE:.0%} of the {free / 1e9:.2f} GB that are free; "
-            f"give --cache={remedy}, or lower --image_size"
+def _check_room(where: str, needed: int, free: float) -> None:
+    if needed > _MAX_FRACTION * free:
+        remedy = "a directory or none" if where == "memory" else "a directory on a larger disk or none"
+        raise errors.ConfigError(
+            f"the cache needs {needed / 1e9:.2f} GB, more than {_MAX_FRACTION:.0%} of the {free / 1e9:.2f} GB that are "
+            f"free; give --cache={remedy}, or lower --image_size"
         )
 
 
-def _free_disk(folder):
-    folder = os.path.abspath(folder)
-    # It may not be there yet.
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    return shutil.disk_usage(folder).free
+def _free_disk(directory: str) -> int:
+    directory = os.path.abspath(directory)
+    # It may not exist yet.
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    return shutil.disk_usage(directory).free
 
 
-def free_memory():
-    """Gives the memory that this process can still have, in bytes, under a container's limit too."""
+def free_memory() -> int:
+    """Returns the memory that this process can still allocate, within the limit of its container.
+
+    Returns:
+        Bytes.
+    """
     free = [psutil.virtual_memory().available]
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        # No such file, or the word "max": no limit of this kind.
+        # A missing file, or the word "max", means that there is no limit of this kind.
         with contextlib.suppress(OSError, ValueError):
             free.append(int(filesystem.read(limit)) - int(filesystem.read(used)))
     return min(free)
 
 
-def _open(rows, path, image_size, threads):
+def _open(rows: pd.DataFrame, path: str | None, image_size: int, threads: int) -> np.ndarray:
+    """Returns the decoded images of a record set, from a file where there is one; writes the file otherwise."""
     shape = (len(rows), image_size, image_size, 3)
     if path is None:
         images = np.empty(shape, np.uint8)
@@ -142,25 +156,28 @@ def _open(rows, path, image_size, threads):
         with atomic_write.replaced(path) as temporary, open(temporary, "wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            # Written and not mapped, so that a full disk is an error and no signal.
+            # Written rather than memory-mapped, so that a full disk raises an error instead of a signal.
             for _, batch in _decode(rows, image_size, threads):
                 file.write(batch.tobytes())
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise errors.IsicError(f"{path} is no whole file of decoded images ({error}); remove it") from error
+        raise errors.CorruptRecordError(
+            f"{path} is not a complete file of decoded images ({error}); remove it"
+        ) from error
     if images.shape != shape or images.dtype != np.uint8:
-        raise errors.IsicError(
+        raise errors.CorruptRecordError(
             f"{path} holds {images.dtype} of the shape {images.shape}, expected uint8 {shape}; remove it"
         )
     return images
 
 
-def _decode(rows, image_size, threads):
-    """Decodes records in order; yields the place of a batch's first one, and the batch."""
-    dataset = input_pipeline.make_eval_dataset(rows, image_size=image_size, batch_size=32, threads=threads)
-    source, first = rows["source"].iloc[0], 0
+def _decode(rows: pd.DataFrame, image_size: int, threads: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Decodes records in order; yields the position of the first record of a batch, and the batch."""
+    dataset = input_pipeline.make_eval_dataset(rows, image_size=image_size, batch_size=_BATCH_SIZE, threads=threads)
+    source = rows["source"].iloc[0]
     explained = read_errors.explained_read_errors(sorted(set(rows["shard"])))
+    first = 0
     with explained, tqdm(total=len(rows), desc=f"decoding {source}", unit="image", disable=None) as progress:
         for images, names in dataset.as_numpy_iterator():
             count = min(len(names), len(rows) - first)

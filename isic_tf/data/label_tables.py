@@ -1,18 +1,20 @@
 """Reads label tables and encodes their columns."""
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables
 
-# What groups and shortcuts are made of, where a table has it.
+LABEL_COLUMNS = ["image_name", "patient_id", "target"]
+# Optional columns, used for subgroups and for the audit of shortcuts.
 NUMBERS = ("width", "height", "bytes")
 TEXTS = ("fold", "source", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis")
 
 
-def read_labels(path):
+def read_labels(path: str) -> pd.DataFrame:
     """Reads a table of labels.
 
     Args:
@@ -20,34 +22,51 @@ def read_labels(path):
 
     Returns:
         DataFrame of `image_name` and `patient_id` (text), `target` (int, 0 or 1) and those of `TEXTS` and `NUMBERS`
-        that are there.
+        that the file has, see `select_columns`.
 
     Raises:
-        IsicError: A name comes twice, a target is neither 0 nor 1, or another column is damaged.
+        IsicError: A name occurs twice, a target is neither 0 nor 1, or another column is damaged.
     """
-    columns = ["image_name", "patient_id", "target"]
-    table = csv_tables.read_table(path, columns)
-    csv_tables.refuse_repeats(path, table, "label")
-    table["target"] = encode_columns(path, "target", table["target"])
-    if (table["target"] == schema.UNKNOWN).any():
-        name = table.loc[table["target"] == schema.UNKNOWN, "image_name"].iloc[0]
-        raise errors.IsicError(f"{path} must label every image, the target of {name} is blank")
-    return _known(path, table, columns)
+    return check_labels(path, csv_tables.read_table(path, LABEL_COLUMNS))
 
 
-def encode_columns(path, column, values):
-    """Turns a column of a table into codes; see `schema.encode`.
+def check_labels(path: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Checks and encodes a table of labels; see `read_labels`.
 
     Args:
-        path: The table's name for the message.
-        column: Name of the column.
-        values: Series of text.
+        path: Name of the table in error messages.
+        table: DataFrame of text with the columns of `LABEL_COLUMNS`, see `csv_tables.check_table`.
 
     Returns:
-        Series of int.
+        DataFrame, see `read_labels`.
 
     Raises:
-        IsicError: A value is none of the column's.
+        IsicError: See `read_labels`.
+    """
+    csv_tables.refuse_repeats(path, table, "label")
+    table["target"] = encode_columns(path, "target", table["target"])
+    unlabeled = table.loc[table["target"] == schema.UNKNOWN, "image_name"]
+    if len(unlabeled):
+        raise errors.IsicError(
+            f"{path} must label every image, the target of {unlabeled.iloc[0]} is blank; fill it in with 0 or 1, or "
+            "delete the row"
+        )
+    return select_columns(path, table, LABEL_COLUMNS)
+
+
+def encode_columns(path: str, column: str, values: pd.Series) -> pd.Series:
+    """Encodes a column of a table as codes; see `schema.encode`.
+
+    Args:
+        path: Name of the table in error messages.
+        column: Name of the column.
+        values: Series of text `[n]`.
+
+    Returns:
+        Series of int `[n]`, -1 where blank.
+
+    Raises:
+        IsicError: A value is not one of the column's.
     """
     try:
         return values.map({value: schema.encode(column, value) for value in values.unique()})
@@ -55,22 +74,40 @@ def encode_columns(path, column, values):
         raise errors.IsicError(f"{path}: {error}") from error
 
 
-def _known(path, table, columns):
-    """Keeps the columns that are asked for or known, numbers as such, -1 where blank."""
-    table = table[columns + [name for name in (*TEXTS, *NUMBERS) if name in table]].copy()
+def select_columns(path: str, table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Selects the requested columns and those of `TEXTS` and `NUMBERS` that a table has, and checks the latter.
+
+    Args:
+        path: Name of the table in error messages.
+        table: DataFrame of text, except for columns that are encoded already.
+        columns: Columns to select in any case.
+
+    Returns:
+        DataFrame of these columns. Those of `NUMBERS` are int64, -1 where blank; `fold` has no decimals, "" where
+        unknown.
+
+    Raises:
+        IsicError: A value of `NUMBERS` or `age_approx` is not a number.
+    """
+    known = [name for name in (*TEXTS, *NUMBERS) if name in table]
+    selected = table[[*columns, *known]].copy()
     for name in NUMBERS:
-        if name in table:
-            numbers = pd.to_numeric(table[name], errors="coerce")
-            bad = table.loc[(numbers.isna() | (numbers < -1)) & (table[name] != ""), name]
-            if len(bad):
-                raise errors.IsicError(
-                    f"{path}: the column {name} must hold whole numbers or blanks, got {bad.iloc[0]!r}"
-                )
-            table[name] = numbers.fillna(schema.UNKNOWN).astype("int64")
-    if "age_approx" in table:
-        encode_columns(path, "age_approx", table["age_approx"])
-    if "fold" in table:
-        # Folds that passed through other tools are written as 0.0, unknown ones as -1.
-        spelled = {fold: re.sub(r"\.0+$", "", fold) for fold in table["fold"].unique()}
-        table["fold"] = table["fold"].map(spelled | {"-1": "", "-1.0": ""})
-    return table
+        if name in selected:
+            selected[name] = _parse_numbers(path, selected[name])
+    if "age_approx" in selected:
+        encode_columns(path, "age_approx", selected["age_approx"])
+    if "fold" in selected:
+        # Other tools write folds as 0.0, and unknown ones as -1.
+        spellings = {fold: re.sub(r"\.0+$", "", fold) for fold in selected["fold"].unique()}
+        selected["fold"] = selected["fold"].map({**spellings, "-1": "", "-1.0": ""})
+    return selected
+
+
+def _parse_numbers(path: str, values: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = values[(numbers.isna() | (numbers < -1)) & (values != "")]
+    if len(bad):
+        raise errors.IsicError(
+            f"{path}: the column {values.name} must hold whole numbers or blanks, got {bad.iloc[0]!r}"
+        )
+    return numbers.fillna(schema.UNKNOWN).astype("int64")

@@ -1,7 +1,8 @@
-"""Combines several record sets, and decides how often each record occurs in an epoch."""
+"""Combines several record sets, and plans how often each record occurs in an epoch."""
 
 import os
 import typing
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,79 +14,112 @@ from tfrecord_tools.io import filesystem, record_index
 
 
 class Plan(typing.NamedTuple):
-    """What one fold is trained on, and how often."""
+    """What one fold is trained on, how often, and what it is evaluated on.
 
-    rows: pd.DataFrame  # to train on, with `group`
-    quotas: np.ndarray  # int64: the records of each group in an epoch
+    Attributes:
+        rows: Records to train on, with the columns of `read_sets` and `group` (int, from 0: source and class).
+        samples_per_epoch: int64 `[groups]`, samples of each group in an epoch.
+        held_out: Records to evaluate on, with the columns of `read_sets`.
+        text: Describes the plan, for a log.
+
+    Example:
+        >>> rows = pd.DataFrame({"image_name": ["a", "b", "c"], "group": [0, 0, 1]})
+        >>> Plan(rows, np.array([2, 4]), rows[:0], "fold0").size
+        6
+    """
+
+    rows: pd.DataFrame
+    samples_per_epoch: np.ndarray
     held_out: pd.DataFrame
-    text: str  # says all this
+    text: str
 
     @property
-    def size(self):
-        """The records of an epoch."""
-        return int(self.quotas.sum())
+    def size(self) -> int:
+        """The number of samples in an epoch."""
+        return int(self.samples_per_epoch.sum())
 
 
-def read_sets(data_dir, extra_data_dir="", pseudo_csv=None):
+def read_sets(data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = None) -> pd.DataFrame:
     """Reads the indexes of all record sets of a run.
 
     Args:
-        data_dir: Folders with folds, separated by commas; no image may be in two of them.
-        extra_data_dir: Folders that are for training alone, whatever folds they have; or "".
-        pseudo_csv: Prediction file that labels images without a label, of extra sets and of the folders' test splits;
-            or None.
+        data_dir: Directories of record sets with folds, separated by commas; no image may be in two of them.
+        extra_data_dir: Directories of record sets that are used for training only, whatever folds they have; or "".
+        pseudo_csv: Prediction file that labels images without a label, in extra sets and in the test splits of all
+            directories; or None.
 
     Returns:
-        DataFrame with the columns of `record_index.read_index` and `source` (the folder, as given), `extra` (bool), `number`
-        (the row, from 0), `key` (text that tells records apart: `image_name`, but for an extra set's copy of it),
-        `label` (float, chance of being malignant) and `pseudo` (bool: the label is a prediction, and `target` it
-        rounded).
+        DataFrame of all records, with the columns of `record_index.read_index` and `source` (the directory, as given),
+        `extra` (bool), `number` (int, the row, from 0), `key` (text that identifies the record: `image_name`, with a
+        suffix for the copy in an extra set), `label` (float, probability of being malignant, 0 to 1, -1 where unknown)
+        and `pseudo` (bool: the label is a prediction, and `target` is that prediction rounded).
 
     Raises:
-        IsicError: A folder is named twice, an index cannot be read, or a name is in two sets with folds.
+        ConfigError: A directory is given twice, or an image is in two sets with folds.
+        IsicError: An index cannot be read, or the prediction file labels no image.
+
+    Example:
+        >>> rows = read_sets("records/384")  # doctest: +SKIP
+        >>> plan = plan_fold(rows, fold=0)  # doctest: +SKIP
+        >>> len(plan.rows), len(plan.held_out)  # doctest: +SKIP
+        (26500, 6626)
     """
-    main, extra = ([part.strip() for part in text.split(",") if part.strip()] for text in (data_dir, extra_data_dir))
-    folders = main + extra
-    if not main or len(set(folders)) < len(folders):
-        raise errors.IsicError(
-            f"expected different folders in --data_dir and --extra_data_dir, got {', '.join(folders)!r}"
+    main = _split_list(data_dir)
+    extra = _split_list(extra_data_dir)
+    directories = main + extra
+    if not main or len(set(directories)) < len(directories):
+        raise errors.ConfigError(
+            f"expected different directories in --data_dir and --extra_data_dir, got {', '.join(directories)!r}"
         )
     tables = []
-    for place, folder in enumerate(folders):
-        table = record_index.read_index(folder, "train").assign(source=folder, extra=place >= len(main))
-        if pseudo_csv and filesystem.exists(os.path.join(folder, "test.index.csv")):
-            test = record_index.read_index(folder, "test").assign(source=os.path.join(folder, "test"), extra=True)
-            # Whatever label such an index holds, it is not for training.
-            table = pd.concat([table, test.assign(target=schema.UNKNOWN)])
-        if len(folders) > 1:
-            # A bare number is each set's own code for a patient; other identifiers are the archive's.
-            codes = table["patient_id"].str.fullmatch(r"-?\d+")
-            table["patient_id"] = table["patient_id"].where(~codes, f"{place}:" + table["patient_id"])
+    for place, directory in enumerate(directories):
+        table = _read_set(directory, extra=place >= len(main), with_test_split=bool(pseudo_csv))
+        if len(directories) > 1:
+            # A bare number is the set's own code for a patient; other identifiers are those of the archive.
+            is_code = table["patient_id"].str.fullmatch(r"-?\d+")
+            table["patient_id"] = table["patient_id"].where(~is_code, f"{place}:" + table["patient_id"])
         tables.append(table)
     rows = _add_pseudo_labels(pd.concat(tables, ignore_index=True), pseudo_csv)
-    twice = rows.loc[~rows["extra"] & rows["image_name"].duplicated(), "image_name"]
-    if len(twice):
-        raise errors.IsicError(
-            f"{len(twice)} images are in two sets of --data_dir, {twice.iloc[0]} first; name one of the sets in "
-            "--extra_data_dir, or rebuild it without them"
+    repeated = rows.loc[~rows["extra"] & rows["image_name"].duplicated(), "image_name"]
+    if len(repeated):
+        raise errors.ConfigError(
+            f"{len(repeated)} images are in two sets of --data_dir (first: {repeated.iloc[0]}); name one of the sets "
+            "in --extra_data_dir, or rebuild it without them"
         )
-    copies = rows.groupby("image_name").cumcount().astype(str)
-    key = rows["image_name"].where(copies == "0", rows["image_name"] + "#" + copies)
-    return rows.assign(number=np.arange(len(rows)), key=key)
+    return rows.assign(number=np.arange(len(rows)), key=_make_keys(rows["image_name"]))
 
 
-def _add_pseudo_labels(rows, pseudo_csv):
+def _split_list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _read_set(directory: str, extra: bool, with_test_split: bool) -> pd.DataFrame:
+    table = record_index.read_index(directory, "train").assign(source=directory, extra=extra)
+    if not with_test_split or not filesystem.exists(os.path.join(directory, "test.index.csv")):
+        return table
+    test = record_index.read_index(directory, "test").assign(source=os.path.join(directory, "test"), extra=True)
+    # A label in the index of a test split is never used for training.
+    return pd.concat([table, test.assign(target=schema.UNKNOWN)])
+
+
+def _make_keys(names: pd.Series) -> pd.Series:
+    """Returns names, with #1, #2, ... added where a name was there before."""
+    copies = names.groupby(names).cumcount().astype(str)
+    return names.where(copies == "0", names + "#" + copies)
+
+
+def _add_pseudo_labels(rows: pd.DataFrame, pseudo_csv: str | None) -> pd.DataFrame:
     """Adds the columns `label` and `pseudo`, and leaves out what neither an index nor the file labels."""
     rows = rows.assign(label=rows["target"].astype(float), pseudo=False)
     if not pseudo_csv:
         return rows
     predictions = prediction_files.read_prediction_file(pseudo_csv).set_index("image_name")["prediction"]
-    open_ones = rows["extra"] & (rows["target"] == schema.UNKNOWN)
-    pseudo = open_ones & rows["image_name"].isin(predictions.index)
+    unlabeled = rows["extra"] & (rows["target"] == schema.UNKNOWN)
+    pseudo = unlabeled & rows["image_name"].isin(predictions.index)
     if not pseudo.any():
         raise errors.IsicError(
-            f"{pseudo_csv} names none of the {open_ones.sum()} images without a label that these sets have; name a "
-            "folder with their test records in --data_dir or --extra_data_dir"
+            f"{pseudo_csv} names none of the {unlabeled.sum()} images without a label in these sets; name a "
+            "directory with their test records in --data_dir or --extra_data_dir"
         )
     labels = rows["image_name"].map(predictions)
     rows = rows.assign(
@@ -93,102 +127,140 @@ def _add_pseudo_labels(rows, pseudo_csv):
         label=rows["label"].where(~pseudo, labels),
         target=rows["target"].where(~pseudo, (labels >= 0.5).astype(int)),
     )
-    return rows[pseudo | ~open_ones].reset_index(drop=True)
+    return rows[pseudo | ~unlabeled].reset_index(drop=True)
 
 
-def parse_mix(text, sources):
-    """Reads `--mix`, as in `C=0.5,D=2`.
+def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
+    """Parses the option `--mix`, such as `C=0.5,D=2`.
 
     Args:
-        text: The flag.
-        sources: The folders of the run's sets.
+        text: The option.
+        sources: The directories of all sets.
 
     Returns:
-        Dict from folder to weight, 1 where not named.
+        Dict from directory to weight, 1 where not named.
 
     Raises:
-        IsicError: A name is no folder's, or that of two, or a weight is no number above 0 and up to 100.
+        ConfigError: A name fits no directory or several, or a weight is not a number above 0 and up to 100.
     """
     weights = dict.fromkeys(sources, 1.0)
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        found = [s for s in sources if s == name] or [s for s in sources if os.path.basename(s.rstrip("/")) == name]
-        if len(found) != 1:
-            raise errors.IsicError(f"expected one of the sets {', '.join(sources)} in --mix, got {name!r}")
+        source = _find_source(name, sources)
         try:
-            weights[found[0]] = float(value)
+            weight = float(value)
         except ValueError:
-            weights[found[0]] = float("nan")
-        if not 0 < weights[found[0]] <= 100:
-            raise errors.IsicError(f"expected --mix=SET=WEIGHT with a weight above 0 and up to 100, got {part!r}")
+            weight = float("nan")
+        if not 0 < weight <= 100:
+            raise errors.ConfigError(f"expected --mix=SET=WEIGHT with a weight above 0 and up to 100, got {part!r}")
+        weights[source] = weight
     return weights
 
 
-def weigh(rows, mix, malignant_oversampling=1, balance=0.0):
-    """Says how many records of each set and class an epoch has.
+def _find_source(name: str, sources: Sequence[str]) -> str:
+    """Finds the directory of a name: the directory itself, or the last part of its path."""
+    found = [source for source in sources if source == name]
+    found = found or [source for source in sources if os.path.basename(source.rstrip("/")) == name]
+    if len(found) != 1:
+        raise errors.ConfigError(f"expected one of the sets {', '.join(sources)} in --mix, got {name!r}")
+    return found[0]
+
+
+def weigh(
+    rows: pd.DataFrame, mix: Mapping[str, float], malignant_oversampling: float = 1, balance: float = 0.0
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Computes the samples per epoch of each record set and class.
 
     Args:
-        rows: Rows to train on, see `split`.
-        mix: Dict from source to how often each of its records comes in an epoch, on average.
+        rows: Rows to train on, see `fold_split.split_rows`.
+        mix: Dict from source to how often each of its records occurs in an epoch, on average.
         malignant_oversampling: Factor on that for malignant records.
-        balance: Share of malignant records in an epoch that stays as long as it is; 0 for what comes of the above.
+        balance: Prevalence of malignant records in an epoch, 0 to 1, without a change of the size of the epoch; 0 for
+            the prevalence that results from the above.
 
     Returns:
-        The rows with `group` (int, of source and class), and an int64 array: the records of each group an epoch.
+        The rows with `group` (int, from 0: source and class), and the samples of each group in an epoch, int64
+        `[groups]`.
 
     Raises:
-        IsicError: Both ways to raise the malignant share at once.
+        ConfigError: Both `malignant_oversampling` and `balance` are given.
     """
     if balance and malignant_oversampling != 1:
-        raise errors.IsicError(
+        raise errors.ConfigError(
             f"expected one of --balance={balance} and --malignant_oversampling={malignant_oversampling}, not both"
         )
     groups = rows.groupby(["source", "target"], sort=False)
     sizes = groups.size().rename("images").reset_index()
     malignant = sizes["target"] == 1
-    quotas = sizes["images"] * sizes["source"].map(mix) * np.where(malignant, malignant_oversampling, 1)
+    samples = sizes["images"] * sizes["source"].map(mix) * np.where(malignant, malignant_oversampling, 1)
     if balance:
-        share = quotas[malignant].sum() / quotas.sum()
-        quotas = quotas * np.where(malignant, balance / share, (1 - balance) / (1 - share))
-    return rows.assign(group=groups.ngroup()), np.maximum(1, np.round(quotas)).astype(np.int64).to_numpy()
+        prevalence = samples[malignant].sum() / samples.sum()
+        samples = samples * np.where(malignant, balance / prevalence, (1 - balance) / (1 - prevalence))
+    samples_per_epoch = np.maximum(1, np.round(samples)).astype(np.int64).to_numpy()
+    return rows.assign(group=groups.ngroup()), samples_per_epoch
 
 
-def plan_fold(rows, fold, mix="", pairs=None, malignant_oversampling=1, balance=0.0):
-    """Decides what one fold is trained on.
+def plan_fold(
+    rows: pd.DataFrame,
+    fold: int | None,
+    mix: str = "",
+    pairs: pd.DataFrame | None = None,
+    malignant_oversampling: float = 1,
+    balance: float = 0.0,
+) -> Plan:
+    """Plans what one fold is trained on.
 
     Args:
         rows: See `read_sets`.
         fold: The held-out fold; None to hold out nothing.
-        mix: See `parse_mix`.
-        pairs: See `csv_tables.read_pairs`, or None.
+        mix: Weights of record sets, see `parse_mix`.
+        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`; None for none.
         malignant_oversampling: See `weigh`.
         balance: See `weigh`.
 
     Returns:
         `Plan`.
+
+    Raises:
+        ConfigError: The fold is not in the index, or options contradict each other.
+        LeakageError: A patient is in training and held out.
+        IsicError: Labels are missing, or a part has one class only.
+
+    Example:
+        >>> names = ["a", "b", "c", "d"]
+        >>> rows = pd.DataFrame({"image_name": names, "patient_id": names, "target": [0, 1, 0, 1]})
+        >>> plan = plan_fold(rows.assign(fold=[0, 0, 1, 1], extra=False, source="records"), fold=0)
+        >>> plan.rows["image_name"].tolist(), plan.held_out["image_name"].tolist(), plan.samples_per_epoch.tolist()
+        (['c', 'd'], ['a', 'b'], [1, 1])
     """
     kept, held_out, left_out = fold_split.split_rows(rows, fold, pairs)
     weights = parse_mix(mix, list(rows["source"].unique()))
-    kept, quotas = weigh(kept, weights, malignant_oversampling, balance)
-    name, counts = f"fold{fold}", f"{len(held_out)} ({held_out['target'].sum()} malignant)"
+    kept, samples_per_epoch = weigh(kept, weights, malignant_oversampling, balance)
     if fold is None:
-        name, counts = "full", "none"
-    lines = [f"{name}: {sum(quotas)} images an epoch, {counts} held out"]
-    lines += [f"  left out: {count} {reason}" for reason, count in left_out.items()]
-    return Plan(kept, quotas, held_out, "\n".join([*lines, describe(kept, quotas)]))
+        name = "full"
+        held_out_count = "none"
+    else:
+        name = f"fold{fold}"
+        held_out_count = f"{len(held_out)} ({held_out['target'].sum()} malignant)"
+    lines = [
+        f"{name}: {samples_per_epoch.sum()} images per epoch, {held_out_count} held out",
+        *(f"  left out: {count} {reason}" for reason, count in left_out.items()),
+        *_describe_samples(kept, samples_per_epoch),
+    ]
+    return Plan(kept, samples_per_epoch, held_out, "\n".join(lines))
 
 
-def describe(rows, quotas):
-    """Says in a line for each source how many images of either class an epoch has, and of how many."""
-    firsts = rows.drop_duplicates("group").set_index("group").sort_index()
-    table = firsts[["source", "target"]].assign(quota=quotas, images=rows.groupby("group").size())
+def _describe_samples(rows: pd.DataFrame, samples_per_epoch: np.ndarray) -> list[str]:
+    """Describes in a line per source how many samples of each class an epoch has, and of how many images."""
+    first_rows = rows.drop_duplicates("group").set_index("group").sort_index()
+    groups = first_rows[["source", "target"]].assign(samples=samples_per_epoch, images=rows.groupby("group").size())
     lines = []
-    for source, part in table.groupby("source", sort=False):
+    for source, part in groups.groupby("source", sort=False):
         counts = part.set_index("target")
         texts = [
-            f"{counts.at[target, 'quota']} {name} of {counts.at[target, 'images']}"
+            f"{counts.at[target, 'samples']} {name} of {counts.at[target, 'images']}"
             for target, name in ((1, "malignant"), (0, "benign"))
             if target in counts.index
         ]
         lines.append(f"  {source}: {', '.join(texts)}")
-    return "\n".join(lines)
+    return lines

@@ -1,4 +1,6 @@
-"""Decides how often each record occurs in an epoch."""
+"""Samples how often each record occurs in an epoch, so that groups can be over- or undersampled."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -6,26 +8,29 @@ import tensorflow as tf
 from isic_tf.data import record_seeds
 
 
-def count_copies(groups, quotas, seed, epoch):
-    """Draws how often each record comes in an epoch.
+def count_copies(groups: np.ndarray, samples_per_epoch: Sequence[int], seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Samples how often each record occurs in an epoch.
+
+    Every record of a group of m records with q samples occurs `q // m` times; `q % m` records, sampled anew for each
+    epoch, occur once more.
 
     Args:
-        groups: int `[n]`, from 0.
-        quotas: Records of each group in an epoch; what does not divide by the group's size goes to some of its records,
-            others each epoch.
-        seed: Whole number.
-        epoch: int64 `[]`.
+        groups: int `[n]`, the group of each record, from 0.
+        samples_per_epoch: Samples of each group in an epoch.
+        seed: Integer below 2^31.
+        epoch: int64 `[]`, from 0.
 
     Returns:
-        int64 `[n]`.
+        int64 `[n]`, from 0; its sum is that of `samples_per_epoch`.
     """
+    num_groups = len(samples_per_epoch)
     copies = tf.zeros(len(groups), tf.int64)
-    for group, quota in enumerate(quotas):
+    for group, samples in enumerate(samples_per_epoch):
         members = np.flatnonzero(groups == group)
-        every, some = divmod(quota, len(members))
-        # Below zero, so not the numbers that order the shards.
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(members)), tf.stack([record_seeds.int64(seed), -1 - epoch * len(quotas) - group])
-        )
-        copies += tf.scatter_nd(members[:, None], every + tf.cast(order < some, tf.int64), [len(groups)])
+        copies_of_all, remainder = divmod(samples, len(members))
+        # Negative, so that it differs from the keys that order the shards.
+        key = tf.stack([record_seeds.int64(seed), -1 - epoch * num_groups - group])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(members)), key)
+        copies_of_member = copies_of_all + tf.cast(order < remainder, tf.int64)
+        copies += tf.scatter_nd(members[:, None], copies_of_member, [len(groups)])
     return copies

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
@@ -13,42 +14,63 @@ STALE_NAME = "the shard holds another record where the index has"
 READ_ERRORS = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
 
 
-def explain_read_error(files, error):
-    """Finds what is wrong with the records that made a dataset fail.
+def explain_read_error(files: Sequence[str], error: tf.errors.OpError) -> Exception:
+    """Finds out which record made a dataset fail.
 
     Args:
         files: Paths of the shards that were read.
-        error: `tf.errors.OpError` that was raised.
+        error: The error that was raised.
 
     Returns:
-        IsicError that names the shard and the record's position in it, or the image; `error` itself where the records
-        are not to blame.
+        CorruptRecordError that names the shard and the position of the record, or the image; `error` itself if all
+        records are intact.
     """
-    if stale := re.search(rf"({STALE_LABEL}|{STALE_NAME})\W+([^\]\"]+)", error.message):
+    stale = re.search(rf"({STALE_LABEL}|{STALE_NAME})\W+([^\]\"]+)", error.message)
+    if stale:
         return errors.CorruptRecordError(f"{stale[1]} {stale[2]}; index the set again, or rebuild it")
     if "expected to contain" in error.message:
         return errors.CorruptRecordError(
             "the index lists more images than its shards hold; index the set again, or rebuild it"
         )
-    of_records = isinstance(error, tf.errors.DataLossError) or re.search("(?i)jpe?g|feature|example", error.message)
-    for file in files if of_records else ():
-        position = 0
-        try:
-            for serialized in tf.data.TFRecordDataset(file):
-                record = decoding.parse(serialized, labelled=False)
-                tf.io.decode_jpeg(record["image"], channels=3, ratio=8)
-                position += 1
-        except tf.errors.OpError as found:
-            reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", found.message.split("\n")[0]).strip()
+    about_records = isinstance(error, tf.errors.DataLossError) or re.search("(?i)jpe?g|feature|example", error.message)
+    if not about_records:
+        return error
+    for file in files:
+        problem = _find_problem(file)
+        if problem:
+            position, reason = problem
             return errors.CorruptRecordError(
-                f"{file} is corrupt at record {position}: {reason}; make or fetch this shard again"
+                f"{file} is corrupt at record {position}: {reason}; rebuild or download this shard again"
             )
     return error
 
 
+def _find_problem(file: str) -> tuple[int, str] | None:
+    """Reads a shard until a record fails; returns its position and the reason, or None."""
+    position = 0
+    try:
+        for serialized in decoding.read(file):
+            record = decoding.parse(serialized, labelled=False)
+            tf.io.decode_jpeg(record["image"], channels=3, ratio=8)
+            position += 1
+    except tf.errors.OpError as found:
+        first_line = found.message.split("\n")[0]
+        # Without the names of TensorFlow's nodes and operations.
+        reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line).strip()
+        return position, reason
+    return None
+
+
 @contextlib.contextmanager
-def explained_read_errors(files):
-    """Turns a failure of records that are read inside the block into the IsicError that `explain` gives."""
+def explained_read_errors(files: Sequence[str]) -> Iterator[None]:
+    """Replaces read errors that are raised inside the block by errors that name the shard and the record.
+
+    Args:
+        files: Paths of the shards that are read inside the block.
+
+    Raises:
+        CorruptRecordError: A record is corrupt, or is not the one that the index lists; see `explain_read_error`.
+    """
     try:
         yield
     except READ_ERRORS as error:

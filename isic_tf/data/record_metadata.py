@@ -1,8 +1,10 @@
-"""What records say besides their image, as tables: names, metadata, what an index knows of them."""
+"""Tables of records without their images: names and metadata from the records, patients and targets from indexes."""
 
 import concurrent.futures
+import functools
 import itertools
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,56 +15,83 @@ from isic_tf.data import decoding, read_errors
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables, filesystem, tf_example
 
+_INDEX_COLUMNS = ["image_name", "patient_id", "target"]
+_MAX_AGE = 120
+_MAX_PATIENT = 2**62
 
-def parse_table(serialized, columns=()):
-    """Parses a record's `image_name`, string `[]`, and some of its integers, int64 `[]`; leaves the image alone."""
+
+def parse_table(serialized: tf.Tensor | bytes, columns: Sequence[str] = ()) -> tuple[tf.Tensor, ...]:
+    """Parses the name and some integers of a record, without its image.
+
+    Args:
+        serialized: string `[]`, a `tf.train.Example`.
+        columns: Integers of the schema.
+
+    Returns:
+        `image_name`, string `[]`, and the integers in the order of `columns`, int64 `[]`, -1 where unknown.
+    """
     spec = tf_example.parse_spec(labelled=False)
     names = ("image_name", *columns)
     found = tf.io.parse_single_example(serialized, {name: spec[name] for name in names})
     return tuple(found[name] for name in names)
 
 
-def list_records(files, columns=()):
-    """Reads the name of every record, in file order, without decoding an image.
+def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Lists the records of shards in file order, without decoding an image.
 
     Args:
-        files: Paths of shards.
-        columns: Integers of the schema to read too.
+        files: Paths of shards, see `tfrecord_tools.io.match_shards`.
+        columns: Integers of the schema to read too, such as `sex`.
 
     Returns:
-        DataFrame of `shard`, `position`, `image_name`, the columns, -1 where unknown, and `labelled`: whether the
-        record has a label, which is not read.
+        DataFrame of `shard`, `position` (int, from 0), `image_name`, the columns (int64, -1 where unknown), and
+        `labelled` (bool): whether the record has a label, which is not read.
 
     Raises:
-        IsicError: A shard is corrupt or of another schema, or a name comes twice.
+        CorruptRecordError: A shard is corrupt or has another schema.
+        IsicError: A name occurs twice, or a code is not in the schema.
+
+    Example:
+        >>> import tempfile
+        >>> record = tf_example.to_example(b"a JPEG file", "ISIC_0000001", sex=1)
+        >>> with tempfile.NamedTemporaryFile(suffix=".tfrec") as file:
+        ...     with tf.io.TFRecordWriter(file.name) as writer:
+        ...         writer.write(record)
+        ...     rows = list_records([file.name], ["sex"])
+        >>> rows[["position", "image_name", "sex"]].to_dict("records")
+        [{'position': 0, 'image_name': 'ISIC_0000001', 'sex': 1}]
     """
-    tables = []
-    for file in files:
-        with read_errors.explained_read_errors([file]):
-            dataset = decoding.read(file).map(lambda one: (parse_table(one, columns), _has_label(one)))
-            found = list(dataset.as_numpy_iterator())
-        table = _tabulate(file, [row for row, _ in found], columns)
-        table = table.assign(shard=file, labelled=[bool(labelled) for _, labelled in found])
-        tables.append(table.assign(position=table.index)[["shard", "position", "image_name", *columns, "labelled"]])
-    rows = pd.concat(tables, ignore_index=True)
-    twice = rows.loc[rows["image_name"].duplicated(), "image_name"]
-    if len(twice):
+    rows = pd.concat([_list_shard(file, columns) for file in files], ignore_index=True)
+    repeated = rows.loc[rows["image_name"].duplicated(), "image_name"]
+    if len(repeated):
         raise errors.IsicError(
-            f"expected every image once, {len(twice)} come again in these shards, {twice.iloc[0]} first"
+            f"expected every image once, {len(repeated)} occur again in these shards (first: {repeated.iloc[0]}); name "
+            "shards of one split and one record set only"
         )
     return rows
 
 
-def _has_label(serialized):
+def _list_shard(file: str, columns: Sequence[str]) -> pd.DataFrame:
+    def parse(serialized: tf.Tensor) -> tuple:
+        return parse_table(serialized, columns), _has_label(serialized)
+
+    with read_errors.explained_read_errors([file]):
+        found = list(decoding.read(file).map(parse).as_numpy_iterator())
+    table = _make_table(file, [row for row, _ in found], columns)
+    table = table.assign(shard=file, labelled=[bool(labelled) for _, labelled in found], position=table.index)
+    return table[["shard", "position", "image_name", *columns, "labelled"]]
+
+
+def _has_label(serialized: tf.Tensor) -> tf.Tensor:
     found = tf.io.parse_single_example(serialized, {"target": tf.io.VarLenFeature(tf.int64)})
     return tf.size(found["target"].values) > 0
 
 
-def add_index(rows):
-    """Adds to rows of `list_records` what the indexes beside their shards say; of test records never a target.
+def add_index(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds the patients and targets that the indexes next to the shards list; never a target of a test record.
 
     Args:
-        rows: DataFrame with `shard` and `image_name`.
+        rows: DataFrame with `shard` and `image_name`, see `list_records`.
 
     Returns:
         The rows with `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
@@ -70,57 +99,63 @@ def add_index(rows):
     Raises:
         IsicError: An index is damaged.
     """
-    columns, found = ["image_name", "patient_id", "target"], []
-    for folder in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
-        # That of the training first: of a name in two splits, what was trained on counts.
-        for name in sorted(filesystem.listdir(folder or "."), key=lambda name: (name != "train.index.csv", name)):
-            if name.endswith(".index.csv"):
-                own = csv_tables.read_table(os.path.join(folder, name), columns)[columns]
-                found.append(own.assign(target="") if name.startswith("test") else own)
-    table = pd.concat(found or [pd.DataFrame(columns=columns)]).drop_duplicates("image_name").set_index("image_name")
-    targets = pd.to_numeric(rows["image_name"].map(table["target"]), errors="coerce")
-    patients = rows["image_name"].map(table["patient_id"]).fillna("")
+    tables = [pd.DataFrame(columns=_INDEX_COLUMNS)]
+    for directory in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
+        names = [name for name in filesystem.listdir(directory or ".") if name.endswith(".index.csv")]
+        # Training before test: for a name in both splits, the training index counts.
+        for name in sorted(names, key=lambda name: (name != "train.index.csv", name)):
+            table = csv_tables.read_table(os.path.join(directory, name), _INDEX_COLUMNS)[_INDEX_COLUMNS]
+            tables.append(table.assign(target="") if name.startswith("test") else table)
+    index = pd.concat(tables).drop_duplicates("image_name").set_index("image_name")
+    targets = pd.to_numeric(rows["image_name"].map(index["target"]), errors="coerce")
+    patients = rows["image_name"].map(index["patient_id"]).fillna("")
     return rows.assign(patient_id=patients, known_target=targets.fillna(schema.UNKNOWN).astype("int64"))
 
 
-def add_patients(rows):
-    """Fills in whose images they are, as far as the records or an index beside their shards say.
+def add_patients(rows: pd.DataFrame) -> pd.DataFrame:
+    """Completes the patients of images from the records and the indexes next to their shards.
 
     Args:
-        rows: DataFrame with `shard`, `image_name`, `patient_id` (see `add_index`) and `patient_code` (the records' own
-            number, -1 where unknown).
+        rows: DataFrame with `shard`, `image_name`, `patient_id` (see `add_index`) and `patient_code` (the number in the
+            record, -1 where unknown).
 
     Returns:
-        The rows with `patient_id` (text, "" where unknown). A bare number, which names others in another set or split,
-        has the set and the split before it.
+        The rows with `patient_id` (text, "" where unknown). A bare number, which means another patient in another set
+        or split, is prefixed with the set and the split.
     """
-    found = rows["patient_id"]
+    patients = rows["patient_id"]
     codes = rows["patient_code"].astype(str).where(rows["patient_code"] >= 0, "")
-    found = found.where(found != "", codes)
+    patients = patients.where(patients != "", codes)
     splits = rows["shard"].str.replace(r"\d+-\d+\.tfrec$", "", regex=True)
-    return rows.assign(patient_id=found.where(~found.str.fullmatch(r"-?\d+"), splits + ":" + found))
+    is_code = patients.str.fullmatch(r"-?\d+")
+    return rows.assign(patient_id=patients.where(~is_code, splits + ":" + patients))
 
 
-def _tabulate(shard, found, columns):
-    """Makes a table of what `parse_table` gave of a shard's records; refuses codes that the schema does not have."""
+def _make_table(shard: str, found: Sequence[tuple], columns: Sequence[str]) -> pd.DataFrame:
+    """Makes a table of the results of `parse_table` for a shard; refuses codes that are not in the schema."""
     table = pd.DataFrame(found, columns=["image_name", *columns])
     table["image_name"] = table["image_name"].str.decode("utf-8")
     for column in columns:
-        # An age and a patient have no list of codes.
-        most = len(schema.CATEGORIES[column]) - 1 if column in schema.CATEGORIES else 120
-        most = 2**62 if column == "patient_id" else most
+        most = _find_largest_code(column)
         wrong = table[~table[column].between(schema.UNKNOWN, most)]
         if len(wrong):
             row = wrong.iloc[0]
             raise errors.IsicError(
                 f"{shard}: expected {column} from {schema.UNKNOWN} to {most}, {row['image_name']} has {row[column]}; "
-                "records that others made may have other codes than tfrecord_tools.schema: rebuild them from a table"
+                "records made with other tools may use other codes than tfrecord_tools.schema: rebuild them from a "
+                "table"
             )
     return table
 
 
-def add_columns(rows, columns, threads):
-    """Adds to rows of an index what their records say.
+def _find_largest_code(column: str) -> int:
+    if column in schema.CATEGORIES:
+        return len(schema.CATEGORIES[column]) - 1
+    return _MAX_PATIENT if column == "patient_id" else _MAX_AGE
+
+
+def add_columns(rows: pd.DataFrame, columns: Sequence[str], threads: int) -> pd.DataFrame:
+    """Adds integers of the records to the rows of an index.
 
     Args:
         rows: DataFrame with `shard`, `position` and `image_name`.
@@ -128,30 +163,33 @@ def add_columns(rows, columns, threads):
         threads: Shards read at once.
 
     Returns:
-        The rows with these columns, -1 where unknown.
+        The rows with these columns, int64, -1 where unknown.
 
     Raises:
-        IsicError: A shard is corrupt or of another schema or codes, or the index is not that of the shards.
+        CorruptRecordError: A shard is corrupt or has another schema, or the index does not match the shards.
+        IsicError: A code is not in the schema.
     """
     if not columns:
         return rows
-
-    def add(item):
-        shard, part = item
-        wanted = np.isin(np.arange(part["position"].max() + 1), part["position"])
-        # Others may be damaged.
-        dataset = decoding.read(shard).take(len(wanted)).enumerate().filter(lambda place, _: tf.gather(wanted, place))
-        with read_errors.explained_read_errors([shard]):
-            dataset = dataset.map(lambda _, serialized: parse_table(serialized, columns))
-            found = _tabulate(shard, list(dataset.as_numpy_iterator()), columns)
-        ordered = part.sort_values("position")
-        if found["image_name"].tolist() != ordered["image_name"].tolist():
-            both = itertools.zip_longest(found["image_name"], ordered["image_name"])
-            stale = next(name or there for there, name in both if there != name)
-            raise errors.IsicError(f"{read_errors.STALE_NAME} {stale}; index the set again, or rebuild it")
-        return ordered.assign(**{column: found[column].to_numpy() for column in columns})
-
+    shards = rows.groupby("shard", sort=False)
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        parts = rows.groupby("shard", sort=False)
-        found = list(tqdm(pool.map(add, parts), "reading metadata", total=len(parts), unit="shard", disable=None))
+        tables = pool.map(functools.partial(_add_columns_of_shard, columns), shards)
+        found = list(tqdm(tables, "reading metadata", total=len(shards), unit="shard", disable=None))
     return pd.concat(found).loc[rows.index]
+
+
+def _add_columns_of_shard(columns: Sequence[str], item: tuple[str, pd.DataFrame]) -> pd.DataFrame:
+    shard, rows = item
+    rows = rows.sort_values("position")
+    wanted = np.isin(np.arange(rows["position"].max() + 1), rows["position"])
+    # Only the wanted records are parsed, since others may be damaged.
+    numbered = decoding.read(shard).take(len(wanted)).enumerate()
+    dataset = numbered.filter(lambda position, _: tf.gather(wanted, position))
+    with read_errors.explained_read_errors([shard]):
+        parsed = dataset.map(lambda _, serialized: parse_table(serialized, columns))
+        table = _make_table(shard, list(parsed.as_numpy_iterator()), columns)
+    if table["image_name"].tolist() != rows["image_name"].tolist():
+        pairs = itertools.zip_longest(table["image_name"], rows["image_name"])
+        stale = next(listed or found for found, listed in pairs if found != listed)
+        raise errors.CorruptRecordError(f"{read_errors.STALE_NAME} {stale}; index the set again, or rebuild it")
+    return rows.assign(**{column: table[column].to_numpy() for column in columns})

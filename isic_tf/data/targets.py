@@ -1,4 +1,6 @@
-"""What a network is trained to say: a malignant probability, or one of nine diagnoses from which it is read off."""
+"""Training targets: a malignant probability, or one of nine diagnoses from which that probability is derived."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,23 +28,32 @@ CLASSES = {
     "unknown": ("unknown", "cafe-au-lait macule", "atypical melanocytic proliferation"),
 }
 MALIGNANT = list(CLASSES).index("melanoma")
+_UNKNOWN = list(CLASSES).index("unknown")
 
 
-def count_outputs(target):
-    """Counts the network's outputs."""
-    return 1 if target == "binary" else len(CLASSES)
-
-
-def label(rows, target):
-    """Gives what a network should say.
+def count_outputs(target: str) -> int:
+    """Returns the number of outputs of a classifier.
 
     Args:
-        rows: DataFrame with `image_name` and `label` (chance of being malignant, 0 to 1); for `diagnosis` with
-            `diagnosis` too (the schema's code, -1 where unknown).
         target: One of `TARGETS`.
 
     Returns:
-        float32 `[n, 1]` or `[n, 9]`. A malignant image is a melanoma, as the competition defines it.
+        1 for `binary`, 9 for `diagnosis`.
+    """
+    return 1 if target == "binary" else len(CLASSES)
+
+
+def label(rows: pd.DataFrame, target: str) -> np.ndarray:
+    """Computes the labels that a classifier is trained on.
+
+    Args:
+        rows: DataFrame of n images with `image_name` and `label` (probability of being malignant, 0 to 1); for
+            `diagnosis` also with `diagnosis` (code of the schema, -1 where unknown).
+        target: One of `TARGETS`.
+
+    Returns:
+        float32 `[n, 1]`, the probability; or `[n, 9]`, one-hot. In the latter a malignant image is a melanoma, as the
+        competition defines it.
 
     Raises:
         IsicError: A benign image is diagnosed as melanoma, or a malignant one as something else.
@@ -50,50 +61,81 @@ def label(rows, target):
     malignant = rows["label"].to_numpy(np.float32)
     if target == "binary":
         return malignant[:, None]
-    groups = {name: place for place, names in enumerate(CLASSES.values()) for name in names}
-    unknown = list(CLASSES).index("unknown")
-    places = np.array([groups[name] for name in schema.CATEGORIES["diagnosis"]] + [unknown])
-    # A code of -1 is the last place.
-    found = places[rows["diagnosis"].to_numpy()]
-    melanoma, other = found == MALIGNANT, (found != MALIGNANT) & (found != unknown)
-    for wrong, text in (
-        (melanoma & (malignant == 0), "diagnosed as melanoma and labelled benign"),
-        (other & (malignant > 0), "labelled malignant and no melanoma by diagnosis"),
-    ):
-        if wrong.any():
-            raise errors.IsicError(
-                f"{wrong.sum()} images are {text}, {rows.loc[wrong, 'image_name'].iloc[0]} first; --target=diagnosis "
-                "wants melanoma alone to be malignant, and records whose codes are those of tfrecord_tools.schema"
-            )
-    return np.eye(len(CLASSES), dtype=np.float32)[np.where(malignant > 0, MALIGNANT, found)]
+    classes = _class_of_diagnosis()[rows["diagnosis"].to_numpy()]
+    is_melanoma = classes == MALIGNANT
+    is_other = ~is_melanoma & (classes != _UNKNOWN)
+    _refuse(rows, is_melanoma & (malignant == 0), "diagnosed as melanoma but labeled benign")
+    _refuse(rows, is_other & (malignant > 0), "labeled malignant but not diagnosed as melanoma")
+    return np.eye(len(CLASSES), dtype=np.float32)[np.where(malignant > 0, MALIGNANT, classes)]
 
 
-def describe(rows):
-    """Says in a line for each source how many images of each class there are.
+def _class_of_diagnosis() -> np.ndarray:
+    """Returns the class of each diagnosis code, int64; that of the code -1 is the last element."""
+    classes = {name: place for place, names in enumerate(CLASSES.values()) for name in names}
+    return np.array([classes[name] for name in schema.CATEGORIES["diagnosis"]] + [_UNKNOWN])
+
+
+def _refuse(rows: pd.DataFrame, wrong: np.ndarray, problem: str) -> None:
+    if wrong.any():
+        raise errors.IsicError(
+            f"{wrong.sum()} images are {problem} (first: {rows.loc[wrong, 'image_name'].iloc[0]}); --target=diagnosis "
+            "requires target=1 exactly for melanoma, and records with the diagnosis codes of tfrecord_tools.schema; "
+            "correct the table and rebuild the records, or use --target=binary"
+        )
+
+
+def describe(rows: pd.DataFrame) -> str:
+    """Describes how many images of each class every record set has.
 
     Args:
         rows: DataFrame with `source` and the columns of `label`.
+
+    Returns:
+        A line per source.
     """
-    places = pd.Series(label(rows, "diagnosis").argmax(axis=1), rows.index).groupby(rows["source"], sort=False)
-    texts = {source: own.value_counts().sort_index() for source, own in places}
-    return "\n".join(
-        f"  {source}: " + ", ".join(f"{count} {list(CLASSES)[place]}" for place, count in counts.items())
-        for source, counts in texts.items()
-    )
+    names = list(CLASSES)
+    classes = pd.Series(label(rows, "diagnosis").argmax(axis=1), rows.index)
+    lines = []
+    for source, part in classes.groupby(rows["source"], sort=False):
+        counts = part.value_counts().sort_index()
+        texts = [f"{count} {names[place]}" for place, count in counts.items()]
+        lines.append(f"  {source}: {', '.join(texts)}")
+    return "\n".join(lines)
 
 
-def malignant_probability(labels):
-    """Gives the malignant column of labels or probabilities, `[b]` of `[b, 1]` or `[b, 9]`."""
+def malignant_probability(labels: tf.Tensor) -> tf.Tensor:
+    """Selects the malignant probability.
+
+    Args:
+        labels: Labels or probabilities, float `[b, 1]` or `[b, 9]`.
+
+    Returns:
+        float `[b]`, 0 to 1.
+    """
     return labels[:, 0 if labels.shape[-1] == 1 else MALIGNANT]
 
 
-def mean_probability(logits):
-    """Averages the malignant probabilities of several networks' logits, each `[b, 1]` or `[b, 9]`; float32 `[b]`."""
+def mean_probability(logits: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Averages the malignant probabilities of several classifiers.
+
+    Args:
+        logits: Logits of each classifier, float32 `[b, 1]` or `[b, 9]`.
+
+    Returns:
+        float32 `[b]`, 0 to 1.
+    """
     return tf.add_n([tf.sigmoid(malignant_logit(each)) for each in logits]) / len(logits)
 
 
-def malignant_logit(logits):
-    """Gives the log odds of being malignant, float32 `[b]` of `[b, 1]` or `[b, 9]`."""
+def malignant_logit(logits: tf.Tensor) -> tf.Tensor:
+    """Computes the log odds of being malignant.
+
+    Args:
+        logits: float32 `[b, 1]`, of a sigmoid, or `[b, 9]`, of a softmax.
+
+    Returns:
+        float32 `[b]`, unbounded; its sigmoid is the malignant probability.
+    """
     if logits.shape[-1] == 1:
         return logits[:, 0]
     others = tf.concat([logits[:, :MALIGNANT], logits[:, MALIGNANT + 1 :]], axis=1)

@@ -1,4 +1,4 @@
-"""Devices: `tf.distribute` strategies, TPUs, workers."""
+"""Devices: `tf.distribute` strategies, TPUs, workers and CPU cores."""
 
 import lazy_loader
 

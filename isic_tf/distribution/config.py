@@ -9,7 +9,12 @@ STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StrategyConfig(cli.Config):
-    """Which devices to use."""
+    """Which devices to use.
+
+    Example:
+        >>> StrategyConfig(strategy="mirrored")
+        StrategyConfig(strategy='mirrored', tpu='')
+    """
 
     strategy: str = cli.option(
         "auto", choices=STRATEGIES, help="Distribution strategy; auto uses the best devices that this machine has."

@@ -1,6 +1,7 @@
-"""DICOM files made for tests."""
+"""Makes small DICOM files for tests."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -10,25 +11,30 @@ from pydicom.encaps import encapsulate
 PICTURE = np.stack(np.broadcast_arrays(np.arange(48)[:, None] * 5, np.arange(64) * 4, 90), -1).astype(np.uint8)
 
 
-def made(pixels=PICTURE, syntax=pydicom.uid.ExplicitVRLittleEndian, **tags):
-    """A DICOM file's bytes; `pixels` is RGB, or a frame already encoded."""
+def made(pixels: np.ndarray | bytes = PICTURE, syntax: str = pydicom.uid.ExplicitVRLittleEndian, **tags: Any) -> bytes:
+    """Returns the bytes of a DICOM file; `pixels` is RGB, or a frame that is already encoded."""
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = syntax, pydicom.uid.SecondaryCaptureImageStorage
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     dataset = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
-    height, width = (48, 64) if isinstance(pixels, bytes) else pixels.shape[:2]
-    tags = {"Rows": height, "Columns": width, "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"} | tags
-    tags = {
+    encoded = isinstance(pixels, bytes)
+    height, width = (48, 64) if encoded else pixels.shape[:2]
+    defaults = {
+        "Rows": height,
+        "Columns": width,
+        "SamplesPerPixel": 3,
+        "PhotometricInterpretation": "RGB",
         "BitsAllocated": 8,
         "BitsStored": 8,
         "HighBit": 7,
         "PixelRepresentation": 0,
         "PlanarConfiguration": 0,
-    } | tags
-    for name, value in tags.items():
+    }
+    for name, value in {**defaults, **tags}.items():
         setattr(dataset, name, value)
-    dataset.PixelData = encapsulate([pixels]) if isinstance(pixels, bytes) else pixels.tobytes()
-    dataset["PixelData"].VR = "OB" if isinstance(pixels, bytes) else "OW"
+    dataset.PixelData = encapsulate([pixels]) if encoded else pixels.tobytes()
+    dataset["PixelData"].VR = "OB" if encoded else "OW"
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

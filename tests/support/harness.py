@@ -1,5 +1,6 @@
 """What tests of several packages share: paths, flags, small networks, runs in processes of their own."""
 
+import dataclasses
 import inspect
 import json
 import os
@@ -12,8 +13,9 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.inference import predict_run
+from isic_tf.inference.config import PredictFilesConfig
 from isic_tf.training.config import TrainConfig
-from tfrecord_tools.building import record_set_builder, shard_writer
+from tfrecord_tools.building import build_config, record_conversion, record_set_builder, shard_jobs
 
 REAL_DATA = pathlib.Path(
     os.environ.get("ISIC_REAL_DATA", pathlib.Path(__file__).parents[3] / "shared" / "realdata")
@@ -31,8 +33,8 @@ BUILD = {"image_size": 64, "num_shards": 6, "num_folds": 2, "workers": 1}
 def build_set(csv, images, output, split="train", **options):
     """Builds a record set with `BUILD` but for some options; paths may be `pathlib.Path`."""
     paths = {"csv": csv, "images": images, "output": output}
-    record_set_builder.build_record_set(
-        record_set_builder.BuildConfig(
+    return record_set_builder.build_record_set(
+        build_config.BuildConfig(
             **{name: path and str(path) for name, path in paths.items()}, split=split, **(BUILD | options)
         )
     )
@@ -145,13 +147,13 @@ def free_ports(count):
     return ports
 
 
-CONVERT = {"image_size": 32, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 90}
+CONVERT = record_conversion.ConversionOptions(image_size=32, quality=90)
 
 
 def make_jobs(rows, output, on_error="stop", **options):
-    return shard_writer.make_jobs(rows, str(output), "train", CONVERT | options, on_error)
+    return shard_jobs.make_jobs(rows, str(output), "train", dataclasses.replace(CONVERT, **options), on_error)
 
 
 def predicted(run, output, **changes):
-    predict_run.predict(predict_run.PredictConfig(workdir=str(run), output=str(output), **(PREDICT | changes)))
+    predict_run.predict_files(PredictFilesConfig(workdir=str(run), output=str(output), **(PREDICT | changes)))
     return pd.read_csv(output).set_index("image_name")

@@ -1,4 +1,8 @@
-"""Shards made for tests."""
+"""Writes small shards for tests."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from dicom_files import PICTURE
@@ -9,8 +13,10 @@ from tfrecord_tools.io import tf_example
 JPEG = codec.encode(PICTURE, 90)
 
 
-def write_shard(folder, name, records, jpegs=None):
-    """Writes records, each a dict of features with image_name, of one picture or of their own; gives the path."""
+def write_shard(
+    folder: pathlib.Path, name: str, records: Sequence[dict[str, Any]], jpegs: Sequence[bytes] | None = None
+) -> str:
+    """Writes records, each a dict of features with image_name, with one picture or with their own; returns the path."""
     folder.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / name)) as writer:
         for jpeg, features in zip(jpegs or [JPEG] * len(records), records, strict=True):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from harness import tiny
 
-from isic_tf.artifacts import run_directory, seen_images
+from isic_tf.artifacts import fold_results, run_directory, seen_images
 
 
 def make_run(folder, index):
@@ -12,7 +12,7 @@ def make_run(folder, index):
     for fold in (0, 1):
         tf.keras.utils.set_random_seed(fold)
         own = run_directory.fold_dir(str(folder), fold)
-        run_directory.keep_weights(own, tiny("", 32, ""), wanted=True)
+        fold_results.keep_weights(own, tiny("", 32, ""), wanted=True)
         seen_images.write_seen_images(own, index.loc[index["fold"] != fold, ["image_name", "patient_id"]])
 
 

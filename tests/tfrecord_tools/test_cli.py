@@ -1,10 +1,15 @@
+import dataclasses
+import logging
+import pathlib
 import subprocess
 import sys
+import typing
 
 import pytest
+from absl import flags
 from harness import ENVIRONMENT
 
-from tfrecord_tools.io import atomic_write
+from tfrecord_tools import cli, errors
 
 PROGRAM = """
 import dataclasses
@@ -69,12 +74,103 @@ def test_a_stray_argument_is_refused(tmp_path):
     assert "expected only options of the form --name=value, got 'train.csv'" in result.stdout + result.stderr
 
 
-def test_replaced_gives_the_whole_file_or_the_old_one(tmp_path):
-    path = tmp_path / "new" / "file.txt"
-    atomic_write.write_text(str(path), "first")
-    with pytest.raises(RuntimeError, match="half-way"), atomic_write.replaced(str(path)) as temporary:
-        with open(temporary, "w") as file:
-            file.write("half")
-        raise RuntimeError("half-way")
-    assert path.read_text() == "first"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+def test_an_old_flag_works_with_a_notice(tmp_path):
+    result = run(tmp_path, "--count=5")
+    assert result.stdout.strip().splitlines()[-1] == "number 5"
+    assert "note: --count is now --number; the old name will be removed in the next release" in result.stderr
+    assert "note:" not in run(tmp_path, "--number=5").stderr
+
+
+def test_an_old_flag_in_a_flagfile_works_too(tmp_path):
+    (tmp_path / "old.flags").write_text("--count=7\n")
+    assert run(tmp_path, f"--flagfile={tmp_path / 'old.flags'}").stdout.strip().splitlines()[-1] == "number 7"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example(cli.Config):
+    """One option of each kind."""
+
+    RENAMED: typing.ClassVar[dict[str, str]] = {"size": "image_size"}
+
+    output: str = cli.option(help="Where to.")
+    image_size: int = cli.option(384, lower=8, upper=4096, help="Side in pixels.")
+    rate: float = cli.option(0.5, lower=0.0, help="A rate.")
+    mode: str = cli.option("crop", choices=("crop", "pad"), help="A mode.")
+    check: bool = cli.option(False, help="A switch.")
+    folds: str | None = cli.option(None, help="A file.")
+    files: tuple[str, ...] = cli.option((), help="Files.")
+    weights: tuple[str, ...] | None = cli.option(None, help="Numbers.")
+
+
+def test_values_are_converted_to_the_types_of_their_fields(tmp_path):
+    config = Example(output=tmp_path, rate=1, files="a.csv, b.csv", weights=[pathlib.Path("w")], folds=tmp_path / "f")
+    assert (config.output, config.folds) == (str(tmp_path), str(tmp_path / "f"))
+    assert (config.rate, type(config.rate)) == (1.0, float)
+    assert (config.files, config.weights) == (("a.csv", "b.csv"), ("w",))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.rate = 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"image_size": 7}, "expected image_size of at least 8, got 7"),
+        ({"image_size": 5000}, "expected image_size of at most 4096, got 5000"),
+        ({"image_size": "384"}, "expected image_size to be int, got '384'"),
+        ({"image_size": True}, "expected image_size to be int, got True"),
+        ({"image_size": None}, "expected image_size to be int, got None"),
+        ({"rate": float("nan")}, "expected rate of at least 0.0, got nan"),
+        ({"mode": "stretch"}, "expected mode to be one of crop, pad, got 'stretch'"),
+        ({"check": 1}, "expected check to be bool, got 1"),
+        ({"files": 3}, "expected files to be .*, got 3"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_field_is_refused(values, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        Example(output="x", **values)
+
+
+def test_a_field_without_a_default_must_be_given():
+    with pytest.raises(TypeError, match="output"):
+        Example()
+
+
+def test_a_configuration_is_read_back_from_text():
+    texts = {"output": "x", "image_size": "512", "rate": "2", "check": "True", "files": "a,b", "unknown": "1"}
+    assert Example.from_text(texts) == Example(output="x", image_size=512, rate=2.0, check=True, files=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"image_size": "6x"}, "expected image_size to be int, got '6x'"),
+        ({"check": "maybe"}, "expected check to be true or false, got 'maybe'"),
+        ({"rate": "-1"}, "expected rate of at least 0.0, got -1.0"),
+    ],
+)
+def test_a_text_that_does_not_fit_its_field_is_refused(texts, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        Example.from_text({"output": "x", **texts})
+
+
+def test_flags_are_generated_from_the_fields():
+    values = flags.FlagValues()
+    cli.define_flags(Example, values, "program")
+    values(["program", "--output=x", "--size=64", "--files=a,b", "--check"])
+    found = Example(**{field.name: values[field.name].value for field in dataclasses.fields(Example)})
+    assert found == Example(output="x", image_size=64, files=("a", "b"), check=True)
+    assert values["image_size"].help == "Side in pixels."
+    with pytest.raises(flags.IllegalFlagValueError, match="should be one of"):
+        values(["program", "--output=x", "--mode=stretch"])
+    with pytest.raises(flags.IllegalFlagValueError, match="output"):
+        fresh = flags.FlagValues()
+        cli.define_flags(Example, fresh, "program")
+        fresh(["program"])
+
+
+def test_log_lines_go_to_the_standard_output_of_the_moment_once(capsys):
+    cli.show_log()
+    cli.show_log()
+    logging.getLogger("isic_tf.somewhere").info("100 % done")
+    logging.getLogger("tfrecord_tools").debug("not shown")
+    assert capsys.readouterr().out == "100 % done\n"

@@ -6,28 +6,37 @@ import functools
 import itertools
 import logging
 import os
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from tqdm import tqdm
 
-from tfrecord_tools import cli, errors
+from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.deduplication import image_similarity
 from tfrecord_tools.imaging import codec, image_files
-from tfrecord_tools.io import atomic_write, csv_tables, filesystem, record_index, tfrecord
+from tfrecord_tools.io import atomic_write, csv_tables, duplicate_pairs, filesystem, record_index, tfrecord
 
 _LOG = logging.getLogger(__name__)
 
-# How many nearest views of each are looked at, and how many rows or pairs a thread takes at once.
-_NEAREST, _BLOCK = 6, 256
-# Number of images up to which a cluster's pairs are all compared; a greater one is many copies of one file.
-_LARGEST = 100
+# Number of nearest views of each view that are compared.
+_NEAREST = 6
+# Number of rows or pairs that a thread processes at a time.
+_BLOCK = 256
+# Number of images in a cluster up to which all its pairs are compared; a larger one is many copies of one file.
+_MAX_CLUSTER = 100
+
+_Decoder = Callable[[], tuple[np.ndarray, tuple[int, int]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DuplicatesConfig(cli.Config):
-    """Where to look for near-duplicate images."""
+    """Where to search for near-duplicate images.
+
+    Example:
+        >>> DuplicatesConfig(images="jpeg", output="pairs.csv", workers=2).max_distance
+        0.4
+    """
 
     images: str | None = cli.option(
         None, help="Directory of JPEG, PNG or DICOM files, or of a subdirectory train of them."
@@ -41,146 +50,187 @@ class DuplicatesConfig(cli.Config):
         0.4,
         lower=0.0,
         upper=0.99,
-        help="Largest distance of a pair: up to 0.2 mostly the same photograph, up to 0.6 the same lesion, above that coincidence.",
+        help=(
+            "Largest distance of a pair: up to 0.2 mostly the same photograph, up to 0.6 the same lesion, "
+            "above that coincidence."
+        ),
     )
     workers: int = cli.option(os.cpu_count() or 1, lower=1, help="Number of threads.")
 
 
-def find_duplicates(config):
-    """Writes the pairs of images that show one photograph; the same input gives the same bytes.
+def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
+    """Finds pairs of images that show one photograph, and writes them; the same input gives the same bytes.
 
     Args:
         config: `DuplicatesConfig`.
 
+    Returns:
+        DataFrame of the pairs as written: `image_name_1`, `image_name_2` (text) and `distance` (float64, 0 to 1), in
+        order of distance.
+
     Raises:
-        IsicError: Not just one of `images` and `records` is given, a set is empty or names an image twice, or an image
-            cannot be decoded.
+        ConfigError: Not exactly one of `images` and `records` is given.
+        IsicError: A set is empty, or names an image twice.
+        CorruptRecordError: An image cannot be decoded.
+
+    Example:
+        >>> config = DuplicatesConfig(records="records/384/train*.tfrec", output="pairs.csv")
+        >>> find_duplicates(config).head()  # doctest: +SKIP
     """
-    if bool(config.images) == bool(config.records):
-        raise errors.IsicError(f"expected one of --images and --records, got {'both' if config.images else 'neither'}")
-    sets = [
-        read_views(source, config.workers) for source in (config.images or config.records, config.against) if source
-    ]
-    names = np.array([name for own, _ in sets for name in own], dtype=object)
-    first = len(sets[0][0]) if config.against else None
-    pairs, distances = match([views for _, own in sets for views in own], first, config.max_distance, config.workers)
-    couples = names[pairs] if config.against else np.sort(names[pairs], axis=1)
-    table = pd.DataFrame(couples, columns=["image_name_1", "image_name_2"]).assign(distance=distances.round(4))
-    table = table.sort_values(["distance", "image_name_1", "image_name_2"])
+    source = config.images or config.records
+    if not source or (config.images and config.records):
+        raise errors.ConfigError(
+            f"expected one of --images and --records, got {'both' if config.images else 'neither'}"
+        )
+    names, views = read_views(source, config.workers)
+    counts = str(len(names))
+    first = None
+    if config.against:
+        first = len(names)
+        other_names, other_views = read_views(config.against, config.workers)
+        counts = f"{first} against {len(other_names)}"
+        names = names + other_names
+        views = views + other_views
+    pairs, distances = match_views(views, first, config.max_distance, config.workers)
+    couples = np.array(names, dtype=object)[pairs]
+    if not config.against:
+        couples = np.sort(couples, axis=1)
+    table = pd.DataFrame(couples, columns=list(schema.PAIR_COLUMNS)).assign(distance=distances.round(4))
+    table = table.sort_values(["distance", *schema.PAIR_COLUMNS], ignore_index=True)
     atomic_write.write_text(config.output, table.to_csv(index=False))
-    counts = " against ".join(str(len(own)) for own, _ in sets)
-    clusters = np.sum(np.bincount(_label(pairs, len(names))) > 1)
-    alike = f" ({np.sum(couples[:, 0] == couples[:, 1])} of them of one name)" if config.against else ""
-    _LOG.info(f"{counts} images: {len(table)} pairs{alike} in {clusters} clusters, written to {config.output}")
+    clusters = np.sum(np.bincount(duplicate_pairs.label_components(pairs, len(names))) > 1)
+    same_name = np.sum(couples[:, 0] == couples[:, 1])
+    note = f" ({same_name} of them with the same name)" if config.against else ""
+    _LOG.info(f"{counts} images: {len(table)} pairs{note} in {clusters} clusters, written to {config.output}")
+    return table
 
 
-def read_views(source, workers):
-    """Reads a set, decoded at a reduced scale, and keeps small views of each image.
+def read_views(source: str, workers: int) -> tuple[list[str], list[np.ndarray]]:
+    """Reads a set of images, decoded at a reduced scale, and keeps small views of each image.
 
     Args:
-        source: Folder of image files, or glob of shards.
+        source: Directory of image files, or glob pattern of shards.
         workers: Number of threads.
 
     Returns:
-        List of names, and list of what `image_similarity.make_views` gives.
+        Image names, and for each image what `image_similarity.make_views` returns.
 
     Raises:
-        IsicError: See `find_duplicates`.
+        IsicError: The set is empty, or names an image twice.
+        CorruptRecordError: An image cannot be decoded.
     """
-    names, views = [], []
-    opened, total = _open_folder(source) if filesystem.isdir(source) else (_open_records(source), None)
+    names: list[str] = []
+    views: list[np.ndarray] = []
+    total = None
+    opened: Iterator[tuple[str, _Decoder]]
+    if filesystem.isdir(source):
+        found = image_files.find_images(source, "train")
+        files = [(name, path) for name, paths in found.items() for path in paths]
+        total = len(files)
+        opened = ((name, functools.partial(_decode_file, path)) for name, path in files)
+    else:
+        opened = _open_records(source)
     progress = tqdm(desc="read", total=total, unit="image", disable=None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
-        # In blocks, so that no more than one block's files are in memory.
+        # In blocks, so that at most the files of one block are in memory.
         while block := list(itertools.islice(opened, 16 * workers)):
             names += [name for name, _ in block]
-            views += pool.map(lambda item: image_similarity.make_views(item[1]()[0]), block)
+            views += pool.map(_make_views, [decode for _, decode in block])
             progress.update(len(block))
     if not names:
-        raise errors.IsicError(f"expected images in {source}, found none; check the path")
+        raise errors.IsicError(f"no images in {source}, expected JPEG, PNG or DICOM files; check the path")
     csv_tables.refuse_repeats(source, pd.DataFrame({"image_name": names}), "hold")
     return names, views
 
 
-def _open_folder(folder):
-    """Gives an iterator of names and functions that decode, and how many there are."""
-    files = [(name, path) for name, paths in image_files.find_images(folder, "train").items() for path in paths]
-    return ((name, functools.partial(_decode, path)) for name, path in files), len(files)
-
-
-def _decode(path):
+def _decode_file(path: str) -> tuple[np.ndarray, tuple[int, int]]:
     return image_files.open_file(path)(at_least=image_similarity.SIDE)
 
 
-def _open_records(pattern):
+def _open_records(pattern: str) -> Iterator[tuple[str, _Decoder]]:
+    """Yields the name of each record, and the function that decodes its image."""
     for path in record_index.match_shards(pattern):
         for offset, _, features in tfrecord.read(path):
-            arguments = features["image"], f"{path} at byte {offset}", image_similarity.SIDE
-            yield features["image_name"], functools.partial(codec.decode, *arguments)
+            source = f"{path} at byte {offset}"
+            decode = functools.partial(codec.decode, features["image"], source, image_similarity.SIDE)
+            yield features["image_name"], decode
 
 
-def match(views, first, max_distance, workers):
+def _make_views(decode: _Decoder) -> np.ndarray:
+    image, _ = decode()
+    return image_similarity.make_views(image)
+
+
+def match_views(
+    views: Sequence[np.ndarray], first: int | None = None, max_distance: float = 0.4, workers: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the pairs of images that show one photograph.
 
     Args:
-        views: List of uint8 `[views, SIDE, SIDE]`, see `likeness`, an entry an image.
-        first: Number of images in the first of two sets, for pairs between them; or None, for pairs within one.
-        max_distance: Greatest distance of a pair, below 1.
+        views: For each image, uint8 `[v, SIDE, SIDE]`; see `image_similarity.make_views`.
+        first: Number of images in the first of two sets, for pairs between the sets; None for pairs within one set.
+        max_distance: Largest distance of a pair, below 1.
         workers: Number of threads.
 
     Returns:
-        int64 `[p, 2]`, positions in `views`, the first below the second; float64 `[p]`, distances from 0 to 1.
+        int64 `[p, 2]`, positions in `views`, the lower one first; and float64 `[p]`, distances from 0 to 1.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> images = rng.integers(30, 256, (3, 12, 12, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+        >>> images[2] = np.rot90(images[0])
+        >>> pairs, distances = match_views([image_similarity.make_views(image) for image in images])
+        >>> pairs.tolist(), distances.round(1).tolist()
+        ([[0, 2]], [0.0])
     """
     owners = np.repeat(np.arange(len(views)), [len(own) for own in views])
     rows = np.concatenate(views)
-    rings = _spread("describe", image_similarity.describe, rows, workers)
-    pairs = _find_nearest(image_similarity.embed(rings), owners, first, workers)
+    rings = _map_blocks("describe", image_similarity.describe, rows, workers)
     compare = functools.partial(image_similarity.compare, rows, rings)
-    distances = _spread("compare", compare, pairs, workers)
-    # Of a cluster with more images than a view has nearest ones, not all pairs have been compared yet.
-    more = _complete(owners, _label(owners[pairs[distances <= max_distance]], len(views)), first)
+    pairs = _find_nearest(image_similarity.embed(rings), owners, first, workers)
+    distances = _map_blocks("compare", compare, pairs, workers)
+    # In a cluster with more images than a view has nearest ones, some pairs have not been compared yet.
+    clusters = duplicate_pairs.label_components(owners[pairs[distances <= max_distance]], len(views))
+    more = _list_cluster_pairs(owners, clusters, first)
     more = more[~np.isin(more @ (len(rows), 1), pairs @ (len(rows), 1))]
-    distances = np.append(distances, _spread("complete", compare, more, workers))
-    couples = owners[np.concatenate([pairs, more])][distances <= max_distance]
-    least = pd.Series(distances[distances <= max_distance]).groupby([couples[:, 0], couples[:, 1]]).min()
-    return np.array([*least.index], np.int64).reshape(-1, 2), least.to_numpy()
+    distances = np.append(distances, _map_blocks("complete", compare, more, workers))
+    near = distances <= max_distance
+    couples = owners[np.concatenate([pairs, more])][near]
+    closest = pd.Series(distances[near]).groupby([couples[:, 0], couples[:, 1]]).min()
+    return np.array([*closest.index], np.int64).reshape(-1, 2), closest.to_numpy()
 
 
-def _spread(step, function, rows, workers):
-    """Applies a function to blocks of rows in threads: OpenCV and NumPy mostly let them run side by side."""
+def _map_blocks(step: str, function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, workers: int) -> np.ndarray:
+    """Applies a function to blocks of rows in threads; OpenCV and NumPy mostly release the interpreter's lock."""
     blocks = [rows[at : at + _BLOCK] for at in range(0, max(len(rows), 1), _BLOCK)]
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return np.concatenate(list(tqdm(pool.map(function, blocks), step, len(blocks), unit="block", disable=None)))
 
 
-def _label(links, count):
-    """Numbers the clusters that links, int `[p, 2]`, make of `count` images: int32 `[count]`."""
-    graph = sparse.coo_array((np.ones(len(links)), tuple(links.T)), shape=(count, count))
-    return sparse.csgraph.connected_components(graph, directed=False)[1]
-
-
-def _find_nearest(embeddings, owners, first, workers):
-    """Finds each row's nearest rows of other images, or of the other set: sorted int64 `[p, 2]`."""
+def _find_nearest(embeddings: np.ndarray, owners: np.ndarray, first: int | None, workers: int) -> np.ndarray:
+    """Finds the nearest rows of each row, among other images or in the other set: sorted int64 `[p, 2]`."""
     split = len(owners) if first is None else int(np.searchsorted(owners, first))
     start = 0 if first is None else split
     count = min(_NEAREST, len(owners) - start)
 
-    def search(rows):
+    def search(rows: np.ndarray) -> np.ndarray:
         similarity = embeddings[rows] @ embeddings[start:].T
         similarity[owners[rows, None] == owners[None, start:]] = -np.inf
         found = np.argpartition(similarity, -count, axis=1)[:, -count:]
         pairs = np.stack([np.repeat(rows, count), start + found.ravel()], axis=1)
         return pairs[np.isfinite(np.take_along_axis(similarity, found, axis=1).ravel())]
 
-    return np.unique(np.sort(_spread("search", search, np.arange(split), workers), axis=1), axis=0)
+    return np.unique(np.sort(_map_blocks("search", search, np.arange(split), workers), axis=1), axis=0)
 
 
-def _complete(owners, labels, first):
+def _list_cluster_pairs(owners: np.ndarray, labels: np.ndarray, first: int | None) -> np.ndarray:
     """Lists all pairs of rows within clusters of more than two images: int64 `[p, 2]`."""
-    wanted = np.isin(labels, np.flatnonzero((np.bincount(labels) > 2) & (np.bincount(labels) <= _LARGEST)))
+    sizes = np.bincount(labels)
+    wanted = np.isin(labels, np.flatnonzero((sizes > 2) & (sizes <= _MAX_CLUSTER)))
     rows = np.flatnonzero(wanted[owners])
     clusters = pd.Series(rows).groupby(labels[owners[rows]])
-    pairs = [own.to_numpy()[np.stack(np.triu_indices(len(own), 1), axis=1)] for _, own in clusters]
-    pairs = np.concatenate([np.zeros((0, 2), np.int64), *pairs])
+    listed = [own.to_numpy()[np.stack(np.triu_indices(len(own), 1), axis=1)] for _, own in clusters]
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *listed])
     one, other = owners[pairs].T
-    return pairs[(one < other) if first is None else (one < first) & (first <= other)]
+    wanted_pairs = one < other if first is None else (one < first) & (first <= other)
+    return pairs[wanted_pairs]

@@ -1,4 +1,4 @@
-"""Image decoding, DICOM, and preprocessing."""
+"""Decodes images (JPEG, PNG, DICOM), and resizes and color-corrects them."""
 
 import lazy_loader
 

@@ -5,11 +5,11 @@ import numpy as np
 
 from tfrecord_tools import errors
 
-# As `tfrecord_tools` tells OpenCV.
+# The limit that `tfrecord_tools` sets for OpenCV.
 MAX_PIXELS = 2**28
-# One image is one process's work; the callers run several images at once.
+# Each image is decoded by one thread; callers decode several images in parallel.
 cv2.setNumThreads(1)
-_SCALED = {
+_SCALED_FLAGS = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -17,66 +17,75 @@ _SCALED = {
 }
 
 
-def jpeg_header(data):
-    """Reads a JPEG's size without decoding it, and whether it says what its channels are.
+def jpeg_header(data: bytes) -> tuple[int, int, bool] | None:
+    """Reads the size of a JPEG without decoding it, and whether the file declares its color space.
 
     Args:
-        data: The file's bytes.
+        data: Bytes of the file.
 
     Returns:
-        (width, height, says_colour), or None for no JPEG. `says_colour` is False where neither a JFIF or Adobe marker
-        nor the component identifiers tell RGB from YCbCr (libjpeg's rule, jdapimin.c), so that it has to guess.
+        (width, height, declares_color), or None if the bytes are not a JPEG. `declares_color` is False where neither a
+        JFIF or Adobe marker nor the component identifiers distinguish RGB from YCbCr (rule of libjpeg, jdapimin.c), so
+        that a decoder has to guess.
     """
     if data[:2] != b"\xff\xd8":
         return None
-    at, size, says_colour = 2, None, False
+    at = 2
+    size = None
+    declares_color = False
     while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        marker = data[at + 1]
         if marker == 0xFF:
             at += 1
             continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
         body = data[at + 4 : at + 2 + length]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 6:
+        starts_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        if starts_frame and len(body) >= 6:
             size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
-            says_colour |= body[5] != 3 or body[6:15:3] in (b"\1\2\3", b"RGB")
-        says_colour |= marker == 0xE0 and body[:5] == b"JFIF\0"
-        says_colour |= marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12
+            declares_color |= body[5] != 3 or body[6:15:3] in (b"\1\2\3", b"RGB")
+        declares_color |= marker == 0xE0 and body[:5] == b"JFIF\0"
+        declares_color |= marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12
         if marker == 0xDA:
             break
         at += 2 + length
-    return None if size is None else (*size, says_colour)
+    return None if size is None else (*size, declares_color)
 
 
-def decode(data, source, at_least=None, longest=False, upright=True):
+def decode(
+    data: bytes, source: str, at_least: int | None = None, longest: bool = False, upright: bool = True
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Decodes a JPEG or PNG file, a JPEG at the smallest scale that is large enough.
 
-    The inverse DCT itself scales by 1/2, 1/4 or 1/8 (libjpeg), which takes a fraction of a full decode's time and is
-    an area average of it but for rounding.
+    The inverse DCT itself scales by 1/2, 1/4 or 1/8 (libjpeg). This takes a fraction of the time of a full decode, and
+    equals an area average of the full image except for rounding.
 
     Args:
-        data: The file's bytes.
-        source: What to call it in an error.
-        at_least: Pixels that the shorter side must keep where the image has them; None for no scaling.
-        longest: Whether `at_least` is asked of the longer side instead.
-        upright: Whether to turn the image upright where EXIF says so.
+        data: Bytes of the file.
+        source: Name of the image in errors.
+        at_least: Pixels that the shorter side keeps if the image has them; None for full size.
+        longest: Whether `at_least` applies to the longer side instead.
+        upright: Whether to rotate the image as its EXIF orientation says.
 
     Returns:
-        uint8 `[height, width, 3]`, BGR as OpenCV has it, and the (width, height) it has without scaling.
+        uint8 `[height, width, 3]`, BGR as in OpenCV, and (width, height) of the image at full size.
 
     Raises:
-        IsicError: The bytes are no whole image, or one of more than 2^28 pixels.
+        CorruptRecordError: The bytes are not an intact image, or the image has more than 2^28 pixels.
+
+    Example:
+        >>> gray = np.full((48, 64, 3), 128, np.uint8)
+        >>> image, size = decode(encode(gray, quality=95), "gray.jpg", at_least=24)
+        >>> image.shape, size
+        ((24, 32, 3), (64, 48))
     """
     header = jpeg_header(data)
-    # libjpeg fills what is missing of a truncated file with grey and, in OpenCV 4, only warns.
-    # The end of image must follow the last start of scan (an earlier one is a thumbnail's); cameras append data to it.
-    end = data.rfind(b"\xff\xd9")
-    truncated = data[:2] == b"\xff\xd8" and (end < 0 or data.find(b"\xff\xda", end) >= 0)
-    if header and header[0] * header[1] > MAX_PIXELS:
-        raise errors.CorruptRecordError(
-            f"{source} has {header[0]}x{header[1]} pixels, more than {MAX_PIXELS}; shrink it"
-        )
-    scale = _scale(header[:2], at_least, longest) if header and at_least else 1
-    flags = _SCALED[scale] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    if header:
+        _check_pixels(source, header[0], header[1])
+    scale = _choose_scale(header[:2], at_least, longest) if header and at_least else 1
+    flags = _SCALED_FLAGS[scale] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    # libjpeg fills the missing part of a truncated file with gray; OpenCV 4 only prints a warning.
+    truncated = _is_truncated_jpeg(data)
     try:
         image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -84,25 +93,52 @@ def decode(data, source, at_least=None, longest=False, upright=True):
             f"{source} cannot be decoded: {error.err or 'too large'}; replace the file"
         ) from error
     if image is None:
-        kind = "is truncated" if truncated else "is no whole JPEG or PNG file"
+        damage = "is truncated" if truncated else "is not an intact JPEG or PNG file"
         raise errors.CorruptRecordError(
-            f"{source} {kind} ({len(data)} bytes); replace the file or take its row from the table"
+            f"{source} {damage} ({len(data)} bytes); replace the file, or delete its row from the CSV"
         )
     height, width = image.shape[:2]
-    if height * width > MAX_PIXELS:
-        raise errors.CorruptRecordError(f"{source} has {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
-    if scale == 1:
+    _check_pixels(source, width, height)
+    if header is None or scale == 1:
         return image, (width, height)
-    turned = (width, height) != (-(-header[0] // scale), -(-header[1] // scale))
-    return image, header[1::-1] if turned else header[:2]
+    full_width, full_height, _ = header
+    was_rotated = (width, height) != (-(-full_width // scale), -(-full_height // scale))
+    return image, (full_height, full_width) if was_rotated else (full_width, full_height)
 
 
-def _scale(size, at_least, longest):
-    """Gives the greatest of 1, 2, 4 and 8 that leaves enough pixels; libjpeg rounds a scaled side up."""
+def _check_pixels(source: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise errors.CorruptRecordError(f"{source} has {width}x{height} pixels, more than {MAX_PIXELS}; shrink it")
+
+
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Returns whether a JPEG lacks the end-of-image marker of its last scan.
+
+    An earlier marker may belong to a thumbnail, and cameras append data after the last one.
+    """
+    end = data.rfind(b"\xff\xd9")
+    return data[:2] == b"\xff\xd8" and (end < 0 or data.find(b"\xff\xda", end) >= 0)
+
+
+def _choose_scale(size: tuple[int, int], at_least: int, longest: bool) -> int:
+    """Returns the greatest of 1, 2, 4 and 8 that leaves enough pixels; libjpeg rounds a scaled side up."""
     side = max(size) if longest else min(size)
     return max((scale for scale in (2, 4, 8) if -(-side // scale) >= at_least), default=1)
 
 
-def encode(image, quality):
-    """Encodes BGR uint8 `[height, width, 3]` as JPEG bytes of a quality from 1 to 100."""
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+def encode(image: np.ndarray, quality: int) -> bytes:
+    """Encodes an image as JPEG.
+
+    Args:
+        image: uint8 `[height, width, 3]`, BGR.
+        quality: JPEG quality from 1 to 100.
+
+    Returns:
+        Bytes of a JPEG file.
+
+    Example:
+        >>> jpeg_header(encode(np.zeros((48, 64, 3), np.uint8), quality=90))
+        (64, 48, True)
+    """
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encoded.tobytes()

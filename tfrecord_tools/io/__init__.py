@@ -1,4 +1,4 @@
-"""Files: tables, TFRecords, indexes and manifests, local or in a bucket."""
+"""Tables, TFRecord files, indexes and manifests, local or in a bucket."""
 
 import lazy_loader
 

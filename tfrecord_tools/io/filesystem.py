@@ -1,98 +1,130 @@
-"""Files and folders of this machine or of a bucket (`gs://...`), by the same functions.
+"""Reads and writes files and directories, local or in a bucket (`gs://...`), with the same functions.
 
-Buckets are reached through TensorFlow's `tf.io.gfile`, which is loaded for them alone: it takes seconds and 600 MB,
-more than all that the making of a shard needs otherwise.
+Buckets are accessed through TensorFlow's `tf.io.gfile`. TensorFlow is imported only for a bucket path, because the
+import takes seconds and 600 MB, more than everything else that building a shard needs.
 """
 
 import builtins
 import glob as local_glob
 import os
 import shutil
+from typing import Any
 
 
-def _remote(path):
+def _remote(path: str) -> bool:
     return "://" in path
 
 
-def _gfile():
+def _gfile() -> Any:
     import tensorflow as tf
 
     return tf.io.gfile
 
 
-def is_failure(error):
-    """Tells whether an exception says that a file could not be read or written."""
+def is_failure(error: BaseException) -> bool:
+    """Returns whether an exception means that a file could not be read or written."""
     return isinstance(error, OSError) or type(error).__module__ == "tensorflow.python.framework.errors_impl"
 
 
-def open(path, mode="rb"):
-    """Opens a file as the built-in `open`; text is UTF-8 with line ends as they are."""
+def open(path: str, mode: str = "rb") -> Any:
+    """Opens a file like the built-in `open`.
+
+    Args:
+        path: Local path or URL of a bucket.
+        mode: As of the built-in `open`. Text is UTF-8, and its line ends are kept as they are.
+
+    Returns:
+        File object, a context manager.
+    """
     if _remote(path):
         return _gfile().GFile(path, mode)
-    return builtins.open(path, mode) if "b" in mode else builtins.open(path, mode, encoding="utf-8", newline="")
+    if "b" in mode:
+        return builtins.open(path, mode)
+    return builtins.open(path, mode, encoding="utf-8", newline="")
 
 
-def read(path):
-    """Reads a whole file as bytes."""
+def read(path: str) -> bytes:
+    """Reads a complete file as bytes."""
     with open(path) as file:
         return file.read()
 
 
-def size(path):
-    """Gives a file's size in bytes."""
-    return _gfile().stat(path).length if _remote(path) else os.path.getsize(path)
+def size(path: str) -> int:
+    """Returns the size of a file in bytes."""
+    if _remote(path):
+        return _gfile().stat(path).length
+    return os.path.getsize(path)
 
 
-def stamp(path):
-    """Gives a file's size in bytes and the time of its last change in nanoseconds, to a second in a bucket."""
-    found = _gfile().stat(path) if _remote(path) else os.stat(path)
-    return (found.length, found.mtime_nsec) if _remote(path) else (found.st_size, found.st_mtime_ns)
+def stamp(path: str) -> tuple[int, int]:
+    """Returns the size of a file in bytes and its modification time.
+
+    Args:
+        path: Local path or URL of a bucket.
+
+    Returns:
+        Bytes, and nanoseconds since the epoch; in a bucket the time has a resolution of one second.
+    """
+    if _remote(path):
+        remote = _gfile().stat(path)
+        return remote.length, remote.mtime_nsec
+    local = os.stat(path)
+    return local.st_size, local.st_mtime_ns
 
 
-def exists(path):
-    """Tells whether there is a file or folder."""
+def exists(path: str) -> bool:
+    """Returns whether a file or directory exists."""
     return _gfile().exists(path) if _remote(path) else os.path.exists(path)
 
 
-def isdir(path):
-    """Tells whether there is a folder."""
+def isdir(path: str) -> bool:
+    """Returns whether a directory exists."""
     return _gfile().isdir(path) if _remote(path) else os.path.isdir(path)
 
 
-def listdir(path):
-    """Lists the names in a folder in order, nothing where there is no folder."""
+def listdir(path: str) -> list[str]:
+    """Returns the sorted names in a directory; an empty list if the directory does not exist."""
     if not isdir(path):
         return []
-    return sorted(name.rstrip("/") for name in _gfile().listdir(path)) if _remote(path) else sorted(os.listdir(path))
+    if _remote(path):
+        return sorted(name.rstrip("/") for name in _gfile().listdir(path))
+    return sorted(os.listdir(path))
 
 
-def glob(pattern):
-    """Lists the paths that match a pattern, in order."""
+def glob(pattern: str) -> list[str]:
+    """Returns the sorted paths that match a glob pattern."""
     return sorted(_gfile().glob(pattern) if _remote(pattern) else local_glob.glob(pattern))
 
 
-def makedirs(path):
-    """Makes a folder and those above it, where they are not there."""
+def makedirs(path: str) -> None:
+    """Creates a directory and its parents where they do not exist."""
     if _remote(path):
         _gfile().makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
 
 
-def replace(path, target):
-    """Gives a file another name, over a file of that name."""
+def replace(path: str, target: str) -> None:
+    """Renames a file; an existing file at `target` is overwritten."""
     if _remote(path):
         _gfile().rename(path, target, overwrite=True)
     else:
         os.replace(path, target)
 
 
-def remove(path):
+def remove(path: str) -> None:
     """Removes a file."""
-    _gfile().remove(path) if _remote(path) else os.remove(path)
+    if _remote(path):
+        _gfile().remove(path)
+    else:
+        os.remove(path)
 
 
-def rmtree(path):
-    """Removes a folder and all in it, where it is there."""
-    if isdir(path):
-        _gfile().rmtree(path) if _remote(path) else shutil.rmtree(path)
+def rmtree(path: str) -> None:
+    """Removes a directory with its content; does nothing if it does not exist."""
+    if not isdir(path):
+        return
+    if _remote(path):
+        _gfile().rmtree(path)
+    else:
+        shutil.rmtree(path)

@@ -2,60 +2,102 @@
 
 import os
 
+import pandas as pd
+
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables, filesystem
 
+_INTEGER_COLUMNS = ("position", "target", "fold")
 
-def match_shards(pattern):
-    """Lists the shards of a glob pattern, or of several separated by commas, in order of name.
+
+def match_shards(pattern: str) -> list[str]:
+    """Returns the shards that match glob patterns.
+
+    Args:
+        pattern: Glob pattern, or several separated by commas.
+
+    Returns:
+        Sorted paths, each once; CSV files, JSON files and directories are left out.
 
     Raises:
-        IsicError: None matches.
+        IsicError: No shard matches.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     for name in ("train00-9.tfrec", "train01-9.tfrec", "train.index.csv"):
+        ...         pathlib.Path(directory, name).touch()
+        ...     [os.path.basename(path) for path in match_shards(f"{directory}/train*")]
+        ['train00-9.tfrec', 'train01-9.tfrec']
     """
     found = {file for part in pattern.split(",") for file in filesystem.glob(part)}
     files = sorted(file for file in found if not file.endswith((".csv", ".json")) and not filesystem.isdir(file))
     if not files:
-        raise errors.IsicError(f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern, and check the folder")
+        raise errors.IsicError(
+            f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern and check the directory"
+        )
     return files
 
 
-def read_index(data_dir, split):
-    """Reads the index of one split of a record set.
+def read_index(data_dir: str, split: str) -> pd.DataFrame:
+    r"""Reads the index of one split of a record set.
 
     Args:
-        data_dir: Folder with `{split}.index.csv`.
+        data_dir: Directory with `{split}.index.csv`.
         split: `train` or `test`.
 
     Returns:
-        DataFrame with `INDEX_COLUMNS`, one row a record in file order; `shard` is a path, `position`, `target` and
-        `fold` are int64 (-1 where blank), the rest text.
+        DataFrame with `schema.INDEX_COLUMNS`, one row per record in file order. `shard` is a path; `position`, `target`
+        and `fold` are int64, -1 where blank; the others are text.
 
     Raises:
-        IsicError: There is no index, it is not whole, or it names a file outside `data_dir`.
+        IsicError: The index does not exist, is damaged, or names a file outside `data_dir`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     pathlib.Path(directory, "train00-1.tfrec").touch()
+        ...     lines = "shard,position,image_name,patient_id,target,fold", "train00-1.tfrec,0,ISIC_1,IP_7,1,"
+        ...     _ = pathlib.Path(directory, "train.index.csv").write_text("\n".join(lines))
+        ...     index = read_index(directory, "train")
+        >>> index[["image_name", "target", "fold"]].to_dict("records")
+        [{'image_name': 'ISIC_1', 'target': 1, 'fold': -1}]
     """
     path = os.path.join(data_dir, f"{split}.index.csv")
     if not filesystem.exists(path):
         raise errors.IsicError(
-            f"no shards match: expected {split} records and {path}; make them with tfrecord_tools.build"
+            f"{path} not found; create it with `python -m tfrecord_tools.index`, or build the {split} records with "
+            "`python -m tfrecord_tools.build`"
         )
     index = csv_tables.read_table(path, schema.INDEX_COLUMNS)[list(schema.INDEX_COLUMNS)]
     outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
     if len(outside):
-        raise errors.IsicError(f"{path} must name shards by file name alone, got {outside.iloc[0]!r}")
-    for column in ("position", "target", "fold"):
-        try:
-            index[column] = index[column].replace("", str(schema.UNKNOWN)).astype("int64")
-        except ValueError as error:
-            raise errors.IsicError(f"{path}: the column {column} must hold whole numbers or blanks: {error}") from error
-    duplicates = index.loc[index["image_name"].duplicated(), "image_name"]
-    if len(duplicates):
         raise errors.IsicError(
-            f"{path} lists {len(duplicates)} names twice, {duplicates.iloc[0]} first; rebuild the set"
+            f"{path} must name shards by file name alone, got {outside.iloc[0]!r}; remove the directory"
+        )
+    for column in _INTEGER_COLUMNS:
+        index[column] = _parse_integers(path, index[column])
+    repeated = index.loc[index["image_name"].duplicated(), "image_name"]
+    if len(repeated):
+        raise errors.IsicError(
+            f"{path} lists {len(repeated)} image names twice, for example {repeated.iloc[0]}; rebuild the set"
         )
     index["shard"] = [os.path.join(data_dir, shard) for shard in index["shard"]]
     missing = [shard for shard in sorted(set(index["shard"])) if not filesystem.exists(shard)]
     if missing:
         raise errors.IsicError(
-            f"{path} lists {len(missing)} shards that are not there, {missing[0]} first; fetch or rebuild"
+            f"{path} lists {len(missing)} shards that do not exist, for example {missing[0]}; download them or "
+            "rebuild the set"
         )
     return index
+
+
+def _parse_integers(path: str, column: pd.Series) -> pd.Series:
+    """Converts text to int64, a blank to -1."""
+    try:
+        return column.replace("", str(schema.UNKNOWN)).astype("int64")
+    except ValueError as error:
+        raise errors.IsicError(
+            f"{path}: the column {column.name} must hold whole numbers or blanks: {error}; recreate it with "
+            "tfrecord_tools.index"
+        ) from error

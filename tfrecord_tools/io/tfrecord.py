@@ -1,13 +1,15 @@
-"""TFRecord files of any maker, read so that damage is named and never trusted.
+"""Reads and writes TFRecord files; reading names damage instead of trusting it.
 
 A record is 8 bytes of length (little endian), the masked CRC-32C of those 8 bytes, the data, and the masked CRC-32C of
-the data. TensorFlow's own reader believes any length whose CRC is right and asks for that much memory; here every
-length is held against the file's size first.
+the data. TensorFlow's own reader trusts every length with a correct CRC and allocates that much memory. This reader
+first compares every length with the size of the file.
 """
 
 import os
 import re
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -16,88 +18,123 @@ from google.protobuf.message import DecodeError
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, tf_example
 
-_HEADER, _FOOTER = 12, 4
-_WINDOW = 2**22
 INTEGERS = (*schema.METADATA, "target")
+_BYTES = ("image", "image_name")
+_HEADER = 12
+_FOOTER = 4
+_WINDOW = 2**22
 
 
-def split_of(file):
-    """Tells a shard's split by its name: `test` where that begins so, or holds `-test`, else `train`."""
+def split_of(file: str) -> str:
+    """Returns the split of a shard by its file name.
+
+    Args:
+        file: Path of the shard.
+
+    Returns:
+        `test` if the name starts with `test` or contains `-test` or `_test`, else `train`.
+
+    Example:
+        >>> split_of("records/test00-687.tfrec")
+        'test'
+    """
     return "test" if re.search(r"(^|[-_])test", os.path.basename(file)) else "train"
 
 
-def masked_crc(data):
-    """Gives TensorFlow's masked CRC-32C of bytes."""
+def masked_crc(data: bytes) -> int:
+    """Computes the masked CRC-32C of bytes, the checksum of the TFRecord format."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def write(file, data):
-    """Writes one record to an open file."""
+def write(file: Any, data: bytes) -> None:
+    """Writes one record.
+
+    Args:
+        file: File object, open for writing bytes.
+        data: Serialized `tf.train.Example`.
+    """
     length = struct.pack("<Q", len(data))
     for part in (length, data):
         file.write(part + struct.pack("<I", masked_crc(part)))
 
 
-def scan(path, digest=None):
-    """Reads a TFRecord file through, over damage too.
+class _Reader:
+    """Reads a file from start to end, may step back, and feeds every byte to a digest once."""
 
-    After a length that cannot be right, reading goes on at the next place that is a record with the right checksums.
+    def __init__(self, file: Any, digest: Any) -> None:
+        self.position = 0
+        self._file = file
+        self._digest = digest
+
+    def take(self, start: int, count: int) -> bytes:
+        """Reads up to `count` bytes from `start`, which is at most the current position."""
+        if start < self.position:
+            self._file.seek(start)
+        block = self._file.read(count)
+        if self._digest:
+            self._digest.update(block[self.position - start :])
+        self.position = start + len(block)
+        return block
+
+    def skip_to(self, end: int) -> None:
+        """Reads on to `end`."""
+        while self.position < end:
+            self.take(self.position, min(end - self.position, _WINDOW))
+
+
+def scan(path: str, digest: Any = None) -> Iterator[tuple[int, bytes | None, str]]:
+    """Reads all records of a TFRecord file, past damaged ones too.
+
+    After an invalid length, reading resumes at the next offset that holds a record with correct checksums.
 
     Args:
-        path: The file; of this machine or a bucket.
-        digest: hashlib object to feed with all bytes, or None.
+        path: The file, local or in a bucket.
+        digest: hashlib object to update with all bytes of the file, or None.
 
     Yields:
-        (offset, data, problem): where the record begins, its bytes or None, and what is wrong or "". `offset` counts
-        bytes from the start of the file and `data` begins 12 bytes after it.
+        (offset, data, problem): where the record starts, in bytes from the start of the file; its data, which starts 12
+        bytes later, or None if it is damaged; and a description of the damage, or "".
     """
-    size, offset, seen = filesystem.size(path), 0, 0
+    size = filesystem.size(path)
+    offset = 0
     with filesystem.open(path) as file:
-
-        def take(start, count):
-            nonlocal seen
-            if start < seen:
-                file.seek(start)
-            block = file.read(count)
-            if digest:
-                digest.update(block[seen - start :])
-            seen = start + len(block)
-            return block
-
+        reader = _Reader(file, digest)
         while offset < size:
-            length, problem = _read_length(take(offset, min(_HEADER, size - offset)), size - offset)
+            header = reader.take(offset, min(_HEADER, size - offset))
+            length, problem = _read_length(header, size - offset)
             if problem:
-                start = _resume(path, offset + 1, size)
-                while seen < start:
-                    take(seen, min(start - seen, _WINDOW))
-                yield offset, None, f"{problem}; {start - offset} bytes passed over"
+                start = _find_next_record(path, offset + 1, size)
+                reader.skip_to(start)
+                yield offset, None, f"{problem}; skipped {start - offset} bytes"
                 offset = start
                 continue
-            body = take(offset + _HEADER, length + _FOOTER)
-            data = body[:length]
+            body = reader.take(offset + _HEADER, length + _FOOTER)
             if len(body) != length + _FOOTER:
-                yield offset, None, "the file ends within it"
+                yield offset, None, "the file ends inside this record"
                 return
-            good = masked_crc(data) == struct.unpack("<I", body[length:])[0]
-            yield offset, data if good else None, "" if good else "the checksum of its data is wrong"
+            data = body[:length]
+            if masked_crc(data) == struct.unpack("<I", body[length:])[0]:
+                yield offset, data, ""
+            else:
+                yield offset, None, "the checksum of its data is wrong"
             offset += _HEADER + length + _FOOTER
 
 
-def _read_length(header, left):
-    """Gives a record's length and what is wrong with it, for a record with `left` bytes to the end of the file."""
+def _read_length(header: bytes, remaining: int) -> tuple[int, str]:
+    """Returns the length of a record and what is wrong with it; `remaining` counts the bytes to the end of the file."""
     if len(header) < _HEADER:
-        return 0, f"{len(header)} bytes are no whole record"
+        return 0, f"{len(header)} bytes are too few for a record"
     length, crc = struct.unpack("<QI", header)
     if masked_crc(header[:8]) != crc:
         return 0, "the checksum of its length is wrong"
-    if length > left - _HEADER - _FOOTER:
-        return 0, f"its length, {length} bytes, passes the end of the file"
+    if length > remaining - _HEADER - _FOOTER:
+        return 0, f"its length, {length} bytes, exceeds the rest of the file"
     return length, ""
 
 
-def _resume(path, offset, size):
-    """Finds the next offset that begins a sound record, or the end of the file."""
+def _find_next_record(path: str, offset: int, size: int) -> int:
+    """Returns the next offset at which an intact record starts, or the end of the file."""
     with filesystem.open(path) as file:
         while offset + _HEADER + _FOOTER < size:
             file.seek(offset)
@@ -106,8 +143,8 @@ def _resume(path, offset, size):
             # A length below 2^32 has four zero bytes at its end, which hardly ever occurs within a JPEG.
             low = sum(window[place : place + count].astype(np.uint32) << 8 * place for place in range(4))
             high = sum(window[place : place + count] != 0 for place in range(4, 8))
-            left = size - offset - np.arange(count) - _HEADER - _FOOTER
-            for start in np.flatnonzero((high == 0) & (low > 0) & (low <= left)):
+            remaining = size - offset - np.arange(count) - _HEADER - _FOOTER
+            for start in np.flatnonzero((high == 0) & (low > 0) & (low <= remaining)):
                 _, problem = _read_length(window[start : start + _HEADER].tobytes(), size - offset - start)
                 if not problem:
                     return int(offset + start)
@@ -115,84 +152,101 @@ def _resume(path, offset, size):
     return size
 
 
-def parse(data):
-    """Reads a record's features without decoding its image.
+def parse(data: bytes) -> tuple[dict[str, Any], list[str]]:
+    """Parses the features of a record, without decoding its image.
 
     Args:
         data: Serialized `tf.train.Example`.
 
     Returns:
-        Dict of `image` (bytes), `image_name` (text) and those of `INTEGERS` that the record has (int), and a list of
-        what does not fit the schema, feature by feature; the dict lacks what does not fit.
+        Dict of `image` (bytes), `image_name` (text) and the features of `INTEGERS` that the record has (int); and a
+        list of the features that do not match the schema, which the dict lacks.
     """
     try:
         features = tf_example.Example.FromString(data).features.feature
     except DecodeError:
-        return {}, ["is no tf.train.Example"]
-    found, problems = {}, []
-    for name in ("image", "image_name", *INTEGERS):
-        kind = "bytes" if name in ("image", "image_name") else "int64"
+        return {}, ["is not a tf.train.Example"]
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in (*_BYTES, *INTEGERS):
+        kind = "bytes" if name in _BYTES else "int64"
         if name not in features:
-            problems += [f"lacks {name} (bytes)"] if kind == "bytes" else []
+            if kind == "bytes":
+                problems.append(f"lacks {name} (bytes)")
             continue
         values = getattr(features[name], f"{kind}_list").value
         if len(values) == 1:
             found[name] = values[0]
         else:
-            problems.append(f"{name} must be one {kind}, is {_describe(features[name])}")
-    try:
-        if "image_name" in found:
+            problems.append(f"{name} must be one {kind}, is {_describe_values(features[name])}")
+    if "image_name" in found:
+        try:
             found["image_name"] = found["image_name"].decode()
-    except UnicodeDecodeError:
-        problems.append("image_name is no UTF-8 text")
-        del found["image_name"]
+        except UnicodeDecodeError:
+            problems.append("image_name is not UTF-8 text")
+            del found["image_name"]
     if problems:
-        others = sorted(set(features) - {"image", "image_name", *INTEGERS})
-        problems += [f"has {name} ({_describe(features[name])}), which the schema has not" for name in others]
+        for name in sorted(set(features) - {*_BYTES, *INTEGERS}):
+            problems.append(f"has {name} ({_describe_values(features[name])}), which is not in the schema")
     return found, problems
 
 
-def _describe(feature):
+def _describe_values(feature: Any) -> str:
+    """Returns the number and kind of a feature's values, as "2 int64"."""
     kind = feature.WhichOneof("kind")
-    return "empty" if kind is None else f"{len(getattr(feature, kind).value)} {kind.removesuffix('_list')}"
+    if kind is None:
+        return "empty"
+    return f"{len(getattr(feature, kind).value)} {kind.removesuffix('_list')}"
 
 
-def read(path, digest=None):
-    """Reads the sound records of a file that should hold nothing else.
+def read(path: str, digest: Any = None) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Reads a file in which every record must be intact.
 
     Args:
-        path: The file.
-        digest: See `scan`.
+        path: The file, local or in a bucket.
+        digest: hashlib object to update with all bytes of the file, or None.
 
     Yields:
-        (offset, length, features): where the record begins, the bytes of its data, and the dict of `parse`.
+        (offset, length, features): where the record starts, the length of its data, both in bytes, and the dict of
+        `parse`.
 
     Raises:
-        IsicError: A record is damaged or of another schema.
+        CorruptRecordError: A record is damaged or has a different schema.
     """
     for position, (offset, data, problem) in enumerate(scan(path, digest)):
-        if problem:
+        if data is None:
             raise errors.CorruptRecordError(
-                f"{path} is corrupt at record {position}, byte {offset}: {problem}; fetch it again, or keep the good "
-                "records with tfrecord_tools.verify --quarantine"
+                f"{path} is corrupt at record {position}, byte {offset}: {problem}; download it again, or keep the "
+                "intact records with tfrecord_tools.verify --quarantine"
             )
         features, problems = parse(data)
         if problems:
-            raise errors.CorruptRecordError(f"{path} is of another schema, its record {position} {'; '.join(problems)}")
+            raise errors.CorruptRecordError(
+                f"{path} has a different schema: record {position} {'; '.join(problems)}; build records from its "
+                "images with tfrecord_tools.build"
+            )
         yield offset, len(data), features
 
 
-def read_at(path, offset, length):
-    """Reads one record's data at a place that `read` gave.
+def read_at(path: str, offset: int, length: int) -> bytes:
+    """Reads the data of one record at a place that `read` returned.
+
+    Args:
+        path: The file, local or in a bucket.
+        offset: Where the record starts, in bytes.
+        length: Length of its data, in bytes.
+
+    Returns:
+        Serialized `tf.train.Example`.
 
     Raises:
-        IsicError: The file has changed since.
+        CorruptRecordError: The file has changed since.
     """
     with filesystem.open(path) as file:
         file.seek(offset + _HEADER)
         body = file.read(length + _FOOTER)
     if len(body) != length + _FOOTER or masked_crc(body[:length]) != struct.unpack("<I", body[length:])[0]:
         raise errors.CorruptRecordError(
-            f"{path} has no sound record at byte {offset} any more; was it replaced? start again"
+            f"{path} no longer has an intact record at byte {offset}; if the file was replaced, run the command again"
         )
     return body[:length]

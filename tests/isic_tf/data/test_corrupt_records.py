@@ -51,10 +51,10 @@ def test_sound_records_are_left_as_they_are(record_set):
     ("damage", "reason"),
     [
         ("data", "the checksum of its data is wrong"),
-        ("length", "the checksum of its length is wrong; [0-9]+ bytes passed over"),
+        ("length", "the checksum of its length is wrong; skipped [0-9]+ bytes"),
         ("image", "the image cannot be decoded"),
         ("truncated image", "the image cannot be decoded"),
-        ("no example", "is no tf.train.Example"),
+        ("no example", "is not a tf.train.Example"),
         ("no image", "lacks image .bytes."),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_truncated_shard_loses_its_last_record_alone(damaged):
     kept, problems = corrupt_records.skip_corrupt(rows, 2)
     assert len(problems) == 1
     assert f"record {len(serialized) - 1} " in problems[0]
-    assert "passes the end of the file" in problems[0]
+    assert "exceeds the rest of the file" in problems[0]
     assert len(names(kept)) == len(rows) - 1
 
 

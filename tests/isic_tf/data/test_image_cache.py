@@ -107,7 +107,7 @@ def test_free_memory_is_below_the_machines_and_above_nothing():
 
 
 def test_a_folder_that_is_not_local_is_refused(table):
-    with pytest.raises(ValueError, match="expected memory or a folder of this machine for --cache, got 'gs://bucket'"):
+    with pytest.raises(ValueError, match="expected memory or a local directory for --cache, got 'gs://bucket'"):
         image_cache.open_images(table, "gs://bucket", 32, 2)
 
 
@@ -124,6 +124,6 @@ def test_a_damaged_file_is_refused_by_name(table, tmp_path, damage):
     else:
         np.save(path, np.array([{}], object), allow_pickle=True)
     with pytest.raises(
-        ValueError, match=f"{path.name} (is no whole file of decoded images .*|holds uint8 of .*); remove it"
+        ValueError, match=f"{path.name} (is not a complete file of decoded images .*|holds uint8 of .*); remove it"
     ):
         image_cache.open_images(table, str(tmp_path), 32, 2)

@@ -7,19 +7,39 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from isic_tf.data import decoding, fold_split, image_cache, input_pipeline, mixture, record_metadata, record_seeds
+from isic_tf.data import (
+    decoding,
+    fold_split,
+    image_cache,
+    input_pipeline,
+    mixture,
+    record_metadata,
+    record_seeds,
+    record_stream,
+)
 from tfrecord_tools.io import tf_example
 
-OPTIONS = {"image_size": 32, "batch_size": 4, "seed": 5, "shuffle_buffer": 16, "threads": 2}
+OPTIONS = {"image_size": 32, "batch_size": 4, "seed": 5, "threads": 2}
 
 
-def batches(rows, count, quotas=None, **options):
-    dataset = input_pipeline.make_train_dataset(rows, quotas, **{**OPTIONS, **options})
+def make_dataset(
+    rows, samples_per_epoch=None, images=None, start=0, num_workers=1, worker=0, shuffle_buffer=16, **options
+):
+    stream = record_stream.StreamOptions(
+        start=start, num_workers=num_workers, worker=worker, shuffle_buffer=shuffle_buffer
+    )
+    return input_pipeline.make_train_dataset(
+        rows, samples_per_epoch, images=images, stream=stream, **{**OPTIONS, **options}
+    )
+
+
+def batches(rows, count, samples_per_epoch=None, **options):
+    dataset = make_dataset(rows, samples_per_epoch, **options)
     return list(itertools.islice(dataset.as_numpy_iterator(), count))
 
 
 def keys(found):
-    """The records of some batches, told apart by the second half of their seeds."""
+    """The records of some batches, identified by the second half of their seeds."""
     return [int(key) for _, _, seeds in found for key in seeds[:, 1]]
 
 
@@ -35,7 +55,7 @@ def rows(table):
 
 @pytest.fixture(scope="module")
 def uneven(table):
-    """Rows and quotas with repeats that do not come out even."""
+    """Rows and samples per epoch with an uneven number of repeats."""
     kept, _, _ = fold_split.split_rows(table, 1)
     kept, _ = mixture.weigh(kept, dict.fromkeys(kept["source"], 1.0))
     sizes = kept.groupby("group").size()
@@ -113,9 +133,7 @@ def test_two_workers_share_the_stream_without_overlap(rows):
 
 def test_two_replicas_share_the_stream_without_overlap(rows, mirrored):
     def input_fn(context):
-        return input_pipeline.make_train_dataset(
-            rows, **{**OPTIONS, "batch_size": context.get_per_replica_batch_size(4)}
-        )
+        return make_dataset(rows, batch_size=context.get_per_replica_batch_size(4))
 
     distributed = iter(mirrored.distribute_datasets_from_function(input_fn))
     found = []
@@ -200,26 +218,26 @@ def same(one, other):
     )
 
 
-def test_quotas_hold_in_every_epoch_and_the_remainder_changes_hands(uneven):
-    rows, quotas = uneven
-    total, groups = sum(quotas), rows.set_index("image_name")["group"]
-    found = names_of(rows, batches(rows, 3 * total, quotas, batch_size=1))
+def test_every_epoch_has_its_samples_per_group_and_the_remainder_is_sampled_anew(uneven):
+    rows, samples = uneven
+    total, groups = sum(samples), rows.set_index("image_name")["group"]
+    found = names_of(rows, batches(rows, 3 * total, samples, batch_size=1))
     often = []
     for start in range(0, 3 * total, total):
         counts = collections.Counter(found[start : start + total])
-        for group, quota in enumerate(quotas):
+        for group, count in enumerate(samples):
             members = groups.index[groups == group]
-            drawn = [counts[name] for name in members]
-            assert sum(drawn) == quota
-            assert max(drawn) - min(drawn) == 1
+            sampled = [counts[name] for name in members]
+            assert sum(sampled) == count
+            assert max(sampled) - min(sampled) == 1
         often.append(frozenset(name for name in groups.index if counts[name] == counts.most_common(1)[0][1]))
     assert len(set(often)) == 3
 
 
-def test_quotas_below_one_leave_records_out_of_an_epoch(uneven):
+def test_fewer_samples_than_records_leave_records_out_of_an_epoch(uneven):
     rows, _ = uneven
-    quotas = np.array([3, 2])
-    found = names_of(rows, batches(rows, 10, quotas, batch_size=1))
+    samples = np.array([3, 2])
+    found = names_of(rows, batches(rows, 10, samples, batch_size=1))
     for epoch in (found[:5], found[5:]):
         assert len(set(epoch)) == 5
         assert rows.set_index("image_name").loc[epoch, "group"].value_counts().to_dict() == {0: 3, 1: 2}
@@ -227,18 +245,18 @@ def test_quotas_below_one_leave_records_out_of_an_epoch(uneven):
 
 
 def test_repeats_of_a_record_in_an_epoch_are_augmented_differently(uneven):
-    rows, quotas = uneven
-    seeds = np.concatenate([seeds for _, _, seeds in batches(rows, sum(quotas), quotas, batch_size=1)])
-    assert len({tuple(seed) for seed in seeds}) == sum(quotas)
+    rows, samples = uneven
+    seeds = np.concatenate([seeds for _, _, seeds in batches(rows, sum(samples), samples, batch_size=1)])
+    assert len({tuple(seed) for seed in seeds}) == sum(samples)
     assert len(set(seeds[:, 1])) == len(rows)
 
 
 @pytest.mark.parametrize("where", ["memory", "folder"])
 def test_a_cache_changes_nothing(table, uneven, where, tmp_path):
-    rows, quotas = uneven
+    rows, samples = uneven
     images = image_cache.open_images(table, where if where == "memory" else str(tmp_path), 32, 2)
-    count = 2 * sum(quotas) // 4
-    assert same(batches(rows, count, quotas), batches(rows, count, quotas, images=images))
+    count = 2 * sum(samples) // 4
+    assert same(batches(rows, count, samples), batches(rows, count, samples, images=images))
     held_out = table[table["fold"] == 0]
     decoded, cached = (
         list(
@@ -253,14 +271,14 @@ def test_a_cache_changes_nothing(table, uneven, where, tmp_path):
 
 @pytest.mark.parametrize("step", [1, 7, 23])
 def test_an_uneven_epoch_resumed_at_a_step_gives_the_rest(uneven, step):
-    rows, quotas = uneven
-    whole = batches(rows, 40, quotas)
-    assert same(whole[step:], batches(rows, 40 - step, quotas, start=4 * step))
+    rows, samples = uneven
+    whole = batches(rows, 40, samples)
+    assert same(whole[step:], batches(rows, 40 - step, samples, start=4 * step))
 
 
 def test_threads_change_nothing(uneven):
-    rows, quotas = uneven
-    assert same(batches(rows, 20, quotas, threads=1), batches(rows, 20, quotas, threads=4))
+    rows, samples = uneven
+    assert same(batches(rows, 20, samples, threads=1), batches(rows, 20, samples, threads=4))
 
 
 def test_two_workers_see_each_record_exactly_once_an_epoch(rows):
@@ -271,7 +289,7 @@ def test_two_workers_see_each_record_exactly_once_an_epoch(rows):
 
 
 def first_batches(folder, start):
-    """Runs in a process of its own; gives the bytes of some batches."""
+    """Returns the bytes of some batches; runs in a process of its own."""
     rows, _, _ = fold_split.split_rows(mixture.read_sets(folder), 0)
     return [[part.tobytes() for part in batch] for batch in batches(rows, 6, start=start)]
 
@@ -292,7 +310,7 @@ def test_the_shuffle_mixes_shards_and_all_of_a_buffer(rows):
 
 
 def test_the_datasets_own_threads_are_as_many_as_asked(rows):
-    dataset = input_pipeline.make_train_dataset(rows, **{**OPTIONS, "threads": 3})
+    dataset = make_dataset(rows, threads=3)
     options = dataset.options()
     assert options.threading.private_threadpool_size == 3
     assert options.autotune.enabled is False

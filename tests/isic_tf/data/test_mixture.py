@@ -4,7 +4,7 @@ import pytest
 
 from isic_tf.data import fold_split, mixture
 from tfrecord_tools import schema
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import duplicate_pairs
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def test_a_sets_own_patient_codes_are_not_those_of_another(folders):
 @pytest.mark.parametrize(
     ("main", "extra", "message"),
     [
-        ("a,a", "", "expected different folders"),
-        ("a", "a", "expected different folders"),
-        ("", "a", "expected different folders"),
-        ("a,c", "", "1 images are in two sets of --data_dir, x0 first; name one of the sets in --extra_data_dir"),
+        ("a,a", "", "expected different directories"),
+        ("a", "a", "expected different directories"),
+        ("", "a", "expected different directories"),
+        ("a,c", "", "1 images are in two sets of --data_dir .first: x0.; name one of the sets in --extra_data_dir"),
     ],
 )
 def test_sets_that_overlap_are_refused(folders, main, extra, message):
@@ -71,7 +71,7 @@ def test_extra_records_of_held_out_images_and_patients_are_left_out_and_counted(
     assert held_out == ["x0", "x1", "y2", "y3"]
     # x0#1 is a held-out image, z1 is of a held-out patient, z4 has no label.
     assert kept == ["x2", "x3", "y0", "y1", "z2", "z3"]
-    assert left_out == {"without a label": 1, "of the name of a held-out image": 1, "of a held-out patient": 1}
+    assert left_out == {"without a label": 1, "with the name of a held-out image": 1, "of a held-out patient": 1}
 
 
 def test_the_folds_of_extra_sets_do_not_matter_and_other_copies_stay(folders):
@@ -116,32 +116,32 @@ def rows_of(*groups):
     ("options", "expected"),
     [
         ({}, [10, 990, 50, 50]),
-        ({"malignant_repeats": 3}, [30, 990, 150, 50]),
+        ({"malignant_oversampling": 3}, [30, 990, 150, 50]),
         ({"mix": {"a": 1, "c": 0.5}}, [10, 990, 25, 25]),
-        ({"mix": {"a": 1, "c": 2}, "malignant_repeats": 3}, [30, 990, 300, 100]),
+        ({"mix": {"a": 1, "c": 2}, "malignant_oversampling": 3}, [30, 990, 300, 100]),
         # 1,100 records as before, half of them malignant: 10:50 and 990:50 stay.
         ({"balance": 0.5}, [92, 524, 458, 26]),
     ],
 )
-def test_quotas_worked_by_hand(options, expected):
+def test_samples_per_epoch_worked_by_hand(options, expected):
     rows = rows_of(("a", 1, 10), ("a", 0, 990), ("c", 1, 50), ("c", 0, 50))
-    rows, quotas = mixture.weigh(rows, **{"mix": {"a": 1, "c": 1}, **options})
-    assert quotas.tolist() == expected
+    rows, samples = mixture.weigh(rows, **{"mix": {"a": 1, "c": 1}, **options})
+    assert samples.tolist() == expected
     assert rows.groupby("group").size().tolist() == [10, 990, 50, 50]
 
 
 def test_two_ways_of_balance_at_once_are_refused():
     rows = rows_of(("a", 1, 10), ("a", 0, 990))
-    with pytest.raises(ValueError, match=r"expected one of --balance=0.5 and --malignant_repeats=2, not both"):
-        mixture.weigh(rows, {"a": 1}, malignant_repeats=2, balance=0.5)
+    with pytest.raises(ValueError, match=r"expected one of --balance=0.5 and --malignant_oversampling=2, not both"):
+        mixture.weigh(rows, {"a": 1}, malignant_oversampling=2, balance=0.5)
 
 
 def test_the_plan_says_what_an_epoch_holds(folders):
     rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
-    plan = mixture.plan_fold(rows, 1, mix="c=0.5", malignant_repeats=2)
-    assert plan.size == plan.quotas.sum() == 9
+    plan = mixture.plan_fold(rows, 1, mix="c=0.5", malignant_oversampling=2)
+    assert plan.size == plan.samples_per_epoch.sum() == 9
     assert plan.text.splitlines() == [
-        "fold1: 9 images an epoch, 4 (2 malignant) held out",
+        "fold1: 9 images per epoch, 4 (2 malignant) held out",
         "  left out: 1 without a label",
         f"  {folders['a']}: 2 malignant of 1, 1 benign of 1",
         f"  {folders['b']}: 2 malignant of 1, 1 benign of 1",
@@ -174,6 +174,6 @@ def test_a_mix_that_does_not_fit_is_refused(text, message):
 def test_pairs_are_read_from_their_file(folders, tmp_path):
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\nx1,z3\n")
     rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
-    plan = mixture.plan_fold(rows, 0, pairs=csv_tables.read_pairs(str(tmp_path / "pairs.csv")))
+    plan = mixture.plan_fold(rows, 0, pairs=duplicate_pairs.read_pairs(str(tmp_path / "pairs.csv")))
     assert "z3" not in set(plan.rows["image_name"])
     assert np.isin(["z2"], plan.rows["image_name"]).all()

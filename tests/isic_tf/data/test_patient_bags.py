@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from harness import make_config, tiny_trunk
 
-from isic_tf.data import image_cache, input_pipeline, mixture, patient_bags
+from isic_tf.data import image_cache, input_pipeline, mixture, patient_bags, record_stream
 from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
 from isic_tf.training import config, distributed_input, ema, fold_setup, train_state, train_step
 
@@ -29,10 +29,17 @@ def plan(table):
 
 
 def stream(plan, count, batch_size=SIZE, **options):
-    """Gives batches of images, of their rows' places in place of labels, and of seeds."""
-    options = {"image_size": 32, "seed": 5, "shuffle_buffer": 16, "threads": 2, "bag_size": SIZE} | options
-    places = np.arange(len(plan.rows))[:, None]
-    dataset = input_pipeline.make_train_dataset(plan.rows, plan.quotas, batch_size=batch_size, labels=places, **options)
+    """Returns batches of images, of row numbers instead of labels, and of seeds."""
+    names = [name for name in options if name in ("start", "num_workers", "worker")]
+    order = record_stream.StreamOptions(shuffle_buffer=16, bag_size=SIZE, **{name: options.pop(name) for name in names})
+    dataset = input_pipeline.make_train_dataset(
+        plan.rows,
+        plan.samples_per_epoch,
+        batch_size=batch_size,
+        labels=np.arange(len(plan.rows))[:, None],
+        stream=order,
+        **{"image_size": 32, "seed": 5, "threads": 2, **options},
+    )
     return list(itertools.islice(dataset.as_numpy_iterator(), count))
 
 
@@ -53,10 +60,10 @@ def test_bags_hold_a_patients_lesions_and_an_epoch_each_record_once(plan):
         assert len(set(members)) == len(members) == plan.size > len(codes) - SIZE
         # All that a patient has of whole bags is in bags of its own; each has at most that many.
         own = [codes[bag[0]] for bag in epoch if len(set(codes[bag])) == 1]
-        drawn = np.bincount(codes[members][codes[members] >= 0])
-        assert (np.bincount([code for code in own if code >= 0], minlength=len(drawn)) >= drawn // SIZE).all()
+        sampled = np.bincount(codes[members][codes[members] >= 0])
+        assert (np.bincount([code for code in own if code >= 0], minlength=len(sampled)) >= sampled // SIZE).all()
         assert len(own) < count
-    # Other lesions are beside each other in another epoch, and the bags in another order.
+    # Another epoch combines other lesions, and has its bags in another order.
     assert not {frozenset(bag) for bag in epochs_of_two[0]} & {frozenset(bag) for bag in epochs_of_two[1]}
     left_out = [set(range(len(codes))) - {place for bag in epoch for place in bag} for epoch in epochs_of_two]
     assert all(len(left) == len(codes) - plan.size for left in left_out)
@@ -106,7 +113,7 @@ def small(monkeypatch):
 
     def built(*arguments, **options):
         classifier = build(*arguments, **{**options, "dropout": 0.0})
-        if context := patient_context_head.layer_of(classifier):
+        if context := patient_context_head.find_context_layer(classifier):
             kernel = correction_of(context.sets.weights)
             kernel.assign(np.linspace(-1, 1, 8, dtype=np.float32)[:, None])
         return classifier
@@ -122,37 +129,37 @@ def test_a_lesion_is_corrected_by_its_own_patients_in_its_bag_and_by_no_other(sm
     classifier = small("efficientnet-b0", 32, context="set", bag_size=4)
     alone = patient_context_head.image_level_model(classifier)(IMAGES).numpy()
 
-    def judge(patients, images=IMAGES):
+    def predict(patients, images=IMAGES):
         return classifier([images, np.array(patients, np.float32)[:, None]]).numpy()
 
-    found = judge([3, 3, 7, 3, 3, -1, -1, 7])
+    found = predict([3, 3, 7, 3, 3, -1, -1, 7])
     # Alone in its bag: one of patient 7, the next bag's of patient 3, and unknown ones.
     assert np.array_equal(found[[2, 4, 5, 6, 7]], alone[[2, 4, 5, 6, 7]])
     assert np.abs(found - alone)[[0, 1, 3]].min() > 1e-4
     changed = IMAGES.copy()
     changed[[2, 4, 5, 6, 7]] = 0.5
-    assert np.allclose(judge([3, 3, 7, 3, 3, -1, -1, 7], changed)[[0, 1, 3]], found[[0, 1, 3]], atol=1e-6)
-    # What the set network itself says of the three.
+    assert np.allclose(predict([3, 3, 7, 3, 3, -1, -1, 7], changed)[[0, 1, 3]], found[[0, 1, 3]], atol=1e-6)
+    # What the set network itself predicts for the three.
     seen = tf.keras.Model(classifier.inputs[0], classifier.get_layer(patient_context_head.SEEN).output)(IMAGES).numpy()
     three = seen[None, [0, 1, 3]]
-    sets = patient_context_head.layer_of(classifier).sets
+    sets = patient_context_head.find_context_layer(classifier).sets
     assert np.allclose(sets([three[..., :-1], np.ones((1, 3)), three[..., -1:]])[0], found[[0, 1, 3]], atol=1e-6)
 
 
 def two_steps(strategy, plan, **changes):
-    """Gives the summed loss of two steps of SGD, and each weight's name and change."""
-    recipe = dataclasses.replace(SET, augment_strength=0.0, **changes)
+    """Returns the summed loss of two steps of SGD, and each weight's name and change."""
+    settings = dataclasses.replace(SET, augment_strength=0.0, **changes)
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
-        classifier = classifiers.build_classifier("efficientnet-b0", 32, **recipe.head_options())
+        classifier = classifiers.build_classifier("efficientnet-b0", 32, **settings.head_options())
         optimizer = tf.keras.optimizers.SGD(0.1)
         optimizer.build(classifier.trainable_variables)
     counts = {"step": tf.Variable(0, dtype=tf.int64), "loss": tf.Variable(0.0), "gradient_norm": tf.Variable(0.0)}
     counts["bad_step"] = tf.Variable(-1, dtype=tf.int64)
     state = tf.train.Checkpoint(model=classifier, optimizer=optimizer, others=[], averages=[], **counts)
     before = [weight.numpy() for weight in classifier.weights]
-    batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
-    train_step.make_train_step(strategy, state, recipe)(batches, 2)
+    batches = distributed_input.make_batches(strategy, plan, None, settings, start=0)
+    train_step.make_train_step(strategy, state, settings)(batches, 2)
     changes = [(one.name, one.numpy() - old) for one, old in zip(classifier.weights, before, strict=True)]
     return float(state.loss), changes
 
@@ -170,8 +177,8 @@ def test_two_devices_and_parts_of_a_batch_take_the_steps_of_one_device(plan, sma
 
 @pytest.mark.parametrize("changes", [{"target": "diagnosis", "metadata": "age,sex"}, {"loss": "auc"}])
 def test_both_stages_are_trained_whatever_the_head(record_set, small, changes):
-    recipe = dataclasses.replace(SET, threads=2, **changes)
-    rows, plans, _ = fold_setup.plan_folds(mixture.read_sets(str(record_set)), [0], recipe)
+    settings = dataclasses.replace(SET, threads=2, **changes)
+    rows, plans, _ = fold_setup.plan_folds(mixture.read_sets(str(record_set)), [0], settings)
     assert len(rows) > plans[0].size
     loss, weights = two_steps(tf.distribute.get_strategy(), plans[0], **changes)
     assert 0 < loss < 20
@@ -180,20 +187,21 @@ def test_both_stages_are_trained_whatever_the_head(record_set, small, changes):
 
 
 def test_averages_of_the_second_stage_are_those_of_its_own_weights(small):
-    recipe, strategy = dataclasses.replace(SET, ema=0.9), tf.distribute.get_strategy()
-    state = train_state.make_state(strategy, recipe, 3)
-    judged = train_state.make_evaluated(strategy, state, recipe)
+    settings, strategy = dataclasses.replace(SET, ema=0.9), tf.distribute.get_strategy()
+    state = train_state.make_state(strategy, settings, 3)
+    evaluated = train_state.make_evaluated(strategy, state, settings)
     for number, weight in enumerate(ema.averaged_weights(state.model)):
         weight.assign(tf.fill(weight.shape, float(number)))
         state.averages[number].assign(weight)
-    ema.copy_averages(state, judged)
-    assert all(np.array_equal(*pair) for pair in zip(judged.get_weights(), state.model.get_weights(), strict=True))
+    ema.copy_averages(state, evaluated)
+    assert all(np.array_equal(*pair) for pair in zip(evaluated.get_weights(), state.model.get_weights(), strict=True))
 
 
 def test_dropout_of_the_second_stage_is_in_the_checkpoint(monkeypatch):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
     plain, context = (
-        len(train_state.make_state(tf.distribute.get_strategy(), recipe, 3).dropout) for recipe in (make_config(), SET)
+        len(train_state.make_state(tf.distribute.get_strategy(), settings, 3).dropout)
+        for settings in (make_config(), SET)
     )
     # Two blocks of attention weights, of what attention adds, and of what the dense layers add.
     assert context - plain == 6
@@ -213,13 +221,13 @@ def test_dropout_of_the_second_stage_is_in_the_checkpoint(monkeypatch):
         ({"balance": 0.5}, 1, "expected --malignant_oversampling=1 and --balance=0 with --context=set"),
     ],
 )
-def test_flags_that_do_not_go_with_bags_are_refused(changes, replicas, message):
+def test_options_that_do_not_fit_bags_are_refused(changes, replicas, message):
     config.check_bags(SET, 1)
     with pytest.raises(ValueError, match=message):
-        config.check_bags({**SET, **changes}, replicas)
+        config.check_bags(dataclasses.replace(SET, **changes), replicas)
 
 
-def test_plans_that_do_not_go_with_bags_are_refused(table):
+def test_plans_that_do_not_fit_bags_are_refused(table):
     with pytest.raises(ValueError, match="expected weights up to 1 in --mix with --context=set"):
         patient_bags.fit_samples_per_epoch(mixture.plan_fold(table, None, malignant_oversampling=2), SIZE)
     with pytest.raises(
@@ -228,9 +236,9 @@ def test_plans_that_do_not_go_with_bags_are_refused(table):
         patient_bags.fit_samples_per_epoch(mixture.plan_fold(table.iloc[:10], None), 64)
 
 
-def test_a_plan_of_bags_says_how_many_images_have_no_other_of_their_patient(table, plan):
+def test_the_text_of_a_plan_of_bags_counts_images_without_another_of_their_patient(table, plan):
     rows = table.iloc[:9].assign(patient_id=list("aaabbb") + ["c", "", ""])
     found = patient_bags.fit_samples_per_epoch(mixture.plan_fold(rows, None), SIZE)
-    assert found.text.endswith("  2 bags of 4 an epoch; 3 images have no other of their patient")
+    assert found.text.endswith("  2 bags of 4 per epoch; 3 images have no other of their patient")
     assert found.size == 8
-    assert (found.quotas >= 0).all()
+    assert (found.samples_per_epoch >= 0).all()

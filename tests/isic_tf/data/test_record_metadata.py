@@ -14,10 +14,10 @@ def test_all_records_are_listed_in_order(index):
     assert found["labelled"].all()
 
 
-def test_a_name_that_comes_twice_is_refused(index, tmp_path):
+def test_a_name_that_occurs_twice_is_refused(index, tmp_path):
     for name in ("train00-9.tfrec", "train01-9.tfrec"):
         shutil.copy(index["shard"][0], tmp_path / name)
-    with pytest.raises(ValueError, match="expected every image once, [0-9]+ come again in these shards, ISIC_"):
+    with pytest.raises(ValueError, match="expected every image once, [0-9]+ occur again in these shards .first: ISIC_"):
         record_metadata.list_records(record_index.match_shards(f"{tmp_path}/*.tfrec"))
 
 
@@ -27,7 +27,7 @@ def test_an_empty_shard_has_no_records(tmp_path):
     assert record_metadata.list_records([str(tmp_path / "test00-0.tfrec")]).empty
 
 
-def test_an_index_tells_patients_and_targets(index):
+def test_patients_and_targets_come_from_the_index(index):
     found = record_metadata.add_index(record_metadata.list_records(sorted(set(index["shard"]))))
     assert found["patient_id"].tolist() == index["patient_id"].tolist()
     assert found["known_target"].tolist() == index["target"].tolist()
@@ -40,7 +40,7 @@ def test_test_records_have_patients_and_never_a_target(index, tmp_path):
     found = record_metadata.add_index(record_metadata.list_records([str(tmp_path / name)]))
     assert found["patient_id"].tolist() == index["patient_id"][: len(found)].tolist()
     assert set(found["known_target"]) == {schema.UNKNOWN}
-    # Of an image in both, what the index of the training says.
+    # For an image in both, the training index counts.
     shutil.copy(index["shard"][0].replace(name, "train.index.csv"), tmp_path)
     found = record_metadata.add_index(record_metadata.list_records([str(tmp_path / name)]))
     assert found["known_target"].tolist() == index["target"][: len(found)].tolist()
@@ -65,5 +65,7 @@ def test_codes_that_the_schema_does_not_have_are_refused(tmp_path):
     path = tmp_path / "train00-1.tfrec"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(tf_example.to_example(b"", "a", sex=7))
-    with pytest.raises(ValueError, match="expected sex from -1 to 1, a has 7; records that others made may have other"):
+    with pytest.raises(
+        ValueError, match="expected sex from -1 to 1, a has 7; records made with other tools may use other codes"
+    ):
         record_metadata.list_records([str(path)], ["sex"])

@@ -54,12 +54,12 @@ def test_binary_labels_are_one_column_and_may_be_soft():
 
 
 def test_a_benign_melanoma_is_refused():
-    with pytest.raises(ValueError, match="1 images are diagnosed as melanoma and labelled benign, i1 first"):
+    with pytest.raises(ValueError, match="1 images are diagnosed as melanoma but labeled benign .first: i1."):
         targets.label(table((0, -1), (0, code("melanoma"))), "diagnosis")
 
 
 def test_a_malignant_image_of_another_diagnosis_is_refused():
-    with pytest.raises(ValueError, match="1 images are labelled malignant and no melanoma by diagnosis, i1 first"):
+    with pytest.raises(ValueError, match="1 images are labeled malignant but not diagnosed as melanoma .first: i1."):
         targets.label(table((1, -1), (1, code("BCC"))), "diagnosis")
 
 

@@ -136,10 +136,10 @@ def install_a_build_without_tpus(machine):
     ("break_something", "reason"),
     [
         (lambda machine: None, "there is no /dev/accel"),
-        (lose_the_library, "/dev/vfio/0 may be one, but libtpu is not installed"),
+        (lose_the_library, "/dev/vfio/0 may be a TPU, but libtpu is not installed"),
         (lose_the_device, "there is no /dev/accel"),
         (name_a_tpu_that_is_not_there, "there is no /dev/accel"),
-        (update_the_library, "libtpu.so is too new to serve TensorFlow; pip install"),
+        (update_the_library, "libtpu.so is too new for TensorFlow; run pip install"),
         (install_a_build_without_tpus, "TPUs not found in the cluster.; check .* tensorflow-tpu is"),
     ],
 )
@@ -148,7 +148,7 @@ def test_without_a_tpu_to_use_auto_falls_back_and_says_why(machine, capsys, brea
     assert strategies.choose_strategy("auto") is tf.distribute.get_strategy()
     line = capsys.readouterr().out
     assert line.count("\n") == 1
-    assert re.match(f"running on the CPU, on no GPU and no TPU: .*{reason}", line)
+    assert re.match(f"running on the CPU, without a GPU or TPU: .*{reason}", line)
     # What was asked for is not replaced by something slower.
     with pytest.raises(ValueError, match=reason):
         strategies.choose_strategy("tpu")
@@ -162,7 +162,7 @@ def test_gpus_are_taken_without_a_word_but_where_a_tpu_seems_to_be_there(machine
     assert capsys.readouterr().out == ""
     machine.files.append("/dev/vfio/0")
     strategies.choose_strategy("auto")
-    assert capsys.readouterr().out == "running on no TPU: /dev/vfio/0 may be one, but libtpu is not installed\n"
+    assert capsys.readouterr().out == "running without a TPU: /dev/vfio/0 may be a TPU, but libtpu is not installed\n"
 
 
 def test_a_tpu_elsewhere_that_does_not_answer_is_an_error(machine, monkeypatch):
@@ -185,9 +185,9 @@ FAR = {
 def test_a_tpu_of_another_machine_reads_from_buckets_alone(machine):
     assert strategies.choose_strategy("tpu", "far", **FAR) == "strategy"
     own = {"reads": {"data_dir": "gs://bucket/a,records"}}
-    with pytest.raises(ValueError, match=r"the TPU far is of another machine .* --data_dir=gs://..., got records; on"):
+    with pytest.raises(ValueError, match=r"the TPU far is on another machine .* --data_dir=gs://..., got records; on"):
         strategies.choose_strategy("auto", "far", **own)
-    with pytest.raises(ValueError, match="another machine, where --cache=memory cannot be served; leave it out"):
+    with pytest.raises(ValueError, match="another machine, which --cache=memory cannot reach; leave it out"):
         strategies.choose_strategy("tpu", "far", hosted={"cache": "memory"})
     machine.files.append("/dev/accel0")
     machine.install()
@@ -216,7 +216,7 @@ def test_the_build_for_tpus_compiles_for_no_other_device(monkeypatch):
 
 def test_several_workers_have_their_addresses(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(ValueError, match="expected the addresses of two workers or more in TF_CONFIG"):
+    with pytest.raises(ValueError, match="expected the addresses of two or more workers in TF_CONFIG"):
         strategies.choose_strategy("multiworker")
 
 

@@ -6,7 +6,7 @@ from tfrecord_tools.deduplication import image_similarity
 
 
 def picture(seed):
-    """A smooth picture of many features."""
+    """Returns a smooth picture with many features."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(
         rng.normal(size=(image_similarity.SIDE, image_similarity.SIDE, 3)).astype(np.float32), (0, 0), 3
@@ -23,7 +23,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_descriptors_do_not_change_with_a_turn_or_a_flip(edit):
+def test_descriptors_do_not_change_with_a_rotation_or_a_flip(edit):
     originals = [picture(seed) for seed in range(6)]
     rows = np.concatenate(
         [image_similarity.make_views(image) for image in originals + list(map(EDITS[edit], originals))]
@@ -45,7 +45,7 @@ def test_an_edit_is_near_and_another_picture_far(edit):
     assert far > 0.5
 
 
-def test_black_and_even_pictures_are_like_nothing():
+def test_black_and_uniform_pictures_match_nothing():
     rows = np.stack(
         [np.full((image_similarity.SIDE, image_similarity.SIDE), level, np.uint8) for level in (0, 0, 150, 150)]
     )
@@ -53,7 +53,7 @@ def test_black_and_even_pictures_are_like_nothing():
     assert distances.tolist() == [1, 1, 1]
 
 
-def test_views_are_the_whole_its_centre_and_what_is_within_a_frame():
+def test_views_are_the_complete_image_its_center_and_the_content_of_a_frame():
     image = np.full((80, 160, 3), 120, np.uint8)
     assert image_similarity.make_views(image).shape == (2, image_similarity.SIDE, image_similarity.SIDE)
     assert image_similarity.make_views(image[:, :80]).shape == (1, image_similarity.SIDE, image_similarity.SIDE)

@@ -5,11 +5,11 @@ import pytest
 
 from tfrecord_tools.deduplication import image_similarity, near_duplicates
 from tfrecord_tools.imaging import codec
-from tfrecord_tools.io import csv_tables, record_index
+from tfrecord_tools.io import duplicate_pairs, record_index
 
 
 def picture(seed, height=240, width=240):
-    """Makes texture of several scales, as skin has it: uint8 `[height, width, 3]`."""
+    """Returns texture of several scales, like skin: uint8 `[height, width, 3]`."""
     noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
     layers = [cv2.GaussianBlur(noise, (0, 0), sigma) * sigma for sigma in (2, 6, 16)]
     return np.uint8(np.clip(140 + 40 * sum(layers), 40, 250))
@@ -53,8 +53,8 @@ EDITS = {
 
 
 def match(pictures, first=None, max_distance=0.4):
-    """Matches images; gives the pairs as a list, and the distances."""
-    pairs, distances = near_duplicates.match(
+    """Matches images; returns the pairs as a list, and the distances."""
+    pairs, distances = near_duplicates.match_views(
         [image_similarity.make_views(one) for one in pictures], first, max_distance, 2
     )
     return [tuple(pair) for pair in pairs.tolist()], distances
@@ -68,7 +68,7 @@ def test_an_edited_photograph_is_found_among_others(edit):
     assert 0 <= distances[0] <= 0.4
 
 
-def test_a_turn_of_an_image_that_is_no_square_is_found():
+def test_a_rotation_of_an_image_that_is_not_square_is_found():
     originals = [picture(seed, 240, 360) for seed in range(12)]
     assert match([*originals, turn(originals[5], 45)])[0] == [(5, 12)]
 
@@ -79,7 +79,7 @@ def test_the_distance_grows_with_the_edit():
     assert near < 0.05 < far <= 0.4
 
 
-def test_images_with_next_to_nothing_on_them_are_not_alike():
+def test_images_with_almost_no_content_do_not_match():
     rng = np.random.default_rng(0)
     # Rounded, this shading is the same faint bands in each.
     shades = np.linspace(150, 160, 240)[:, None, None]
@@ -102,7 +102,7 @@ def test_the_distance_is_that_of_the_nearest_views():
     across = np.array([(one, len(views[0]) + other) for one in range(len(views[0])) for other in range(len(views[1]))])
     distances = image_similarity.compare(rows, image_similarity.describe(rows), across)
     assert len(set(distances[distances < 0.4])) > 1
-    assert near_duplicates.match(views, None, 0.4, 2)[1].tolist() == [distances.min()]
+    assert near_duplicates.match_views(views, None, 0.4, 2)[1].tolist() == [distances.min()]
 
 
 def test_of_a_cluster_all_pairs_are_listed():
@@ -148,15 +148,18 @@ def write(folder, named):
 def find(output, images=None, records=None, against=None, max_distance=0.4, workers=2):
     paths = {"images": images, "records": records, "output": output, "against": against}
     paths = {name: path and str(path) for name, path in paths.items()}
-    near_duplicates.find_duplicates(
+    found = near_duplicates.find_duplicates(
         near_duplicates.DuplicatesConfig(**paths, max_distance=max_distance, workers=workers)
     )
-    return pd.read_csv(output)
+    written = pd.read_csv(output)
+    # What the function returns is what it writes.
+    assert found.to_dict("list") == written.to_dict("list")
+    return written
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Folder of six images: b and d are edits of e, and the names of c are a nuisance."""
+    """Directory of six images: b and d are edits of e, and the names of c need quoting in a CSV file."""
     named = {f"{name}.jpg": picture(seed) for seed, name in enumerate(("a", 'c,"1"', "e"))}
     named |= {"d.png": reencode(named["e.jpg"], 90), 'c,"2".png': named['c,"1".jpg'][::-1]}
     write(tmp_path / "jpeg", named)
@@ -165,14 +168,14 @@ def folder(tmp_path):
     return tmp_path / "jpeg"
 
 
-def test_the_list_is_sorted_and_whole(folder, tmp_path, capsys):
+def test_the_list_is_sorted_and_complete(folder, tmp_path, capsys):
     found = find(tmp_path / "pairs.csv", images=folder)
     assert list(found) == ["image_name_1", "image_name_2", "distance"]
     pairs = {("b", "d"), ("b", "e"), ("d", "e"), ('c,"1"', 'c,"2"')}
     assert {tuple(pair) for pair in found[["image_name_1", "image_name_2"]].to_numpy()} == pairs
     assert found["distance"].is_monotonic_increasing
     assert f"6 images: 4 pairs in 2 clusters, written to {tmp_path / 'pairs.csv'}" in capsys.readouterr().out
-    assert len(csv_tables.read_pairs(str(tmp_path / "pairs.csv"))) == 4
+    assert len(duplicate_pairs.read_pairs(str(tmp_path / "pairs.csv"))) == 4
 
 
 def test_the_same_images_give_the_same_bytes(folder, tmp_path):
@@ -181,7 +184,7 @@ def test_the_same_images_give_the_same_bytes(folder, tmp_path):
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "3.csv").read_bytes()
 
 
-def test_pairs_above_the_greatest_distance_are_left_out(folder, tmp_path):
+def test_pairs_above_the_largest_distance_are_left_out(folder, tmp_path):
     every = find(tmp_path / "all.csv", images=folder)
     limit = every["distance"].iloc[1] + 1e-4
     near = find(tmp_path / "near.csv", images=folder, max_distance=limit)
@@ -189,13 +192,13 @@ def test_pairs_above_the_greatest_distance_are_left_out(folder, tmp_path):
     assert 2 <= len(near) < len(every)
 
 
-def test_without_pairs_the_list_has_its_header_alone(tmp_path):
+def test_without_pairs_the_list_has_only_its_header(tmp_path):
     write(tmp_path / "jpeg", {"a.jpg": picture(0), "b.jpg": picture(1)})
     assert find(tmp_path / "pairs.csv", images=tmp_path / "jpeg").empty
     assert (tmp_path / "pairs.csv").read_text() == "image_name_1,image_name_2,distance\n"
 
 
-def test_records_are_held_against_the_images_they_were_made_of(made_up, record_set, tmp_path, capsys):
+def test_records_are_compared_with_the_images_they_were_made_from(made_up, record_set, tmp_path, capsys):
     records = f"{record_set}/train*.tfrec"
     names = set(record_index.read_index(str(record_set), "train")["image_name"])
     # Of 64 px there is little fine detail left.
@@ -203,26 +206,26 @@ def test_records_are_held_against_the_images_they_were_made_of(made_up, record_s
     assert set(found["image_name_1"][found["image_name_1"] == found["image_name_2"]]) == names
     out = capsys.readouterr().out
     assert f"{len(names)} against " in out
-    assert f"pairs ({len(names)} of them of one name)" in out
+    assert f"pairs ({len(names)} of them with the same name)" in out
     assert find(tmp_path / "train.csv", records=records)["image_name_1"].isin(names).all()
 
 
 @pytest.mark.parametrize("both", [True, False])
-def test_exactly_one_source_is_taken(both, tmp_path):
+def test_exactly_one_source_is_required(both, tmp_path):
     with pytest.raises(
         ValueError, match=f"expected one of --images and --records, got {'both' if both else 'neither'}"
     ):
-        find(tmp_path / "pairs.csv", images=both and tmp_path, records=both and "*.tfrec")
+        find(tmp_path / "pairs.csv", images=tmp_path if both else None, records="*.tfrec" if both else None)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "expected images in .*jpeg, found none"),
-        ({"a.jpg": picture(0), "a.png": picture(1)}, "must hold every image once, 1 come again, a first"),
+        ({}, "no images in .*jpeg, expected JPEG, PNG or DICOM files"),
+        ({"a.jpg": picture(0), "a.png": picture(1)}, "must hold every image once, but repeats 1, for example a"),
     ],
 )
-def test_a_folder_without_images_or_with_a_name_twice_is_refused(files, message, tmp_path):
+def test_a_directory_without_images_or_with_a_name_twice_is_refused(files, message, tmp_path):
     write(tmp_path / "jpeg", files)
     with pytest.raises(ValueError, match=message):
         find(tmp_path / "pairs.csv", images=tmp_path / "jpeg")

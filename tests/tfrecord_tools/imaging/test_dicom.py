@@ -14,13 +14,13 @@ def decode(data, **scale):
     return dicom.decode(dicom.read(data, "x.dcm"), "x.dcm", **scale)
 
 
-def test_raw_pixels_come_back_as_bgr():
+def test_raw_pixels_are_returned_as_bgr():
     image, size = decode(made())
     assert np.array_equal(image, PICTURE[..., ::-1])
     assert size == (64, 48)
 
 
-def test_a_jpeg_frame_decides_its_own_colours_and_is_scaled():
+def test_a_jpeg_frame_determines_its_colors_and_is_scaled():
     jpeg = codec.encode(cv2.resize(PICTURE[..., ::-1], (640, 480)), 95)
     for header in ("RGB", "YBR_FULL_422", "YBR_FULL"):
         data = made(jpeg, pydicom.uid.JPEGBaseline8Bit, PhotometricInterpretation=header, Rows=480, Columns=640)
@@ -32,7 +32,7 @@ def test_a_jpeg_frame_decides_its_own_colours_and_is_scaled():
         )
 
 
-def test_samples_of_more_than_8_bits_keep_their_upper_ones():
+def test_samples_of_more_than_8_bits_keep_their_upper_bits():
     deep = (PICTURE.astype(np.uint16) << 4) + 15
     image, _ = decode(made(deep, BitsAllocated=16, BitsStored=12, HighBit=11))
     assert np.array_equal(image, PICTURE[..., ::-1])
@@ -41,8 +41,11 @@ def test_samples_of_more_than_8_bits_keep_their_upper_ones():
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ({"NumberOfFrames": 2}, "x.dcm holds 2 frames, expected one; export the frame you mean"),
-        ({"PhotometricInterpretation": "MONOCHROME2", "SamplesPerPixel": 1}, "x.dcm is MONOCHROME2, expected colour"),
+        ({"NumberOfFrames": 2}, "x.dcm has 2 frames, expected one; export the frame to use"),
+        (
+            {"PhotometricInterpretation": "MONOCHROME2", "SamplesPerPixel": 1},
+            "x.dcm is MONOCHROME2, expected a color image",
+        ),
         ({"PhotometricInterpretation": "CMYK"}, "interpretation 'CMYK', expected RGB, YBR or PALETTE COLOR"),
         ({"Rows": 65535, "Columns": 65535}, "x.dcm has 65535x65535 pixels, expected 1 to 268435456"),
         ({"Rows": 0}, "x.dcm has 64x0 pixels"),
@@ -50,7 +53,7 @@ def test_samples_of_more_than_8_bits_keep_their_upper_ones():
         ({"PixelRepresentation": 1}, r"cannot be decoded: expected unsigned \[height, width, 3\], got int8"),
     ],
 )
-def test_what_is_no_single_colour_frame_is_refused(tags, message):
+def test_anything_but_a_single_color_frame_is_refused(tags, message):
     with pytest.raises(ValueError, match=message):
         decode(made(**tags))
 
@@ -58,14 +61,14 @@ def test_what_is_no_single_colour_frame_is_refused(tags, message):
 def test_files_without_pixels_or_without_an_end_are_named():
     dataset = dicom.read(made(), "x.dcm")
     del dataset.PixelData
-    with pytest.raises(ValueError, match="x.dcm holds no whole pixel data; replace the file"):
+    with pytest.raises(ValueError, match="x.dcm has no complete pixel data; replace the file"):
         dicom.decode(dataset, "x.dcm")
-    with pytest.raises(ValueError, match=r"x.dcm is no whole DICOM file \(4 bytes\)"):
+    with pytest.raises(ValueError, match=r"x.dcm is not an intact DICOM file \(4 bytes\)"):
         dicom.read(b"DICM", "x.dcm")
     jpeg = codec.encode(cv2.resize(PICTURE, (640, 480)), 95)
-    whole = made(jpeg, pydicom.uid.JPEGBaseline8Bit)
-    with pytest.raises(ValueError, match="x.dcm holds no whole pixel data"):
-        decode(whole[: len(whole) // 2])
+    complete = made(jpeg, pydicom.uid.JPEGBaseline8Bit)
+    with pytest.raises(ValueError, match="x.dcm has no complete pixel data"):
+        decode(complete[: len(complete) // 2])
     with pytest.raises(ValueError, match="x.dcm is truncated"):
         decode(made(jpeg[:3000], pydicom.uid.JPEGBaseline8Bit))
     dataset = dicom.read(made(jpeg, pydicom.uid.JPEGBaseline8Bit), "x.dcm")
@@ -81,7 +84,7 @@ def tagged(**tags):
     return dicom.read_tags(dataset)
 
 
-def test_tags_lose_their_quotes_and_speak_the_schemas_words():
+def test_tags_lose_their_quotes_and_use_the_words_of_the_schema():
     found = tagged(PatientID='"IP_1"', PatientSex="F", PatientAge="055Y", BodyPartExamined='"UPPER EXTREMITY"')
     assert found == {
         "patient_id": "IP_1",
@@ -108,18 +111,18 @@ def test_absent_tags_are_unknown():
 
 
 REFUSED = {
-    "SC_rgb_rle_16bit_2frame.dcm": "holds 2 frames",
-    "SC_rgb_rle_2frame.dcm": "holds 2 frames",
-    "SC_rgb_rle_32bit_2frame.dcm": "holds 2 frames",
+    "SC_rgb_rle_16bit_2frame.dcm": "has 2 frames",
+    "SC_rgb_rle_2frame.dcm": "has 2 frames",
+    "SC_rgb_rle_32bit_2frame.dcm": "has 2 frames",
     "examples_overlay.dcm": "is MONOCHROME2",
-    "examples_ybr_color.dcm": "holds 30 frames",
+    "examples_ybr_color.dcm": "has 30 frames",
 }
 
 
 def reference(dataset):
     """pydicom's own RGB, scaled to 0..255."""
     if dataset.file_meta.TransferSyntaxUID == pydicom.uid.JPEGLosslessSV1:
-        # No plugin here decodes it; it holds the picture of this file, uncompressed (seen with gdcm: no level apart).
+        # No plugin here decodes it; it holds the picture of this file, uncompressed (checked with gdcm: no difference).
         return None
     found = pydicom.pixels.pixel_array(dataset)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
@@ -128,7 +131,7 @@ def reference(dataset):
 
 
 @pytest.mark.realdata
-def test_every_real_variant_has_the_right_colours_or_is_refused(real_data):
+def test_every_real_variant_has_the_right_colors_or_is_refused(real_data):
     logging.getLogger("pydicom").setLevel(logging.ERROR)
     files = sorted((real_data / "dicom_variants").glob("*.dcm"))
     assert len(files) == 30

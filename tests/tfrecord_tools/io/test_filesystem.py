@@ -11,11 +11,11 @@ from tfrecord_tools.io import filesystem
 
 @pytest.fixture(params=["local", "bucket"])
 def folder(request, tmp_path):
-    """A folder by its path, and by a URL that TensorFlow's file systems answer."""
+    """Returns a directory by its path, or by a URL that TensorFlow's file systems handle."""
     return str(tmp_path) if request.param == "local" else f"file://{tmp_path}"
 
 
-def test_both_kinds_of_paths_do_the_same(folder):
+def test_local_paths_and_urls_behave_the_same(folder):
     filesystem.makedirs(f"{folder}/a/b")
     filesystem.makedirs(f"{folder}/a/b")
     for name, text in (("2.txt", "zwei\n"), ("1.txt", "eins\r\n")):
@@ -40,7 +40,7 @@ def test_both_kinds_of_paths_do_the_same(folder):
     assert filesystem.listdir(f"{folder}/a") == []
 
 
-def test_a_file_written_anew_has_another_stamp(folder):
+def test_a_rewritten_file_has_a_new_stamp(folder):
     stamps = set()
     for nanoseconds in (1_000_000_000, 2_000_000_000):
         with filesystem.open(f"{folder}/1.txt", "w") as file:
@@ -57,7 +57,7 @@ def test_a_missing_file_is_a_failure_of_either_kind(folder):
     assert not filesystem.is_failure(ValueError())
 
 
-def test_making_records_does_not_load_tensorflow():
+def test_building_records_does_not_load_tensorflow():
     program = (
         "import sys; from tfrecord_tools import build, index, verify, synth, folds; print('tensorflow' in sys.modules)"
     )

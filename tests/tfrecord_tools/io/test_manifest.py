@@ -8,7 +8,7 @@ from tfrecord_tools import schema
 from tfrecord_tools.io import manifest, record_index
 
 
-def test_an_index_of_records_that_others_made_is_read_back(tmp_path):
+def test_an_index_of_other_peoples_records_is_read_back(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "train00-2071.tfrec")) as writer:
         writer.write(b"any")
     rows = [("train00-2071.tfrec", 0, "a", "p", "1", ""), ("train00-2071.tfrec", 1, "b", "", "", "4")]
@@ -37,11 +37,11 @@ def test_a_manifest_counts_its_records_and_holds_no_path_of_the_machine(tmp_path
     assert manifest.read_manifest(str(tmp_path), "train") == written
 
 
-def test_there_may_be_no_manifest_but_not_a_damaged_one(tmp_path):
+def test_a_manifest_may_be_absent_but_not_damaged(tmp_path):
     assert manifest.read_manifest(str(tmp_path), "train") is None
     for text in ("{", "[]", '{"shards": [{"name": "a", "records": "1", "bytes": 1, "sha256": ""}]}'):
         (tmp_path / "train.manifest.json").write_text(text)
-        with pytest.raises(ValueError, match=r"train.manifest.json is no manifest .* make it again with"):
+        with pytest.raises(ValueError, match=r"train.manifest.json is not a valid manifest .* recreate it with"):
             manifest.read_manifest(str(tmp_path), "train")
     assert str(tmp_path) not in text
 

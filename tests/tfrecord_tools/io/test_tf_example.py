@@ -6,7 +6,7 @@ from tfrecord_tools.io import tf_example
 FEATURES = {"image": b"\xff\xd8", "image_name": b"ISIC_0000001", "target": 1, "age_approx": -1, "width": 2**40}
 
 
-def test_bytes_are_those_of_tensorflows_own_message():
+def test_bytes_equal_those_of_tensorflows_message():
     features = {}
     for name, value in FEATURES.items():
         if isinstance(value, bytes):
@@ -17,7 +17,7 @@ def test_bytes_are_those_of_tensorflows_own_message():
     assert tf_example.serialize(FEATURES) == expected.SerializeToString(deterministic=True)
 
 
-def test_messages_of_tensorflow_are_read():
+def test_messages_of_tensorflow_are_parsed():
     written = tf.train.Example(
         features=tf.train.Features(
             feature={
@@ -46,3 +46,24 @@ def test_tensorflow_reads_the_bytes():
 def test_other_values_are_refused():
     with pytest.raises(TypeError):
         tf_example.serialize({"a": 0.5})
+
+
+def test_an_example_keeps_every_feature_and_its_bytes_do_not_depend_on_the_order_of_arguments():
+    integers = {"sex": 1, "age_approx": 45, "target": 1, "width": 6000, "height": 4000, "patient_id": 7}
+    serialized = tf_example.to_example(b"jpeg", "ISIC_1", **integers)
+    assert serialized == tf_example.to_example(b"jpeg", "ISIC_1", **dict(reversed(integers.items())))
+    record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=True))
+    assert record["image"] == b"jpeg"
+    assert record["image_name"] == b"ISIC_1"
+    assert {name: int(record[name]) for name in integers} == integers
+    assert int(record["diagnosis"]) == -1
+
+
+def test_the_label_of_a_test_record_is_never_parsed():
+    serialized = tf_example.to_example(b"jpeg", "ISIC_1", target=1)
+    assert "target" not in tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=False))
+
+
+def test_to_example_refuses_a_feature_outside_the_schema():
+    with pytest.raises(ValueError, match=r"expected features .*, got PatientName"):
+        tf_example.to_example(b"jpeg", "ISIC_1", PatientName=3)

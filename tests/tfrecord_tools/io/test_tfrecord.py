@@ -29,17 +29,17 @@ def damage(path, at, data):
 
 
 def starts():
-    """Where each record of `RECORDS` begins: 12 bytes before its data and 4 after."""
+    """Returns where each record of `RECORDS` starts: 12 bytes before its data, which 4 bytes follow."""
     return [sum(len(record) + 16 for record in RECORDS[:number]) for number in range(5)]
 
 
-def test_the_masked_checksum_is_the_formats():
-    # CRC-32C of "123456789" is e3069283 (RFC 3720); turned right by 15 bits, c78c0d26 hex 0x0d27c60d + 0xa282ead8.
-    turned = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
-    assert tfrecord.masked_crc(b"123456789") == (turned + 0xA282EAD8) % 2**32
+def test_the_masked_checksum_is_that_of_the_format():
+    # CRC-32C of "123456789" is e3069283 (RFC 3720); rotated right by 15 bits, c78c0d26 hex 0x0d27c60d + 0xa282ead8.
+    rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
+    assert tfrecord.masked_crc(b"123456789") == (rotated + 0xA282EAD8) % 2**32
 
 
-def test_scan_gives_what_was_written_and_feeds_all_bytes_to_the_digest(shard):
+def test_scan_returns_what_was_written_and_feeds_all_bytes_to_the_digest(shard):
     digest = hashlib.sha256()
     found = list(tfrecord.scan(str(shard), digest))
     assert found == [(start, record, "") for start, record in zip(starts(), RECORDS, strict=False)]
@@ -47,12 +47,12 @@ def test_scan_gives_what_was_written_and_feeds_all_bytes_to_the_digest(shard):
 
 
 @pytest.mark.parametrize("split", ["test00-3.tfrec", "isic-test-00.tfrec", "my_test.tfrec"])
-def test_a_split_is_told_by_the_name(split):
+def test_a_split_is_inferred_from_the_name(split):
     assert tfrecord.split_of(f"in/test/{split}") == "test"
     assert tfrecord.split_of(f"in/test/{split.replace('test', 'train')}") == "train"
 
 
-def test_a_wrong_byte_costs_its_own_record_alone(shard):
+def test_a_wrong_byte_costs_only_its_own_record(shard):
     damage(shard, starts()[1] + 20, b"XX")
     digest = hashlib.sha256()
     found = list(tfrecord.scan(str(shard), digest))
@@ -62,13 +62,13 @@ def test_a_wrong_byte_costs_its_own_record_alone(shard):
 
 
 @pytest.mark.parametrize("header", [b"X", struct.pack("<Q", 2**60), struct.pack("<Q", 7)])
-def test_reading_goes_on_after_a_wrong_length(shard, header):
+def test_reading_resumes_after_a_wrong_length(shard, header):
     damage(shard, starts()[1], header)
     digest = hashlib.sha256()
     found = list(tfrecord.scan(str(shard), digest))
     assert [record for _, record, _ in found] == [RECORDS[0], None, RECORDS[2], RECORDS[3]]
     passed = starts()[2] - starts()[1]
-    assert found[1][2] == f"the checksum of its length is wrong; {passed} bytes passed over"
+    assert found[1][2] == f"the checksum of its length is wrong; skipped {passed} bytes"
     assert digest.hexdigest() == hashlib.sha256(shard.read_bytes()).hexdigest()
 
 
@@ -78,11 +78,11 @@ def test_a_length_of_2_to_the_60_with_the_right_checksum_takes_no_memory(shard):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = list(tfrecord.scan(str(shard)))
     assert [record for _, record, _ in found] == [RECORDS[0], None, RECORDS[2], RECORDS[3]]
-    assert found[1][2].startswith(f"its length, {2**60} bytes, passes the end of the file")
+    assert found[1][2].startswith(f"its length, {2**60} bytes, exceeds the rest of the file")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
 
 
-def test_a_record_found_again_beyond_the_first_window(shard, monkeypatch):
+def test_a_record_is_found_beyond_the_first_window(shard, monkeypatch):
     monkeypatch.setattr(tfrecord, "_WINDOW", 16)
     damage(shard, starts()[1], b"\xff")
     assert [record for _, record, _ in tfrecord.scan(str(shard))] == [RECORDS[0], None, RECORDS[2], RECORDS[3]]
@@ -100,18 +100,20 @@ def test_a_file_of_other_bytes_is_named(tmp_path):
     with pytest.raises(ValueError, match="is corrupt at record 0, byte 0: the checksum of its length is wrong"):
         list(tfrecord.read(str(tmp_path / "a")))
     (tmp_path / "b").write_bytes(b"x")
-    with pytest.raises(ValueError, match="1 bytes are no whole record"):
+    with pytest.raises(ValueError, match="1 bytes are too few for a record"):
         list(tfrecord.read(str(tmp_path / "b")))
     (tmp_path / "c").write_bytes(b"")
     assert list(tfrecord.read(str(tmp_path / "c"))) == []
 
 
-def test_read_at_gives_a_record_back_and_notices_a_change(shard):
+def test_read_at_returns_a_record_and_detects_a_change(shard):
     for (offset, length, features), record in zip(tfrecord.read(str(shard)), RECORDS, strict=True):
         assert tfrecord.read_at(str(shard), offset, length) == record
         assert features["target"] == 0
     damage(shard, starts()[2] + 30, b"X")
-    with pytest.raises(ValueError, match=f"has no sound record at byte {starts()[2]} any more; was it replaced"):
+    with pytest.raises(
+        ValueError, match=f"no longer has an intact record at byte {starts()[2]}; if the file was replaced"
+    ):
         tfrecord.read_at(str(shard), starts()[2], len(RECORDS[2]))
 
 
@@ -123,7 +125,7 @@ def example(**features):
     return tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString()
 
 
-def test_parse_takes_the_public_layouts():
+def test_parse_accepts_the_public_layouts():
     kaggle = example(image=[b"j"], image_name=[b"a"], target=[1], sex=[0], age_approx=[-1], patient_id=[7])
     assert tfrecord.parse(kaggle) == (
         {"image": b"j", "image_name": "a", "target": 1, "sex": 0, "age_approx": -1, "patient_id": 7},
@@ -136,34 +138,34 @@ def test_parse_takes_the_public_layouts():
     ("features", "problems"),
     [
         ({"image": [b"j"]}, ["lacks image_name (bytes)"]),
-        ({"image": [b"j"], "image_name": [b"\xff"]}, ["image_name is no UTF-8 text"]),
+        ({"image": [b"j"], "image_name": [b"\xff"]}, ["image_name is not UTF-8 text"]),
         ({"image": [b"j"], "image_name": [b"a"], "target": [0.5]}, ["target must be one int64, is 1 float"]),
         ({"image": [b"j"], "image_name": [b"a", b"b"]}, ["image_name must be one bytes, is 2 bytes"]),
         (
             {"image": [b"j"], "name": [b"a"], "label": [1, 2]},
             [
                 "lacks image_name (bytes)",
-                "has label (2 int64), which the schema has not",
-                "has name (1 bytes), which the schema has not",
+                "has label (2 int64), which is not in the schema",
+                "has name (1 bytes), which is not in the schema",
             ],
         ),
     ],
 )
-def test_parse_names_what_does_not_fit_feature_by_feature(features, problems):
+def test_parse_names_each_feature_that_does_not_match(features, problems):
     assert tfrecord.parse(example(**features))[1] == problems
 
 
-def test_parse_names_bytes_that_are_no_example():
-    assert tfrecord.parse(b"\xff\xff") == ({}, ["is no tf.train.Example"])
+def test_parse_names_bytes_that_are_not_an_example():
+    assert tfrecord.parse(b"\xff\xff") == ({}, ["is not a tf.train.Example"])
 
 
 @pytest.mark.realdata
-def test_a_real_file_of_another_schema_is_named(real_data):
+def test_a_real_file_with_a_different_schema_is_named(real_data):
     path = real_data / "tfrecord_foreign" / "train.tfrecords"
     assert len(list(tfrecord.scan(str(path)))) == 40
     expected = (
-        r"of another schema, its record 0 lacks image \(bytes\); lacks image_name \(bytes\); has train/image "
-        r"\(1 bytes\), which the schema has not; has train/label \(1 int64\), .* has train/name \(1 bytes\)"
+        r"has a different schema: record 0 lacks image \(bytes\); lacks image_name \(bytes\); has train/image "
+        r"\(1 bytes\), which is not in the schema; has train/label \(1 int64\), .* has train/name \(1 bytes\)"
     )
     with pytest.raises(ValueError, match=expected):
         list(tfrecord.read(str(path)))
@@ -194,13 +196,17 @@ def test_whatever_is_damaged_records_are_right_or_an_error_is_named(damaged_path
         content[bit // 8] ^= 1 << bit % 8
     damaged_path.write_bytes(content[:cut])
     scanned = list(tfrecord.scan(str(damaged_path)))
-    sound = [record for _, record, problem in scanned if not problem]
-    # What is taken for sound is so, in order; and what is not, is said.
+    intact = [record for _, record, problem in scanned if not problem]
+    # Records reported as intact are intact and in order; all others are reported as damaged.
     rest = iter(RECORDS)
-    assert all(record in rest for record in sound)
+    assert all(record in rest for record in intact)
     assert all(problem for _, record, problem in scanned if record is None)
-    whole = content[:cut] == CLEAN[:cut] and len(content[:cut]) in starts()
-    with contextlib.nullcontext() if whole else pytest.raises(ValueError, match="train00-4.tfrec is corrupt at record"):
+    undamaged = content[:cut] == CLEAN[:cut] and len(content[:cut]) in starts()
+    with (
+        contextlib.nullcontext()
+        if undamaged
+        else pytest.raises(ValueError, match="train00-4.tfrec is corrupt at record")
+    ):
         names = [features["image_name"] for _, _, features in tfrecord.read(str(damaged_path))]
         assert names == [f"i{number}" for number in range(starts().index(len(content[:cut])))]
 

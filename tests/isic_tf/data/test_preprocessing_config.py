@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+from isic_tf.data import preprocessing_config
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    manifest = {"resize": "pad", "trim_border": True, "color_constancy": None, "image_size": 64}
+    (tmp_path / "train.manifest.json").write_text(json.dumps(manifest))
+    return str(tmp_path)
+
+
+def test_a_manifest_lists_the_preprocessing_and_what_it_leaves_out_is_unknown(data_dir):
+    assert preprocessing_config.read_preprocessing(data_dir) == {"resize": "pad", "trim_border": True}
+
+
+def test_without_a_manifest_nothing_is_known(tmp_path):
+    assert preprocessing_config.read_preprocessing(str(tmp_path / "nothing")) == {}
+    assert preprocessing_config.find_preprocessing({"data_dir": str(tmp_path)}) == {}
+    assert preprocessing_config.find_preprocessing({}) == {}
+
+
+def test_the_options_of_a_run_count_before_the_manifest_of_its_first_set(data_dir):
+    run = {"data_dir": f"{data_dir},elsewhere", "backbone": "efficientnet-b0"}
+    assert preprocessing_config.find_preprocessing(run) == {"resize": "pad", "trim_border": True}
+    found = preprocessing_config.find_preprocessing({**run, "resize": "crop", "trim_border": "False"})
+    assert found == {"resize": "crop", "trim_border": "False"}

@@ -1,0 +1,55 @@
+import os
+
+import numpy as np
+import pytest
+
+from tfrecord_tools import schema
+from tfrecord_tools.io import record_index
+
+
+def write_index(folder, *lines):
+    (folder / "train.index.csv").write_text("\n".join([",".join(schema.INDEX_COLUMNS), *lines]) + "\n")
+    (folder / "train00-2.tfrec").touch()
+
+
+def test_read_index_returns_numbers_paths_and_minus_one_for_blanks(tmp_path):
+    write_index(tmp_path, "train00-2.tfrec,0,007,IP_1,1,3", "train00-2.tfrec,1,008,,,")
+    index = record_index.read_index(str(tmp_path), "train")
+    assert index["shard"].tolist() == [str(tmp_path / "train00-2.tfrec")] * 2
+    assert index["image_name"].tolist() == ["007", "008"]
+    assert index[["position", "target", "fold"]].to_numpy().tolist() == [[0, 1, 3], [1, -1, -1]]
+    assert index["fold"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["../train00-2.tfrec,0,a,,1,0"], "must name shards by file name alone"),
+        (["train00-2.tfrec,0,a,,1,zero"], "the column fold must hold whole numbers or blanks"),
+        (["train00-2.tfrec,0,a,,1,0", "train00-2.tfrec,1,a,,1,0"], "lists 1 image names twice, for example a"),
+        (["train01-2.tfrec,0,a,,1,0"], r"lists 1 shards that do not exist, for example .*train01-2.tfrec"),
+    ],
+)
+def test_read_index_refuses_a_damaged_index(tmp_path, lines, message):
+    write_index(tmp_path, *lines)
+    with pytest.raises(ValueError, match=message):
+        record_index.read_index(str(tmp_path), "train")
+
+
+def test_read_index_names_a_missing_index(tmp_path):
+    with pytest.raises(ValueError, match=r"test.index.csv not found; create it with `python -m tfrecord_tools.index`"):
+        record_index.read_index(str(tmp_path), "test")
+
+
+def test_match_shards_returns_each_shard_of_several_patterns_once_in_order(tmp_path):
+    for name in ("train01-9.tfrec", "train00-9.tfrec", "train.index.csv", "train.manifest.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "train.d").mkdir()
+    found = record_index.match_shards(f"{tmp_path}/train01*,{tmp_path}/train*")
+    assert found == [f"{tmp_path}/train00-9.tfrec", f"{tmp_path}/train01-9.tfrec"]
+
+
+def test_match_shards_names_the_pattern_and_the_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"no shards match 'none.*.tfrec' in {os.getcwd()}; quote the pattern"):
+        record_index.match_shards("none*.tfrec")
