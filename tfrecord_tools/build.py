@@ -7,14 +7,23 @@ python -m tfrecord_tools.build --images=dicom --split=test --csv_from_dicom=test
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.building.record_set_builder import BuildConfig, build_record_set
+from tfrecord_tools.building import record_set_builder
+from tfrecord_tools.building.build_config import BuildConfig
 
 CONFIG = BuildConfig
 
 
-def main():
+def build(config: BuildConfig) -> None:
+    """Builds a record set, or writes the table of DICOM tags that `--csv_from_dicom` asks for."""
+    if config.csv_from_dicom:
+        record_set_builder.write_dicom_tags(config)
+    else:
+        record_set_builder.build_record_set(config)
+
+
+def main() -> None:
     """Runs the command."""
-    cli.run(build_record_set, CONFIG, __doc__)
+    cli.run(build, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Splits a table into folds: no patient in two of them, malignancy and images per patient balanced; or audits folds.
+"""Splits a table into folds without leaks, balanced by malignancy and images per patient; or audits folds.
 
 python -m tfrecord_tools.folds --csv=train.csv --output=folds.csv --num_folds=5
 python -m tfrecord_tools.folds --csv=train.csv --audit=folds.csv --duplicates=ISIC_2020_Training_Duplicates.csv
@@ -10,7 +10,7 @@ from tfrecord_tools.splits.fold_table import FoldsConfig, make_folds
 CONFIG = FoldsConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(make_folds, CONFIG, __doc__)
 

@@ -1,4 +1,4 @@
-"""Makes manifest and index for a record set that others made, in one pass and without decoding an image.
+"""Writes the manifest and the index of an existing record set, in one pass and without decoding images.
 
 python -m tfrecord_tools.index --records='kaggle/train*.tfrec' --csv=train.csv --folds=folds.csv
 """
@@ -9,7 +9,7 @@ from tfrecord_tools.building.record_set_indexer import IndexConfig, index_record
 CONFIG = IndexConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(index_record_set, CONFIG, __doc__)
 

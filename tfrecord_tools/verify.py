@@ -1,4 +1,4 @@
-"""Checks record sets: bytes, schema, images, counts, names and leaks; ends with code 1 and a list of what is wrong.
+"""Checks record sets: bytes, schema, images, counts, names and leaks; exits with code 1 if there are problems.
 
 python -m tfrecord_tools.verify --records='records/512/*.tfrec' --duplicates=ISIC_2020_Training_Duplicates.csv
 python -m tfrecord_tools.verify --records='old/train*.tfrec' --quarantine=good
@@ -10,7 +10,7 @@ from tfrecord_tools.verification.record_set_verifier import VerifyConfig, verify
 CONFIG = VerifyConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(verify_record_set, CONFIG, __doc__)
 

@@ -1,59 +1,102 @@
-"""Converts one source image and its row into one record."""
+"""Converts one source image and its row to one record."""
 
+import dataclasses
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 
 from tfrecord_tools import schema
 from tfrecord_tools.imaging import codec, dicom, image_files, preprocessing
 from tfrecord_tools.io import filesystem, tf_example, tfrecord
 
-# What a DICOM file's tags say of an image that its row says too.
+# What the tags of a DICOM file and the row of the table both state.
 TAGGED = ("sex", "age_approx", "anatom_site_general_challenge")
 
+_Decode = Callable[..., tuple[np.ndarray, tuple[int, int]]]
 
-def to_record(row, options):
-    """Turns one row into a serialized record.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionOptions:
+    """How images are converted, see `preprocessing.resize_to_square`; the manifest lists these options.
+
+    Attributes:
+        image_size: Side of the square images, in pixels.
+        resize: `stretch`, `crop` or `pad`.
+        trim_border: Whether to crop black borders.
+        color_constancy: `none` or `shades_of_gray`.
+        quality: JPEG quality, 1 to 100.
+    """
+
+    image_size: int
+    resize: str = "stretch"
+    trim_border: bool = False
+    color_constancy: str = "none"
+    quality: int = 95
+
+
+def to_record(row: Mapping[str, Any], options: ConversionOptions) -> tuple[bytes, list[str] | None]:
+    """Converts one row to a serialized record.
 
     Args:
-        row: Dict of `image_name`, `path`, `offset` and `length` (of a record within the file `path`; `length` 0 for an
-            image file) and `integers`, the record's int64 features but for width and height, which are the original's
-            where they are not given.
-        options: Dict of `image_size`, `resize`, `trim_border`, `color_constancy` (see `preprocessing.resize_to_square`) and
-            `quality` (1 to 100).
+        row: Mapping with `image_name`; `path`, `offset` and `length` of a record within a shard (`length` is 0 for an
+            image file); and `integers`, the record's int64 features except width and height. If width and height are
+            not among them, they are those of the original image.
+        options: `ConversionOptions`.
 
     Returns:
-        Bytes, and the names among `TAGGED` on which a DICOM file's tags and the row disagree, or None for no DICOM.
+        The record's bytes; and the names among `TAGGED` on which the tags of a DICOM file and the row disagree, or
+        None if the source is not a DICOM file.
 
     Raises:
-        ValueError: The image cannot be decoded.
-        Exception: The file cannot be read; `filesystem.is_failure` tells.
+        CorruptRecordError: The image cannot be decoded.
+        Exception: The file cannot be read, see `filesystem.is_failure`.
     """
-    square = {name: value for name, value in options.items() if name != "quality"}
-    integers, path, disagreements = dict(row["integers"]), row["path"], None
     if row["length"]:
-        jpeg = tfrecord.parse(tfrecord.read_at(path, row["offset"], row["length"]))[0]["image"]
-        source = f"{path} at byte {row['offset']}"
-        if not _is_finished(jpeg, options):
-            jpeg, _ = _encode(functools.partial(codec.decode, jpeg, source, upright=False), square, options["quality"])
-        return tf_example.to_example(jpeg, row["image_name"], **integers), None
+        return _convert_record(row, options), None
+    path = row["path"]
+    integers = row["integers"]
     data = filesystem.read(path)
     decode = functools.partial(codec.decode, data, path)
+    disagreements = None
     if image_files.is_dicom(path, data):
         dataset = dicom.read(data, path)
         decode = functools.partial(dicom.decode, dataset, path)
         tags = dicom.read_tags(dataset)
-        disagreements = [name for name in TAGGED if schema.encode(name, tags[name]) != integers.get(name, -1)]
-    jpeg, (width, height) = _encode(decode, square, options["quality"])
-    integers = {"width": width, "height": height} | integers
-    return tf_example.to_example(jpeg, row["image_name"], **integers), disagreements
+        disagreements = [
+            name for name in TAGGED if schema.encode(name, tags[name]) != integers.get(name, schema.UNKNOWN)
+        ]
+    jpeg, (width, height) = _encode(decode, options)
+    record = tf_example.to_example(jpeg, row["image_name"], **{"width": width, "height": height, **integers})
+    return record, disagreements
 
 
-def _encode(decode, square, quality):
-    image, size = preprocessing.resize_to_square(decode, **square)
-    return codec.encode(image, quality), size
+def _convert_record(row: Mapping[str, Any], options: ConversionOptions) -> bytes:
+    """Converts a record of another set; its JPEG is kept if nothing about the pixels changes."""
+    features, _ = tfrecord.parse(tfrecord.read_at(row["path"], row["offset"], row["length"]))
+    jpeg = features["image"]
+    if not _is_finished(jpeg, options):
+        source = f"{row['path']} at byte {row['offset']}"
+        jpeg, _ = _encode(functools.partial(codec.decode, jpeg, source, upright=False), options)
+    return tf_example.to_example(jpeg, row["image_name"], **row["integers"])
 
 
-def _is_finished(jpeg, options):
-    """Tells whether nothing about a record's pixels would change, so that its JPEG is kept as it is."""
+def _encode(decode: _Decode, options: ConversionOptions) -> tuple[bytes, tuple[int, int]]:
+    """Returns the square JPEG, and the (width, height) of the original image."""
+    image, size = preprocessing.resize_to_square(
+        decode,
+        image_size=options.image_size,
+        resize=options.resize,
+        trim_border=options.trim_border,
+        color_constancy=options.color_constancy,
+    )
+    return codec.encode(image, options.quality), size
+
+
+def _is_finished(jpeg: bytes, options: ConversionOptions) -> bool:
+    """Returns whether a record's JPEG already is what the options ask for."""
+    if options.trim_border or options.color_constancy != "none":
+        return False
     header = codec.jpeg_header(jpeg)
-    untouched = not options["trim_border"] and options["color_constancy"] == "none"
-    return header is not None and untouched and header[:2] == (options["image_size"],) * 2
+    return header is not None and header[:2] == (options.image_size, options.image_size)

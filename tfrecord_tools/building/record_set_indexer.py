@@ -1,13 +1,15 @@
-"""Writes the manifest and index of record sets that others made."""
+"""Writes the manifest and the index of existing record sets."""
 
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.building import data_sources, shard_assignment
+from tfrecord_tools.building import record_scan, record_set, shard_assignment
 from tfrecord_tools.io import csv_tables, filesystem, manifest, record_index, tfrecord
 from tfrecord_tools.splits import stratified_group_folds
 
@@ -16,7 +18,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexConfig(cli.Config):
-    """Which shards to index."""
+    """Options of `index_record_set`: which shards to index, and with which table and folds.
+
+    Example:
+        >>> IndexConfig(records="kaggle/train*.tfrec", csv="train.csv", folds="folds.csv").records
+        'kaggle/train*.tfrec'
+    """
 
     records: str = cli.option(
         help="Glob pattern of the shards, in quotes, all in one directory; files named test... are the test split."
@@ -28,99 +35,151 @@ class IndexConfig(cli.Config):
     )
 
 
-def index_record_set(config):
-    """Writes manifest and index of each split that the shards' names tell.
+def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:
+    """Writes the manifest and the index of each split, in one pass and without decoding images.
+
+    The split of a shard follows from its file name, see `tfrecord.split_of`.
 
     Args:
         config: `IndexConfig`.
 
+    Returns:
+        One `RecordSet` per split, in order of the first shard of each.
+
     Raises:
-        IsicError: A shard is damaged or of another schema, names come twice, the table contradicts a record, or the
-            folds do not fit.
+        CorruptRecordError: A shard is damaged.
+        LeakageError: The folds split a patient.
+        IsicError: A shard has another schema, an image name occurs twice, the table contradicts a record, the folds do
+            not cover the set, or the shards are in several directories.
+
+    Example:
+        >>> index_record_set(IndexConfig(records="kaggle/train*.tfrec", csv="train.csv"))[0].records  # doctest: +SKIP
+        33126
     """
-    splits = {}
+    files_by_split: dict[str, list[str]] = {}
     for file in record_index.match_shards(config.records):
-        splits.setdefault(tfrecord.split_of(file), []).append(file)
-    table = csv_tables.read_table(config.csv, ("image_name",)) if config.csv else None
+        files_by_split.setdefault(tfrecord.split_of(file), []).append(file)
+    table = None
     if config.csv:
+        table = csv_tables.read_table(config.csv, ("image_name",))
         csv_tables.refuse_repeats(config.csv, table, "list")
     fold_table = csv_tables.read_table(config.folds, ("image_name", "fold")) if config.folds else None
-    for split, files in splits.items():
-        _index_split(split, files, table, fold_table if split == "train" else None, config.output)
+    indexed = []
+    for split, files in files_by_split.items():
+        indexed.append(_index_split(split, files, table, fold_table if split == "train" else None, config.output))
+    return indexed
 
 
-def _index_split(split, files, table, fold_table, output):
-    folders = sorted({os.path.dirname(file) for file in files})
-    if len(folders) > 1:
-        raise errors.IsicError(f"expected the shards of one set in one folder, got {', '.join(folders)}; index each")
-    rows, entries = data_sources.find_records(files, split)
+def _index_split(
+    split: str,
+    files: Sequence[str],
+    table: pd.DataFrame | None,
+    fold_table: pd.DataFrame | None,
+    output: str | None,
+) -> record_set.RecordSet:
+    source = _find_directory(files)
+    records, entries = record_scan.scan_records(files, split)
     if table is not None:
-        rows = _join(rows, table, split)
-    rows["fold"] = ""
-    if fold_table is not None:
-        groups = stratified_group_folds.group_codes(rows["patient_id"])
-        rows["fold"] = pd.Series(shard_assignment.given_folds(rows, groups, fold_table)).astype(object).replace(-1, "")
-    rows["shard"] = rows["path"].map(os.path.basename)
-    rows["position"] = rows.groupby("shard").cumcount()
+        records = _join_table(records, table, split)
+    records["fold"] = _look_up_folds(records, fold_table)
+    records["shard"] = records["path"].map(os.path.basename)
+    records["position"] = records.groupby("shard").cumcount()
     if output:
-        _link(files, output)
-    place = output or folders[0]
-    # What a build wrote of its options stays true.
-    facts = manifest.read_manifest(folders[0], split) or {"source": {"files": ["tfrec"]}}
-    facts |= {"image_size": _common_side(rows["size"])}
-    manifest.write_manifest(place, split, entries, **{k: v for k, v in facts.items() if k not in manifest.COMPUTED})
-    manifest.write_index(place, split, rows)
-    known = ", ".join(f"{(rows[column] != '').sum()} with {column}" for column in ("patient_id", "target", "fold"))
-    _LOG.info(f"{split}: {len(rows)} records in {len(entries)} shards in {place or '.'}: {known}")
+        _link_shards(files, output)
+    directory = output or source
+    _write_manifest(directory, source, split, records, entries)
+    manifest.write_index(directory, split, records)
+    known = ", ".join(f"{(records[column] != '').sum()} with {column}" for column in ("patient_id", "target", "fold"))
+    _LOG.info(f"{split}: {len(records)} records in {len(entries)} shards in {directory or '.'}: {known}")
+    return record_set.RecordSet(
+        directory=directory or ".",
+        split=split,
+        records=len(records),
+        shards=tuple(os.path.join(directory, entry["name"]) for entry in entries),
+    )
 
 
-def _join(rows, table, split):
-    """Takes patients from the table, and targets where records have none; says what is in one and not the other."""
-    listed = table.set_index("image_name").reindex(rows["image_name"])
-    missing = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"].tolist()
-    if missing:
-        _LOG.info(f"{split}: {len(missing)} records are not in the table: {csv_tables.describe_first_cases(missing)}")
-    absent = table.loc[~table["image_name"].isin(rows["image_name"]), "image_name"].tolist()
+def _find_directory(files: Sequence[str]) -> str:
+    directories = sorted({os.path.dirname(file) for file in files})
+    if len(directories) > 1:
+        raise errors.ConfigError(
+            f"expected the shards of one set in one directory, got {', '.join(directories)}; index each directory "
+            "separately"
+        )
+    return directories[0]
+
+
+def _look_up_folds(records: pd.DataFrame, fold_table: pd.DataFrame | None) -> pd.Series:
+    """Returns the fold of each record, "" for no fold."""
+    if fold_table is None:
+        return pd.Series("", index=records.index)
+    groups = stratified_group_folds.group_codes(records["patient_id"])
+    folds = pd.Series(shard_assignment.look_up_folds(records, groups, fold_table), index=records.index)
+    return folds.astype(object).replace(schema.UNKNOWN, "")
+
+
+def _write_manifest(
+    directory: str, source: str, split: str, records: pd.DataFrame, entries: Sequence[dict[str, Any]]
+) -> None:
+    # The options that a build recorded in its manifest remain valid.
+    found = manifest.read_manifest(source, split) or {"source": {"files": ["tfrec"]}}
+    facts = {name: value for name, value in found.items() if name not in manifest.COMPUTED}
+    facts["image_size"] = _common_side(records["size"])
+    manifest.write_manifest(directory, split, entries, **facts)
+
+
+def _join_table(records: pd.DataFrame, table: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Takes patients from the table, and checks its targets; logs which images are only in one of the two."""
+    absent = records.loc[~records["image_name"].isin(table["image_name"]), "image_name"].tolist()
     if absent:
-        _LOG.info(
-            f"{split}: {len(absent)} images of the table have no record: {csv_tables.describe_first_cases(absent)}"
-        )
-    if "patient_id" in table:
-        rows["patient_id"] = listed["patient_id"].set_axis(rows.index).fillna(rows["patient_id"])
+        cases = csv_tables.describe_first_cases(absent)
+        _LOG.info(f"{split}: {len(absent)} records are not in the table: {cases}")
+    unused = table.loc[~table["image_name"].isin(records["image_name"]), "image_name"].tolist()
+    if unused:
+        cases = csv_tables.describe_first_cases(unused)
+        _LOG.info(f"{split}: {len(unused)} images of the table have no record: {cases}")
+    listed = table.set_index("image_name").reindex(records["image_name"]).set_axis(records.index)
     if split == "train" and "target" in table:
-        _compare_targets(rows, listed["target"].fillna(""))
-    return rows
+        _compare_targets(records, listed["target"].fillna(""))
+    if "patient_id" not in table:
+        return records
+    return records.assign(patient_id=listed["patient_id"].fillna(records["patient_id"]))
 
 
-def _compare_targets(rows, listed):
-    coded = pd.Series([schema.encode("target", value) for value in listed], index=rows.index)
-    own = pd.to_numeric(rows["target"].replace("", str(schema.UNKNOWN)))
-    differ = rows.loc[(coded >= 0) & (own >= 0) & (coded != own), "image_name"].tolist()
-    if differ:
+def _compare_targets(records: pd.DataFrame, listed: pd.Series) -> None:
+    """Refuses targets that contradict those of the records, and logs how many records have none."""
+    expected = pd.Series([schema.encode("target", value) for value in listed], index=records.index)
+    own = pd.to_numeric(records["target"].replace("", str(schema.UNKNOWN)))
+    differing = records.loc[(expected >= 0) & (own >= 0) & (expected != own), "image_name"].tolist()
+    if differing:
         raise errors.IsicError(
-            f"{len(differ)} records have another target than the table: {csv_tables.describe_first_cases(differ)}; find out which "
-            "is right, and build the set again from it"
+            f"{len(differing)} records have another target than the table: "
+            f"{csv_tables.describe_first_cases(differing)}; find out which is right, then build the set again from it"
         )
-    lacking = ((own < 0) & (coded >= 0)).sum()
-    if lacking:
-        _LOG.info(f"note: {lacking} records carry no target, so training cannot use them: tfrecord_tools.build --records "
-              "--csv writes the table's into them")  # fmt: skip
+    num_missing = ((own < 0) & (expected >= 0)).sum()
+    if num_missing:
+        _LOG.info(
+            f"note: {num_missing} records have no target, so they cannot be used for training; "
+            "`tfrecord_tools.build --records --csv` adds the targets of the table"
+        )
 
 
-def _common_side(sizes):
-    """Gives the side of the images where all are squares of one size, else None."""
+def _common_side(sizes: pd.Series) -> int | None:
+    """Returns the side of the images if all are squares of one size, else None."""
     sides = {size[0] if size and size[0] == size[1] else None for size in sizes}
     return sides.pop() if len(sides) == 1 else None
 
 
-def _link(files, output):
+def _link_shards(files: Sequence[str], output: str) -> None:
     filesystem.makedirs(output)
     for file in files:
         link = os.path.join(output, os.path.basename(file))
         if os.path.lexists(link):
             if os.path.realpath(link) != os.path.realpath(file):
-                raise errors.IsicError(f"{link} is there already and is not {file}; choose another --output")
+                raise errors.ConfigError(f"{link} already exists and is not {file}; choose another --output")
         elif os.path.exists(file):
             os.symlink(os.path.abspath(file), link)
         else:
-            raise errors.IsicError(f"--output links shards of this machine's disks only, got {file}; copy it first")
+            raise errors.ConfigError(
+                f"--output can only link shards on local disks, got {file}; copy it to a local disk"
+            )

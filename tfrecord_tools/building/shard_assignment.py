@@ -1,89 +1,102 @@
-"""Which row of a table goes into which fold and which shard."""
+"""Assigns the rows of a table to folds and shards."""
 
 import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables
-from tfrecord_tools.splits import fold_audit, stratified_group_folds
+from tfrecord_tools.splits import fold_files, stratified_group_folds
 
 
-def assign_shards(table, num_shards, num_folds, fold_table=None):
-    """Decides each row's fold and shard; no patient is in two of either.
+def assign_shards(
+    table: pd.DataFrame, num_shards: int, num_folds: int, fold_table: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Assigns each row to a fold and a shard; no patient is in two folds or two shards.
 
     Args:
-        table: DataFrame of text with `patient_id`, and `target` in a training split.
-        num_shards: Number of shards at the most, split evenly between the folds.
-        num_folds: Number of folds; 0 for a split that has none.
-        fold_table: DataFrame of text, `image_name` and `fold`, that decides the folds instead; or None. A fold of -1
-            or a blank keeps an image in the set and out of all folds, as Deotte's of listed duplicates.
+        table: DataFrame of text with `image_name`, `patient_id` and, in a training split, `target`.
+        num_shards: Maximum number of shards, divided evenly between the folds.
+        num_folds: Number of folds; 0 for a split without folds.
+        fold_table: DataFrame of text with `image_name` and `fold` to use instead of `num_folds`; or None. Images with
+            a fold of -1 or blank are in the set but in no fold, like Deotte's listed duplicates.
 
     Returns:
-        The table with int64 columns `fold` (-1 where there is none) and `shard`, ordered by shard.
+        The table with int64 columns `fold` (-1 for no fold) and `shard` (from 0), ordered by shard.
 
     Raises:
-        IsicError: The folds do not cover the table, split a patient or are no whole numbers; or there are fewer
-            shards than folds.
+        ConfigError: There are fewer shards than folds.
+        LeakageError: The folds split a patient.
+        IsicError: The folds do not cover the table, or are not whole numbers.
     """
     groups = stratified_group_folds.group_codes(table["patient_id"])
     if num_folds == 0:
-        fold = np.full(len(table), schema.UNKNOWN)
+        folds = np.full(len(table), schema.UNKNOWN)
     elif fold_table is None:
-        fold = stratified_group_folds.assign_folds(groups, pd.to_numeric(table["target"]), num_folds)
+        folds = stratified_group_folds.assign_folds(groups, pd.to_numeric(table["target"]), num_folds)
     else:
-        fold = given_folds(table, groups, fold_table)
-    values = np.unique(fold)
+        folds = look_up_folds(table, groups, fold_table)
+    values = np.unique(folds)
     if num_shards < len(values):
-        raise errors.IsicError(
-            f"expected at least one shard for each of {len(values)} folds, got num_shards={num_shards}"
+        raise errors.ConfigError(
+            f"expected at least one shard for each of {len(values)} folds, got num_shards={num_shards}; increase "
+            "--num_shards"
         )
-    shard, first = np.zeros(len(table), np.int64), 0
+    shards = np.zeros(len(table), np.int64)
+    first_shard = 0
     for position, value in enumerate(values):
-        rows = np.flatnonzero(fold == value)
-        share = num_shards // len(values) + (position < num_shards % len(values))
-        shard[rows] = first + _pack(groups[rows], share)
-        first = shard[rows].max() + 1
-    return table.assign(fold=fold, shard=shard).sort_values("shard", kind="stable").reset_index(drop=True)
+        rows = np.flatnonzero(folds == value)
+        is_larger = position < num_shards % len(values)
+        shards[rows] = first_shard + _pack(groups[rows], num_shards // len(values) + is_larger)
+        first_shard = shards[rows].max() + 1
+    assigned = table.assign(fold=folds, shard=shards)
+    return assigned.sort_values("shard", kind="stable").reset_index(drop=True)
 
 
-def _pack(groups, num_shards):
-    """Packs whole groups into shards of like size, the largest first; gives each row's shard, without gaps."""
-    codes, rows = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(rows)
-    loads, chosen = np.zeros(num_shards), np.zeros(len(codes), np.int64)
+def _pack(groups: np.ndarray, num_shards: int) -> np.ndarray:
+    """Packs groups into shards of similar size, the largest group first, and returns each row's shard, without gaps."""
+    _, codes = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(codes)
+    loads = np.zeros(num_shards)
+    shard_of_group = np.zeros(len(sizes), np.int64)
     for group in np.argsort(-sizes, kind="stable"):
-        chosen[group] = np.argmin(loads)
-        loads[chosen[group]] += sizes[group]
-    return np.unique(chosen, return_inverse=True)[1][rows]
+        shard = np.argmin(loads)
+        shard_of_group[group] = shard
+        loads[shard] += sizes[group]
+    _, shard_of_group = np.unique(shard_of_group, return_inverse=True)
+    return shard_of_group[codes]
 
 
-def given_folds(table, groups, fold_table):
+def look_up_folds(table: pd.DataFrame, groups: np.ndarray, fold_table: pd.DataFrame) -> np.ndarray:
     """Looks up each image's fold in a folds file.
 
     Args:
         table: DataFrame of text with `image_name` and `patient_id`.
-        groups: See `stratified_group_folds.group_codes`.
-        fold_table: DataFrame of text, `image_name` and `fold`.
+        groups: int `[n]`, see `stratified_group_folds.group_codes`.
+        fold_table: DataFrame of text with `image_name` and `fold`.
 
     Returns:
-        int64 `[n]`, -1 where an image is in no fold.
+        int64 `[n]`, the fold of each image; -1 for no fold.
 
     Raises:
-        IsicError: The folds do not cover the table, split a patient or are no whole numbers.
+        LeakageError: A patient is in two folds.
+        IsicError: The folds file lacks an image or lists one twice, or a fold is not a whole number.
     """
     csv_tables.refuse_repeats("the folds file", fold_table, "list")
     missing = table.loc[~table["image_name"].isin(fold_table["image_name"]), "image_name"].tolist()
     if missing:
         raise errors.IsicError(
-            f"the folds file must list every image, it lacks {csv_tables.describe_first_cases(missing)}"
+            f"the folds file must list every image, but lacks {csv_tables.describe_first_cases(missing)}; add these "
+            "images, with fold -1 to keep them out of all folds"
         )
-    given = fold_table.set_index("image_name")["fold"].reindex(table["image_name"])
-    fold = fold_audit.parse("the folds file", given)
-    used = fold != schema.UNKNOWN
-    split = pd.Series(fold[used]).groupby(groups[used]).nunique()
-    if (split > 1).any():
-        patient = table["patient_id"][np.flatnonzero(groups == split.idxmax())[0]]
-        raise errors.IsicError(
-            f"the folds file puts {(split > 1).sum()} patients in two folds, {patient} first: a leak"
+    texts = fold_table.set_index("image_name")["fold"].reindex(table["image_name"])
+    folds = fold_files.parse_folds("the folds file", texts)
+    used = folds != schema.UNKNOWN
+    folds_per_group = pd.Series(folds[used]).groupby(groups[used]).nunique()
+    num_split = (folds_per_group > 1).sum()
+    if num_split:
+        row = np.flatnonzero(groups == folds_per_group.idxmax())[0]
+        raise errors.LeakageError(
+            f"the folds file puts {num_split} patients in two folds (for example {table['patient_id'][row]}), which "
+            "leaks; put all images of a patient in one fold"
         )
-    return fold
+    return folds

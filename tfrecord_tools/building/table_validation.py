@@ -1,7 +1,10 @@
-"""Validates the table and the image files of a record set before any work is done."""
+"""Checks the table and the image files of a record set before any image is converted."""
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
 
 from tfrecord_tools import schema
 from tfrecord_tools.io import csv_tables
@@ -9,48 +12,57 @@ from tfrecord_tools.io import csv_tables
 _LOG = logging.getLogger(__name__)
 
 REQUIRED = {"train": ("image_name", "patient_id", "target"), "test": ("image_name", "patient_id")}
-# Columns that become a record's integers; whatever else a test table holds, no label is read from it.
+# Columns that become integers of a record. Labels in a test table are ignored.
 CODED = {
     "train": ("sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "target"),
     "test": ("sex", "age_approx", "anatom_site_general_challenge"),
 }
 _SAFE_NAME = re.compile(r"[^/\\\0\r\n]+")
+_NUMBERS = {"age_approx": "0 to 120 or blank", "target": "0 or 1"}
 
 
-def find_problems(table, split, paths):
-    """Lists all that is wrong with a table, before any work on it.
+def find_problems(table: pd.DataFrame, split: str, paths: Mapping[str, Sequence[str]]) -> list[str]:
+    """Lists all problems of a table and its image files.
 
     Args:
         table: DataFrame of text.
         split: `train` or `test`.
-        paths: See `find_images`.
+        paths: Paths of the image files by image name, see `image_files.find_images`.
 
     Returns:
-        List of lines, each a kind of problem with its count and first cases.
+        One line per kind of problem, with its count and first cases; an empty list if the table is valid.
     """
+    problems = []
     missing = [column for column in REQUIRED[split] if column not in table]
-    problems = [f"needs the columns {', '.join(REQUIRED[split])}, lacks {', '.join(missing)}"] if missing else []
-    cases = {}
+    if missing:
+        problems.append(f"needs the columns {', '.join(REQUIRED[split])}, lacks {', '.join(missing)}")
+    cases: dict[str, pd.Series] = {}
     if "image_name" in table:
-        names = table["image_name"]
-        unsafe = names.map(lambda name: not _SAFE_NAME.fullmatch(name) or name in (".", ".."))
-        found = names.map(lambda name: len(paths.get(name, ())))
-        cases["names that would leave the folder or are blank"] = names[unsafe]
-        cases["names listed more than once"] = names[names.duplicated()]
-        cases["listed images that do not exist"] = names[~unsafe & (found == 0)]
-        cases["images with more than one file"] = names[found > 1]
-    for column in ("age_approx", "target"):
+        cases |= _find_bad_names(table["image_name"], paths)
+    for column, expected in _NUMBERS.items():
         if column in table and column in CODED[split]:
-            cases[f"values of {column} that are no such number"] = _bad_values(column, table[column])
+            cases[f"invalid {column} values (expected {expected})"] = _find_bad_values(column, table[column])
     if split == "train" and "target" in table and "image_name" in table:
-        cases["images without a target"] = names[table["target"] == ""]
-    return problems + [
-        f"{len(rows)} {kind}: {csv_tables.describe_first_cases(rows)}" for kind, rows in cases.items() if len(rows)
-    ]
+        cases["images without a target"] = table.loc[table["target"] == "", "image_name"]
+    for kind, rows in cases.items():
+        if len(rows):
+            problems.append(f"{len(rows)} {kind}: {csv_tables.describe_first_cases(rows)}")
+    return problems
 
 
-def _bad_values(column, values):
-    def is_bad(value):
+def _find_bad_names(names: pd.Series, paths: Mapping[str, Sequence[str]]) -> dict[str, pd.Series]:
+    unsafe = names.map(lambda name: not _SAFE_NAME.fullmatch(name) or name in (".", ".."))
+    num_files = names.map(lambda name: len(paths.get(name, ())))
+    return {
+        "image names that are blank or lead outside the directory": names[unsafe],
+        "image names listed more than once": names[names.duplicated()],
+        "listed images without a file": names[~unsafe & (num_files == 0)],
+        "images with more than one file": names[num_files > 1],
+    }
+
+
+def _find_bad_values(column: str, values: pd.Series) -> pd.Series:
+    def is_bad(value: str) -> bool:
         try:
             schema.encode(column, value)
         except ValueError:
@@ -60,14 +72,20 @@ def _bad_values(column, values):
     return values[values.map(is_bad)]
 
 
-def note_unknown_categories(table, split):
-    """Prints which values have no code in the schema and will be written as unknown."""
+def log_unknown_categories(table: pd.DataFrame, split: str) -> None:
+    """Logs which values are not categories of the schema and will be written as unknown.
+
+    Args:
+        table: DataFrame of text.
+        split: `train` or `test`.
+    """
     for column in schema.CATEGORIES:
         if column not in table or column not in CODED[split]:
             continue
-        unknown = table[column].map(lambda value, column=column: value != "" and schema.encode(column, value) < 0)
-        if unknown.any():
-            values = csv_tables.describe_first_cases(table.loc[unknown, column].unique())
+        codes = table[column].map(lambda value, column=column: schema.encode(column, value))
+        unknown = table.loc[(table[column] != "") & (codes < 0), column]
+        if len(unknown):
+            values = csv_tables.describe_first_cases(unknown.unique())
             _LOG.info(
-                f"note: {unknown.sum()} values of {column} are not the schema's and are written as unknown: {values}"
+                f"note: {len(unknown)} values of {column} are not in the schema and are written as unknown: {values}"
             )

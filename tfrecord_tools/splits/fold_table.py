@@ -1,23 +1,32 @@
-"""Makes a fold table, or audits one."""
+"""Creates a fold table, or audits an existing one."""
 
 import dataclasses
 import logging
 
 import numpy as np
+import pandas as pd
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.io import atomic_write, csv_tables
-from tfrecord_tools.splits import fold_audit, published_folds, stratified_group_folds
+from tfrecord_tools.io import atomic_write, csv_tables, duplicate_pairs
+from tfrecord_tools.splits import fold_audit, fold_files, published_folds, stratified_group_folds
 
 _LOG = logging.getLogger(__name__)
+
+_DEFAULT_NUM_FOLDS = 5
+_DEFAULT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FoldsConfig(cli.Config):
-    """How to assign folds, or which folds to audit."""
+    """Options of `make_folds`: how to assign folds, or which folds to audit.
+
+    Example:
+        >>> FoldsConfig(csv="train.csv", output="folds.csv", num_folds=5).num_folds
+        5
+    """
 
     csv: str = cli.option(help="CSV file with image_name, patient_id and, to balance the prevalence, target.")
-    output: str | None = cli.option(None, help="CSV file to write: image_name, fold (-1: in no fold).")
+    output: str | None = cli.option(None, help="CSV file to write: image_name, fold (-1: no fold).")
     num_folds: int | None = cli.option(None, lower=2, help="Number of folds; 5 if not given.")
     seed: int | None = cli.option(
         None, lower=0, help="Random seed; 0 if not given. Every seed gives equally good folds."
@@ -35,61 +44,87 @@ class FoldsConfig(cli.Config):
     )
 
 
-def make_folds(config):
-    """Writes a table's folds, or reads them from a file; prints what they hold and whether they leak.
+def make_folds(config: FoldsConfig) -> pd.DataFrame:
+    """Assigns the images of a table to folds, or reads their folds from a file; logs the balance and the leaks.
 
     Args:
-        config: `FoldsConfig`.
+        config: `FoldsConfig`. With `output`, the folds are written to that CSV file.
+
+    Returns:
+        DataFrame with `image_name` (text) and `fold` (int64, from 0; -1 for no fold), one row per image of the table,
+        in the order of the table.
 
     Raises:
-        IsicError: Arguments contradict each other; a table lacks a column, lists an image twice or holds a bad value;
-            there are fewer patients than folds; or a preset or a file leaks.
+        ConfigError: Options contradict each other, or there are fewer patients than folds.
+        LeakageError: The folds of a preset or a file have a patient or a listed pair in two folds.
+        IsicError: A table lacks a column, lists an image twice or has an invalid value.
+
+    Example:
+        >>> folds = make_folds(FoldsConfig(csv="train.csv", output="folds.csv", num_folds=5))  # doctest: +SKIP
+        >>> sorted(folds["fold"].unique())  # doctest: +SKIP
+        [0, 1, 2, 3, 4]
     """
-    num_folds = config.num_folds
-    _refuse_contradictions(config.output, num_folds, config.seed, config.preset, config.audit)
-    table = _read(config.csv, ("tfrecord",) if config.preset else ())
-    pairs = csv_tables.read_pairs(config.duplicates) if config.duplicates else None
+    _check_options(config)
+    table = _read_table(config)
+    pairs = duplicate_pairs.read_pairs(config.duplicates) if config.duplicates else None
     if config.audit:
-        table["fold"] = fold_audit.read(config.audit, table["image_name"])
+        table["fold"] = fold_files.read_folds(config.audit, table["image_name"])
     elif config.preset:
         table["fold"] = published_folds.preset_folds(table["tfrecord"], config.preset)
     else:
-        groups = patients = table["patient"].to_numpy()
-        if pairs is not None:
-            groups = stratified_group_folds.join_duplicates(patients, table["image_name"], pairs)
-            counts = patients.max() + 1, groups.max() + 1, np.bincount(groups).max()
-            _LOG.info("duplicates join {} patients to {} groups, the largest of {} images".format(*counts))
-        num_folds = 5 if num_folds is None else num_folds
-        table["fold"] = stratified_group_folds.assign_folds(
-            groups, table["target"], num_folds, config.seed or 0, patients if config.duplicates else None
-        )
-    by_fold, figures = fold_audit.audit(table, pairs)
-    fold_audit.show(by_fold, figures)
+        table["fold"] = _assign(config, table, pairs)
+    by_fold, figures = fold_audit.audit_folds(table, pairs)
+    fold_audit.log_audit(by_fold, figures)
     fold_audit.refuse_leaks(config.audit or config.preset or config.csv, figures)
+    folds = table[["image_name", "fold"]]
     if config.output:
-        atomic_write.write_text(config.output, table[["image_name", "fold"]].to_csv(index=False))
+        atomic_write.write_text(config.output, folds.to_csv(index=False))
+    return folds
 
 
-def _refuse_contradictions(output, num_folds, seed, preset, audit):
-    if bool(output) == bool(audit):
-        raise errors.IsicError(f"expected --output, to write folds, or --audit, got {'both' if audit else 'neither'}")
-    if (audit or preset) and (num_folds, seed) != (None, None):
-        raise errors.IsicError("--audit and --preset take folds as they are; leave out --num_folds and --seed")
-    if audit and preset:
-        raise errors.IsicError("expected --audit or --preset, got both; write the preset's folds first, and audit them")
+def _check_options(config: FoldsConfig) -> None:
+    if bool(config.output) == bool(config.audit):
+        got = "both" if config.audit else "neither"
+        raise errors.ConfigError(f"expected either --output, to write folds, or --audit, got {got}; give one of them")
+    if (config.audit or config.preset) and (config.num_folds is not None or config.seed is not None):
+        raise errors.ConfigError("--audit and --preset do not change the folds; omit --num_folds and --seed")
+    if config.audit and config.preset:
+        raise errors.ConfigError(
+            "expected --audit or --preset, got both; to audit a preset, write its folds with --output, then audit them"
+        )
 
 
-def _read(csv, columns):
-    """Reads a table with `patient` as a number and `target` as 1, 0 or -1, and says what it does not hold."""
-    table = csv_tables.read_table(csv, ("image_name", "patient_id", *columns))
-    csv_tables.refuse_repeats(csv, table, "list")
+def _read_table(config: FoldsConfig) -> pd.DataFrame:
+    """Reads the table with `patient` as a number and `target` as 1, 0 or -1; logs how many values are missing."""
+    columns = ("image_name", "patient_id", "tfrecord") if config.preset else ("image_name", "patient_id")
+    table = csv_tables.read_table(config.csv, columns)
+    csv_tables.refuse_repeats(config.csv, table, "list")
     table["patient"] = stratified_group_folds.group_codes(table["patient_id"])
-    if blank := (table["patient_id"] == "").sum():
-        _LOG.info(f"note: {blank} images have no patient_id; each is taken for a patient of its own")
+    blank = (table["patient_id"] == "").sum()
+    if blank:
+        _LOG.info(f"note: {blank} images have no patient_id; each counts as a separate patient")
+    targets = table.get("target", pd.Series("", index=table.index))
     try:
-        table["target"] = [schema.encode("target", value) for value in table.get("target", [""] * len(table))]
+        table["target"] = [schema.encode("target", value) for value in targets]
     except ValueError as error:
-        raise errors.IsicError(f"{csv}: {error}") from error
-    if unknown := (table["target"] < 0).sum():
+        raise errors.IsicError(f"{config.csv}: {error}") from error
+    unknown = (table["target"] < 0).sum()
+    if unknown:
         _LOG.info(f"note: {unknown} images have no target; they count as benign")
     return table
+
+
+def _assign(config: FoldsConfig, table: pd.DataFrame, pairs: pd.DataFrame | None) -> np.ndarray:
+    """Assigns folds to patients, or to the groups of patients that duplicate pairs link."""
+    patients = table["patient"].to_numpy()
+    targets = table["target"].to_numpy()
+    num_folds = _DEFAULT_NUM_FOLDS if config.num_folds is None else config.num_folds
+    seed = _DEFAULT_SEED if config.seed is None else config.seed
+    if pairs is None:
+        return stratified_group_folds.assign_folds(patients, targets, num_folds, seed)
+    groups = stratified_group_folds.join_duplicates(patients, table["image_name"], pairs)
+    _LOG.info(
+        f"duplicates link {patients.max() + 1} patients to {groups.max() + 1} groups; the largest has "
+        f"{np.bincount(groups).max()} images"
+    )
+    return stratified_group_folds.assign_folds(groups, targets, num_folds, seed, patients)

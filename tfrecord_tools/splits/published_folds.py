@@ -1,32 +1,41 @@
-"""Published fold assignments."""
+"""Published fold assignments of the SIIM-ISIC training set."""
 
+import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.splits import fold_audit
+from tfrecord_tools.splits import fold_files
 
-# Folds that were published, each of some of Deotte's 15 shards: his own, and those of the competition's winners.
+# Each fold is made of some of Deotte's 15 shards: his own folds, and those of the competition's winners.
 PRESETS = {
     "deotte15": tuple((shard,) for shard in range(15)),
     "winners5": ((0, 9, 11), (5, 8, 13), (1, 2, 14), (4, 7, 10), (3, 6, 12)),
 }
 
 
-def preset_folds(shards, preset):
-    """Gives the folds that others published over Deotte's 15 shards.
+def preset_folds(shards: pd.Series, preset: str) -> np.ndarray:
+    """Returns published folds over Deotte's 15 shards.
 
     Args:
-        shards: Series of text, `tfrecord` of Deotte's tables: 0 to 14; -1 or a blank is in no fold.
-        preset: `deotte15`, a fold for each shard; or `winners5`, three shards for each of the winners' five folds.
+        shards: Text `[n]`, the column `tfrecord` of Deotte's tables: 0 to 14, or -1 or a blank for no fold.
+        preset: `deotte15`, one fold for each shard; or `winners5`, three shards for each of the five folds of the
+            competition's winners (Ha, Liu and Liu, 2020, arXiv:2010.05351).
 
     Returns:
-        int64 `[n]`, -1 for none.
+        int64 `[n]`, the fold from 0; -1 for no fold.
 
     Raises:
-        IsicError: A shard is none of the 15.
+        IsicError: A shard is not a whole number from -1 to 14.
+
+    Example:
+        >>> preset_folds(pd.Series(["0", "5", "11", ""]), "winners5").tolist()
+        [0, 1, 0, -1]
     """
-    codes = fold_audit.parse("the column tfrecord", shards)
+    codes = fold_files.parse_folds("the column tfrecord", shards)
     if codes.max() > 14:
-        raise errors.IsicError(f"the column tfrecord must hold shards from 0 to 14, or -1 for none, got {codes.max()}")
-    folds = {shard: fold for fold, members in enumerate(PRESETS[preset]) for shard in members}
-    return pd.Series(codes).map(folds | {schema.UNKNOWN: schema.UNKNOWN}).to_numpy()
+        raise errors.IsicError(
+            f"the column tfrecord must hold shards from 0 to 14, or -1 for none, got {codes.max()}; use Deotte's tables"
+        )
+    fold_of_shard = {shard: fold for fold, members in enumerate(PRESETS[preset]) for shard in members}
+    fold_of_shard[schema.UNKNOWN] = schema.UNKNOWN
+    return pd.Series(codes).map(fold_of_shard).to_numpy()

@@ -1,126 +1,167 @@
 """Assigns patients to folds, stratified and without leaks."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from tfrecord_tools import errors, schema
+from tfrecord_tools.io import duplicate_pairs
 from tfrecord_tools.splits import fold_audit
 
-# What an imbalance costs the start: malignant images, images, patients, and each bin of images per patient.
+# Weights of an imbalance in the initial assignment: malignant images, images, patients, each bin of images per patient.
 _START_WEIGHTS = (4.0, 30.0, 4.0, 0.3)
-# And exchanges: malignant rate, images, patients, total variation. Where folds cannot have the same number of malignant
-# images, 1 to 4 makes up for a fifth of the difference by a difference in images.
+# Weights in the exchanges: malignant rate, images, patients, total variation. If folds cannot have the same number of
+# malignant images, 1 to 4 makes up for a fifth of the difference by a difference in images.
 _WEIGHTS = np.array([1.0, 4.0, 4.0, 1.0])
-# Rounds at the most, rounds in vain before the end, exchanges tried in a round.
-_ROUNDS, _PATIENCE, _EXCHANGES = 2000, 300, 128
+_MAX_ROUNDS = 2000
+# Rounds without improvement after which the search ends.
+_PATIENCE = 300
+# Random exchanges that are tried in a round.
+_EXCHANGES = 128
 
 
-def group_codes(patient_ids):
-    """Numbers the patients in order of first appearance; each blank id is a group of its own.
+def group_codes(patient_ids: Iterable[str]) -> np.ndarray:
+    """Numbers the patients in order of first appearance; each blank ID is a group of its own.
 
     Args:
-        patient_ids: Sequence of text `[n]`, "" where unknown.
+        patient_ids: Text `[n]`, "" where unknown.
 
     Returns:
         int64 `[n]`, codes from 0 without gaps.
+
+    Example:
+        >>> group_codes(["b", "", "a", "b", ""]).tolist()
+        [0, 1, 2, 0, 3]
     """
     keys = [patient_id or ("", row) for row, patient_id in enumerate(patient_ids)]
-    return pd.factorize(pd.Series(keys, dtype=object))[0]
+    codes, _ = pd.factorize(pd.Series(keys, dtype=object))
+    return codes
 
 
-def join_duplicates(groups, names, pairs):
-    """Joins groups that a duplicate links, directly or through others; pairs of other images change nothing.
+def join_duplicates(groups: np.ndarray, names: Sequence[str], pairs: pd.DataFrame) -> np.ndarray:
+    """Joins groups that duplicate pairs link, directly or through other groups.
 
     Args:
         groups: int `[n]`, see `group_codes`.
-        names: Sequence of text `[n]`, each image name once.
-        pairs: DataFrame of text, `image_name_1` and `image_name_2`.
+        names: Text `[n]`, unique image names.
+        pairs: DataFrame of text with `image_name_1` and `image_name_2`. Pairs with an image that is not among `names`
+            are ignored.
 
     Returns:
         int64 `[n]`, codes in order of first appearance, from 0 without gaps.
+
+    Example:
+        >>> pairs = pd.DataFrame({"image_name_1": ["a"], "image_name_2": ["c"]})
+        >>> join_duplicates(np.array([0, 1, 2]), ["a", "b", "c"], pairs).tolist()
+        [0, 1, 0]
     """
-    first, second = (pd.Index(names).get_indexer(pairs[column]) for column in schema.PAIR_COLUMNS)
+    index = pd.Index(names)
+    first, second = (index.get_indexer(pairs[column]) for column in schema.PAIR_COLUMNS)
     known = (first >= 0) & (second >= 0)
-    links = groups[first[known]], groups[second[known]]
-    num_groups = groups.max() + 1
-    graph = sparse.coo_matrix((np.ones(known.sum()), links), shape=(num_groups, num_groups))
-    joined = sparse.csgraph.connected_components(graph, directed=False)[1]
-    return pd.factorize(joined[groups])[0]
+    links = np.stack([groups[first[known]], groups[second[known]]], axis=1)
+    components = duplicate_pairs.label_components(links, groups.max() + 1)
+    codes, _ = pd.factorize(components[groups])
+    return codes
 
 
-def assign_folds(groups, targets, num_folds, seed=0, patients=None):
-    """Assigns whole groups to folds: the hardest to place first, each where it unbalances least, then exchanges.
+def assign_folds(
+    groups: np.ndarray, targets: np.ndarray, num_folds: int, seed: int = 0, patients: np.ndarray | None = None
+) -> np.ndarray:
+    """Assigns groups of images to folds so that malignancy, images, patients and images per patient are balanced.
 
-    An exchange moves a group or swaps two, and stays where it lowers the weighted sum of the squared figures of
-    `fold_audit.audit`, by which Deotte's "triple stratified" folds were judged.
+    Places the groups one by one, those with the most malignant images and then the most images first, each in the fold
+    where it causes the least imbalance. Then moves or swaps random groups where that lowers the weighted sum of the
+    squared figures of `fold_audit.audit_folds`, the criteria of Deotte's "triple stratified" folds.
 
     Args:
-        groups: int `[n]`, what must stay together per image, from 0 without gaps.
-        targets: int `[n]`, 1 for malignant; anything else counts as benign.
+        groups: int `[n]`, the group of each image, from 0 without gaps; a group stays in one fold.
+        targets: int `[n]`, 1 for malignant; any other value counts as benign.
         num_folds: Number of folds, from 2 to the number of groups.
-        seed: Orders groups that are alike and draws the exchanges; the same one gives the same folds.
-        patients: int `[n]`, a patient's number per image, from 0; by default the groups. A group of several counts as
-            that many patients, each with images of its own.
+        seed: Seed for the order of equal groups and for the exchanges; the same seed gives the same folds.
+        patients: int `[n]`, the patient of each image, from 0; the groups if None. A group of several patients counts
+            as that many patients, each with their own images.
 
     Returns:
         int64 `[n]`, folds from 0, none of them empty.
 
     Raises:
-        IsicError: `num_folds` is below 2 or above the number of groups.
+        ConfigError: `num_folds` is below 2 or above the number of groups.
+
+    Example:
+        >>> folds = assign_folds(np.array([0, 0, 1, 2, 2, 3]), np.array([1, 0, 0, 1, 0, 0]), num_folds=2)
+        >>> np.bincount(folds).tolist(), bool(folds[0] == folds[1])
+        ([3, 3], True)
     """
-    sizes = fold_audit.count(groups, groups if patients is None else patients, targets).astype(np.float64)
+    counted = groups if patients is None else patients
+    sizes = fold_audit.count_loads(groups, counted, targets).astype(np.float64)
     if not 2 <= num_folds <= len(sizes):
-        kind = "patients" if patients is None else "patients (those that duplicates join count once)"
-        raise errors.IsicError(
-            f"expected a number of folds from 2 to the {len(sizes)} {kind} there are, got {num_folds}"
+        kind = "patients" if patients is None else "patients (those linked by duplicates count as one)"
+        raise errors.ConfigError(
+            f"expected 2 to {len(sizes)} folds for {len(sizes)} {kind}, got {num_folds}; change --num_folds"
         )
     rng = np.random.default_rng(seed)
-    return _exchange(sizes, _place(sizes, num_folds, rng), num_folds, rng)[groups]
+    fold_of_group = _place(sizes, num_folds, rng)
+    fold_of_group = _exchange(sizes, fold_of_group, num_folds, rng)
+    return fold_of_group[groups]
 
 
-def _place(sizes, num_folds, rng):
-    """Places the groups one by one; gives the fold of each."""
-    share = sizes.sum(axis=0) / num_folds
-    weights = np.array([*_START_WEIGHTS, *_START_WEIGHTS[-1:] * (len(share) - 4)]) / np.maximum(share, 1) ** 2
+def _place(sizes: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Places the groups one by one, and returns the fold of each."""
+    mean_load = sizes.sum(axis=0) / num_folds
+    bin_weights = _START_WEIGHTS[-1:] * (len(mean_load) - 4)
+    weights = np.array([*_START_WEIGHTS, *bin_weights]) / np.maximum(mean_load, 1) ** 2
     loads = np.zeros((num_folds, sizes.shape[1]))
     folds = np.zeros(len(sizes), np.int64)
-    for group in np.lexsort((rng.random(len(sizes)), -sizes[:, 1], -sizes[:, 0])):
-        # The growth of the weighted squared loads, less what is the same for every fold; rounded as `_cost`.
-        fold = np.argmin((loads @ (weights * sizes[group])).round(12))
+    order = np.lexsort((rng.random(len(sizes)), -sizes[:, 1], -sizes[:, 0]))
+    for group in order:
+        # The growth of the weighted squared loads, without the part that is equal for all folds; rounded as in `_cost`.
+        growth = (loads @ (weights * sizes[group])).round(12)
+        fold = np.argmin(growth)
         folds[group] = fold
         loads[fold] += sizes[group]
     return folds
 
 
-def _exchange(sizes, folds, num_folds, rng):
-    """Moves and swaps groups while that helps, the best of a few random exchanges at a time."""
+def _exchange(sizes: np.ndarray, folds: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Moves or swaps groups while that lowers the cost, the best of `_EXCHANGES` random exchanges in each round."""
+    folds = folds.copy()
     loads = np.zeros((num_folds, sizes.shape[1]))
     np.add.at(loads, folds, sizes)
-    lowest, idle, tries = _cost(loads), 0, np.arange(_EXCHANGES)
-    for _ in range(_ROUNDS):
-        given, taken = rng.integers(len(sizes), size=(2, _EXCHANGES))
-        swaps = rng.random(_EXCHANGES) < 0.9
-        change = sizes[given] - sizes[taken] * swaps[:, None]
+    lowest_cost = _cost(loads)
+    rounds_in_vain = 0
+    trial_numbers = np.arange(_EXCHANGES)
+    for _ in range(_MAX_ROUNDS):
+        moved, swapped = rng.integers(len(sizes), size=(2, _EXCHANGES))
+        # Nine in ten exchanges are swaps; the others only move one group.
+        is_swap = rng.random(_EXCHANGES) < 0.9
+        change = sizes[moved] - sizes[swapped] * is_swap[:, None]
         trials = np.repeat(loads[None], _EXCHANGES, axis=0)
-        trials[tries, folds[given]] -= change
-        trials[tries, folds[taken]] += change
-        costs = np.where(trials[..., 1].min(axis=-1) > 0, _cost(trials), np.inf)
+        trials[trial_numbers, folds[moved]] -= change
+        trials[trial_numbers, folds[swapped]] += change
+        has_empty_fold = trials[..., 1].min(axis=-1) <= 0
+        costs = np.where(has_empty_fold, np.inf, _cost(trials))
         best = np.argmin(costs)
-        if costs[best] < lowest:
-            lowest, loads, idle = costs[best], trials[best], 0
-            source, target = folds[given[best]], folds[taken[best]]
-            folds[given[best]] = target
-            if swaps[best]:
-                folds[taken[best]] = source
-        elif (idle := idle + 1) == _PATIENCE:
-            break
+        if costs[best] < lowest_cost:
+            lowest_cost = costs[best]
+            loads = trials[best]
+            rounds_in_vain = 0
+            source = folds[moved[best]]
+            target = folds[swapped[best]]
+            folds[moved[best]] = target
+            if is_swap[best]:
+                folds[swapped[best]] = source
+        else:
+            rounds_in_vain += 1
+            if rounds_in_vain == _PATIENCE:
+                break
     return folds
 
 
-def _cost(loads):
-    deviated = fold_audit.deviations(loads)
-    # Extremes alone would leave flat steps, where an exchange of two folds between them counts for nothing.
-    squares = fold_audit.spread(deviated) ** 2 + 4 * (deviated**2).mean(axis=-2)
-    # What is equal must be equal on every machine, whatever the order of its sums.
+def _cost(loads: np.ndarray) -> np.ndarray:
+    """Computes the weighted imbalance of loads `[..., f, 17]`."""
+    deviations = fold_audit.compute_deviations(loads)
+    # With the extremes alone, an exchange between two folds that are not extreme would not change the cost.
+    squares = fold_audit.compute_spread(deviations) ** 2 + 4 * (deviations**2).mean(axis=-2)
+    # Costs that are equal must be equal on every machine, in any order of summation.
     return (squares * _WEIGHTS).sum(axis=-1).round(12)

@@ -1,13 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from dicom_files import PICTURE, made
 from harness import CONVERT
 
-from tfrecord_tools import schema
 from tfrecord_tools.building import record_conversion
 from tfrecord_tools.imaging import codec
-from tfrecord_tools.io import tfrecord
+from tfrecord_tools.io import tf_example, tfrecord
 
 
 def row(path, integers=None, offset=0, length=0):
@@ -28,7 +29,7 @@ def test_an_image_file_gives_its_size_and_a_square_jpeg(tmp_path):
     assert codec.jpeg_header(found["image"])[:2] == (32, 32)
 
 
-def test_a_dicom_file_says_on_which_tags_it_differs_and_none_reaches_the_record(tmp_path):
+def test_tags_that_differ_are_listed_and_no_tag_reaches_the_record(tmp_path):
     tags = {"PatientName": "Doe^Jane", "PatientID": "secret", "PatientSex": "F", "PatientAge": "050Y"}
     (tmp_path / "a.dcm").write_bytes(made(**tags, BodyPartExamined="TORSO"))
     integers = {"sex": 1, "age_approx": 55, "anatom_site_general_challenge": 3, "patient_id": 0}
@@ -40,7 +41,7 @@ def test_a_dicom_file_says_on_which_tags_it_differs_and_none_reaches_the_record(
     assert names == {"image", "image_name", "width", "height", *integers}
 
 
-def test_dicom_is_known_by_its_bytes_whatever_its_name(tmp_path):
+def test_dicom_is_recognized_by_its_bytes(tmp_path):
     (tmp_path / "a.jpg").write_bytes(made())
     record, differing = record_conversion.to_record(row(tmp_path / "a.jpg"), CONVERT)
     assert differing == []
@@ -52,7 +53,7 @@ def shard(tmp_path):
     path = tmp_path / "train00-1.tfrec"
     jpeg = codec.encode(np.ascontiguousarray(PICTURE[:32, :32]), 70)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(schema.to_example(jpeg, "a", target=1, width=6000, height=4000))
+        writer.write(tf_example.to_example(jpeg, "a", target=1, width=6000, height=4000))
     offset, length, found = next(tfrecord.read(str(path)))
     return row(path, {"target": 1, "width": 6000, "height": 4000}, offset, length), jpeg, found
 
@@ -69,7 +70,7 @@ def test_a_record_of_the_right_size_keeps_its_jpeg(shard):
 )
 def test_a_record_whose_pixels_change_is_encoded_again_and_keeps_the_originals_size(shard, change):
     source, jpeg, _ = shard
-    found = features(record_conversion.to_record(source, CONVERT | change)[0])
+    found = features(record_conversion.to_record(source, dataclasses.replace(CONVERT, **change))[0])
     assert found["image"] != jpeg
     assert (found["width"], found["height"]) == (6000, 4000)
     assert codec.jpeg_header(found["image"])[0] == change.get("image_size", 32)

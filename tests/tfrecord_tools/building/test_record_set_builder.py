@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -12,10 +13,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from dicom_files import made
-from harness import ENVIRONMENT, build_set
+from harness import ENVIRONMENT, ROOT, build_set
 
-from tfrecord_tools import schema
-from tfrecord_tools.building import data_sources, shard_writer
+from tfrecord_tools import errors, schema
+from tfrecord_tools.building import build_config, data_sources, record_set, record_set_builder, shard_staging
 from tfrecord_tools.io import record_index, tf_example, tfrecord
 
 
@@ -99,14 +100,18 @@ def test_a_labelled_table_built_as_test_yields_no_label(made_up, tmp_path):
 def test_all_problems_come_together_and_nothing_is_written(made_up, tmp_path):
     csv = tmp_path / "train.csv"
     csv.write_text("image_name,patient_id,target\n../x,p,0\nnone,p,1\nnone,p,\n")
-    with pytest.raises(ValueError, match=r"would leave the folder.*more than once.*do not exist.*without a target"):
+    with pytest.raises(
+        ValueError, match=r"lead outside the directory.*more than once.*without a file.*without a target"
+    ):
         build_set(csv, made_up / "jpeg", tmp_path / "records")
     assert not (tmp_path / "records").exists()
 
 
 def test_a_missing_column_is_named_with_all_else_that_is_wrong(made_up, tmp_path):
     (tmp_path / "train.csv").write_text("image_name,target\n../x,0\n")
-    with pytest.raises(ValueError, match=r"lacks patient_id; 1 names that would leave the folder .* '../x'"):
+    with pytest.raises(
+        ValueError, match=r"lacks patient_id; 1 image names that are blank or lead outside the directory: '../x'"
+    ):
         build_set(tmp_path / "train.csv", made_up / "jpeg", tmp_path / "out")
 
 
@@ -125,7 +130,7 @@ def test_a_build_cut_off_while_it_comes_into_place_can_be_repeated(made_up, reco
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shard_writer, "put_in_place", killed)
+        patch.setattr(shard_staging, "put_in_place", killed)
         with pytest.raises(KeyboardInterrupt):
             build_set(*arguments)
     build_set(*arguments)
@@ -133,7 +138,7 @@ def test_a_build_cut_off_while_it_comes_into_place_can_be_repeated(made_up, reco
 
 
 def test_folds_for_a_test_split_are_refused(made_up, tmp_path):
-    with pytest.raises(ValueError, match="--folds goes with --split=train, got --split=test"):
+    with pytest.raises(ValueError, match="--folds needs --split=train, got --split=test; omit --folds"):
         build_set("test.csv", "jpeg", tmp_path, "test", folds="folds.csv")
 
 
@@ -190,17 +195,51 @@ def test_a_test_split_is_rebuilt_without_labels_even_where_records_carry_them(re
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "expected one of --images and --records, got neither"),
-        ({"images": "jpeg", "records": "r/*"}, "expected one of --images and --records, got both"),
-        ({"images": "jpeg"}, "--images needs --csv, the table that says which images; got none"),
-        ({"images": "jpeg", "csv": "t.csv", "output": None}, "expected --output, the folder of the new set; got none"),
-        ({"records": "r/train*", "output": "r"}, "--output must be another folder than that of --records, got r"),
-        ({"images": "d", "csv": "t.csv", "csv_from_dicom": "u.csv"}, "writes a table from --images alone"),
+        ({}, "expected either --images or --records, got neither; give one of them"),
+        ({"images": "jpeg", "records": "r/*"}, "expected either --images or --records, got both; give one of them"),
+        ({"images": "jpeg"}, "--images needs --csv, the table that lists the images; give both"),
+        (
+            {"images": "jpeg", "csv": "t.csv", "output": None},
+            "--output is required: the directory of the new record set",
+        ),
+        ({"records": "r/train*", "output": "r"}, "--output must not be the directory of --records, got r for both"),
+        (
+            {"images": "d", "csv": "t.csv", "csv_from_dicom": "u.csv"},
+            "--csv_from_dicom reads only --images; omit --records and --csv",
+        ),
     ],
 )
 def test_options_that_contradict_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build_set(**({"csv": None, "images": None, "output": "o"} | options))
+
+
+def test_a_build_returns_what_it_made(made_up, tmp_path):
+    shutil.copytree(made_up / "jpeg" / "train", tmp_path / "jpeg")
+    names = pd.read_csv(made_up / "train.csv")["image_name"].tolist()
+    (tmp_path / "jpeg" / f"{names[7]}.jpg").write_bytes(b"x")
+    built = build_set(made_up / "train.csv", tmp_path / "jpeg", tmp_path / "out", on_error="skip", image_size=16)
+    index = record_index.read_index(str(tmp_path / "out"), "train")
+    assert built == record_set.RecordSet(
+        directory=str(tmp_path / "out"),
+        split="train",
+        records=len(names) - 1,
+        shards=tuple(sorted(set(index["shard"]))),
+        skipped=(names[7],),
+    )
+
+
+def test_tags_are_written_by_a_function_of_their_own(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(made(PatientSex="F"))
+    config = build_config.BuildConfig(images=str(tmp_path), split="test", csv_from_dicom=str(tmp_path / "t.csv"))
+    with pytest.raises(errors.ConfigError, match="csv_from_dicom writes a table .*; call write_dicom_tags"):
+        record_set_builder.build_record_set(config)
+    assert not (tmp_path / "t.csv").exists()
+    table = record_set_builder.write_dicom_tags(config)
+    assert table.to_dict("records") == pd.read_csv(tmp_path / "t.csv", keep_default_na=False).to_dict("records")
+    assert table[["image_name", "sex"]].to_numpy().tolist() == [["a", "female"]]
+    with pytest.raises(errors.ConfigError, match="csv_from_dicom is required: the CSV file to write the DICOM tags to"):
+        record_set_builder.write_dicom_tags(dataclasses.replace(config, csv_from_dicom=None, csv="t", output="o"))
 
 
 def test_a_skipped_image_is_in_the_manifest_and_in_no_index(made_up, tmp_path, capsys):
@@ -215,13 +254,13 @@ def test_a_skipped_image_is_in_the_manifest_and_in_no_index(made_up, tmp_path, c
     assert broken.stem not in set(index["image_name"])
     for shard, rows in index.groupby("shard"):
         assert [found["image_name"] for _, _, found in tfrecord.read(shard)] == rows["image_name"].tolist()
-    assert "train: 1 images skipped, listed in the manifest; first: " in capsys.readouterr().out
+    assert "train: 1 images skipped and listed in the manifest (first: " in capsys.readouterr().out
 
 
 def test_where_every_image_is_broken_there_is_no_set(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "test.csv").write_text("image_name,patient_id\na,p\n")
-    with pytest.raises(ValueError, match="none of 1 images could be read, a.jpg is no whole JPEG"):
+    with pytest.raises(ValueError, match=r"none of the 1 images can be read \(first: a.jpg is not an intact JPEG"):
         build_set(tmp_path / "test.csv", tmp_path, tmp_path / "out", "test", on_error="skip")
 
 
@@ -238,7 +277,10 @@ def test_dicom_files_become_records_and_their_disagreements_are_counted(tmp_path
         "age_approx": 1,
         "anatom_site_general_challenge": 0,
     }
-    assert "test: tags of 2 DICOM files differ from the table, which wins: age_approx 1" in capsys.readouterr().out
+    assert (
+        "test: tags of 2 DICOM files differ from the table, whose values are used: age_approx 1"
+        in capsys.readouterr().out
+    )
     assert manifest["source"]["files"] == ["dcm"]
 
 
@@ -258,6 +300,9 @@ def test_beam_builds_the_same_set(made_up, record_set, tmp_path):
     build_set(made_up / "train.csv", made_up / "jpeg", tmp_path, runner="beam")
     assert contents(tmp_path).items() <= contents(record_set).items()
 
+
+# Where a process of its own finds the harness.
+SUPPORT = str(ROOT / "tests" / "support")
 
 KILLED = """
 import os, pathlib, random, signal, sys, time
@@ -290,7 +335,7 @@ def test_a_build_killed_at_any_point_ends_with_the_bytes_of_one_that_was_not(mad
     """SIGKILL ten times; each run goes on from the one before."""
     for output in ("whole", "killed"):
         if output == "killed":
-            arguments = [pathlib.Path(__file__).parent, made_up / "train.csv", made_up / "jpeg", tmp_path / output]
+            arguments = [SUPPORT, made_up / "train.csv", made_up / "jpeg", tmp_path / output]
             program = [sys.executable, "-c", KILLED, *map(str, arguments)]
             killed = subprocess.run(program, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=300)
             assert len(set(killed.stdout.splitlines()[-1].split(":")[1].split())) >= 3, killed.stdout
@@ -301,10 +346,10 @@ def test_a_build_killed_at_any_point_ends_with_the_bytes_of_one_that_was_not(mad
 def test_workers_end_with_a_build_that_is_killed_and_the_next_goes_on(made_up, tmp_path, record_set):
     program = f"""
 import sys
-sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+sys.path.insert(0, {SUPPORT!r})
 from harness import build_set
-from tfrecord_tools import runners
-runners._IMAGES_A_PROCESS = 10
+from tfrecord_tools.building import runners
+runners._IMAGES_PER_PROCESS = 10
 build_set({str(made_up / "train.csv")!r}, {str(made_up / "jpeg")!r}, {str(tmp_path / "out")!r}, workers=2)
 """
     process = subprocess.Popen([sys.executable, "-c", program], env=ENVIRONMENT, stderr=subprocess.DEVNULL)

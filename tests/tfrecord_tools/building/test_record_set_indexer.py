@@ -1,9 +1,10 @@
 import hashlib
 
+import pandas as pd
 import pytest
 from shard_files import write_shard
 
-from tfrecord_tools.building import record_set_indexer
+from tfrecord_tools.building import record_set, record_set_indexer
 from tfrecord_tools.io import manifest, record_index
 
 
@@ -22,7 +23,7 @@ TABLE = "image_name,patient_id,target\na,IP_1,0\nb,IP_2,1\nc,IP_1,0\nx,IP_3,0\n"
 
 
 def make(folder, csv=None, folds=None, output=None):
-    record_set_indexer.index_record_set(
+    return record_set_indexer.index_record_set(
         record_set_indexer.IndexConfig(
             records=f"{folder}/*.tfrec", csv=csv and str(csv), folds=folds and str(folds), output=output and str(output)
         )
@@ -40,6 +41,28 @@ def test_every_record_is_listed_in_order_with_what_the_records_say(kaggle):
     shards = manifest.read_manifest(str(kaggle), "train")["shards"]
     assert [(shard["name"], shard["records"]) for shard in shards] == [("train00-3.tfrec", 3), ("train01-1.tfrec", 1)]
     assert shards[0]["sha256"] == hashlib.sha256((kaggle / "train00-3.tfrec").read_bytes()).hexdigest()
+
+
+def test_indexing_returns_one_record_set_per_split(kaggle, tmp_path):
+    shards = tuple(str(kaggle / name) for name in ("train00-3.tfrec", "train01-1.tfrec"))
+    train = record_set.RecordSet(directory=str(kaggle), split="train", records=4, shards=shards)
+    found = {one.split: one for one in make(kaggle)}
+    assert found["train"] == train
+    assert found["test"].records == 1
+    links = [one.shards for one in make(kaggle, output=tmp_path / "mine") if one.split == "test"]
+    assert links == [(str(tmp_path / "mine" / "test00-1.tfrec"),)]
+
+
+def test_shards_that_are_not_on_a_local_disk_cannot_be_linked(tmp_path):
+    with pytest.raises(ValueError, match="--output can only link shards on local disks, got gs://x/a.tfrec; copy it"):
+        record_set_indexer._link_shards(["gs://x/a.tfrec"], str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"), [([(64, 64)] * 2, 64), ([(64, 64), (32, 32)], None), ([(64, 48)] * 2, None), ([()], None)]
+)
+def test_the_image_size_is_known_if_all_images_are_squares_of_one_size(sizes, side):
+    assert record_set_indexer._common_side(pd.Series(sizes)) == side
 
 
 def test_a_label_in_a_test_shard_does_not_reach_the_index(kaggle):
@@ -62,19 +85,21 @@ def test_a_table_and_folds_are_joined_by_name_and_the_rest_is_named(kaggle, tmp_
 
 def test_folds_that_split_a_patient_are_refused(kaggle, tmp_path):
     (tmp_path / "f.csv").write_text("image_name,fold\na,0\nb,1\nc,1\nd,1\n")
-    with pytest.raises(ValueError, match="puts 1 patients in two folds, 0 first: a leak"):
+    with pytest.raises(ValueError, match=r"puts 1 patients in two folds \(for example 0\), which leaks"):
         make(kaggle, folds=tmp_path / "f.csv")
 
 
 def test_a_table_that_contradicts_a_record_is_refused(kaggle, tmp_path):
     (tmp_path / "t.csv").write_text(TABLE.replace("b,IP_2,1", "b,IP_2,0"))
-    with pytest.raises(ValueError, match="1 records have another target than the table: 'b'; find out which is right"):
+    with pytest.raises(
+        ValueError, match="1 records have another target than the table: 'b'; find out which is right, then build"
+    ):
         make(kaggle, tmp_path / "t.csv")
 
 
 def test_a_table_that_lists_an_image_twice_is_refused(kaggle, tmp_path):
     (tmp_path / "t.csv").write_text(TABLE + "a,IP_1,0\n")
-    with pytest.raises(ValueError, match="t.csv must list every image once, 1 come again, a first"):
+    with pytest.raises(ValueError, match="t.csv must list every image once, but repeats 1, for example a"):
         make(kaggle, tmp_path / "t.csv")
 
 
@@ -82,7 +107,10 @@ def test_records_without_targets_are_noted(tmp_path, capsys):
     write_shard(tmp_path / "in", "train00-1.tfrec", [{"image_name": "a"}])
     (tmp_path / "t.csv").write_text(TABLE)
     make(tmp_path / "in", tmp_path / "t.csv")
-    assert "note: 1 records carry no target, so training cannot use them" in capsys.readouterr().out
+    assert (
+        "note: 1 records have no target, so they cannot be used for training; `tfrecord_tools.build"
+        in capsys.readouterr().out
+    )
     assert record_index.read_index(str(tmp_path / "in"), "train")["target"].tolist() == [-1]
 
 
@@ -93,13 +121,15 @@ def test_shards_of_a_folder_that_cannot_be_written_are_linked(kaggle, tmp_path):
     assert record_index.read_index(str(tmp_path / "mine"), "train")["image_name"].tolist() == ["a", "b", "c", "d"]
     (tmp_path / "mine" / "test00-1.tfrec").unlink()
     (tmp_path / "mine" / "test00-1.tfrec").touch()
-    with pytest.raises(ValueError, match="test00-1.tfrec is there already and is not .*; choose another --output"):
+    with pytest.raises(ValueError, match="test00-1.tfrec already exists and is not .*; choose another --output"):
         make(kaggle, output=tmp_path / "mine")
 
 
 def test_shards_of_two_folders_are_refused(kaggle, tmp_path):
     write_shard(tmp_path / "other", "train02-1.tfrec", [{"image_name": "z"}])
-    with pytest.raises(ValueError, match="expected the shards of one set in one folder, got .*kaggle, .*other"):
+    with pytest.raises(
+        ValueError, match="expected the shards of one set in one directory, got .*kaggle, .*other; index each"
+    ):
         record_set_indexer.index_record_set(
             record_set_indexer.IndexConfig(
                 records=f"{kaggle}/train*,{tmp_path}/other/*", csv=None, folds=None, output=None
@@ -122,7 +152,7 @@ def test_the_index_of_a_built_set_is_made_again_as_it_was(record_set, tmp_path):
 
 @pytest.mark.realdata
 def test_a_real_file_of_another_schema_is_named(real_data, tmp_path):
-    with pytest.raises(ValueError, match="is of another schema, its record 0 lacks image"):
+    with pytest.raises(ValueError, match="has a different schema: record 0 lacks image"):
         record_set_indexer.index_record_set(
             record_set_indexer.IndexConfig(
                 records=str(real_data / "tfrecord_foreign" / "train.tfrecords"),

@@ -23,14 +23,14 @@ def expected(rows, tmp_path):
 
 
 def test_processes_make_the_same_bytes_as_one(rows, tmp_path, expected, monkeypatch):
-    monkeypatch.setattr(runners, "_IMAGES_A_PROCESS", 2)
+    monkeypatch.setattr(runners, "_IMAGES_PER_PROCESS", 2)
     runners.run_local(make_jobs(rows, tmp_path / "two"), workers=2)
     assert staged(tmp_path / "two") == expected
     assert not multiprocessing.active_children()
 
 
-def test_an_error_in_a_process_arrives_whole(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(runners, "_IMAGES_A_PROCESS", 2)
+def test_an_error_in_a_process_arrives_complete(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(runners, "_IMAGES_PER_PROCESS", 2)
     os.truncate(tmp_path / "jpeg" / "i4.jpg", 300)
     with pytest.raises(ValueError, match=r"image i4: .*i4.jpg is truncated \(300 bytes\)"):
         runners.run_local(make_jobs(rows, tmp_path / "two"), workers=2)
@@ -42,13 +42,13 @@ def _die(_):
 
 
 def test_a_process_that_dies_is_an_error(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(runners, "_IMAGES_A_PROCESS", 2)
+    monkeypatch.setattr(runners, "_IMAGES_PER_PROCESS", 2)
     monkeypatch.setattr(runners, "_make", _die)
-    with pytest.raises(RuntimeError, match="a worker process died, perhaps of too little memory; try fewer --workers"):
+    with pytest.raises(RuntimeError, match="a worker process died, possibly out of memory; reduce --workers"):
         runners.run_local(make_jobs(rows, tmp_path / "two"), workers=2)
 
 
-def test_few_images_are_not_worth_a_process(rows, tmp_path, expected, monkeypatch):
+def test_a_few_images_are_converted_in_this_process(rows, tmp_path, expected, monkeypatch):
     monkeypatch.setattr(runners, "_run_processes", None)
     runners.run_local(make_jobs(rows, tmp_path / "two"), workers=2)
     assert staged(tmp_path / "two") == expected
@@ -61,7 +61,9 @@ def test_beam_makes_the_same_bytes(rows, tmp_path, expected):
     assert staged(tmp_path / "beam") == expected
 
 
-def test_beam_that_is_not_there_is_named(rows, tmp_path, monkeypatch):
+def test_beam_that_is_not_installed_is_named(rows, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "apache_beam", None)
-    with pytest.raises(ValueError, match=r"--runner=beam needs apache-beam .*: pip install apache-beam"):
+    with pytest.raises(
+        ValueError, match=r"--runner=beam needs apache-beam .*; install it with: pip install apache-beam"
+    ):
         runners.run_beam(make_jobs(rows, tmp_path / "beam"), "")

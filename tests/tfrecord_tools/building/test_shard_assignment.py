@@ -10,7 +10,7 @@ def table(patients, targets=None):
     return pd.DataFrame({"image_name": names, "patient_id": list(patients), "target": targets or ["0"] * count})
 
 
-def test_assign_packs_whole_patients_the_largest_first():
+def test_assign_packs_complete_patients_the_largest_first():
     # Sizes a 3, b 2, c 2, d 1 into two shards: a | b, then c beside b (2 < 3), then d beside a (3 < 4).
     rows = shard_assignment.assign_shards(table("aaabbccd"), num_shards=2, num_folds=0)
     assert rows.groupby("shard")["patient_id"].agg(lambda ids: "".join(sorted(set(ids)))).tolist() == ["ad", "bc"]
@@ -41,11 +41,11 @@ def test_assign_takes_given_folds():
 @pytest.mark.parametrize(
     ("folds", "num_shards", "message"),
     [
-        ("110", 4, "the folds file must list every image, it lacks 'i3'"),
-        (["1", "1", "0", "-2"], 4, "must hold folds from 0, or -1 or a blank for none; not so '-2'"),
-        (["1", "1", "0", "0.5"], 4, "must hold folds from 0, or -1 or a blank for none; not so '0.5'"),
-        ("1011", 4, "puts 1 patients in two folds, a first: a leak"),
-        ("1102", 2, "at least one shard for each of 3 folds, got num_shards=2"),
+        ("110", 4, "the folds file must list every image, but lacks 'i3'; add these"),
+        (["1", "1", "0", "-2"], 4, "must hold whole numbers from 0, or .* without a fold; got '-2'"),
+        (["1", "1", "0", "0.5"], 4, "must hold whole numbers from 0, or .* without a fold; got '0.5'"),
+        ("1011", 4, "puts 1 patients in two folds \\(for example a\\), which leaks"),
+        ("1102", 2, "at least one shard for each of 3 folds, got num_shards=2; increase --num_shards"),
     ],
 )
 def test_assign_refuses_folds_that_do_not_fit(folds, num_shards, message):
@@ -63,5 +63,5 @@ def test_images_that_a_folds_file_keeps_out_of_all_folds_get_shards_of_their_own
 
 def test_assign_refuses_a_folds_file_that_lists_an_image_twice():
     twice = pd.DataFrame({"image_name": ["i0", "i0"], "fold": ["0", "1"]})
-    with pytest.raises(ValueError, match="the folds file must list every image once, 1 come again, i0 first"):
+    with pytest.raises(ValueError, match="the folds file must list every image once, but repeats 1, for example i0"):
         shard_assignment.assign_shards(table("a"), 4, 5, twice)

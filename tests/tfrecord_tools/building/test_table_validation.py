@@ -14,23 +14,23 @@ def table(**columns):
 PATHS = {"a": ["in/a.jpg"], "b": ["in/b.png"]}
 
 
-def test_a_sound_table_has_no_problems():
+def test_a_valid_table_has_no_problems():
     assert table_validation.find_problems(table(), "train", PATHS) == []
 
 
 @pytest.mark.parametrize(
     ("columns", "paths", "problem"),
     [
-        ({"image_name": ["../x", "b"]}, PATHS, "1 names that would leave the folder or are blank: '../x'"),
-        ({"image_name": ["a", ".."]}, PATHS, "1 names that would leave the folder or are blank: '..'"),
-        ({"image_name": ["a", "c\\d"]}, PATHS, r"1 names that would leave the folder or are blank: 'c\\d'"),
-        ({"image_name": ["a", ""]}, PATHS, "1 names that would leave the folder or are blank: ''"),
-        ({"image_name": ["a", "a"]}, PATHS, "1 names listed more than once: 'a'"),
-        ({"image_name": ["a", "c"]}, PATHS, "1 listed images that do not exist: 'c'"),
+        ({"image_name": ["../x", "b"]}, PATHS, "1 image names that are blank or lead outside the directory: '../x'"),
+        ({"image_name": ["a", ".."]}, PATHS, "1 image names that are blank or lead outside the directory: '..'"),
+        ({"image_name": ["a", "c\\d"]}, PATHS, r"1 image names that are blank or lead outside the directory: 'c\\d'"),
+        ({"image_name": ["a", ""]}, PATHS, "1 image names that are blank or lead outside the directory: ''"),
+        ({"image_name": ["a", "a"]}, PATHS, "1 image names listed more than once: 'a'"),
+        ({"image_name": ["a", "c"]}, PATHS, "1 listed images without a file: 'c'"),
         ({}, {**PATHS, "a": ["a.jpg", "a.png"]}, "1 images with more than one file: 'a'"),
-        ({"target": ["0", "yes"]}, PATHS, "1 values of target that are no such number: 'yes'"),
+        ({"target": ["0", "yes"]}, PATHS, "1 invalid target values (expected 0 or 1): 'yes'"),
         ({"target": ["0", ""]}, PATHS, "1 images without a target: 'b'"),
-        ({"age_approx": ["old", ""]}, PATHS, "1 values of age_approx that are no such number: 'old'"),
+        ({"age_approx": ["old", ""]}, PATHS, "1 invalid age_approx values (expected 0 to 120 or blank): 'old'"),
     ],
 )
 def test_each_kind_of_problem_is_named_with_its_case(columns, paths, problem):
@@ -59,12 +59,12 @@ def test_find_images_looks_in_the_folder_and_in_its_split(tmp_path):
 
 
 def test_find_images_names_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a folder of images at .*jpg, found none; check --images"):
+    with pytest.raises(ValueError, match=r"image directory .*jpg not found; check --images"):
         image_files.find_images(str(tmp_path / "jpg"), "train")
 
 
-def test_categories_without_a_code_are_counted_aloud(capsys):
-    table_validation.note_unknown_categories(table(diagnosis=["XYZ", "nevus"]), "train")
+def test_categories_without_a_code_are_logged(capsys):
+    table_validation.log_unknown_categories(table(diagnosis=["XYZ", "nevus"]), "train")
     assert capsys.readouterr().out == (
-        "note: 1 values of diagnosis are not the schema's and are written as unknown: 'XYZ'\n"
+        "note: 1 values of diagnosis are not in the schema and are written as unknown: 'XYZ'\n"
     )

@@ -2,13 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools.io import csv_tables
-from tfrecord_tools.splits import fold_audit, fold_table, published_folds, stratified_group_folds
+from tfrecord_tools.io import duplicate_pairs
+from tfrecord_tools.splits import fold_audit, stratified_group_folds
 
 
 def by_groups(groups, targets, assigned):
     """Malignant images, images and patients of each fold, of data without joined patients."""
-    return fold_audit.count(assigned, groups, targets)[:, :3].tolist()
+    return fold_audit.count_loads(assigned, groups, targets)[:, :3].tolist()
 
 
 def repeat(images, malignant):
@@ -69,12 +69,14 @@ def test_no_fold_is_empty(images, malignant, num_folds):
 
 @pytest.mark.parametrize("num_folds", [1, 4])
 def test_assign_refuses_more_folds_than_patients_and_less_than_two(num_folds):
-    with pytest.raises(ValueError, match=f"from 2 to the 3 patients there are, got {num_folds}"):
+    with pytest.raises(ValueError, match=f"expected 2 to 3 folds for 3 patients, got {num_folds}; change --num_folds"):
         stratified_group_folds.assign_folds(np.array([0, 1, 2]), np.array([0, 1, 0]), num_folds)
 
 
 def test_assign_counts_joined_patients_once_where_folds_are_more():
-    with pytest.raises(ValueError, match=r"from 2 to the 2 patients \(those that duplicates join count once\)"):
+    with pytest.raises(
+        ValueError, match=r"expected 2 to 2 folds for 2 patients \(those linked by duplicates count as one\), got 3"
+    ):
         stratified_group_folds.assign_folds(np.array([0, 0, 1]), np.zeros(3), 3, patients=np.arange(3))
 
 
@@ -94,7 +96,7 @@ def test_duplicates_join_groups_through_others_and_foreign_names_do_not():
 
 def test_there_may_be_no_pairs(tmp_path):
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2,distance\n")
-    pairs = csv_tables.read_pairs(str(tmp_path / "pairs.csv"))
+    pairs = duplicate_pairs.read_pairs(str(tmp_path / "pairs.csv"))
     assert pairs.empty
     assert stratified_group_folds.join_duplicates(np.array([0, 1]), ["a", "b"], pairs).max() == 1
 
@@ -104,7 +106,7 @@ def check_real(table, num_folds, seed, patients=None, limits=(0.0081, 0.003, 1, 
     assigned = stratified_group_folds.assign_folds(
         groups if patients is None else table["group"].to_numpy(), table["target"], num_folds, seed, patients
     )
-    by_fold, figures = fold_audit.audit(table.assign(fold=assigned))
+    by_fold, figures = fold_audit.audit_folds(table.assign(fold=assigned))
     assert len(by_fold) == num_folds
     assert figures["leaking_patients"] == 0
     found = [figures[name] for name in ("rate_spread", "images_spread", "patients_apart", "total_variation")]
@@ -141,123 +143,7 @@ def test_joined_patients_of_the_real_table_balance_as_well(real_table):
 
 @pytest.mark.realdata
 def test_the_listed_duplicates_of_the_real_table_join_no_patients(real_table, real_data):
-    pairs = csv_tables.read_pairs(str(real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"))
+    pairs = duplicate_pairs.read_pairs(str(real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"))
     assert len(pairs) == 425
     groups = stratified_group_folds.join_duplicates(real_table["patient"].to_numpy(), real_table["image_name"], pairs)
     assert (groups == real_table["patient"]).all()
-
-
-@pytest.fixture
-def table(tmp_path):
-    """Twelve images of six patients, the second image of every other patient malignant, in shards 0 to 5."""
-    rows = [(f"i{number}", f"p{number // 2}", str(number % 4 // 3), str(number // 2)) for number in range(12)]
-    path = tmp_path / "train.csv"
-    pd.DataFrame(rows, columns=["image_name", "patient_id", "target", "tfrecord"]).to_csv(path, index=False)
-    return path
-
-
-def test_make_writes_every_image_once_and_shows_the_audit(table, tmp_path, capsys):
-    fold_table.make_folds(
-        fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), num_folds=3, seed=0)
-    )
-    written = pd.read_csv(tmp_path / "folds.csv")
-    assert written["image_name"].tolist() == [f"i{number}" for number in range(12)]
-    assert sorted(set(written["fold"])) == [0, 1, 2]
-    out = capsys.readouterr().out
-    assert "malignant_rate" in out
-    assert "note" not in out
-
-
-def test_make_keeps_listed_duplicates_in_one_fold_and_counts_those_not_there(table, tmp_path, capsys):
-    pairs = tmp_path / "pairs.csv"
-    pairs.write_text("image_name_1,image_name_2\ni0,i2\ni3,i4\ni0,gone\n")
-    fold_table.make_folds(
-        fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), num_folds=2, duplicates=str(pairs))
-    )
-    written = pd.read_csv(tmp_path / "folds.csv")["fold"]
-    # Patients 0, 1 and 2 are one group, so the three others make up the other fold.
-    assert written[:6].nunique() == written[6:].nunique() == 1
-    out = capsys.readouterr().out
-    assert "join 6 patients to 4 groups, the largest of 6 images" in out
-    assert "3 (1 with an image not in the table)" in out
-
-
-def test_make_says_what_a_table_does_not_hold(tmp_path, capsys):
-    (tmp_path / "train.csv").write_text("image_name,patient_id\na,\nb,\nc,1\n")
-    fold_table.make_folds(
-        fold_table.FoldsConfig(csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), num_folds=2)
-    )
-    out = capsys.readouterr().out
-    assert "2 images have no patient_id; each is taken for a patient of its own" in out
-    assert "3 images have no target; they count as benign" in out
-
-
-def test_make_audits_a_file_and_writes_nothing(table, tmp_path, capsys):
-    fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), num_folds=2))
-    written = capsys.readouterr().out
-    before = sorted(tmp_path.iterdir())
-    fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), audit=str(tmp_path / "folds.csv")))
-    assert capsys.readouterr().out == written
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_make_fails_after_the_audit_of_a_file_that_leaks(table, tmp_path, capsys):
-    path, pairs = tmp_path / "folds.csv", tmp_path / "pairs.csv"
-    path.write_text("image_name,fold\n" + "".join(f"i{number},{(number + 1) // 2 % 2}\n" for number in range(12)))
-    pairs.write_text("image_name_1,image_name_2\ni0,i2\n")
-    with pytest.raises(ValueError, match=r"folds\.csv leaks: 6 patients and 1 listed duplicate pairs are in two folds"):
-        fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), audit=str(path), duplicates=str(pairs)))
-    assert "patients in two folds" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("preset", "expected"), [("deotte15", [0, 1, 2, 3, 4, 5]), ("winners5", [0, 2, 2, 4, 3, 1])])
-def test_presets_map_shards_to_folds(table, tmp_path, preset, expected):
-    fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), output=str(tmp_path / "folds.csv"), preset=preset))
-    assert pd.read_csv(tmp_path / "folds.csv")["fold"][::2].tolist() == expected
-
-
-def test_preset_folds_keep_listed_duplicates_out_and_refuse_other_shards():
-    assert published_folds.preset_folds(pd.Series(["-1", "14", "", "9.0"]), "winners5").tolist() == [-1, 2, -1, 0]
-    with pytest.raises(ValueError, match="shards from 0 to 14, or -1 for none, got 15"):
-        published_folds.preset_folds(pd.Series(["0", "15"]), "deotte15")
-
-
-def test_a_preset_that_leaks_is_not_written(tmp_path):
-    (tmp_path / "train.csv").write_text("image_name,patient_id,target,tfrecord\na,1,0,0\nb,1,0,1\n")
-    with pytest.raises(ValueError, match="deotte15 leaks: 1 patients"):
-        fold_table.make_folds(
-            fold_table.FoldsConfig(
-                csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), preset="deotte15"
-            )
-        )
-    assert not (tmp_path / "folds.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "expected --output, to write folds, or --audit, got neither"),
-        ({"output": "folds.csv", "audit": "folds.csv"}, "got both"),
-        ({"audit": "folds.csv", "preset": "winners5"}, "expected --audit or --preset, got both"),
-        ({"audit": "folds.csv", "num_folds": 5}, "leave out --num_folds and --seed"),
-        ({"output": "folds.csv", "preset": "winners5", "seed": 0}, "leave out --num_folds and --seed"),
-    ],
-)
-def test_make_refuses_arguments_that_contradict_each_other(table, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), **arguments))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("image_name,patient_id\na,1\na,2\n", "must list every image once, 1 come again, a first"),
-        ("image_name,patient_id,target\na,1,0\nb,2,malignant\n", "target must be 0 or 1, got 'malignant'"),
-    ],
-)
-def test_make_refuses_a_table_it_cannot_judge(tmp_path, text, message):
-    (tmp_path / "train.csv").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        fold_table.make_folds(
-            fold_table.FoldsConfig(csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), num_folds=2)
-        )

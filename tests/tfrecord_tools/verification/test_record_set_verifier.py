@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from shard_files import write_shard
 
+from tfrecord_tools import errors
 from tfrecord_tools.building import record_set_indexer
 from tfrecord_tools.io import csv_tables, manifest, record_index, tfrecord
 from tfrecord_tools.verification import record_set_verifier
@@ -22,7 +23,7 @@ def copy(record_set, tmp_path):
 
 def check(folder, pattern="*.tfrec", duplicates=None, decode=True, quarantine=None, workers=2):
     path = quarantine and str(quarantine)
-    record_set_verifier.verify_record_set(
+    return record_set_verifier.verify_record_set(
         record_set_verifier.VerifyConfig(
             records=f"{folder}/{pattern}",
             duplicates=duplicates and str(duplicates),
@@ -45,20 +46,23 @@ def rewrite(path, change):
             writer.write(record)
 
 
-def test_a_built_set_is_sound(record_set, capsys):
-    check(record_set)
+def test_a_built_set_has_no_problems(record_set, capsys):
+    result = check(record_set)
+    assert result.warnings == ()
+    assert (result.records["problem"] == "").all()
     names = len(record_index.read_index(str(record_set), "train")) + len(
         record_index.read_index(str(record_set), "test")
     )
     shards = len(list(record_set.glob("*.tfrec")))
-    assert capsys.readouterr().out == f"{names} good records and 0 bad ones in {shards} shards\n"
+    assert len(result.records) == names
+    assert capsys.readouterr().out == f"{names} valid records and 0 invalid records in {shards} shards\n"
 
 
 def test_a_flipped_bit_is_named_with_its_record(copy, capsys):
     content = bytearray(shard(copy).read_bytes())
     content[60] ^= 1
     shard(copy).write_bytes(content)
-    with pytest.raises(ValueError, match="1 bad records and 2 problems of sets, listed above"):
+    with pytest.raises(errors.CorruptRecordError, match="1 invalid records and 2 problems of record sets, listed"):
         check(copy)
     out = capsys.readouterr().out
     assert f"{shard(copy)}: record 0 (byte 0): the checksum of its data is wrong" in out
@@ -71,19 +75,19 @@ def test_a_length_of_2_to_the_60_ends_in_an_error(copy, capsys):
     content = bytearray(shard(copy).read_bytes())
     content[:12] = length + struct.pack("<I", tfrecord.masked_crc(length))
     shard(copy).write_bytes(content)
-    with pytest.raises(ValueError, match="1 bad records"):
+    with pytest.raises(ValueError, match="1 invalid records"):
         check(copy)
-    assert f"record 0 (byte 0): its length, {2**60} bytes, passes the end of the file" in capsys.readouterr().out
+    assert f"record 0 (byte 0): its length, {2**60} bytes, exceeds the rest of the file" in capsys.readouterr().out
 
 
 def test_a_missing_and_an_added_record_are_counted(copy, capsys):
     rewrite(shard(copy), lambda records: records[1:])
     rewrite(shard(copy, 1), lambda records: [*records, records[0]])
-    with pytest.raises(ValueError, match="1 bad records and 8 problems"):
+    with pytest.raises(ValueError, match="1 invalid records and 8 problems"):
         check(copy)
     out = capsys.readouterr().out
     count = int(shard(copy).stem.split("-")[1])
-    assert f"{shard(copy).name} has records {count - 1}, the manifest says {count}" in out
+    assert f"{shard(copy).name} has records {count - 1}, but the manifest states {count}" in out
     assert ": an earlier record has the same name" in out
 
 
@@ -91,22 +95,22 @@ def test_an_image_in_training_and_test_is_found(copy, capsys):
     stolen = next(data for _, data, _ in tfrecord.scan(str(shard(copy))))
     test = sorted(copy.glob("test*.tfrec"))[0]
     rewrite(test, lambda records: [*records, stolen])
-    with pytest.raises(ValueError, match="problems of sets"):
+    with pytest.raises(ValueError, match="problems of record sets"):
         check(copy)
     name = tfrecord.parse(stolen)[0]["image_name"]
     out = capsys.readouterr().out
-    assert f"1 images are in training and test, {name} first" in out
+    assert f"1 images are in training and test (for example {name})" in out
     assert "warning: " in out
-    assert ": 1 test records carry labels; training and prediction never read them" in out
+    assert ": 1 test records have labels; training and prediction ignore them" in out
 
 
 def test_labels_in_a_test_split_are_a_warning_only(tmp_path, capsys):
     rows = [{"image_name": "a", "target": 1}, {"image_name": "b", "target": -1}]
     write_shard(tmp_path, "test00-2.tfrec", rows)
-    check(tmp_path)
+    assert len(check(tmp_path).warnings) == 2
     out = capsys.readouterr().out
-    assert f"warning: {tmp_path}: 1 test records carry labels" in out
-    assert f"warning: {tmp_path}: no manifest and index of test, so counts and folds are not checked" in out
+    assert f"warning: {tmp_path}: 1 test records have labels" in out
+    assert f"warning: {tmp_path}: the manifest or index of test is missing, so counts and folds are not checked" in out
 
 
 def test_a_patient_in_two_folds_and_a_listed_pair_across_folds_are_found(copy, tmp_path, capsys):
@@ -116,14 +120,14 @@ def test_a_patient_in_two_folds_and_a_listed_pair_across_folds_are_found(copy, t
     pairs.write_text(f"image_name_1,image_name_2\n{first},{other}\nunknown,{first}\n")
     rows.loc[rows["fold"] == "0", "patient_id"] = rows.loc[rows["fold"] == "1", "patient_id"].iloc[0]
     rows.to_csv(copy / "train.index.csv", index=False)
-    with pytest.raises(ValueError, match="0 bad records and 2 problems of sets"):
+    with pytest.raises(errors.LeakageError, match="0 invalid records and 2 problems of record sets"):
         check(copy, duplicates=pairs)
     out = capsys.readouterr().out
-    assert "1 patients are in two folds, " in out
-    assert f"1 pairs of listed duplicates are in two folds or splits, {first} and {other} first" in out
+    assert "1 patients are in two folds (for example " in out
+    assert f"1 pairs of listed duplicates are in two folds or splits (for example {first} and {other})" in out
 
 
-def test_the_good_records_are_kept_byte_for_byte_and_the_bad_listed(copy, tmp_path, capsys):
+def test_valid_records_are_copied_byte_for_byte_and_the_others_listed(copy, tmp_path, capsys):
     whole = [data for _, data, _ in tfrecord.scan(str(shard(copy)))]
     content = bytearray(shard(copy).read_bytes())
     content[60] ^= 1
@@ -131,7 +135,7 @@ def test_the_good_records_are_kept_byte_for_byte_and_the_bad_listed(copy, tmp_pa
     shard(copy, 1).write_bytes(b"nothing of a record")
     lost = [len(list(tfrecord.scan(str(path)))) for path in (shard(copy, 1),)]
     assert lost == [1]
-    with pytest.raises(ValueError, match="2 bad records"):
+    with pytest.raises(ValueError, match="2 invalid records"):
         check(copy, "train*.tfrec", quarantine=tmp_path / "good")
     good = tmp_path / "good"
     kept = good / f"train00-{len(whole) - 1}.tfrec"
@@ -139,7 +143,7 @@ def test_the_good_records_are_kept_byte_for_byte_and_the_bad_listed(copy, tmp_pa
     bad = pd.read_csv(good / "train.bad.csv", keep_default_na=False)
     assert bad["shard"].tolist() == [shard(copy).name, shard(copy, 1).name]
     assert bad["problem"][0] == "the checksum of its data is wrong"
-    # What is left is a sound set, with the folds and patients of the old one.
+    # What is left is a valid set, with the folds and patients of the old one.
     before, after = (csv_tables.read_table(str(folder / "train.index.csv"), ()) for folder in (copy, good))
     merged = after.merge(before, on="image_name", suffixes=("", "_before"))
     assert len(merged) == len(after) > 0
@@ -150,11 +154,11 @@ def test_the_good_records_are_kept_byte_for_byte_and_the_bad_listed(copy, tmp_pa
     check(good)
 
 
-def test_quarantine_needs_a_new_folder_and_one_set(copy, tmp_path):
-    with pytest.raises(ValueError, match="--quarantine needs a new or empty folder, .*set holds files"):
+def test_quarantine_needs_a_new_directory_and_one_set(copy, tmp_path):
+    with pytest.raises(ValueError, match="--quarantine needs a new or empty directory, but .*set holds files"):
         check(copy, quarantine=copy)
     write_shard(tmp_path / "other", "train00-1.tfrec", [{"image_name": "z"}])
-    with pytest.raises(ValueError, match="the shards of one folder at a time, got .*other, .*set"):
+    with pytest.raises(ValueError, match="--quarantine needs shards of one directory, got .*other, .*set; run it once"):
         record_set_verifier.verify_record_set(
             record_set_verifier.VerifyConfig(
                 records=f"{copy}/*.tfrec,{tmp_path}/other/*",
@@ -168,7 +172,7 @@ def test_quarantine_needs_a_new_folder_and_one_set(copy, tmp_path):
 
 @pytest.mark.realdata
 def test_a_real_file_of_another_schema_is_one_line(real_data, capsys):
-    with pytest.raises(ValueError, match="40 bad records and 0 problems of sets"):
+    with pytest.raises(ValueError, match="40 invalid records and 0 problems of record sets"):
         check(real_data / "tfrecord_foreign", "train.tfrecords")
     lines = [line for line in capsys.readouterr().out.splitlines() if "train.tfrecords: record 0" in line]
     assert len(lines) == 1
@@ -179,7 +183,7 @@ def test_indexing_a_damaged_set_points_to_quarantine(copy):
     content = bytearray(shard(copy).read_bytes())
     content[60] ^= 1
     shard(copy).write_bytes(content)
-    with pytest.raises(ValueError, match="keep the good records with tfrecord_tools.verify --quarantine"):
+    with pytest.raises(ValueError, match="keep the intact records with tfrecord_tools.verify --quarantine"):
         record_set_indexer.index_record_set(
             record_set_indexer.IndexConfig(records=f"{copy}/train*", csv=None, folds=None, output=None)
         )

@@ -22,7 +22,7 @@ def problems(path, image_size=64, decode=True):
     return shard_checks.examine_shard(path, image_size, decode)[0]["problem"].tolist()
 
 
-def test_sound_records_have_no_problem(tmp_path):
+def test_valid_records_have_no_problem(tmp_path):
     path = write(tmp_path / "a", (SQUARE, {"image_name": "a", "target": 1}), (SQUARE, {"image_name": "b"}))
     table, facts = shard_checks.examine_shard(path, 64, True)
     assert table[["image_name", "target", "problem"]].to_numpy().tolist() == [["a", 1, ""], ["b", -1, ""]]
@@ -32,9 +32,9 @@ def test_sound_records_have_no_problem(tmp_path):
 @pytest.mark.parametrize(
     ("jpeg", "features", "problem"),
     [
-        (b"", {}, "image is no JPEG"),
-        (b"\x89PNG\r\n", {}, "image is no JPEG"),
-        (codec.encode(PICTURE, 90), {}, "image is 64x48, the manifest says 64x64"),
+        (b"", {}, "image is not a JPEG"),
+        (b"\x89PNG\r\n", {}, "image is not a JPEG"),
+        (codec.encode(PICTURE, 90), {}, "image is 64x48, but the manifest states 64x64"),
         (SQUARE[: len(SQUARE) // 2], {}, "image cannot be decoded"),
         (SQUARE, {"target": 2}, "target must be 0 or 1, is 2"),
     ],
@@ -65,10 +65,10 @@ def test_damage_and_foreign_features_are_rows_too(tmp_path):
     assert problems(path) == ["the checksum of its data is wrong", ""]
     with tf.io.TFRecordWriter(str(tmp_path / "b")) as writer:
         writer.write(b"\xff")
-    assert problems(str(tmp_path / "b")) == ["is no tf.train.Example"]
+    assert problems(str(tmp_path / "b")) == ["is not a tf.train.Example"]
 
 
-def test_counts_are_held_against_the_manifest(tmp_path):
+def test_counts_are_compared_with_the_manifest(tmp_path):
     (tmp_path / "train02-1.tfrec").touch()
     names = ("train00-1.tfrec", "train01-1.tfrec", "train02-1.tfrec", "train03-1.tfrec")
     listed = [{"name": name, "records": 1, "bytes": 9, "sha256": "x"} for name in names]
@@ -79,15 +79,15 @@ def test_counts_are_held_against_the_manifest(tmp_path):
     }
     table = pd.DataFrame({"path": [str(tmp_path / "train00-1.tfrec")] + [str(tmp_path / "train01-1.tfrec")] * 2})
     assert shard_checks.check_counts(str(tmp_path), {"shards": listed}, described, table) == [
-        "train01-1.tfrec has records 2, the manifest says 1",
-        "train01-1.tfrec has bytes 8, the manifest says 9",
-        "train01-1.tfrec has sha256 y, the manifest says x",
+        "train01-1.tfrec has records 2, but the manifest states 1",
+        "train01-1.tfrec has bytes 8, but the manifest states 9",
+        "train01-1.tfrec has sha256 y, but the manifest states x",
         "train09-1.tfrec is not in the manifest",
-        "train03-1.tfrec is in the manifest and not there",
+        "train03-1.tfrec is in the manifest, but does not exist",
     ]
 
 
-def test_names_and_targets_are_held_against_the_index():
+def test_names_and_targets_are_compared_with_the_index():
     index = pd.DataFrame([("s", "a", "1"), ("s", "b", ""), ("t", "c", "0")], columns=["shard", "image_name", "target"])
     table = pd.DataFrame([("d/s", "a", 0), ("d/s", "b", 1)], columns=["path", "image_name", "target"])
     assert shard_checks.check_index(index, table) == ["s has 1 records with another target than the index"]
@@ -103,9 +103,9 @@ def test_patients_and_pairs_in_two_places_are_leaks():
     pairs = pd.DataFrame([("a", "e"), ("e", "f"), ("a", "d"), ("g", "a"), ("a", "zz")])
     pairs.columns = ["image_name_1", "image_name_2"]
     assert shard_checks.check_leaks(INDEX, pairs) == [
-        "1 patients are in two folds, p first",
-        "1 patients are in training and test, q first",
-        "2 pairs of listed duplicates are in two folds or splits, e and f first",
+        "1 patients are in two folds (for example p)",
+        "1 patients are in training and test (for example q)",
+        "2 pairs of listed duplicates are in two folds or splits (for example e and f)",
     ]
     assert shard_checks.check_leaks(INDEX.iloc[[0, 2, 4, 5, 6]], None) == []
 

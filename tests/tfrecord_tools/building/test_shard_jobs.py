@@ -1,0 +1,46 @@
+import hashlib
+import json
+
+import pytest
+from harness import CONVERT, make_jobs
+
+import tfrecord_tools
+from tfrecord_tools.building import shard_jobs
+
+
+def test_each_shard_has_a_job_with_its_rows_in_order(rows, tmp_path):
+    jobs = make_jobs(rows, tmp_path)
+    assert [job.shard for job in jobs] == [0, 1]
+    assert [[row["image_name"] for row in job.rows] for job in jobs] == [["i0", "i1", "i2"], ["i3", "i4"]]
+    assert set(jobs[0].rows[0]) == {"image_name", "path", "offset", "length", "integers"}
+    assert jobs[1].staged == str(tmp_path / ".making-train" / "train01")
+    assert jobs[1].entry_path == str(tmp_path / ".making-train" / "train01.json")
+    assert {(job.split, job.options, job.on_error) for job in jobs} == {("train", CONVERT, "stop")}
+
+
+def test_the_fingerprint_of_a_job_worked_by_hand(rows, tmp_path):
+    # A path that does not exist on this machine, such as one in a bucket, counts by its name alone.
+    job = make_jobs(rows.iloc[:1].assign(path="gs://data/i0.jpg"), tmp_path)[0]
+    row = {"image_name": "i0", "integers": {"target": 0}, "length": 0, "offset": 0, "path": "gs://data/i0.jpg"}
+    options = {"color_constancy": "none", "image_size": 32, "quality": 90, "resize": "stretch", "trim_border": False}
+    described = {"on_error": "stop", "options": options, "rows": [row], "shard": 0, "split": "train"}
+    text = json.dumps([tfrecord_tools.__version__, described, []])
+    assert job.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("change", [{"quality": 91}, {"trim_border": True}, {"on_error": "skip"}], ids=str)
+def test_the_fingerprint_changes_with_the_options_only(rows, tmp_path, change):
+    first, again, other = (make_jobs(rows, tmp_path, **options)[0] for options in ({}, {}, change))
+    assert first == again
+    assert other.fingerprint != first.fingerprint
+
+
+def test_the_fingerprint_does_not_depend_on_the_output(rows, tmp_path):
+    first, other = (make_jobs(rows, tmp_path / name)[0] for name in ("a", "b"))
+    assert first.fingerprint == other.fingerprint
+    assert first.staged != other.staged
+
+
+def test_each_split_has_a_staging_directory_of_its_own():
+    assert shard_jobs.staging_directory("out", "train") == "out/.making-train"
+    assert shard_jobs.staging_directory("out", "test") == "out/.making-test"

@@ -1,0 +1,39 @@
+import pandas as pd
+import pytest
+
+from tfrecord_tools.splits import fold_files
+
+
+def test_parse_accepts_whole_numbers_and_blanks_only():
+    assert fold_files.parse_folds("the column", pd.Series(["0", "-1", "", "12.0"])).tolist() == [0, -1, -1, 12]
+    with pytest.raises(
+        ValueError,
+        match="the column must hold whole numbers from 0, or -1 or a blank for .* a fold; got '-2', '1.5'; correct",
+    ):
+        fold_files.parse_folds("the column", pd.Series(["0", "-2", "1.5"]))
+
+
+def test_read_accepts_an_index_joins_by_name_and_logs_the_differences(tmp_path, capsys):
+    path = tmp_path / "train.index.csv"
+    path.write_text(
+        "shard,position,image_name,patient_id,target,fold\n"
+        "train00-3.tfrec,0,b,p,1,1\ntrain00-3.tfrec,1,a,q,0,0\ntrain00-3.tfrec,2,x,q,0,\n"
+    )
+    assert fold_files.read_folds(str(path), pd.Series(["a", "b", "c"])).tolist() == [0, 1, -1]
+    out = capsys.readouterr().out
+    assert f"1 images of the table are not in {path}: 'c'" in out
+    assert f"1 images of {path} are not in the table: 'x'" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,0\na,1\n", "must list every image once, but repeats 1, for example a"),
+        ("x,0\n", "lists none of the table's 2 images, but for example 'x'; check both paths"),
+        ("a,one\n", "must hold whole numbers from 0, or -1 or a blank for images without a fold; got 'one'; correct"),
+    ],
+)
+def test_read_refuses_files_that_are_not_folds_of_the_table(tmp_path, text, message):
+    (tmp_path / "folds.csv").write_text(f"image_name,fold\n{text}")
+    with pytest.raises(ValueError, match=message):
+        fold_files.read_folds(str(tmp_path / "folds.csv"), pd.Series(["a", "b"]))

@@ -1,0 +1,55 @@
+"""Writes a table from the tags of DICOM files."""
+
+import logging
+
+import pandas as pd
+from tqdm import tqdm
+
+from tfrecord_tools import errors
+from tfrecord_tools.imaging import dicom, image_files
+from tfrecord_tools.io import atomic_write, filesystem
+
+_LOG = logging.getLogger(__name__)
+
+
+def write_tag_table(images: str, split: str, output: str) -> pd.DataFrame:
+    """Writes a table of the tags of a split's DICOM files; patient IDs are copied as they are.
+
+    Args:
+        images: Directory of the files, or of a subdirectory of them named like the split.
+        split: `train` or `test`.
+        output: CSV file to write.
+
+    Returns:
+        DataFrame of text, "" if unknown, ordered by `image_name`: `image_name`, `patient_id`, `sex`, `age_approx`,
+        `anatom_site_general_challenge` and, in a training split, a blank `target` to fill in.
+
+    Raises:
+        CorruptRecordError: A DICOM file is damaged.
+        IsicError: There are no DICOM files.
+
+    Example:
+        >>> write_tag_table("dicom", "test", "test.csv")  # doctest: +SKIP
+    """
+    found = image_files.find_images(images, split)
+    rows = []
+    for name in tqdm(sorted(found), "tags", unit="image", disable=None):
+        path = found[name][0]
+        data = filesystem.read(path)
+        if image_files.is_dicom(path, data):
+            tags = dicom.read_tags(dicom.read(data, path))
+            # The public data repeats the image name there, which would make each image a separate patient.
+            if tags["patient_id"] == name:
+                tags["patient_id"] = ""
+            rows.append({"image_name": name, **tags})
+    if not rows:
+        raise errors.IsicError(
+            f"expected DICOM files in {images}, got {len(found)} images of other formats; check --images"
+        )
+    table = pd.DataFrame(rows)
+    if split == "train":
+        table["target"] = ""
+    atomic_write.write_text(output, table.to_csv(index=False))
+    known = ", ".join(f"{(table[column] != '').sum()} with {column}" for column in list(table)[1:])
+    _LOG.info(f"{len(table)} images in {output}: {known}")
+    return table

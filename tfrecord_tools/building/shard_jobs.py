@@ -1,0 +1,97 @@
+"""Describes the work of each shard, complete in itself, so that any process or machine can do it."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from typing import Any
+
+import pandas as pd
+
+import tfrecord_tools
+from tfrecord_tools.building import record_conversion
+
+_ROW_COLUMNS = ["image_name", "path", "offset", "length", "integers"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardJob:
+    """The work of one shard, in plain values.
+
+    Attributes:
+        split: `train` or `test`.
+        shard: Number of the shard, from 0.
+        options: How to convert the images.
+        on_error: `stop` or `skip`, for images that cannot be read.
+        rows: Rows in order, see `record_conversion.to_record`.
+        fingerprint: Hash of everything that determines the shard's bytes.
+        staged: Path of the shard in the staging directory, without the random suffix and extension.
+    """
+
+    split: str
+    shard: int
+    options: record_conversion.ConversionOptions
+    on_error: str
+    rows: list[dict[str, Any]]
+    fingerprint: str
+    staged: str
+
+    @property
+    def entry_path(self) -> str:
+        """Path of the entry of the finished shard."""
+        return f"{self.staged}.json"
+
+
+def make_jobs(
+    rows: pd.DataFrame, output: str, split: str, options: record_conversion.ConversionOptions, on_error: str
+) -> list[ShardJob]:
+    """Describes the work of each shard.
+
+    Args:
+        rows: DataFrame ordered by `shard`, with the columns that `record_conversion.to_record` reads.
+        output: Directory of the record set.
+        split: `train` or `test`.
+        options: How to convert the images.
+        on_error: `stop` or `skip`.
+
+    Returns:
+        List of `ShardJob`, by number of the shard.
+    """
+    jobs = []
+    for number, part in rows.groupby("shard", sort=True):
+        shard = int(number)
+        job_rows = part[_ROW_COLUMNS].to_dict("records")
+        job = ShardJob(
+            split=split,
+            shard=shard,
+            options=options,
+            on_error=on_error,
+            rows=job_rows,
+            fingerprint=_fingerprint(split, shard, options, on_error, job_rows),
+            staged=os.path.join(staging_directory(output, split), f"{split}{shard:02d}"),
+        )
+        jobs.append(job)
+    return jobs
+
+
+def staging_directory(output: str, split: str) -> str:
+    """Returns the directory in which the shards of a split wait until all are finished."""
+    return os.path.join(output, f".making-{split}")
+
+
+def _fingerprint(
+    split: str,
+    shard: int,
+    options: record_conversion.ConversionOptions,
+    on_error: str,
+    rows: list[dict[str, Any]],
+) -> str:
+    """Computes a hash of everything that determines a shard's bytes; local sources count by their size and time."""
+    job = {"split": split, "shard": shard, "options": dataclasses.asdict(options), "on_error": on_error, "rows": rows}
+    sources = []
+    for path in sorted({row["path"] for row in rows}):
+        if os.path.exists(path):
+            stat = os.stat(path)
+            sources.append((path, stat.st_size, stat.st_mtime_ns))
+    facts = [tfrecord_tools.__version__, job, sources]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
