@@ -1,11 +1,11 @@
-"""Makes a run's scores probabilities, fitted on its out-of-fold predictions and judged on other patients.
+"""Calibrates the scores of a run, fitted on its out-of-fold predictions and evaluated on other patients.
 
 python -m isic_tf.calibrate --workdir=runs/b0 --labels=train.csv
 python -m isic_tf.predict --workdir=runs/b0 --calibrated --records='records/384/test*.tfrec' --output=test.csv
 
-A network trained with label smoothing, on repeated malignant images or with --loss=auc (whose scores are ranks) gives
-no probabilities until it is calibrated. This is fitted to the networks one by one; their average, which predict gives,
-is a little less extreme, so that its calibration is close and not exact.
+The scores of a network trained with label smoothing, with oversampled malignant images or with --loss=auc (whose scores
+are ranks) are not probabilities until they are calibrated. The calibration is fitted to single networks; the average of
+the folds, which predict writes, is slightly less extreme, so its calibration is close but not exact.
 """
 
 from isic_tf.postprocessing.calibrate_run import CalibrateConfig, calibrate
@@ -14,7 +14,7 @@ from tfrecord_tools import cli
 CONFIG = CalibrateConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(calibrate, CONFIG, __doc__)
 

@@ -1,4 +1,4 @@
-"""Blends prediction files; fitted blends are judged on patients they were not fitted on.
+"""Combines prediction files; fitted ensembles are evaluated on patients that they were not fitted on.
 
 python -m isic_tf.ensemble --predictions=b4/test.csv,b6/test.csv --method=rank_mean --output=blend.csv
 python -m isic_tf.ensemble --oof=b4/oof.csv,b6/oof.csv --labels=train.csv --method=greedy \
@@ -11,7 +11,7 @@ from tfrecord_tools import cli
 CONFIG = EnsembleConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(ensemble, CONFIG, __doc__)
 

@@ -1,9 +1,10 @@
-"""Exports a run as one model that needs nothing of this package: a SavedModel, or TensorFlow Lite files.
+"""Exports a run as one model that does not need isic-tf: a SavedModel, or TensorFlow Lite files.
 
 python -m isic_tf.export --workdir=runs/b0 --output=models/b0 --records='records/384/train0*.tfrec' --labels=train.csv
 
-The SavedModel takes JPEG files and gives probabilities; experiments/serve_client.py shows how. A TensorFlow Lite model
-takes an RGB image of the network's size. Both average the run's folds, as isic_tf.predict does.
+The SavedModel takes JPEG files and returns probabilities; experiments/examples/serve_client.py is a client. A
+TensorFlow Lite model takes an RGB image of the network's size. Both average the folds of the run, as isic_tf.predict
+does.
 """
 
 from isic_tf.serving.export_run import ExportConfig, export
@@ -12,7 +13,7 @@ from tfrecord_tools import cli
 CONFIG = ExportConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(export, CONFIG, __doc__)
 

@@ -1,4 +1,4 @@
-"""Checks a submission against the sample that the competition gives: names, order, probabilities.
+"""Checks a submission against the sample submission of the competition: names, order, probabilities.
 
 python -m isic_tf.submission --submission=submission.csv --sample_submission=sample_submission.csv
 """
@@ -9,7 +9,7 @@ from tfrecord_tools import cli
 CONFIG = SubmissionConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(validate_submission, CONFIG, __doc__)
 

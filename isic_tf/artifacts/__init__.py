@@ -1,4 +1,4 @@
-"""Files that commands exchange: run directories, prediction files, submissions, embeddings."""
+"""Reads and writes the files that commands exchange: run directories, prediction files, submissions, embeddings."""
 
 import lazy_loader
 

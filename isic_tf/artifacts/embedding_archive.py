@@ -1,4 +1,6 @@
-"""The archive of pooled features that `isic_tf.predict --embeddings` writes, read again."""
+"""Reads the archive of embeddings (pooled features) that `isic_tf.predict --embeddings` writes."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -7,42 +9,61 @@ from isic_tf.artifacts import safe_npz
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
 
-_MOST_BYTES = 2**35
+_MAX_BYTES = 2**35
 
 
-def read_embeddings(path, names):
-    """Reads the embeddings of some images.
+def read_embeddings(path: str, names: Sequence[str]) -> np.ndarray:
+    """Reads the embeddings of images.
 
     Args:
         path: `.npz` file, see `prediction_shards.join_embeddings`.
-        names: Images, `[n]`; the archive may hold more.
+        names: Names of the images, `[n]`; the archive may hold more.
 
     Returns:
-        float32 `[n, networks, f]`, not a number where a network was not shown an image.
+        float32 `[n, networks, f]`; NaN where a network did not predict an image.
 
     Raises:
-        IsicError: The file is not there, is damaged, or lacks an image.
+        IsicError: The file does not exist, or names an image twice, or does not hold all images.
+        CorruptRecordError: The file is damaged.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     path = os.path.join(directory, "embeddings.npz")
+        ...     np.savez(path, image_name=np.array(["a", "b"]), embeddings=np.zeros((2, 1, 3), np.float32))
+        ...     read_embeddings(path, ["b"])
+        array([[[0., 0., 0.]]], dtype=float32)
     """
     if not filesystem.exists(path):
-        raise errors.IsicError(
-            f"expected embeddings at {path}, found none; make them with isic_tf.predict --embeddings"
-        )
-    try:
-        with filesystem.open(path) as file:
-            arrays = safe_npz.unpack(file, _MOST_BYTES)
-        found, features = arrays["image_name"], arrays["embeddings"]
-        if found.dtype.kind != "U" or features.dtype != np.float32 or features.ndim != 3 or len(found) != len(features):
-            raise errors.IsicError(f"its arrays are {found.dtype} {found.shape} and {features.dtype} {features.shape}")
-    except (ValueError, KeyError) as error:
-        raise errors.IsicError(
-            f"{path} is no archive of embeddings ({error!r}); write it again by isic_tf.predict"
-        ) from error
+        raise errors.IsicError(f"no embeddings at {path}; create them with isic_tf.predict --embeddings")
+    found, features = _read_arrays(path)
     index = pd.Index(found.astype(object))
     if not index.is_unique:
-        raise errors.IsicError(f"{path} names an image twice; write it again by isic_tf.predict")
-    place = index.get_indexer(names)
-    if (place < 0).any():
+        raise errors.IsicError(f"{path} names an image twice; write it again with isic_tf.predict")
+    positions = index.get_indexer(names)
+    absent = [name for name, position in zip(names, positions, strict=True) if position < 0]
+    if absent:
         raise errors.IsicError(
-            f"{(place < 0).sum()} images have no embeddings in {path}, {names[np.argmax(place < 0)]} first"
+            f"{len(absent)} images have no embeddings in {path} (first: {absent[0]}); predict them with "
+            "isic_tf.predict --embeddings"
         )
-    return features[place]
+    return features[positions]
+
+
+def _read_arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the names, text `[n]`, and the embeddings, float32 `[n, networks, f]`."""
+    try:
+        with filesystem.open(path) as file:
+            arrays = safe_npz.unpack(file, _MAX_BYTES)
+        names = arrays["image_name"]
+        features = arrays["embeddings"]
+    except (ValueError, KeyError) as error:
+        raise errors.CorruptRecordError(
+            f"{path} is not an archive of embeddings ({error!r}); write it again with isic_tf.predict"
+        ) from error
+    if names.dtype.kind != "U" or features.dtype != np.float32 or features.ndim != 3 or len(names) != len(features):
+        raise errors.CorruptRecordError(
+            f"{path} is not an archive of embeddings (its arrays are {names.dtype} {names.shape} and {features.dtype} "
+            f"{features.shape}); write it again with isic_tf.predict"
+        )
+    return names, features

@@ -1,95 +1,153 @@
 """Reads, joins and writes prediction files."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from isic_tf.artifacts import prediction_sidecar
+from isic_tf.artifacts import prediction_sidecar, table_checks
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_tables
 
 _LOG = logging.getLogger(__name__)
 
 
-def join_by_name(paths, tables, join):
-    """Brings prediction tables into the order of the first.
+def join_by_name(
+    paths: Sequence[str], tables: Sequence[pd.DataFrame], join: str
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Brings prediction tables into the row order of the first one.
 
     Args:
-        paths: What each table is called, `[files]`.
+        paths: What each table is called in errors and notes, `[files]`.
         tables: DataFrames with `image_name`, each name once.
-        join: `equal` where all must have the same names, `inner` to keep those that all have.
+        join: `equal` where all tables must have the same names, `inner` to keep the names that all have.
 
     Returns:
-        The tables, rows in one order; and a list of texts that say what was left out.
+        The tables with their rows in one order; and a list of notes on the images that were left out.
 
     Raises:
-        IsicError: The names differ under `equal`, or no name is in all files.
+        IsicError: The names differ under `equal`, or no name is in all tables.
     """
-    # Objects: what pandas does with text of its own is twenty times as slow to look up.
-    first, *others = (pd.Index(table["image_name"], dtype=object) for table in tables)
-    common, notes = first, []
-    for path, names in zip(paths[1:], others, strict=True):
+    # Indexes of objects: lookups in pandas' own string type take twenty times as long.
+    indexes = [pd.Index(table["image_name"], dtype=object) for table in tables]
+    first = indexes[0]
+    common = first
+    differences = []
+    for path, names in zip(paths[1:], indexes[1:], strict=True):
         common = common[names.get_indexer(common) >= 0]
-        kinds = {paths[0]: first[names.get_indexer(first) < 0], path: names[first.get_indexer(names) < 0]}
-        texts = [f"{len(own)} only in {name} ({', '.join(own[:3])})" for name, own in kinds.items() if len(own)]
-        if texts and join == "equal":
+        differences += _describe_difference(paths[0], first, path, names)
+        if differences and join == "equal":
             raise errors.IsicError(
-                f"the images of the files differ: {'; '.join(texts)}; --join=inner blends those in all"
+                f"expected files of the same images, but {'; '.join(differences)}; use --join=inner to keep only the "
+                "images that all files hold"
             )
-        notes += texts
     if not len(common):
-        raise errors.IsicError(f"no image is in all of {', '.join(paths)}; check the files")
-    if notes:
-        notes = [f"{len(common)} images are in all files; left out: {'; '.join(notes)}"]
-    rows = (names.get_indexer(common) for names in (first, *others))
-    return [table.iloc[row].reset_index(drop=True) for table, row in zip(tables, rows, strict=True)], notes
+        raise errors.IsicError(f"expected files of the same images, but no image is in all of {', '.join(paths)}")
+    notes = []
+    if differences:
+        notes.append(f"{len(common)} images are in all files; left out: {'; '.join(differences)}")
+    ordered = [
+        table.iloc[names.get_indexer(common)].reset_index(drop=True)
+        for table, names in zip(tables, indexes, strict=True)
+    ]
+    return ordered, notes
 
 
-def read_prediction_file(path, keep=(), submission=False):
+def _describe_difference(first_path: str, first: pd.Index, path: str, names: pd.Index) -> list[str]:
+    """Describes the images that only one of two files holds, one text per file that has such images."""
+    texts = []
+    only_in_first = first[names.get_indexer(first) < 0]
+    if len(only_in_first):
+        texts.append(f"{len(only_in_first)} only in {first_path} ({table_checks.list_first(only_in_first)})")
+    only_in_other = names[first.get_indexer(names) < 0]
+    if len(only_in_other):
+        texts.append(f"{len(only_in_other)} only in {path} ({table_checks.list_first(only_in_other)})")
+    return texts
+
+
+def read_prediction_file(path: str, keep: Sequence[str] = (), submission: bool = False) -> pd.DataFrame:
     """Reads the names and predictions of a prediction file.
 
     Args:
-        path: CSV with `image_name` and `prediction`; other columns are left out.
+        path: CSV file with `image_name` and `prediction`; other columns are dropped unless `keep` names them.
         keep: Further columns to keep, as text, where the file has them.
-        submission: Whether a submission will do too: its `target` is taken where there is no `prediction`.
+        submission: Whether a submission is accepted too: its `target` is taken where there is no `prediction`.
 
     Returns:
-        DataFrame of `image_name` (text), `prediction` (float64) and what of `keep` is there.
+        DataFrame of `image_name` (text), `prediction` (float64, from 0 to 1) and the columns of `keep` that exist.
 
     Raises:
-        IsicError: A name comes twice, or a prediction is no finite number from 0 to 1.
+        IsicError: The file does not exist or is not a CSV file, a column is missing, a name is repeated, or a
+            prediction is not a number from 0 to 1.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     path = os.path.join(directory, "oof.csv")
+        ...     pd.DataFrame({"image_name": ["a"], "prediction": [0.25], "fold": [0]}).to_csv(path, index=False)
+        ...     read_prediction_file(path).to_dict("records")
+        [{'image_name': 'a', 'prediction': 0.25}]
     """
     table = csv_tables.read_table(path, ("image_name",) if submission else ("image_name", "prediction"))
+    return check_predictions(path, table, keep)
+
+
+def check_predictions(path: str, table: pd.DataFrame, keep: Sequence[str] = ()) -> pd.DataFrame:
+    """Checks a table of predictions; see `read_prediction_file`.
+
+    Args:
+        path: What the table is called in errors.
+        table: DataFrame of text with `image_name` and `prediction`, or `target` as in a submission.
+        keep: Further columns to keep, as text, where the table has them.
+
+    Returns:
+        DataFrame, see `read_prediction_file`.
+
+    Raises:
+        IsicError: See `read_prediction_file`.
+    """
     if "prediction" not in table:
         if "target" not in table:
             raise errors.IsicError(f"{path} needs a column prediction, or target as in a submission; it has neither")
         table = table.rename(columns={"target": "prediction"})
     table = table[["image_name", "prediction", *(column for column in keep if column in table)]]
     csv_tables.refuse_repeats(path, table, "hold")
-    table["prediction"] = pd.to_numeric(table["prediction"], errors="coerce")
-    bad = table.loc[~table["prediction"].between(0, 1), "image_name"]
-    if len(bad):
-        raise errors.IsicError(f"{path}: {len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
+    table = table.assign(prediction=pd.to_numeric(table["prediction"], errors="coerce"))
+    problem = table_checks.describe_invalid_probabilities(table["prediction"], table["image_name"])
+    if problem:
+        raise errors.IsicError(f"{path}: {problem}; correct these rows, or predict the images again")
     return table
 
 
-def write_predictions(path, table, *, patient_context, made_by, **facts):
+def write_predictions(
+    path: str, table: pd.DataFrame, *, patient_context: bool | None, made_by: str, **facts: Any
+) -> None:
     """Writes a prediction file or a submission, and its sidecar.
 
     Args:
         path: CSV file to write.
-        table: DataFrame of `image_name`, then `prediction` (or `target`, as in a submission), and perhaps more.
-        patient_context: See `prediction_sidecar.write_sidecar`.
+        table: DataFrame of `image_name`, then `prediction` (or `target`, as in a submission), then any other columns.
+        patient_context: Whether the patient's other images contributed to predictions; None where unknown.
         made_by: The command that made it.
-        **facts: Further facts for the sidecar.
+        **facts: Further facts for the sidecar, values of JSON.
 
     Raises:
         IsicError: A prediction is not a number from 0 to 1.
+
+    Example:
+        >>> import os, tempfile
+        >>> table = pd.DataFrame({"image_name": ["a", "b"], "prediction": [0.25, 0.75]})
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     path = os.path.join(directory, "test.csv")
+        ...     write_predictions(path, table, patient_context=False, made_by="my_script")
+        ...     sorted(os.listdir(directory))
+        ['test.csv', 'test.csv.json']
     """
     values = table.iloc[:, 1]
-    bad = table.loc[~values.between(0, 1), "image_name"]
-    if len(bad):
-        raise errors.IsicError(f"{len(bad)} predictions are no number from 0 to 1, that of {bad.iloc[0]} first")
+    problem = table_checks.describe_invalid_probabilities(values, table["image_name"])
+    if problem:
+        raise errors.IsicError(f"{path} is not written: {problem}; check the weights of the model for NaN")
     prediction_sidecar.write_sidecar(path, patient_context=patient_context, made_by=made_by, **facts)
     atomic_write.write_text(path, table.to_csv(index=False))
     _LOG.info(f"wrote {len(table)} predictions to {path}, mean {values.mean():.4f}")

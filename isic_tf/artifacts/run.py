@@ -1,8 +1,8 @@
-"""A run directory as an object: its options, folds, metrics and out-of-fold predictions."""
+"""A run directory as an object: its flags, folds, metrics and out-of-fold predictions."""
 
 import dataclasses
-import json
 import os
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +13,9 @@ from tfrecord_tools.io import csv_tables, filesystem
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory, opened. Functions that take the path of a run directory take a `Run` too.
+    """An opened run directory. Functions that take the path of a run directory also take a `Run`.
+
+    Files are read at every access, so that a run can be watched while it is trained.
 
     Args:
         workdir: Path of the run directory.
@@ -27,6 +29,9 @@ class Run:
         ('fold0', 'fold1')
         >>> run.metrics["auc"]  # doctest: +SKIP
         0.9312
+        >>> run.out_of_fold.head(1)  # doctest: +SKIP
+             image_name  prediction  fold  target
+        0  ISIC_2637011    0.012345     0       0
     """
 
     workdir: str
@@ -42,7 +47,7 @@ class Run:
 
     @property
     def flags(self) -> dict[str, str]:
-        """The options of the run, and what is known of its data, as text."""
+        """Flags of the run, and facts about its data, as text."""
         return run_directory.read_flags(self.workdir)
 
     @property
@@ -52,31 +57,41 @@ class Run:
         return tuple(os.path.basename(os.path.dirname(path)) for path in paths)
 
     @property
-    def fold_metrics(self) -> dict[str, dict[str, float]]:
-        """The metrics of each fold that is trained to the end: see `summaries.summarize`."""
-        return {fold: self._read_json(fold, run_directory.METRICS_FILE) for fold in self.folds}
+    def fold_metrics(self) -> dict[str, dict[str, Any]]:
+        """Metrics of each fold that is trained to the end: see `summaries.summarize`.
+
+        Raises:
+            CorruptRecordError: A file of metrics is damaged.
+        """
+        return {fold: self._read_metrics(fold) for fold in self.folds}
 
     @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics of all folds together, or of the only one.
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of all folds together, or of the only one.
 
         Raises:
             IsicError: No fold is trained to the end.
+            CorruptRecordError: A file of metrics is damaged.
         """
         if filesystem.exists(os.path.join(self.workdir, run_directory.METRICS_FILE)):
-            return self._read_json(run_directory.METRICS_FILE)
-        if not self.folds:
-            raise errors.IsicError(f"{self.workdir} has no fold that is trained to the end; run isic_tf.train")
-        return self.fold_metrics[self.folds[0]]
+            return self._read_metrics()
+        folds = self.folds
+        if not folds:
+            raise errors.IsicError(f"no fold is trained to the end in {self.workdir}; run isic_tf.train")
+        return self._read_metrics(folds[0])
 
     @property
     def out_of_fold(self) -> pd.DataFrame:
-        """Out-of-fold predictions: `image_name`, `prediction`, `fold`, `target`.
+        """Out-of-fold predictions: `image_name`, `prediction` (float64), `fold` (int64), `target` (int64, 0 or 1).
 
         Raises:
-            IsicError: No fold is trained to the end.
+            IsicError: No fold with held-out images is trained to the end.
         """
-        path = os.path.join(self.workdir, "oof.csv")
+        path = os.path.join(self.workdir, run_directory.OOF_FILE)
+        if not filesystem.exists(path):
+            raise errors.IsicError(
+                f"no out-of-fold predictions in {self.workdir}; train a fold with held-out images (isic_tf.train)"
+            )
         table = csv_tables.read_table(path, ("image_name", "prediction", "fold", "target"))
         return table.astype({"prediction": "float64", "fold": "int64", "target": "int64"})
 
@@ -87,9 +102,10 @@ class Run:
             fold: Name of the fold, such as `fold0`.
 
         Returns:
-            DataFrame, one row per epoch: `epoch`, `loss`, `auc`, `learning_rate` and more.
+            DataFrame, one row per epoch: `epoch` (int64), `loss`, `auc`, `learning_rate` (float64) and further figures;
+            empty where there is no history.
         """
         return pd.DataFrame(run_directory.read_history(os.path.join(self.workdir, fold)))
 
-    def _read_json(self, *parts: str) -> dict[str, float]:
-        return json.loads(filesystem.read(os.path.join(self.workdir, *parts)))
+    def _read_metrics(self, fold: str = "") -> dict[str, Any]:
+        return run_directory.read_metrics(os.path.join(self.workdir, fold))

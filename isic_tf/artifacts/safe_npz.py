@@ -1,5 +1,6 @@
-"""NumPy archives read without trust: nothing is unpickled, and no more bytes are unpacked than expected."""
+"""Reads NumPy archives of unknown origin safely: nothing is unpickled, and their unpacked size is limited."""
 
+import typing
 import zipfile
 
 import numpy as np
@@ -7,26 +8,27 @@ import numpy as np
 from tfrecord_tools import errors
 
 
-def unpack(file, most_bytes):
+def unpack(file: typing.BinaryIO, max_bytes: int) -> dict[str, np.ndarray]:
     """Reads the arrays of an archive.
 
     Args:
-        file: Binary file that can be sought in.
-        most_bytes: Bytes that the arrays may have together.
+        file: Binary file that supports `seek`.
+        max_bytes: Largest total size of the arrays.
 
     Returns:
         Dict from name to array.
 
     Raises:
-        IsicError: The arrays are larger, or the archive is damaged or holds Python objects.
+        CorruptRecordError: The arrays are larger, the archive is damaged, or it is not an archive.
+        ValueError: An array holds Python objects.
     """
     try:
         with zipfile.ZipFile(file) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
-        if total > most_bytes:
-            raise errors.IsicError(f"it holds {total} bytes, more than {most_bytes}")
+        if total > max_bytes:
+            raise errors.CorruptRecordError(f"it holds {total} bytes, more than {max_bytes}")
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise errors.IsicError(f"it is damaged: {error}") from error
+        raise errors.CorruptRecordError(f"it is damaged: {error}") from error

@@ -1,4 +1,4 @@
-"""Calibration and ensembling of predictions."""
+"""Calibrates and combines predictions."""
 
 import lazy_loader
 

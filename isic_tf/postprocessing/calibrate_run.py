@@ -1,9 +1,11 @@
-"""Fits a run's calibration on its out-of-fold predictions, and evaluates it by cross-validation."""
+"""Fits the calibration of a run on its out-of-fold predictions, and evaluates it by cross-validation."""
 
 import dataclasses
 import functools
 import logging
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss
@@ -19,79 +21,131 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CalibrateConfig(cli.Config):
-    """How to calibrate a run."""
+    """How to calibrate a run.
+
+    Example:
+        >>> CalibrateConfig(workdir="runs/b0", method="platt", prevalence=0.0176).prevalence
+        0.0176
+    """
 
     workdir: str = cli.option(help="Run directory; calibration.json is written there.")
     oof: str | None = cli.option(
         None,
-        help="Out-of-fold predictions to fit on instead of the run's oof.csv: those of predict --out_of_fold, with the --tta that will be used.",
+        help="Out-of-fold predictions to fit on instead of the run's oof.csv: those of predict --out_of_fold, with the "
+        "--tta that will be used.",
     )
     labels: str | None = cli.option(
         None,
-        help="CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted to separate patients.",
+        help="CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted to separate "
+        "patients.",
     )
     method: str = cli.option(
         "all",
         choices=(*calibration.METHODS, "all"),
-        help="Calibration method. platt and temperature preserve ranks, hence the ROC AUC; isotonic creates ties; all: the method with the lowest log loss.",
+        help="Calibration method. platt and temperature preserve ranks, hence the ROC AUC; isotonic creates ties; all: "
+        "the method with the lowest log loss.",
     )
     prevalence: float | None = cli.option(
         None, help="Prevalence of malignant lesions where the run is used, if it differs from that of --oof."
     )
 
+    def __post_init__(self) -> None:
+        """Checks the prevalence.
 
-def calibrate(config):
-    """Fits a run's calibration on out-of-fold predictions, prints how good each is on other patients, and saves one.
+        Raises:
+            ConfigError: It is not between 0 and 1.
+        """
+        super().__post_init__()
+        calibration.refuse_prevalence(self.prevalence)
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationResult:
+    """A fitted calibration, and how good the methods are on patients that they were not fitted on.
 
     Args:
-        config: `CalibrateConfig`.
+        calibration: See `calibration.fit_calibration`.
+        metrics: Dict from method (`none`: the scores as they are) to `log_loss`, `brier` and `ece`.
+        path: The file that was written.
+    """
+
+    calibration: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    path: str
+
+
+def calibrate(config: CalibrateConfig) -> CalibrationResult:
+    """Fits the calibration of a run on out-of-fold predictions, evaluates it by cross-validation, and writes it.
+
+    Args:
+        config: The run, the method, and the predictions to fit on.
+
+    Returns:
+        The calibration and the metrics of the methods.
 
     Raises:
-        IsicError: The run has no out-of-fold predictions, or they cannot judge a fit; see `out_of_fold.read`.
+        IsicError: The run has no out-of-fold predictions, or a fit cannot be evaluated on them; see `out_of_fold.read`.
+
+    Example:
+        >>> result = calibrate(CalibrateConfig(workdir="runs/b0", labels="train.csv"))  # doctest: +SKIP
+        >>> result.calibration["method"], result.metrics["platt"]["log_loss"]  # doctest: +SKIP
+        ('platt', 0.0654)
     """
-    calibration.refuse_prevalence(config.prevalence)
-    path = config.oof or os.path.join(config.workdir, "oof.csv")
-    if not filesystem.exists(path):
-        remedy = "check --oof" if config.oof else "train a fold, or check --workdir"
-        raise errors.IsicError(f"expected out-of-fold predictions in {path}, found none; {remedy}")
-    known = out_of_fold.read([path], config.labels)
+    known = _read_predictions(config)
     for note in known.notes:
         _LOG.info(f"note: {note}")
     if run_directory.read_flags(config.workdir).get("loss") == "auc":
         _LOG.info("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
-    figures = evaluate_calibration(
-        known, ("none", *(calibration.METHODS if config.method == "all" else (config.method,)))
-    )
-    best = min(figures, key=lambda name: figures[name]["log_loss"])
-    fitted = calibration.fit_calibration(
-        best if config.method == "all" else config.method, known.scores[:, 0], known.targets
-    )
-    written = calibration.write_calibration(config.workdir, fitted, figures, config.prevalence, config.oof)
-    _LOG.info(f"wrote {fitted['method']} to {written}; predict --calibrated applies it")
+    candidates = calibration.METHODS if config.method == "all" else (config.method,)
+    metrics = evaluate_calibration(known, ("none", *candidates))
+    best = min(metrics, key=lambda name: metrics[name]["log_loss"])
+    method = best if config.method == "all" else config.method
+    fitted = calibration.fit_calibration(method, known.scores[:, 0], known.targets)
+    path = calibration.write_calibration(config.workdir, fitted, metrics, config.prevalence, config.oof)
+    _LOG.info(f"wrote {fitted['method']} to {path}; predict --calibrated applies it")
     if best == "none":
-        _LOG.info("the scores as they are were the better probabilities")
+        _LOG.info("note: the uncalibrated scores have the lowest log loss")
+    return CalibrationResult(fitted, metrics, path)
 
 
-def evaluate_calibration(known, methods):
-    """Prints how good calibrations are on patients they were not fitted on.
+def _read_predictions(config: CalibrateConfig) -> out_of_fold.OutOfFold:
+    path = config.oof or os.path.join(config.workdir, run_directory.OOF_FILE)
+    if not filesystem.exists(path):
+        remedy = "check --oof" if config.oof else "train a fold, or check --workdir"
+        raise errors.IsicError(f"no out-of-fold predictions at {path}; {remedy}")
+    return out_of_fold.read([path], config.labels)
+
+
+def evaluate_calibration(known: out_of_fold.OutOfFold, methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Evaluates calibrations by cross-validation, and logs a table of their metrics.
 
     Args:
-        known: See `out_of_fold.read`; of one file.
+        known: Out-of-fold predictions of one file.
         methods: See `calibration.fit_calibration`.
 
     Returns:
-        Dict from method to a dict of `log_loss`, `brier` and `ece` (10 bins of equal width).
+        Dict from method to a dict of `log_loss`, `brier` (Brier score) and `ece` (expected calibration error, 10 bins
+        of equal width), all from predictions of fits on the other folds.
     """
-    scores, figures = known.scores[:, 0], {}
-    _LOG.info(f"{len(scores)} images, {known.targets.mean():.4f} of them malignant")
-    _LOG.info(f"each of {len(set(known.folds))} folds judged by what was fitted on the others ('none': as they are)")
+    _LOG.info(f"{len(known.targets)} images, {known.targets.mean():.4f} of them malignant")
+    _LOG.info(f"each of {len(set(known.folds))} folds is calibrated by a fit on the others (none: uncalibrated)")
     _LOG.info("method       log loss  Brier score     ECE")
+    metrics = {}
     for method in methods:
-        fit = functools.partial(calibration.fit_calibration, method)
-        nested = cross_validation.cross_predict(fit, calibration.apply_calibration, scores, known.targets, known.folds)
-        bins = calibration_metrics.bins(known.targets, nested, np.linspace(0, 1, 11))
-        loss, brier = log_loss(known.targets, nested), brier_score_loss(known.targets, nested)
-        error = calibration_metrics.calibration_error(bins)
-        figures[method] = {"log_loss": float(loss), "brier": float(brier), "ece": float(error)}
-        _LOG.info(f"{method:<11}  {loss:8.5f}  {brier:11.5f}  {error:6.4f}")
-    return figures
+        found = _cross_validate(known, method)
+        metrics[method] = found
+        _LOG.info(f"{method:<11}  {found['log_loss']:8.5f}  {found['brier']:11.5f}  {found['ece']:6.4f}")
+    return metrics
+
+
+def _cross_validate(known: out_of_fold.OutOfFold, method: str) -> dict[str, float]:
+    fit = functools.partial(calibration.fit_calibration, method)
+    nested = cross_validation.cross_predict(
+        fit, calibration.apply_calibration, known.scores[:, 0], known.targets, known.folds
+    )
+    bins = calibration_metrics.bins(known.targets, nested, np.linspace(0, 1, 11))
+    return {
+        "log_loss": float(log_loss(known.targets, nested)),
+        "brier": float(brier_score_loss(known.targets, nested)),
+        "ece": float(calibration_metrics.calibration_error(bins)),
+    }

@@ -1,154 +1,197 @@
-"""Turns scores into probabilities: fitted on out-of-fold predictions, kept in the run folder, applied to any others."""
+"""Calibrates scores: fitted on out-of-fold predictions, stored in the run directory, applied to other predictions."""
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from scipy import optimize, special
+import numpy.typing as npt
+from scipy import special
 from sklearn.isotonic import IsotonicRegression
 
-from isic_tf.metrics import logit
+from isic_tf.artifacts import run_directory, table_checks
+from isic_tf.metrics import logistic, logit
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
 CALIBRATION_FILE = "calibration.json"
 METHODS = ("platt", "isotonic", "temperature")
-# So that no calibration turns the ranks round or makes all scores one.
-_LEAST_SLOPE = 1e-3
-_OOF_FILE = "oof.csv"
+# So that no calibration reverses the ranks or makes all scores equal.
+_MIN_SLOPE = 1e-3
 
 
-def fit_calibration(method, probabilities, targets):
+def fit_calibration(method: str, probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> dict[str, Any]:
     """Fits a calibration.
 
     Args:
-        method: `platt` (a slope and an intercept of the logit; Platt 1999, with his targets that keep both finite),
-            `temperature` (a slope alone; Guo et al., ICML 2017), `isotonic` (steps that do not fall; Zadrozny and
-            Elkan, KDD 2002, never nearer to 0 or 1 than n images can tell), or `none`.
-        probabilities: Float `[n]`, from 0 to 1, out of fold.
-        targets: 0 or 1, `[n]`, both of them there.
+        method: `platt` (slope and intercept of the logit; Platt 1999, with his smoothed targets that keep both finite),
+            `temperature` (slope only; Guo et al., ICML 2017), `isotonic` (monotone step function; Zadrozny and Elkan,
+            KDD 2002; n images bound it to 1/(n + 2) from 0 and 1), or `none`.
+        probabilities: Out-of-fold scores, float `[n]`, from 0 to 1.
+        targets: 0 or 1, `[n]`, both present.
 
     Returns:
-        Dict for JSON: `method`, `images`, `prevalence` (share of malignant ones) and the method's own numbers.
+        Dict for JSON: `method`, `images` (n), `prevalence` (of malignant images) and the parameters of the method.
 
     Raises:
-        IsicError: There is one class only, or a score is no number from 0 to 1.
+        IsicError: There is only one class, or a score is not a number from 0 to 1.
+
+    Example:
+        >>> scores = [0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]
+        >>> calibration = fit_calibration("temperature", scores, [1, 1, 1, 0, 0, 0, 0, 1])
+        >>> round(calibration["temperature"], 3)
+        2.0
     """
-    scores, targets = _check(probabilities), np.asarray(targets, np.float64)
-    if len(set(targets)) < 2:
-        raise errors.IsicError(f"calibration needs benign and malignant images, all {len(targets)} are of one class")
-    calibration = {"method": method, "images": len(targets), "prevalence": float(targets.mean())}
-    if method == "isotonic":
-        least = 1 / (len(targets) + 2)
-        fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(scores, targets)
-        return {**calibration, "scores": fitted.X_thresholds_.tolist(), "probabilities": fitted.y_thresholds_.tolist()}
-    if method == "platt":
-        malignant = targets.sum()
-        softened = np.where(targets == 1, (malignant + 1) / (malignant + 2), 1 / (len(targets) - malignant + 2))
-        slope, intercept = _fit_logistic(logit.logits(scores), softened, with_intercept=True)
-        return {**calibration, "slope": slope, "intercept": intercept}
-    if method == "temperature":
-        return {
-            **calibration,
-            "temperature": 1 / _fit_logistic(logit.logits(scores), targets, with_intercept=False)[0],
-        }
-    return calibration
+    scores = _check_scores(probabilities)
+    labels = np.asarray(targets, np.float64)
+    if len(set(labels)) < 2:
+        raise errors.IsicError(f"calibration needs benign and malignant images, all {len(labels)} are of one class")
+    common = {"method": method, "images": len(labels), "prevalence": float(labels.mean())}
+    fits = {"platt": _fit_platt, "isotonic": _fit_isotonic, "temperature": _fit_temperature}
+    if method not in fits:
+        return common
+    return {**common, **fits[method](scores, labels)}
 
 
-def _fit_logistic(inputs, targets, with_intercept):
-    """Finds the slope and intercept with the least cross-entropy; targets may lie between 0 and 1."""
-    # About their centre, slope and intercept hardly depend on each other.
-    centre = inputs.mean() if with_intercept else 0.0
-    moved = inputs - centre
-
-    def loss(values):
-        logits = values[0] * moved + values[1]
-        error = special.expit(logits) - targets
-        return (np.logaddexp(0, logits) - targets * logits).mean(), np.array([(error * moved).mean(), error.mean()])
-
-    bounds = [(_LEAST_SLOPE, 1 / _LEAST_SLOPE), (None, None) if with_intercept else (0, 0)]
-    start = [1.0, special.logit(targets.mean()) if with_intercept else 0.0]
-    options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000}
-    slope, intercept = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    return float(slope), float(intercept - slope * centre)
+def _fit_platt(scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    malignant = targets.sum()
+    benign = len(targets) - malignant
+    smoothed = np.where(targets == 1, (malignant + 1) / (malignant + 2), 1 / (benign + 2))
+    slope, intercept = _fit_logistic(logit.logits(scores), smoothed, with_intercept=True)
+    return {"slope": slope, "intercept": intercept}
 
 
-def write_calibration(workdir, calibration, nested, used_at=None, fitted_to=None):
-    """Writes a run's calibration.
+def _fit_temperature(scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    slope, _ = _fit_logistic(logit.logits(scores), targets, with_intercept=False)
+    return {"temperature": 1 / slope}
+
+
+def _fit_isotonic(scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    lowest = 1 / (len(targets) + 2)
+    fitted = IsotonicRegression(y_min=lowest, y_max=1 - lowest, out_of_bounds="clip").fit(scores, targets)
+    return {"scores": fitted.X_thresholds_.tolist(), "probabilities": fitted.y_thresholds_.tolist()}
+
+
+def _fit_logistic(inputs: np.ndarray, targets: np.ndarray, with_intercept: bool) -> tuple[float, float]:
+    """Returns the slope and intercept with the least cross-entropy; targets may be any numbers from 0 to 1."""
+    fitted = logistic.fit_logistic(
+        inputs,
+        targets,
+        c=None,
+        max_iterations=1000,
+        scale=False,
+        with_intercept=with_intercept,
+        bounds=(_MIN_SLOPE, 1 / _MIN_SLOPE),
+    )
+    return float(fitted.coefficients[0]), fitted.intercept
+
+
+def write_calibration(
+    workdir: str,
+    calibration: Mapping[str, Any],
+    nested: Mapping[str, Any],
+    used_at: float | None = None,
+    fitted_to: str | None = None,
+) -> str:
+    """Writes the calibration of a run.
 
     Args:
-        workdir: Run folder.
-        calibration: See `fit`.
-        nested: Figures on other patients, kept for the record.
-        used_at: Share of malignant images where the run will be used; None for that of its out-of-fold predictions.
-        fitted_to: Prediction file that it is fitted to; None for the run's own `oof.csv`.
+        workdir: Run directory.
+        calibration: See `fit_calibration`.
+        nested: Cross-validated metrics, stored for the record.
+        used_at: Prevalence of malignant images where the run will be used; None for that of its out-of-fold
+            predictions.
+        fitted_to: Prediction file that it was fitted to; None for the run's own `oof.csv`.
 
     Returns:
         Path of the file.
     """
-    path, own = os.path.join(workdir, CALIBRATION_FILE), os.path.join(workdir, _OOF_FILE)
-    known = {"fitted_to": fitted_to and os.path.basename(fitted_to), "run_oof_sha256": _digest(own)}
-    content = {**calibration, "used_at": used_at, **known, "nested": nested}
+    path = os.path.join(workdir, CALIBRATION_FILE)
+    content = {
+        **calibration,
+        "used_at": used_at,
+        "fitted_to": fitted_to and os.path.basename(fitted_to),
+        "run_oof_sha256": _digest(os.path.join(workdir, run_directory.OOF_FILE)),
+        "nested": nested,
+    }
     atomic_write.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path
 
 
-def read_calibration(workdir):
-    """Reads a run's calibration.
+def read_calibration(workdir: str) -> dict[str, Any]:
+    """Reads the calibration of a run.
 
     Args:
-        workdir: Run folder.
+        workdir: Run directory.
 
     Returns:
-        Dict, see `fit`; with `used_at`, the prevalence to shift to, or None for no shift, and `fitted_to`, the name of
-        a prediction file, or None for the run's own `oof.csv`.
+        Dict, see `fit_calibration`; with `used_at`, the prevalence to correct to, or None for no correction, and
+        `fitted_to`, the name of a prediction file, or None for the run's own `oof.csv`.
 
     Raises:
-        IsicError: There is none, the file is damaged, or the run was trained further since.
+        IsicError: There is no calibration, or the run was trained further since.
+        CorruptRecordError: The file is damaged.
     """
     path = os.path.join(workdir, CALIBRATION_FILE)
     if not filesystem.exists(path):
-        raise errors.IsicError(f"expected a calibration at {path}, found none; make it with isic_tf.calibrate")
+        raise errors.IsicError(f"no calibration at {path}; create it with isic_tf.calibrate")
     try:
         calibration = json.loads(filesystem.read(path))
         for prevalence in (None, calibration["prevalence"]):
             if not (np.diff(apply_calibration(calibration, np.array([0.0, 0.5, 1.0]), prevalence)) >= 0).all():
-                raise errors.IsicError("it does not rise with the score")
+                raise errors.IsicError("the calibrated probability falls where the score rises")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.IsicError(f"{path} is no calibration ({error!r}); make it again with isic_tf.calibrate") from error
-    # Other weights or more folds show in the run's own predictions.
-    if calibration.get("run_oof_sha256") not in (None, _digest(os.path.join(workdir, _OOF_FILE))):
-        raise errors.IsicError(f"{path} is older than the {_OOF_FILE} beside it; make it again with isic_tf.calibrate")
+        raise errors.CorruptRecordError(
+            f"{path} is not a calibration ({error!r}); create it again with isic_tf.calibrate"
+        ) from error
+    # Other weights or more folds change the run's own predictions.
+    digest = _digest(os.path.join(workdir, run_directory.OOF_FILE))
+    if calibration.get("run_oof_sha256") not in (None, digest):
+        raise errors.IsicError(
+            f"{path} was fitted to an earlier {run_directory.OOF_FILE} of the run; create it again with "
+            "isic_tf.calibrate"
+        )
     return calibration
 
 
-def is_of_training(calibration):
-    """Tells whether a calibration is fitted to the predictions of the training, of one version an image."""
+def is_of_training(calibration: Mapping[str, Any]) -> bool:
+    """Returns whether a calibration was fitted to the predictions of the training, of one version of each image."""
     return calibration.get("fitted_to") is None
 
 
-def _digest(path):
-    """Gives a file's SHA-256; None where it is not there."""
+def _digest(path: str) -> str | None:
+    """Returns the SHA-256 of a file; None where it does not exist."""
     return hashlib.sha256(filesystem.read(path)).hexdigest() if filesystem.exists(path) else None
 
 
-def apply_calibration(calibration, probabilities, prevalence=None):
-    """Calibrates scores. Their order stays, but that `isotonic` makes ties.
+def apply_calibration(
+    calibration: Mapping[str, Any], probabilities: npt.ArrayLike, prevalence: float | None = None
+) -> np.ndarray:
+    """Calibrates scores. Their order is kept, except that `isotonic` creates ties.
 
     Args:
-        calibration: See `read`.
-        probabilities: Float, from 0 to 1, of any shape.
-        prevalence: Share of malignant images where they are used, in (0, 1): goes before the calibration's `used_at`;
-            None for that, or for no shift where it has none.
+        calibration: See `fit_calibration` and `read_calibration`.
+        probabilities: Scores from 0 to 1, float of any shape.
+        prevalence: Prevalence of malignant images where the predictions are used, between 0 and 1; None for the
+            calibration's `used_at`, or for no correction where that is absent.
 
     Returns:
         float64 of the same shape, from 0 to 1.
 
     Raises:
-        IsicError: A score is no number from 0 to 1, a prevalence not between them, or the method unknown.
+        IsicError: A score is not a number from 0 to 1, a prevalence is not between 0 and 1, or the method is unknown.
+
+    Example:
+        >>> calibration = {"method": "temperature", "temperature": 2.0, "prevalence": 0.5}
+        >>> apply_calibration(calibration, [0.9, 0.5]).round(3)
+        array([0.75, 0.5 ])
+        >>> apply_calibration(calibration, [0.9, 0.5], prevalence=0.1).round(3)
+        array([0.25, 0.1 ])
     """
-    scores, method = _check(probabilities), calibration["method"]
+    scores = _check_scores(probabilities)
+    method = calibration["method"]
     if method == "platt":
         calibrated = special.expit(calibration["slope"] * logit.logits(scores) + calibration["intercept"])
     elif method == "temperature":
@@ -159,44 +202,57 @@ def apply_calibration(calibration, probabilities, prevalence=None):
         calibrated = scores
     else:
         raise errors.IsicError(f"expected a calibration by none, {', '.join(METHODS)}, got {method!r}")
-    prevalence = calibration.get("used_at") if prevalence is None else prevalence
-    return calibrated if prevalence is None else shift_prevalence(calibrated, calibration["prevalence"], prevalence)
+    wanted = calibration.get("used_at") if prevalence is None else prevalence
+    if wanted is None:
+        return calibrated
+    return shift_prevalence(calibrated, calibration["prevalence"], wanted)
 
 
-def shift_prevalence(probabilities, old, new):
+def shift_prevalence(probabilities: npt.ArrayLike, old: float, new: float) -> np.ndarray:
     """Corrects probabilities for another prevalence (Saerens, Latinne and Decaestecker, Neural Comput. 2002).
 
-    Right where malignant images look alike in both places, and so do benign ones: only their shares differ.
+    The correction is exact where malignant images look alike in both places, and benign ones too: only their shares
+    differ.
 
     Args:
-        probabilities: Float, from 0 to 1.
-        old: Share of malignant images where they were right, in (0, 1).
-        new: Share where they are used, in (0, 1).
+        probabilities: Float of any shape, from 0 to 1.
+        old: Prevalence of malignant images that the probabilities are right for, between 0 and 1.
+        new: Prevalence where they are used, between 0 and 1.
 
     Returns:
-        float64 of the same shape; the order stays.
+        float64 of the same shape, in the same order.
 
     Raises:
-        IsicError: A prevalence is not between 0 and 1.
+        ConfigError: A prevalence is not between 0 and 1.
+
+    Example:
+        >>> shift_prevalence([0.5, 0.8], old=0.5, new=0.1).round(4)
+        array([0.1   , 0.3077])
     """
     for prevalence in (old, new):
         refuse_prevalence(prevalence)
-    probabilities = np.asarray(probabilities, np.float64)
-    malignant, benign = probabilities * (new / old), (1 - probabilities) * ((1 - new) / (1 - old))
+    given = np.asarray(probabilities, np.float64)
+    malignant = given * (new / old)
+    benign = (1 - given) * ((1 - new) / (1 - old))
     return malignant / (malignant + benign)
 
 
-def refuse_prevalence(prevalence):
-    """Raises an IsicError where a prevalence is given that is not between 0 and 1."""
+def refuse_prevalence(prevalence: float | None) -> None:
+    """Checks a prevalence.
+
+    Args:
+        prevalence: Share of malignant images; None for none.
+
+    Raises:
+        ConfigError: It is not between 0 and 1.
+    """
     if prevalence is not None and not 0 < prevalence < 1:
-        raise errors.IsicError(f"expected a prevalence between 0 and 1, as 0.0176, got {prevalence}")
+        raise errors.ConfigError(f"expected a prevalence between 0 and 1, such as 0.0176, got {prevalence}")
 
 
-def _check(probabilities):
+def _check_scores(probabilities: npt.ArrayLike) -> np.ndarray:
     scores = np.asarray(probabilities, np.float64)
-    bad = ~((scores >= 0) & (scores <= 1))
-    if bad.any():
-        raise errors.IsicError(
-            f"expected scores from 0 to 1, {bad.sum()} of {scores.size} are not, {scores[bad][0]} first"
-        )
+    problem = table_checks.describe_invalid_probabilities(scores, noun="scores")
+    if problem:
+        raise errors.IsicError(f"{problem}; remove these images, or predict them again")
     return scores

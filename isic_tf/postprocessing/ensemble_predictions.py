@@ -1,14 +1,14 @@
-"""Blends prediction files; fitted blends are evaluated on patients they were not fitted on."""
+"""Combines prediction files; fitted ensembles are evaluated on patients that they were not fitted on."""
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import prediction_files, prediction_sidecar, submission_format
-from isic_tf.metrics import cluster_bootstrap, roc
-from isic_tf.postprocessing import cross_validation, ensembling, out_of_fold
+from isic_tf.postprocessing import ensemble_evaluation, ensembling, out_of_fold
 from tfrecord_tools import cli, errors
 
 _LOG = logging.getLogger(__name__)
@@ -16,7 +16,16 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(cli.Config):
-    """Which prediction files to blend, and how."""
+    """Which prediction files to combine, and how.
+
+    Example:
+        >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="rank_mean").is_fitted
+        False
+        >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="stack")
+        Traceback (most recent call last):
+        ...
+        tfrecord_tools.errors.ConfigError: --method=stack is fitted on out-of-fold files: give those of ...
+    """
 
     predictions: tuple[str, ...] | None = cli.option(
         None, help="CSV files with image_name and prediction, or submissions, one per model."
@@ -29,16 +38,19 @@ class EnsembleConfig(cli.Config):
     )
     oof: tuple[str, ...] | None = cli.option(
         None,
-        help="Out-of-fold predictions (oof.csv) of the same models in the same order: blends are fitted and evaluated on them.",
+        help="Out-of-fold predictions (oof.csv) of the same models in the same order: blends are fitted and evaluated "
+        "on them.",
     )
     labels: str | None = cli.option(
         None,
-        help="With --oof: CSV file with image_name, patient_id and target. Without it, the folds of --oof are trusted to separate patients, and there are no intervals.",
+        help="With --oof: CSV file with image_name, patient_id and target. Without it, the folds of --oof are trusted "
+        "to separate patients, and there are no intervals.",
     )
     method: str = cli.option(
         "mean",
         choices=(*ensembling.UNFITTED, *ensembling.FITTED),
-        help="Blending method. weighted (without --weights), greedy and stack are fitted on --oof. rank_mean gives ranks, not probabilities.",
+        help="Blending method. weighted (without --weights), greedy and stack are fitted on --oof. rank_mean gives "
+        "ranks, not probabilities.",
     )
     weights: tuple[str, ...] | None = cli.option(
         None, help="Weights for --method=weighted, one per file; fitted if not given."
@@ -52,194 +64,166 @@ class EnsembleConfig(cli.Config):
         None, help="CSV file to write the cross-validated predictions of the blend on --oof to."
     )
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the weights of the method are fitted on `oof`."""
+        return self.method in ensembling.FITTED and not self.weights
 
-def ensemble(config):
-    """Blends files of the same images from several models, by name.
+    @property
+    def num_models(self) -> int:
+        """Number of models."""
+        return len(self.predictions or self.oof or ())
+
+    def __post_init__(self) -> None:
+        """Checks that the options fit each other.
+
+        Raises:
+            ConfigError: Files are missing or do not correspond, or options contradict each other.
+        """
+        super().__post_init__()
+        self._check_files()
+        self._check_outputs()
+        if self.weights and self.method != "weighted":
+            raise errors.ConfigError(f"--weights needs --method=weighted, got --method={self.method}")
+        if self.is_fitted and not self.oof:
+            raise errors.ConfigError(
+                f"--method={self.method} is fitted on out-of-fold files: give those of the same models, in the same "
+                "order, as --oof"
+            )
+
+    def _check_files(self) -> None:
+        if not self.predictions and not self.oof:
+            raise errors.ConfigError("expected --predictions to combine, or --oof to evaluate an ensemble on, or both")
+        for name, paths in (("predictions", self.predictions), ("oof", self.oof)):
+            if paths and len(paths) < 2:
+                raise errors.ConfigError(
+                    f"expected at least two files in --{name}, separated by commas, got {paths[0]}"
+                )
+        if self.predictions and self.oof and len(self.predictions) != len(self.oof):
+            raise errors.ConfigError(
+                "expected --predictions and --oof of the same models in the same order, got "
+                f"{len(self.predictions)} and {len(self.oof)} files"
+            )
+
+    def _check_outputs(self) -> None:
+        if bool(self.predictions) != bool(self.output):
+            raise errors.ConfigError("--predictions are written to --output: give both or neither")
+        if self.sample_submission and not self.output:
+            raise errors.ConfigError(
+                "--sample_submission needs --predictions and --output: give all of them or neither"
+            )
+        if not self.oof and (self.labels or self.oof_output):
+            raise errors.ConfigError("--labels and --oof_output need --oof: give it, or leave them out")
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleResult:
+    """A blend and what it predicts.
 
     Args:
-        config: `EnsembleConfig`.
+        blend: The formula, with its weights.
+        predictions: The table that was written to `output`: `image_name` and `prediction` (or `target`, with a sample
+            submission), float64; None without `predictions`.
+        out_of_fold: Cross-validated predictions: `image_name`, `prediction` (float64), `fold` and `target` (int64);
+            None without `oof`.
+        metrics: See `ensemble_evaluation.EnsembleEvaluation`; None without `oof`.
+    """
+
+    blend: ensembling.Blend
+    predictions: pd.DataFrame | None
+    out_of_fold: pd.DataFrame | None
+    metrics: pd.DataFrame | None
+
+
+def ensemble(config: EnsembleConfig) -> EnsembleResult:
+    """Combines files of the same images from several models, by name.
+
+    Args:
+        config: The files and the method.
+
+    Returns:
+        The blend, its predictions, and its evaluation on the out-of-fold files.
 
     Raises:
-        IsicError: Flags do not go together, a file is damaged, or names, labels or folds do not fit.
+        ConfigError: The weights are not valid.
+        IsicError: A file is damaged, or names, labels or folds do not fit.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     paths = [os.path.join(directory, f"{name}.csv") for name in ("b4", "b6", "blend")]
+        ...     for path, score in zip(paths[:2], (0.25, 0.75)):
+        ...         pd.DataFrame({"image_name": ["a"], "prediction": [score]}).to_csv(path, index=False)
+        ...     result = ensemble(EnsembleConfig(predictions=paths[:2], output=paths[2]))
+        >>> result.predictions.to_dict("records")
+        [{'image_name': 'a', 'prediction': 0.5}]
     """
-    refuse_misfits(
-        config.predictions,
-        config.output,
-        config.sample_submission,
-        config.oof,
-        config.labels,
-        config.method,
-        config.weights,
-        config.oof_output,
-    )
-    given = ensembling.weigh(config.weights, len(config.predictions or config.oof)) if config.weights else None
+    blend = ensembling.Blend(config.method)
+    if config.weights:
+        blend = ensembling.weigh(config.weights, config.num_models)
+    names: list[str] = []
+    order: list[str] = []
+    scores = np.empty((0, config.num_models))
     # Before any fit: all that can fail on names.
-    names, scores = read_scores(config.predictions, config.join) if config.predictions else ([], None)
-    order = submission_format.match_sample(names, config.sample_submission) if config.sample_submission else names
-    blend = given or ensembling.Blend(config.method)
-    if config.oof:
-        known = out_of_fold.read(config.oof, config.labels, config.join)
-        blend, honest = evaluate_ensemble(known, blend, fitted=not given, paths=config.oof)
-        overlap = len(set(names) & set(known.names))
-        if overlap and blend.method in ensembling.FITTED and not given:
-            _LOG.info(f"note: {overlap} images of --predictions were fitted on; --oof_output has honest ones of them")
-        if config.oof_output:
-            columns = {"prediction": honest, "fold": known.folds, "target": known.targets}
-            table = pd.DataFrame({"image_name": known.names, **columns})
-            used = prediction_sidecar.used_patient_context(config.oof)
-            prediction_files.write_predictions(
-                config.oof_output, table, patient_context=used, made_by="isic_tf.ensemble", method=config.method
-            )
     if config.predictions:
-        blended = pd.Series(ensembling.combine(scores, blend), names)
+        names, scores = read_scores(config.predictions, config.join)
+        order = names
+        if config.sample_submission:
+            order = submission_format.match_sample(names, config.sample_submission)
+    evaluation = None
+    oof_table = None
+    if config.oof:
+        evaluation, oof_table = _evaluate(config, config.oof, blend, names)
+        blend = evaluation.blend
+    table = None
+    if config.predictions and config.output:
+        combined = pd.Series(ensembling.combine(scores, blend), names)
         column = "target" if config.sample_submission else "prediction"
-        table = pd.DataFrame({"image_name": order, column: blended.loc[order].to_numpy()})
-        used = prediction_sidecar.used_patient_context(config.predictions)
-        prediction_files.write_predictions(
-            config.output, table, patient_context=used, made_by="isic_tf.ensemble", method=config.method
+        table = pd.DataFrame({"image_name": order, column: combined.loc[order].to_numpy()})
+        _write(config.output, table, config.predictions, config.method)
+    return EnsembleResult(blend, table, oof_table, evaluation.metrics if evaluation else None)
+
+
+def _evaluate(
+    config: EnsembleConfig, paths: Sequence[str], blend: ensembling.Blend, names: Sequence[str]
+) -> tuple[ensemble_evaluation.EnsembleEvaluation, pd.DataFrame]:
+    """Fits and evaluates a blend on out-of-fold files; returns its cross-validated predictions as a table too."""
+    known = out_of_fold.read(paths, config.labels, config.join)
+    evaluation = ensemble_evaluation.evaluate_ensemble(known, blend, config.is_fitted, paths)
+    overlap = len(set(names) & set(known.names))
+    if overlap and config.is_fitted:
+        _LOG.info(
+            f"note: the ensemble was fitted on {overlap} images of --predictions; --oof_output writes cross-validated "
+            "predictions of them"
         )
+    columns = {"prediction": evaluation.predictions, "fold": known.folds, "target": known.targets}
+    table = pd.DataFrame({"image_name": known.names, **columns})
+    if config.oof_output:
+        _write(config.oof_output, table, paths, config.method)
+    return evaluation, table
 
 
-def refuse_misfits(predictions, output, sample_submission, oof, labels, method, weights, oof_output):
-    """Raises an IsicError where flags do not go together."""
-    fitted = method in ensembling.FITTED and not weights
-    if not predictions and not oof:
-        raise errors.IsicError("expected files to blend in --predictions, or to judge a blend in --oof, or both")
-    for name, files in (("predictions", predictions), ("oof", oof)):
-        if files and len(files) < 2:
-            raise errors.IsicError(f"expected two files or more in --{name}, separated by commas, got {files[0]}")
-    if predictions and oof and len(predictions) != len(oof):
-        counts = f"{len(predictions)} and {len(oof)}"
-        raise errors.IsicError(
-            f"expected --predictions and --oof of the same models in the same order, got {counts} files"
-        )
-    if bool(predictions) != bool(output) or (sample_submission and not output):
-        raise errors.IsicError("--predictions are written to --output: expected both or neither")
-    if weights and method != "weighted":
-        raise errors.IsicError(f"--weights are for --method=weighted, got --method={method}")
-    if fitted and not oof:
-        remedy = "give those of the same models, in the same order, as --oof"
-        raise errors.IsicError(f"--method={method} is fitted on out-of-fold files: {remedy}")
-    if (labels or oof_output) and not oof:
-        raise errors.IsicError("--labels and --oof_output are for --oof, which is not given")
+def _write(path: str, table: pd.DataFrame, sources: Sequence[str], method: str) -> None:
+    """Writes predictions, with a sidecar that records whether the sources used patient context."""
+    used = prediction_sidecar.used_patient_context(sources)
+    prediction_files.write_predictions(path, table, patient_context=used, made_by="isic_tf.ensemble", method=method)
 
 
-def read_scores(paths, join):
-    """Reads prediction files.
+def read_scores(paths: Sequence[str], join: str) -> tuple[list[str], np.ndarray]:
+    """Reads prediction files or submissions of several models, and logs which images are left out.
 
     Args:
-        paths: See `ensemble`.
+        paths: CSV files, `[files]`.
         join: See `prediction_files.join_by_name`.
 
     Returns:
-        List of names in the order of the first file, and float64 scores `[n, files]`.
+        Names in the order of the first file, `[n]`; and scores, float64 `[n, files]`, from 0 to 1.
+
+    Raises:
+        IsicError: A file is damaged, or the names differ.
     """
-    read = [prediction_files.read_prediction_file(path, submission=True) for path in paths]
-    joined, notes = prediction_files.join_by_name(paths, read, join)
+    tables = [prediction_files.read_prediction_file(path, submission=True) for path in paths]
+    joined, notes = prediction_files.join_by_name(paths, tables, join)
     for note in notes:
         _LOG.info(f"note: {note}")
     return joined[0]["image_name"].tolist(), np.stack([table["prediction"] for table in joined], axis=1)
-
-
-def evaluate_ensemble(known, blend, fitted, paths):
-    """Prints how good a blend is on patients it was not fitted on, beside the best file and the plain mean.
-
-    Args:
-        known: See `out_of_fold.read`.
-        blend: `ensembling.Blend`, given or to be fitted.
-        fitted: Whether it is to be fitted, where its method has weights.
-        paths: Out-of-fold files, `[files]`.
-
-    Returns:
-        The blend, fitted on all images; and its predictions (float64 `[n]`) of each fold when fitted on the others.
-    """
-    for note in known.notes:
-        _LOG.info(f"note: {note}")
-    counts = f"{len(known.names)} images, {known.targets.sum()} malignant"
-    patients = "" if known.patients is None else f", {len(set(known.patients))} patients"
-    _LOG.info(f"{counts}{patients}; nested: each of {len(set(known.folds))} folds by what was fitted on the others")
-    interval = "" if known.patients is None else " 95 % interval over patients"
-    _LOG.info(f"{'ROC AUC':<16}in sample  nested {interval}")
-    rows = {"best single file": (ensembling.Blend("best"), True), "mean": (ensembling.Blend("mean"), False)}
-    rows[blend.method] = (blend, fitted)
-    for name, (one, to_fit) in rows.items():
-        chosen, honest = predict_nested(known, one, to_fit)
-        inside = roc.roc_auc(known.targets, ensembling.combine(known.scores, chosen))
-        nested = roc.roc_auc(known.targets, honest)
-        interval = cross_validation.describe_interval(known, honest)
-        _LOG.info(f"{name:<16}   {inside:.4f}  {nested:.4f} {interval}")
-    if known.patients is None:
-        _LOG.info("for intervals over patients give --labels")
-    if blend.method != "mean":
-        print_difference(known, honest, blend.method)
-    print_files(known, chosen, paths)
-    return chosen, honest
-
-
-def print_difference(known, honest, name):
-    """Prints how much better than the plain mean a blend is, resampled over the same patients, and whether surely so.
-
-    Args:
-        known: See `out_of_fold.read`.
-        honest: Its predictions, see `predict_nested`.
-        name: What it is called.
-    """
-    pair = np.stack([honest, ensembling.combine(known.scores, ensembling.Blend("mean"))])
-    first, second = (roc.roc_auc(known.targets, scores) for scores in pair)
-    low, text = first - second, ""
-    if known.patients is not None:
-        resamples = cluster_bootstrap.affordable(known.targets, 1000)
-        figures = {"auc": cluster_bootstrap.roc_auc}
-        found = cluster_bootstrap.resample(known.targets, pair, known.patients, figures, resamples)["auc"]
-        low, high = cluster_bootstrap.interval(found[0] - found[1])
-        text = " [too few patients]" if low is None else f" [{low:+.4f}, {high:+.4f}]"
-    _LOG.info(f"{name} less mean: {first - second:+.4f}{text}")
-    if low is None or low <= 0:
-        _LOG.info("that is not surely better than the plain mean; --method=mean cannot over-fit")
-
-
-def print_files(known, blend, paths):
-    """Prints each file's weight in a blend, a stack's as coefficients of logits, and its ROC AUC alone."""
-    kind = "coefficient" if blend.method == "stack" else "weight"
-    weights = blend.weights if blend.weights is not None else np.full(len(paths), 1 / len(paths))
-    _LOG.info(f"{kind:>11}  ROC AUC  file")
-    for path, weight, scores in zip(paths, weights, known.scores.T, strict=True):
-        _LOG.info(f"{weight:11.4f}   {roc.roc_auc(known.targets, scores):.4f}  {path}")
-    if blend.method == "stack":
-        _LOG.info(f"{blend.intercept:11.4f}           (intercept)")
-
-
-def predict_nested(known, blend, fitted):
-    """Predicts each fold by a blend that was fitted on the others.
-
-    A blend of other weights gives other scores to the same images, which are compared over the folds all the same: they
-    are brought to the scale of the blend fitted on all, by the shares of images that either scores lower. Within a fold
-    the order stays.
-
-    Args:
-        known: See `out_of_fold.read`.
-        blend: `ensembling.Blend`, given or to be fitted.
-        fitted: Whether it is to be fitted.
-
-    Returns:
-        The blend, fitted on all; and float64 `[n]`.
-    """
-    if not fitted or blend.method in ensembling.UNFITTED:
-        return blend, ensembling.combine(known.scores, blend)
-    middles = lambda count: (np.arange(count) + 0.5) / count  # noqa: E731
-    final = ensembling.fit(blend.method, known.scores, known.targets)
-    scale = np.sort(ensembling.combine(known.scores, final))
-
-    def fit(scores, targets):
-        partial = ensembling.fit(blend.method, scores, targets)
-        return partial, np.sort(ensembling.combine(scores, partial))
-
-    def apply(fitted, scores):
-        partial, own_scale = fitted
-        if np.array_equal(partial.weights, final.weights) and partial.intercept == final.intercept:
-            return ensembling.combine(scores, final)
-        # In the middle of its step each score leaves room, on both sides of all that were fitted on, for those beyond.
-        share = np.interp(ensembling.combine(scores, partial), [0, *own_scale, 1], [0, *middles(len(own_scale)), 1])
-        return np.interp(share, [0, *middles(len(scale)), 1], [0, *scale, 1])
-
-    return final, cross_validation.cross_predict(fit, apply, known.scores, known.targets, known.folds)

@@ -1,141 +1,168 @@
-"""Blends of several models' predictions: the formulas, and how those with weights are fitted."""
+"""Combines the predictions of several models: the formulas, and how those with weights are fitted."""
 
 import typing
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize, special, stats
-from sklearn.linear_model import LogisticRegression
 
-from isic_tf.metrics import logit, roc
+from isic_tf.metrics import logistic, logit, roc
 from tfrecord_tools import errors
 
 UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
 FITTED = ("weighted", "greedy", "stack")
+# Steps of the greedy selection.
 _ROUNDS = 50
 
 
 class Blend(typing.NamedTuple):
-    """A formula from the models' scores to one."""
+    """A formula that combines the scores of several models."""
 
     method: str  # of `UNFITTED`, of `FITTED`, or `best`
-    weights: np.ndarray | None = None  # [models]; a stack's are coefficients of logits
-    intercept: float = 0.0  # of a stack
+    weights: np.ndarray | None = None  # float64 [models]; for `stack`, coefficients of logits
+    intercept: float = 0.0  # for `stack`
 
 
-def combine(scores, blend):
-    """Blends the scores of each image.
+def combine(scores: npt.ArrayLike, blend: Blend) -> np.ndarray:
+    """Combines the scores of each image.
 
     Args:
         scores: Float `[n, models]`, from 0 to 1.
-        blend: `Blend`.
+        blend: The formula.
 
     Returns:
-        float64 `[n]` from 0 to 1. A `rank_mean` is a share of the n images, the middle of ties, and no probability.
+        float64 `[n]`, from 0 to 1. A `rank_mean` is a share of the n images (ties get their middle), not a probability.
+
+    Raises:
+        IsicError: The formula needs weights and has none.
+
+    Example:
+        >>> combine([[0.25, 0.75], [0.0, 0.5]], Blend("mean"))
+        array([0.5 , 0.25])
+        >>> combine([[0.25, 0.75]], Blend("weighted", np.array([0.75, 0.25])))
+        array([0.375])
     """
-    scores = np.asarray(scores, np.float64)
+    given = np.asarray(scores, np.float64)
     if blend.method == "mean":
-        blended = scores.mean(axis=1)
+        combined = given.mean(axis=1)
     elif blend.method == "rank_mean":
-        blended = ((stats.rankdata(scores, axis=0) - 0.5) / len(scores)).mean(axis=1)
+        combined = ((stats.rankdata(given, axis=0) - 0.5) / len(given)).mean(axis=1)
     elif blend.method == "logit_mean":
-        blended = special.expit(logit.logits(scores).mean(axis=1))
+        combined = special.expit(logit.logits(given).mean(axis=1))
     elif blend.method == "geometric":
-        # Clipped too: a single 0 would undo what all other models say.
-        blended = np.exp(np.log(np.maximum(scores, logit.LEAST)).mean(axis=1))
+        # Clipped: a single 0 would make all other models irrelevant.
+        combined = np.exp(np.log(np.maximum(given, logit.LEAST)).mean(axis=1))
+    elif blend.weights is None:
+        raise errors.IsicError(f"the method {blend.method} needs weights; get them from ensembling.fit or weigh")
     elif blend.method == "stack":
-        blended = special.expit(logit.logits(scores) @ blend.weights + blend.intercept)
+        combined = special.expit(logit.logits(given) @ blend.weights + blend.intercept)
     else:
-        blended = scores @ blend.weights
-    # Weights that sum to 1 may do so but for the last digit.
-    return np.clip(blended, 0, 1)
+        combined = given @ blend.weights
+    # Weights may sum to 1 only up to rounding.
+    return np.clip(combined, 0, 1)
 
 
-def weigh(weights, count):
-    """Gives the weighted mean with the weights of the user.
+def weigh(weights: Sequence[str | float], count: int) -> Blend:
+    """Creates the weighted mean with the weights of the user.
 
     Args:
         weights: Numbers or texts; their sum need not be 1.
         count: Number of models.
 
     Returns:
-        `Blend`.
+        The blend; its weights sum to 1.
 
     Raises:
-        IsicError: A weight is no number from 0 on, all are 0, or there is not one for each model.
+        ConfigError: There is not one weight per model, a weight is not a number of at least 0, or all are 0.
+
+    Example:
+        >>> weigh(["1", "3"], 2).weights
+        array([0.25, 0.75])
     """
     if len(weights) != count:
-        raise errors.IsicError(f"expected a weight for each of the {count} files in --weights, got {len(weights)}")
+        raise errors.ConfigError(f"expected a weight for each of the {count} files in --weights, got {len(weights)}")
     try:
         numbers = np.array([float(weight) for weight in weights])
     except ValueError as error:
-        raise errors.IsicError(f"expected numbers in --weights: {error}") from error
+        raise errors.ConfigError(f"expected numbers in --weights: {error}") from error
     if not (np.isfinite(numbers).all() and (numbers >= 0).all() and numbers.sum() > 0):
-        raise errors.IsicError(f"expected weights from 0 on, not all of them 0, got {', '.join(map(str, weights))}")
+        received = ", ".join(map(str, weights))
+        raise errors.ConfigError(f"expected --weights of at least 0, and one of them above 0, got {received}")
     return Blend("weighted", numbers / numbers.sum())
 
 
-def fit(method, scores, targets):
+def fit(method: str, scores: npt.ArrayLike, targets: npt.ArrayLike) -> Blend:
     """Fits a blend.
 
     Args:
-        method: `best` (the one model with the greatest ROC AUC), `greedy` (forward selection with replacement, Caruana
-            et al., ICML 2004), `weighted` (the mean whose weights give the greatest ROC AUC, by Powell's method from
-            the greedy ones) or `stack` (logistic regression on logits); any other has nothing to fit.
-        scores: Float `[n, models]`, from 0 to 1, out of fold.
-        targets: 0 or 1, `[n]`, both of them there.
+        method: `best` (the one model with the highest ROC AUC), `greedy` (forward selection with replacement; Caruana
+            et al., ICML 2004), `weighted` (the weighted mean with the highest ROC AUC, by Powell's method from the
+            greedy weights) or `stack` (logistic regression on logits); other methods have nothing to fit.
+        scores: Out-of-fold scores, float `[n, models]`, from 0 to 1.
+        targets: 0 or 1, `[n]`, both present.
 
     Returns:
-        `Blend`.
+        The fitted blend.
+
+    Example:
+        >>> fit("best", [[0.9, 0.4], [0.1, 0.6]], [1, 0]).weights
+        array([1., 0.])
     """
-    scores, targets = np.asarray(scores, np.float64), np.asarray(targets)
+    given = np.asarray(scores, np.float64)
+    labels = np.asarray(targets)
     if method == "stack":
-        return _stack(scores, targets)
-    fits = {"best": _choose, "weighted": _climb, "greedy": _select}
+        return _fit_stack(given, labels)
+    fits = {"best": _choose_best, "weighted": _maximize_auc, "greedy": _select_greedily}
     if method not in fits:
         return Blend(method)
-    weights = fits[method](scores[targets == 1], scores[targets == 0])
+    weights = fits[method](given[labels == 1], given[labels == 0])
     return Blend(method, weights / weights.sum())
 
 
-def _choose(malignant, benign):
-    aucs = [roc.roc_auc_of_classes(*columns) for columns in zip(malignant.T, benign.T, strict=True)]
+def _choose_best(malignant: np.ndarray, benign: np.ndarray) -> np.ndarray:
+    aucs = _aucs_of_columns(malignant, benign)
     return np.eye(len(aucs))[np.argmax(aucs)]
 
 
-def _climb(malignant, benign):
+def _maximize_auc(malignant: np.ndarray, benign: np.ndarray) -> np.ndarray:
     count = malignant.shape[1]
 
-    def loss(weights):
+    def loss(weights: np.ndarray) -> float:
         return -roc.roc_auc_of_classes(malignant @ weights, benign @ weights)
 
-    selected = _select(malignant, benign)
-    # Half of the way up, so that a weight can be doubled; the AUC does not depend on their sum.
+    selected = _select_greedily(malignant, benign)
+    # Half of the upper bound, so that a weight can double; the ROC AUC does not depend on the sum of the weights.
     start = selected / (2 * selected.max())
     options = {"xtol": 1e-3, "ftol": 1e-7, "maxfev": 200 * count}
     found = optimize.minimize(loss, start, method="Powell", bounds=[(0, 1)] * count, options=options)
     return min([np.ones(count), start, np.clip(found.x, 0, 1)], key=loss)
 
 
-def _select(malignant, benign):
-    counts, kept, best = np.zeros(malignant.shape[1]), None, -1.0
-    sums = np.zeros(len(malignant)), np.zeros(len(benign))
+def _select_greedily(malignant: np.ndarray, benign: np.ndarray) -> np.ndarray:
+    """Returns how often each model was chosen up to the step with the highest ROC AUC."""
+    counts = np.zeros(malignant.shape[1])
+    best_counts = counts
+    best_auc = -1.0
+    malignant_sum = np.zeros(len(malignant))
+    benign_sum = np.zeros(len(benign))
     for _ in range(_ROUNDS):
-        trials = (total[:, None] + scores for total, scores in zip(sums, (malignant, benign), strict=True))
-        aucs = [roc.roc_auc_of_classes(*columns) for columns in zip(*(trial.T for trial in trials), strict=True)]
+        aucs = _aucs_of_columns(malignant_sum[:, None] + malignant, benign_sum[:, None] + benign)
         model = np.argmax(aucs)
         counts[model] += 1
-        sums = sums[0] + malignant[:, model], sums[1] + benign[:, model]
-        if aucs[model] > best:
-            best, kept = aucs[model], counts.copy()
-    return kept
+        malignant_sum = malignant_sum + malignant[:, model]
+        benign_sum = benign_sum + benign[:, model]
+        if aucs[model] > best_auc:
+            best_auc = aucs[model]
+            best_counts = counts.copy()
+    return best_counts
 
 
-def _stack(scores, targets):
-    inputs = logit.logits(scores)
-    # The penalty must not depend on how spread out a model's logits are. A constant column has nothing to tell.
-    spread = inputs.std(axis=0)
-    spread[spread < 1e-9] = np.inf
-    centre = inputs.mean(axis=0)
-    regression = LogisticRegression(max_iter=1000).fit((inputs - centre) / spread, targets)
-    weights = regression.coef_[0] / spread
-    return Blend("stack", weights, float(regression.intercept_[0] - centre @ weights))
+def _aucs_of_columns(malignant: np.ndarray, benign: np.ndarray) -> list[float]:
+    return [roc.roc_auc_of_classes(*columns) for columns in zip(malignant.T, benign.T, strict=True)]
+
+
+def _fit_stack(scores: np.ndarray, targets: np.ndarray) -> Blend:
+    # Scaled inside, so that the penalty does not depend on the spread of a model's logits.
+    fitted = logistic.fit_logistic(logit.logits(scores), targets, max_iterations=1000)
+    return Blend("stack", fitted.coefficients, fitted.intercept)

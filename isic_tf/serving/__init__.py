@@ -1,4 +1,4 @@
-"""Export to SavedModel and TensorFlow Lite."""
+"""Exports a run to SavedModel or TensorFlow Lite."""
 
 import lazy_loader
 

@@ -1,4 +1,5 @@
-from .export_run import ExportConfig as ExportConfig, export as export
+from .export_run import ExportConfig as ExportConfig
+from .export_run import export as export
 
 __all__ = [
     "ExportConfig",

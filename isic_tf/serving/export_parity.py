@@ -1,4 +1,6 @@
-"""How near an exported model comes to the run that it is of, on real images."""
+"""Compares an exported model with its run on real images."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,90 +14,131 @@ from isic_tf.serving import tflite
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import record_index
 
-# What rounding may do to a probability: between float32 programs of one network, and where it is meant.
+# Largest difference of a probability that rounding explains: between float32 programs of one network, or as intended.
 TOLERANCES = {"saved_model": 1e-4, "float32": 1e-4, "float16": 0.01, "int8": 0.1}
-# A fall of the ROC AUC that a model cannot have from rounding alone.
-_FALL = 0.01
+# Largest loss of ROC AUC that rounding explains.
+_MAX_LOSS = 0.01
 _BATCH = 32
 
 
-def read_rows(records, labels, columns):
-    """Lists the records to compare on.
+def read_rows(records: str, labels: str | None, columns: Sequence[str]) -> pd.DataFrame:
+    """Lists the records for the comparison.
 
     Args:
         records: Glob pattern of shards, or several separated by commas.
-        labels: CSV file with `image_name`, `patient_id` and `target`; or None.
-        columns: Columns of the schema that the networks see.
+        labels: CSV file with `image_name`, `patient_id` and `target`; None to compare predictions only.
+        columns: Columns of the schema that the networks use.
 
     Returns:
         DataFrame of `shard`, `position`, `image_name`, the columns and, with labels, `patient_id` and `target`; in file
         order.
 
     Raises:
-        IsicError: No shard matches, one is corrupt, an image has no label, or there is one class only.
+        IsicError: No shard matches, one is corrupt, an image has no label, or all labels are of one class.
     """
     rows = record_metadata.list_records(record_index.match_shards(records), columns)
     if not labels:
         return rows
     table = label_tables.read_labels(labels)[["image_name", "patient_id", "target"]]
-    unknown = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
-    if len(unknown):
-        raise errors.IsicError(f"{len(unknown)} images of {records} have no label in {labels}, {unknown.iloc[0]} first")
+    unlabeled = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
+    if len(unlabeled):
+        raise errors.IsicError(
+            f"{len(unlabeled)} images of {records} have no label in {labels} (first: {unlabeled.iloc[0]}); add their "
+            "labels, or name other shards"
+        )
     rows = rows.merge(table, on="image_name", validate="one_to_one")
     if rows["target"].nunique() < 2:
         raise errors.IsicError(
-            f"the fall of the ROC AUC needs benign and malignant images, those of {records} are all alike"
+            f"the loss of ROC AUC needs benign and malignant images, but those of {records} are all of one class; name "
+            "more shards, or leave out --labels"
         )
     return rows
 
 
-def predict_run(models, rows, image_size, fields, threads):
-    """Predicts records as `isic_tf.predict` does; gives float32 `[n]`."""
-    known = clinical_metadata.encode(rows, fields) if fields else None
-    options = {"image_size": image_size, "batch_size": _BATCH, "threads": threads, "known": known}
-    batches = predictor.make_predictor(models, tf.distribute.get_strategy())(
-        input_pipeline.make_eval_dataset(rows, **options)
+def predict_run(
+    models: Sequence[tf.keras.Model], rows: pd.DataFrame, image_size: int, fields: str, threads: int
+) -> np.ndarray:
+    """Predicts records as `isic_tf.predict` does.
+
+    Args:
+        models: Classifiers, see `classifiers.build_classifier`.
+        rows: See `read_rows`.
+        image_size: Side of the images in pixels.
+        fields: See `clinical_metadata.parse`.
+        threads: Number of threads that decode images.
+
+    Returns:
+        Mean probabilities of the models, float32 `[n]`.
+    """
+    metadata = clinical_metadata.encode(rows, fields) if fields else None
+    dataset = input_pipeline.make_eval_dataset(
+        rows, image_size=image_size, batch_size=_BATCH, threads=threads, metadata=metadata
     )
+    batches = predictor.make_predictor(models, tf.distribute.get_strategy())(dataset)
     return _collect((found for _, found in batches), rows, "the run")
 
 
-def predict_saved_model(folder, rows, fields):
-    """Predicts records' JPEG files with the SavedModel of a folder; gives float32 `[n]`."""
-    predict, columns = tf.saved_model.load(folder).signatures["serving_default"], clinical_metadata.columns(fields)
+def predict_saved_model(directory: str, rows: pd.DataFrame, fields: str) -> np.ndarray:
+    """Predicts the JPEG files of records with a SavedModel.
 
-    def batches():
+    Args:
+        directory: Directory of the SavedModel.
+        rows: See `read_rows`.
+        fields: See `clinical_metadata.parse`.
+
+    Returns:
+        Probabilities, float32 `[n]`.
+    """
+    predict = tf.saved_model.load(directory).signatures["serving_default"]
+    columns = clinical_metadata.columns(fields)
+    files = _read_files(rows)
+
+    def batches() -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BATCH):
             part = rows.iloc[start : start + _BATCH]
             values = {name: _as_values(name, part[name]) for name in columns}
             yield predict(image=tf.constant([next(files) for _ in part.index]), **values)["prediction"].numpy()
 
-    files = _read_files(rows)
     return _collect(batches(), rows, "saved_model")
 
 
-def _as_values(column, codes):
-    """Turns codes into what a client gives: words, or years as they are."""
+def _as_values(column: str, codes: pd.Series) -> tf.Tensor:
+    """Converts codes to the values that a client sends: words, or years as they are."""
     if column not in schema.CATEGORIES:
         return tf.constant(codes, tf.int64)
     return tf.constant([(*schema.CATEGORIES[column], "")[code] for code in codes])
 
 
-def predict_lite(content, rows, image_size, fields, threads, form):
-    """Predicts records, decoded, with a TensorFlow Lite model; gives float32 `[n]`."""
+def predict_lite(
+    content: bytes, rows: pd.DataFrame, image_size: int, fields: str, threads: int, form: str
+) -> np.ndarray:
+    """Predicts the decoded images of records with a TensorFlow Lite model.
+
+    Args:
+        content: Bytes of a `.tflite` file, see `tflite.convert`.
+        rows: See `read_rows`.
+        image_size: Side of the images in pixels.
+        fields: See `clinical_metadata.parse`.
+        threads: Number of threads of the interpreter.
+        form: Name of the form, for the progress bar.
+
+    Returns:
+        Probabilities, float32 `[n]`.
+    """
     predict = tflite.make_predictor(content, fields, threads)
-    found = ([predict(image, codes)] for image, codes in read_images(rows, image_size, fields))
-    return _collect(found, rows, form)
+    predictions = (np.array([predict(image, codes)]) for image, codes in read_images(rows, image_size, fields))
+    return _collect(predictions, rows, form)
 
 
-def read_images(rows, image_size, fields):
-    """Yields each record's image, uint8 `[S, S, 3]`, and its metadata's codes."""
+def read_images(rows: pd.DataFrame, image_size: int, fields: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the image of each record, uint8 `[S, S, 3]`, and the codes of its metadata, one integer per field."""
     codes = rows[clinical_metadata.columns(fields)].to_numpy()
     for file, own in zip(_read_files(rows), codes, strict=True):
         yield decoding.decode(file, image_size).numpy(), own
 
 
-def _read_files(rows):
-    """Yields the records' JPEG files as bytes; the rows are in file order, without gaps at a shard's start."""
+def _read_files(rows: pd.DataFrame) -> Iterator[bytes]:
+    """Yields the JPEG files of the records; the rows are in file order."""
     for shard, part in rows.groupby("shard", sort=False):
         wanted = set(part["position"])
         with read_errors.explained_read_errors([shard]):
@@ -104,7 +147,8 @@ def _read_files(rows):
                     yield decoding.parse(serialized, labelled=False)["image"].numpy()
 
 
-def _collect(parts, rows, name):
+def _collect(parts: Iterable[np.ndarray], rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Joins the predictions of batches, with a progress bar."""
     found = []
     with tqdm(total=len(rows), desc=name, unit="image", disable=None) as progress:
         for part in parts:
@@ -113,74 +157,84 @@ def _collect(parts, rows, name):
     return np.concatenate(found)
 
 
-def compare(rows, reference, found):
+def compare(rows: pd.DataFrame, reference: np.ndarray, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Compares forms of a model with the run.
 
     Args:
         rows: See `read_rows`.
         reference: float32 `[n]`, see `predict_run`.
-        found: Dict from a form's name to its predictions, float32 `[n]`.
+        found: Dict from the name of a form to its predictions, float32 `[n]`.
 
     Returns:
-        DataFrame, first the run, then a row a form: `form`, `images`, `difference` (the largest) and, with labels,
-        `auc`, `drop` (of the ROC AUC from the run's) and `drop_low` and `drop_high`, its 95 % interval over patients
-        who are resampled for both alike; NaN where too few have malignant images.
+        DataFrame of the run, then one row per form: `form`, `images`, `difference` (the largest of a probability) and,
+        with labels, `auc`, `drop` (loss of ROC AUC), and `drop_low` and `drop_high`, its 95 % interval over patients
+        that are resampled for both alike; NaN where too few patients have malignant images.
     """
     scores = np.stack([reference, *found.values()]).astype(np.float64)
     table = pd.DataFrame({"form": ["run", *found], "images": len(rows)})
     table["difference"] = np.abs(scores - scores[0]).max(axis=1)
-    if "target" in rows:
-        targets = rows["target"].to_numpy()
-        table["auc"] = [roc.roc_auc(targets, row) for row in scores]
-        table["drop"] = table["auc"].iloc[0] - table["auc"]
-        resamples, figures = cluster_bootstrap.affordable(targets, 1000), {"auc": cluster_bootstrap.roc_auc}
-        resampled = cluster_bootstrap.resample(targets, scores, summaries.group_by_patient(rows), figures, resamples)[
-            "auc"
-        ]
-        ends = [cluster_bootstrap.interval(resampled[0] - row) for row in resampled]
-        table[["drop_low", "drop_high"]] = np.array(ends, np.float64)
+    if "target" not in rows:
+        return table
+    targets = rows["target"].to_numpy()
+    table["auc"] = [roc.roc_auc(targets, row) for row in scores]
+    table["drop"] = table["auc"].iloc[0] - table["auc"]
+    resampled = cluster_bootstrap.resample(
+        targets,
+        scores,
+        summaries.group_by_patient(rows),
+        {"auc": cluster_bootstrap.roc_auc},
+        cluster_bootstrap.affordable(targets, 1000),
+    )["auc"]
+    intervals = [cluster_bootstrap.interval(resampled[0] - row) for row in resampled]
+    table[["drop_low", "drop_high"]] = np.array(intervals, np.float64)
     return table
 
 
-def find_faults(table):
-    """Says of each form of a model what is too far from the run; see `compare`.
+def find_faults(table: pd.DataFrame) -> list[str]:
+    """Describes the forms that differ from the run by more than rounding explains.
+
+    Args:
+        table: See `compare`.
 
     Returns:
-        List of texts.
+        List of texts, empty where all forms are close enough.
     """
     faults = []
     for row in table.iloc[1:].to_dict("records"):
-        form, most = row["form"], TOLERANCES[row["form"]]
-        if row["difference"] > most:
+        form = row["form"]
+        if row["difference"] > TOLERANCES[form]:
             faults.append(
-                f"{form} differs from the run by up to {row['difference']:.1e} in a probability, over {most:g}"
+                f"a probability of {form} differs from the run by up to {row['difference']:.1e}, more than "
+                f"{TOLERANCES[form]:g}"
             )
-        if row.get("drop", 0) > _FALL:
-            faults.append(f"the ROC AUC of {form} is {row['drop']:.4f} below the run's, over {_FALL:g}")
+        if row.get("drop", 0) > _MAX_LOSS:
+            faults.append(f"the ROC AUC of {form} is {row['drop']:.4f} below that of the run, more than {_MAX_LOSS:g}")
     return faults
 
 
-def tabulate(sizes, table=None):
-    """Lays a comparison out as text.
+def tabulate(sizes: Mapping[str, float], table: pd.DataFrame | None = None) -> list[list[str]]:
+    """Formats a comparison as text.
 
     Args:
-        sizes: Dict from a form's name to its size in MB.
-        table: See `compare`; or None.
+        sizes: Dict from the name of a form to its size in MB.
+        table: See `compare`; None where nothing was compared.
 
     Returns:
-        List of rows, each a list of texts: headings, and a row a form.
+        Rows of cells: the headings, then one row per form.
     """
     if table is None:
         table = pd.DataFrame({"form": list(sizes)})
-    columns = {"form": list(table["form"])}
-    columns["size, MB"] = [f"{sizes[form]:.1f}" if form in sizes else "" for form in table["form"]]
+    columns = {
+        "form": list(table["form"]),
+        "size, MB": [f"{sizes[form]:.1f}" if form in sizes else "" for form in table["form"]],
+    }
     if "difference" in table:
         columns["largest difference"] = [f"{value:.1e}" for value in table["difference"]]
     if "auc" in table:
         columns["ROC AUC"] = [f"{value:.4f}" for value in table["auc"]]
-        columns["fall"] = [f"{value:.4f}" for value in table["drop"]]
-        pairs = zip(table["drop_low"], table["drop_high"], strict=True)
-        columns["95 % interval of the fall"] = [
-            f"{low:.4f} to {high:.4f}" if np.isfinite(low) else "too few patients" for low, high in pairs
+        columns["loss"] = [f"{value:.4f}" for value in table["drop"]]
+        intervals = zip(table["drop_low"], table["drop_high"], strict=True)
+        columns["95 % interval of the loss"] = [
+            f"{low:.4f} to {high:.4f}" if np.isfinite(low) else "too few patients" for low, high in intervals
         ]
     return [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]

@@ -4,8 +4,12 @@ import contextlib
 import dataclasses
 import logging
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata
@@ -20,15 +24,25 @@ from tfrecord_tools.io import filesystem
 _LOG = logging.getLogger(__name__)
 
 FORMATS = ("saved_model", "tflite")
-# What the exported model does to an image itself.
-_PLAIN = "resize=stretch, trim_border=False, color_constancy=none"
-# Images from which the ranges of the int8 form's activations are taken.
-_SAMPLES = 200
+# The preprocessing that the exported model does itself.
+_BUILT_IN_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
+# Number of images from which the ranges of the int8 form's activations are taken.
+_CALIBRATION_IMAGES = 200
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(cli.Config):
-    """How to export a run."""
+    """How to export a run.
+
+    Example:
+        >>> config = ExportConfig(workdir="runs/b0", output="exported", format="tflite", quantize="float32,float16")
+        >>> config.quantize
+        ('float32', 'float16')
+        >>> ExportConfig(workdir="runs/b0", output="exported", labels="train.csv")
+        Traceback (most recent call last):
+        ...
+        tfrecord_tools.errors.ConfigError: --labels needs --records: the shards of the images that it labels
+    """
 
     workdir: str = cli.option(help="Run directory with at least one trained fold.")
     output: str = cli.option(help="Directory to write; new or empty.")
@@ -49,84 +63,122 @@ class ExportConfig(cli.Config):
         0, lower=0, upper=1024, help="Threads of the TensorFlow Lite interpreter; 0 uses all available cores."
     )
 
+    def __post_init__(self) -> None:
+        """Checks that the options fit each other.
 
-def export(config):
-    """Writes the model and its card into a folder; with records, says how near it comes to the run.
+        Raises:
+            ConfigError: A form is unknown, or options contradict each other.
+        """
+        super().__post_init__()
+        received = ",".join(self.quantize)
+        if not self.quantize or not set(self.quantize) <= set(tflite.FORMS):
+            raise errors.ConfigError(f"expected --quantize to be some of {','.join(tflite.FORMS)}, got {received!r}")
+        if self.format == "saved_model" and self.quantize != ("float32",):
+            raise errors.ConfigError(
+                f"--quantize={received} needs --format=tflite: a SavedModel is always float32; leave one of them out"
+            )
+        if "int8" in self.quantize and not self.records:
+            raise errors.ConfigError("--quantize=int8 needs --records: the ranges of activations are taken from images")
+        if self.labels and not self.records:
+            raise errors.ConfigError("--labels needs --records: the shards of the images that it labels")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is exported, where to, and what it is compared on."""
+
+    models: Sequence[tf.keras.Model]
+    image_size: int  # pixels
+    fields: str  # see `clinical_metadata.parse`
+    rows: pd.DataFrame | None  # see `export_parity.read_rows`; None for no comparison
+    threads: int
+    directory: str
+
+
+def export(config: ExportConfig) -> str:
+    """Exports a run as one model with its model card; with records, compares the model with the run.
 
     Args:
-        config: `ExportConfig`.
+        config: What to export, and how.
+
+    Returns:
+        Path of the directory that was written.
 
     Raises:
-        IsicError: A flag does not fit, there is no trained fold, the run's flags are damaged, or the records or labels
-            do not fit.
+        ConfigError: The output exists, or the fold is not trained.
+        CorruptRecordError: The flags, the metrics or the weights of the run, or a shard, are damaged.
+        IsicError: The run has no trained fold, or the records or labels do not fit.
+
+    Example:
+        >>> export(ExportConfig(workdir="runs/b0", output="exported/b0"))  # doctest: +SKIP
+        'exported/b0'
     """
-    threads = config.threads
-    check(config.output, config.format, config.quantize, config.records, config.labels)
-    paths, run = run_directory.trained_folds(config.workdir, config.fold), run_directory.read_network(config.workdir)
-    fields, threads = run.get("metadata", ""), threads or cpu.count_cores()
-    rows = (
-        export_parity.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
-        if config.records
-        else None
-    )
-    models = [build(run, config.workdir, path) for path in paths]
+    _refuse_existing(config.output)
+    paths = run_directory.trained_folds(config.workdir, config.fold)
+    run = run_directory.read_network(config.workdir)
+    fields = run.get("metadata", "")
+    rows = None
+    if config.records:
+        rows = export_parity.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
+    models = [build_network(run, config.workdir, path) for path in paths]
     _LOG.info(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)")
-    if (made := model_card.describe_preparation(run)) not in ("", _PLAIN):
-        _LOG.info(
-            f"note: the run's records were made with {made}; a client must make its images so before it sends them"
-        )
-    if run.get("context") == "set":
-        _LOG.info("note: the exported model sees single images, so it lacks the run's patient context")
-    with _replaced_folder(config.output) as folder:
-        if config.format == "saved_model":
-            sizes = {"saved_model": saved_model.save(models, run["image_size"], fields, folder)}
-        else:
-            sizes = {
-                form: write_lite(models, run["image_size"], fields, folder, form, rows) for form in config.quantize
-            }
-        table = (
-            None
-            if rows is None
-            else compare_with_run(folder, models, rows, run["image_size"], fields, threads, list(sizes))
-        )
-        lines, images = export_parity.tabulate(sizes, table), 0 if rows is None else len(rows)
+    _log_limits(run)
+    with _replaced_directory(config.output) as directory:
+        job = _Job(models, run["image_size"], fields, rows, config.threads or cpu.count_cores(), directory)
+        sizes = _write_models(job, config)
+        table = _compare_with_run(job, list(sizes))
+        lines = export_parity.tabulate(sizes, table)
+        images = 0 if rows is None else len(rows)
         facts = model_card.collect(config.workdir, paths, models[0].count_params(), run, config.format, lines, images)
-        model_card.write(folder, facts)
+        model_card.write(directory, facts)
     _LOG.info(text_report.align(f"Compared with the run on {images} records" if images else "Not compared", lines))
     _LOG.info(f"wrote {config.output}")
+    return config.output
 
 
-def check(output, format, quantize, records, labels):
-    """Raises an IsicError where the flags do not fit each other or the output is there already."""
-    unknown = [form for form in quantize if form not in tflite.FORMS]
-    if unknown or not quantize:
-        raise errors.IsicError(
-            f"expected --quantize to be some of {','.join(tflite.FORMS)}, got {','.join(quantize)!r}"
-        )
-    if format == "saved_model" and quantize != ["float32"]:
-        raise errors.IsicError(f"--quantize={','.join(quantize)} is for --format=tflite; a SavedModel is float32")
-    if "int8" in quantize and not records:
-        raise errors.IsicError("--quantize=int8 needs --records: the ranges of its numbers are taken from real images")
-    if labels and not records:
-        raise errors.IsicError("--labels needs --records, the images that it labels")
+def _refuse_existing(output: str) -> None:
     if filesystem.exists(output) and (not filesystem.isdir(output) or filesystem.listdir(output)):
-        raise errors.IsicError(f"expected --output to be a new or an empty folder, {output} is not; name another")
+        raise errors.ConfigError(f"expected --output to be a new or empty directory, but {output} is not; name another")
 
 
-def build(run, workdir, path):
-    """Builds a network of a run, what of it sees single images, and loads its weights; see `run_directory.read_network`."""
+def build_network(run: Mapping[str, Any], workdir: str, weights: str) -> tf.keras.Model:
+    """Builds a network of a run and loads its weights; of a network with patient context, the image-level model.
+
+    Args:
+        run: See `run_directory.read_network`.
+        workdir: Run directory, for errors.
+        weights: Path of the weights.
+
+    Returns:
+        Keras model from images, and metadata where the run uses them, to logits.
+
+    Raises:
+        CorruptRecordError: The flags of the run are damaged.
+        IsicError: The weights are damaged, or of another network.
+    """
     try:
         config = ModelConfig.from_text(run)
     except ValueError as error:
-        raise errors.IsicError(
-            f"{os.path.join(workdir, run_directory.FLAGS_FILE)} is damaged: {error}; restore it"
-        ) from error
-    return patient_context_head.image_level_model(classifiers.build_from_config(config, path))
+        path = os.path.join(workdir, run_directory.FLAGS_FILE)
+        raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error
+    return patient_context_head.image_level_model(classifiers.build_from_config(config, weights))
+
+
+def _log_limits(run: Mapping[str, Any]) -> None:
+    """Logs what the run does and the exported model does not."""
+    preprocessing = model_card.describe_preprocessing(run)
+    if preprocessing not in ("", _BUILT_IN_PREPROCESSING):
+        _LOG.info(
+            f"note: the records of the run were built with {preprocessing}; a client must preprocess its images in the "
+            "same way"
+        )
+    if run.get("context") == "set":
+        _LOG.info("note: the exported model predicts single images, without the patient context of the run")
 
 
 @contextlib.contextmanager
-def _replaced_folder(path):
-    """Yields a temporary folder that takes the name `path` when the block ends and is removed when it fails."""
+def _replaced_directory(path: str) -> Iterator[str]:
+    """Yields a temporary directory that becomes `path` when the block ends, and is removed when it fails."""
     path = path.rstrip("/")
     parent, name = os.path.split(path)
     temporary = os.path.join(parent, f".tmp-{os.getpid()}-{name}")
@@ -140,33 +192,43 @@ def _replaced_folder(path):
         raise
 
 
-def _lite_file(folder, form):
-    return os.path.join(folder, f"model_{form}.tflite")
+def _write_models(job: _Job, config: ExportConfig) -> dict[str, float]:
+    """Writes the model in each form, and returns the sizes in MB by form."""
+    if config.format == "saved_model":
+        return {"saved_model": saved_model.save(job.models, job.image_size, job.fields, job.directory)}
+    return {form: _write_lite(job, form) for form in config.quantize}
 
 
-def write_lite(models, image_size, fields, folder, form, rows):
-    """Writes a form's TensorFlow Lite file; gives its size in MB."""
-    samples = ()
-    if form == "int8":
-        # Drawn evenly from all records.
-        chosen = np.unique(np.linspace(0, len(rows) - 1, _SAMPLES).astype(int))
-        samples = list(export_parity.read_images(rows.iloc[chosen], image_size, fields))
-    content = tflite.convert(models, image_size, fields, form, samples)
-    with filesystem.open(_lite_file(folder, form), "wb") as file:
+def _lite_file(directory: str, form: str) -> str:
+    return os.path.join(directory, f"model_{form}.tflite")
+
+
+def _write_lite(job: _Job, form: str) -> float:
+    """Writes the TensorFlow Lite file of a form, and returns its size in MB."""
+    samples: list[tflite.Sample] = []
+    if form == "int8" and job.rows is not None:
+        # Evenly spaced over all records.
+        positions = np.unique(np.linspace(0, len(job.rows) - 1, _CALIBRATION_IMAGES).astype(int))
+        samples = list(export_parity.read_images(job.rows.iloc[positions], job.image_size, job.fields))
+    content = tflite.convert(job.models, job.image_size, job.fields, form, samples)
+    with filesystem.open(_lite_file(job.directory, form), "wb") as file:
         file.write(content)
     return len(content) / 1e6
 
 
-def compare_with_run(folder, models, rows, image_size, fields, threads, forms):
-    """Predicts the records with the run and with what was written; gives the table of `export_parity.compare`."""
-    reference, found = export_parity.predict_run(models, rows, image_size, fields, threads), {}
+def _compare_with_run(job: _Job, forms: Sequence[str]) -> pd.DataFrame | None:
+    """Predicts the records with the run and with each form; returns `export_parity.compare`, None without records."""
+    if job.rows is None:
+        return None
+    reference = export_parity.predict_run(job.models, job.rows, job.image_size, job.fields, job.threads)
+    found = {}
     for form in forms:
         if form == "saved_model":
-            found[form] = export_parity.predict_saved_model(folder, rows, fields)
+            found[form] = export_parity.predict_saved_model(job.directory, job.rows, job.fields)
         else:
-            content = filesystem.read(_lite_file(folder, form))
-            found[form] = export_parity.predict_lite(content, rows, image_size, fields, threads, form)
-    table = export_parity.compare(rows, reference, found)
-    for warning in export_parity.find_faults(table):
-        _LOG.info(f"WARNING: {warning}")
+            content = filesystem.read(_lite_file(job.directory, form))
+            found[form] = export_parity.predict_lite(content, job.rows, job.image_size, job.fields, job.threads, form)
+    table = export_parity.compare(job.rows, reference, found)
+    for fault in export_parity.find_faults(table):
+        _LOG.warning(f"WARNING: {fault}")
     return table

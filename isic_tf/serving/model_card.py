@@ -1,9 +1,10 @@
-"""The model card of an exported run, in Markdown (Mitchell et al., FAT* 2019, arXiv:1810.03993)."""
+"""Writes the model card of an exported run in Markdown (Mitchell et al., FAT* 2019, arXiv:1810.03993)."""
 
 import datetime
-import json
 import os
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -11,19 +12,31 @@ import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
-from tfrecord_tools import errors, schema
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools import schema
+from tfrecord_tools.io import atomic_write
 
 CARD_FILE = "model_card.md"
 
 
-def write(folder, facts):
-    """Writes a card into a folder; `facts` are those of `collect`."""
-    atomic_write.write_text(os.path.join(folder, CARD_FILE), render(facts))
+def write(directory: str, facts: Mapping[str, Any]) -> None:
+    """Writes a model card.
+
+    Args:
+        directory: Directory to write it into.
+        facts: See `collect`.
+    """
+    atomic_write.write_text(os.path.join(directory, CARD_FILE), render(facts))
 
 
-def render(facts):
-    """Gives a card as Markdown text; every value in it is escaped."""
+def render(facts: Mapping[str, Any]) -> str:
+    """Renders a model card.
+
+    Args:
+        facts: See `collect`.
+
+    Returns:
+        Markdown text, in which every value is escaped.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("isic_tf.serving"),
         autoescape=True,
@@ -36,8 +49,19 @@ def render(facts):
     return environment.get_template(f"{CARD_FILE}.j2").render(facts)
 
 
-def escape(value):
-    """Escapes a value so that Markdown and the HTML in it show it as it is, in one line of a table too."""
+def escape(value: Any) -> Any:
+    r"""Escapes a value so that Markdown and the HTML in it show it as it is, on one line of a table.
+
+    Args:
+        value: Any value; one that is marked as safe is returned unchanged.
+
+    Returns:
+        `markupsafe.Markup`, or the value.
+
+    Example:
+        >>> str(escape("a|b <c>"))
+        'a\\|b &lt;c&gt;'
+    """
     if hasattr(value, "__html__"):
         return value
     text = " ".join(str(value).split())
@@ -45,37 +69,44 @@ def escape(value):
     return markupsafe.Markup(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))  # noqa: S704
 
 
-def collect(workdir, paths, parameters, run, format, comparison, images):
-    """Collects what a card says.
+def collect(
+    workdir: str,
+    paths: Sequence[str],
+    parameters: int,
+    run: Mapping[str, Any],
+    format: str,
+    comparison: Sequence[Sequence[str]],
+    images: int,
+) -> dict[str, Any]:
+    """Collects the facts of a model card.
 
     Args:
-        workdir: Run folder.
+        workdir: Run directory.
         paths: Weights of the folds that were exported.
-        parameters: Number of one network's weights.
+        parameters: Number of parameters of one network.
         run: See `run_directory.read_network`.
         format: `saved_model` or `tflite`.
         comparison: See `export_parity.tabulate`.
-        images: Number of records compared on; 0 for none.
+        images: Number of records that were compared; 0 for none.
 
     Returns:
-        Dict, the template's variables.
+        Dict of the variables of the template.
 
     Raises:
-        IsicError: A file of figures is damaged.
+        CorruptRecordError: A file of metrics is damaged.
     """
-    folders = [os.path.dirname(path) for path in paths]
-    names = [os.path.basename(folder) for folder in folders]
-    figures = {name: _read_figures(folder) for name, folder in zip(names, folders, strict=True)}
-    together = {"all together": _read_figures(workdir)} if len(folders) > 1 else {}
+    directories = [os.path.dirname(path) for path in paths]
+    metrics = {os.path.basename(directory): run_directory.read_metrics(directory) for directory in directories}
+    together = {"all together": run_directory.read_metrics(workdir)} if len(directories) > 1 else {}
     return {
         "run": run,
-        "folds": names,
-        "unfinished": [name for name in names if not figures[name]],
-        "metrics": [_describe_figures(*item) for item in (figures | together).items() if "auc" in item[1]],
+        "folds": list(metrics),
+        "unfinished": [name for name, found in metrics.items() if not found],
+        "metrics": [_format_metrics(name, found) for name, found in {**metrics, **together}.items() if "auc" in found],
         "parameters": f"{parameters:,}",
         "target": _describe_target(run.get("target", "binary")),
         "fields": [_describe_field(column) for column in clinical_metadata.columns(run.get("metadata", ""))],
-        "preparation": describe_preparation(run),
+        "preprocessing": describe_preprocessing(run),
         "format": format,
         "forms": [row[0] for row in comparison[1:] if row[0] != "run"],
         "comparison": comparison if images else [],
@@ -85,38 +116,32 @@ def collect(workdir, paths, parameters, run, format, comparison, images):
     }
 
 
-def _read_figures(folder):
-    path = os.path.join(folder, run_directory.METRICS_FILE)
-    if not filesystem.exists(path):
-        return {}
-    try:
-        figures = json.loads(filesystem.read(path))
-        if not isinstance(figures, dict):
-            raise TypeError(f"expected a dict, got {figures!r}")
-    except (ValueError, TypeError) as error:
-        raise errors.IsicError(f"{path} holds no figures of a fold ({error}); restore it, or remove it") from error
-    return figures
+def _format_metrics(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the cells of a fold's row in the table of metrics."""
+    ends = (metrics.get("auc_low"), metrics.get("auc_high"))
+    return {
+        "name": name,
+        "images": metrics.get("images", "?"),
+        "malignant": metrics.get("malignant", "?"),
+        "patients": metrics.get("patients", "?"),
+        "auc": _format_number(metrics.get("auc")),
+        "partial_auc": _format_number(metrics.get("partial_auc")),
+        "interval": "too few patients" if None in ends else " to ".join(map(_format_number, ends)),
+    }
 
 
-def _describe_figures(name, figures):
-    ends = figures.get("auc_low"), figures.get("auc_high")
-    counts = {key: figures.get(key, "?") for key in ("images", "malignant", "patients")}
-    areas = {key: _as_text(figures.get(key)) for key in ("auc", "partial_auc")}
-    interval = "too few patients" if None in ends else " to ".join(map(_as_text, ends))
-    return {"name": name, **counts, **areas, "interval": interval}
-
-
-def _as_text(value):
+def _format_number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float | int) else "?"
 
 
-def _describe_target(target):
+def _describe_target(target: str) -> str:
     if target == "binary":
         return "malignant or not"
     return f"{len(targets.CLASSES)} diagnoses ({', '.join(targets.CLASSES)}); the prediction is that of melanoma"
 
 
-def _describe_field(column):
+def _describe_field(column: str) -> dict[str, str]:
+    """Describes an input of metadata: of the SavedModel, of TensorFlow Lite, and an example."""
     if column not in schema.CATEGORIES:
         meaning = "the age in years, 0 to 120, or -1 where unknown"
         example = "tf.constant([55], tf.int64)"
@@ -131,6 +156,13 @@ def _describe_field(column):
     }
 
 
-def describe_preparation(run):
-    """Says how the images of a run's records were made; "" where that is not known."""
+def describe_preprocessing(run: Mapping[str, Any]) -> str:
+    """Describes how the images of a run's records were made.
+
+    Args:
+        run: See `run_directory.read_network`.
+
+    Returns:
+        Options of `tfrecord_tools.build`, separated by commas; "" where they are unknown.
+    """
     return ", ".join(f"{name}={value}" for name, value in preprocessing_config.find_preprocessing(run).items())

@@ -1,6 +1,7 @@
-"""A run's networks as one TensorFlow graph from JPEG files to probabilities, which needs nothing of this package."""
+"""Exports the networks of a run as one TensorFlow graph, from JPEG files to probabilities, that needs no isic-tf."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,90 +11,103 @@ from isic_tf.data import clinical_metadata, decoding, targets
 from tfrecord_tools import schema
 from tfrecord_tools.io import filesystem
 
-# Ages that a graph's table holds, in years; `clinical_metadata.encode` knows the same.
-_OLDEST = 120
+# Highest age in the table of the graph, in years; `clinical_metadata.encode` accepts the same ages.
+_MAX_AGE = 120
 
 
-def logits(models, images, known):
-    """Gives what a run's networks say.
+def logits(models: Sequence[tf.keras.Model], images: tf.Tensor, metadata: tf.Tensor | None) -> list[tf.Tensor]:
+    """Computes the logits of each network.
 
     Args:
         models: Classifiers, see `classifiers.build_classifier`.
         images: uint8 `[b, S, S, 3]`.
-        known: float32 `[b, m]`, see `encode_codes`; None for networks without metadata.
+        metadata: float32 `[b, m]`, see `encode_codes`; None for networks without metadata.
 
     Returns:
-        List of float32 `[b, 1]` or `[b, 9]`, one a network.
+        List of float32 `[b, 1]` or `[b, 9]`, one per network.
     """
     scaled = decoding.to_float(images)
-    return [one(scaled if known is None else [scaled, known], training=False) for one in models]
+    inputs = scaled if metadata is None else [scaled, metadata]
+    return [model(inputs, training=False) for model in models]
 
 
-def encode_codes(codes, fields):
-    """Does in a graph what `clinical_metadata.encode` does with a table.
+def encode_codes(codes: Sequence[tf.Tensor], fields: str) -> tf.Tensor | None:
+    """Encodes metadata in a graph as `clinical_metadata.encode` encodes those of a table.
 
     Args:
-        codes: Integers `[b]` in the order of `clinical_metadata.columns`, -1 where unknown; ages in years up to 120.
+        codes: Integers `[b]` in the order of `clinical_metadata.columns`, -1 where unknown; ages from 0 to 120 years.
         fields: See `clinical_metadata.parse`.
 
     Returns:
         float32 `[b, m]`; None where there are no fields.
     """
+    names = clinical_metadata.parse(fields)
+    columns = clinical_metadata.columns(fields)
     parts = []
-    for code, name, column in zip(
-        codes, clinical_metadata.parse(fields), clinical_metadata.columns(fields), strict=True
-    ):
-        most = len(schema.CATEGORIES[column]) - 1 if column in schema.CATEGORIES else _OLDEST
-        # What every code becomes, so that the numbers are spelled in one place.
-        table = clinical_metadata.encode(pd.DataFrame({column: np.arange(schema.UNKNOWN, most + 1)}), name)
+    for code, name, column in zip(codes, names, columns, strict=True):
+        highest = len(schema.CATEGORIES[column]) - 1 if column in schema.CATEGORIES else _MAX_AGE
+        # The encoding of every code, computed by the one function that defines it.
+        table = clinical_metadata.encode(pd.DataFrame({column: np.arange(schema.UNKNOWN, highest + 1)}), name)
         parts.append(tf.gather(tf.constant(table), code - schema.UNKNOWN))
     return tf.concat(parts, axis=1) if parts else None
 
 
-def make_module(models, image_size, fields=""):
+def make_module(models: Sequence[tf.keras.Model], image_size: int, fields: str = "") -> tf.Module:
     """Creates the module that `tf.saved_model.save` writes.
 
     Its function `predict` takes `image` (JPEG or PNG files of any size, string `[n]`) and, for networks with metadata,
     those of `age_approx` (int64 `[n]`, years, -1 where unknown), `sex` and `anatom_site_general_challenge` (string
-    `[n]`, the schema's words, "" where unknown) that they see. It gives `prediction`, float32 `[n]`. Images are decoded
-    as `decoding.decode` does, so that a record's image is predicted as in its record set. What is no such file or value
-    fails with an `InvalidArgumentError` that names its place in the batch.
+    `[n]`, the words of the schema, "" where unknown) that they use. It returns `prediction`, float32 `[n]`. Images are
+    decoded by `decoding.decode`, so that the image of a record is predicted as in its record set. Any other file or
+    value fails with an `InvalidArgumentError` that names its position in the batch.
 
     Args:
         models: Classifiers, see `classifiers.build_classifier`.
-        image_size: Side S in pixels of what they see.
+        image_size: Side S of their images in pixels.
         fields: See `clinical_metadata.parse`.
 
     Returns:
         `tf.Module`.
     """
     module = tf.Module()
-    # The graph alone would lose them. Not the models: Keras would save its own layers too, which to load needs them.
-    module.networks = [one.variables for one in models]
+    # The graph alone would lose the variables. The models are not attached: Keras would save its layers too, and a
+    # client would need them.
+    module.networks = [model.variables for model in models]
     columns = clinical_metadata.columns(fields)
     signature = [tf.TensorSpec([None], tf.string, "image")]
-    signature += [tf.TensorSpec([None], tf.string if name in schema.CATEGORIES else tf.int64, name) for name in columns]
+    for name in columns:
+        signature.append(tf.TensorSpec([None], tf.string if name in schema.CATEGORIES else tf.int64, name))
 
     @tf.function(input_signature=signature)
-    def predict(image, *values):
+    def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
         codes = [_read_codes(name, value) for name, value in zip(columns, values, strict=True)]
-        known = encode_codes(codes, fields)
-        return {"prediction": targets.mean_probability(logits(models, decode(image, image_size), known))}
+        metadata = encode_codes(codes, fields)
+        return {"prediction": targets.mean_probability(logits(models, decode(image, image_size), metadata))}
 
     module.predict = predict
     return module
 
 
-def save(models, image_size, fields, folder):
-    """Writes `make_module`'s module into a folder as SavedModel; gives its size in MB."""
+def save(models: Sequence[tf.keras.Model], image_size: int, fields: str, directory: str) -> float:
+    """Writes the module of `make_module` into a directory as a SavedModel.
+
+    Args:
+        models: Classifiers, see `classifiers.build_classifier`.
+        image_size: Side of their images in pixels.
+        fields: See `clinical_metadata.parse`.
+        directory: Directory to write; new or empty.
+
+    Returns:
+        Size of the files in MB.
+    """
     module = make_module(models, image_size, fields)
-    tf.saved_model.save(module, folder, signatures={"serving_default": module.predict})
-    places = (folder, os.path.join(folder, "variables"))
-    paths = [os.path.join(place, name) for place in places for name in filesystem.listdir(place)]
+    tf.saved_model.save(module, directory, signatures={"serving_default": module.predict})
+    directories = (directory, os.path.join(directory, "variables"))
+    paths = [os.path.join(parent, name) for parent in directories for name in filesystem.listdir(parent)]
     return sum(filesystem.size(path) for path in paths if not filesystem.isdir(path)) / 1e6
 
 
-def decode(files, image_size):
+def decode(files: tf.Tensor, image_size: int) -> tf.Tensor:
     """Decodes a batch of JPEG or PNG files of any size.
 
     Args:
@@ -104,33 +118,36 @@ def decode(files, image_size):
         uint8 `[n, S, S, 3]`.
     """
 
-    def decode_one(numbered):
-        place, file = numbered
+    def decode_one(numbered: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        position, file = numbered
         is_png = tf.strings.substr(file, 0, 4) == b"\x89PNG"
-        problem = "expected every image to be the bytes of a JPEG or PNG file, which it is not at place (from 0)"
-        with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(file) | is_png, [problem, place])]):
+        problem = "expected the bytes of a JPEG or PNG file for every image, got something else at position (from 0)"
+        with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(file) | is_png, [problem, position])]):
             file = tf.identity(file)
         return tf.cond(is_png, lambda: decode_png(file), lambda: decoding.decode(file, image_size))
 
-    def decode_png(file):
+    def decode_png(file: tf.Tensor) -> tf.Tensor:
         return decoding.resize(tf.io.decode_png(file, channels=3), image_size)
 
     numbered = (tf.range(tf.size(files)), files)
     return tf.map_fn(decode_one, numbered, fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8))
 
 
-def _read_codes(column, values):
-    """Turns a field's values `[n]`, words or years, into codes int64 `[n]`; refuses what is none of them."""
+def _read_codes(column: str, values: tf.Tensor) -> tf.Tensor:
+    """Returns the codes, int64 `[n]`, of the values of a field, words or years `[n]`; any other value fails."""
     if column in schema.CATEGORIES:
         names = schema.CATEGORIES[column]
         words = tf.strings.lower(tf.strings.strip(values))
-        same = words[:, tf.newaxis] == tf.constant(names)
-        good = tf.reduce_any(same, axis=1) | (words == "")
-        codes = tf.where(words == "", tf.constant(schema.UNKNOWN, tf.int64), tf.argmax(tf.cast(same, tf.int32), axis=1))
-        wanted = f"one of {', '.join(names)}, or nothing where unknown"
+        is_name = words[:, tf.newaxis] == tf.constant(names)
+        valid = tf.reduce_any(is_name, axis=1) | (words == "")
+        code = tf.argmax(tf.cast(is_name, tf.int32), axis=1)
+        codes = tf.where(words == "", tf.constant(schema.UNKNOWN, tf.int64), code)
+        wanted = f"one of {', '.join(names)}, or empty where unknown"
     else:
-        good, codes = (values >= schema.UNKNOWN) & (values <= _OLDEST), values
-        wanted = f"from 0 to {_OLDEST} years, or {schema.UNKNOWN} where unknown"
-    bad = tf.boolean_mask(values, ~good)
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(good), [f"expected {column} {wanted}, got", bad])]):
+        valid = (values >= schema.UNKNOWN) & (values <= _MAX_AGE)
+        codes = values
+        wanted = f"from 0 to {_MAX_AGE} years, or {schema.UNKNOWN} where unknown"
+    invalid = tf.boolean_mask(values, ~valid)
+    problem = [f"expected {column} {wanted}, got", invalid]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(valid), problem)]):
         return tf.identity(codes)

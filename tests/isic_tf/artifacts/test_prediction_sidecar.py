@@ -5,7 +5,7 @@ import pytest
 from isic_tf.artifacts import prediction_sidecar
 
 
-def test_context_in_one_file_is_context_in_all(tmp_path):
+def test_patient_context_in_one_file_counts_for_all(tmp_path):
     paths = {said: str(tmp_path / f"{said}.csv") for said in (True, False, None)}
     for said, path in paths.items():
         prediction_sidecar.write_sidecar(path, patient_context=said, made_by="isic_tf.predict", tta=8)
@@ -21,5 +21,5 @@ def test_context_in_one_file_is_context_in_all(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
 def test_a_damaged_sidecar_is_refused(tmp_path, text):
     (tmp_path / "a.csv.json").write_text(text)
-    with pytest.raises(ValueError, match="a.csv.json is no sidecar of a prediction file"):
+    with pytest.raises(ValueError, match="a.csv.json is not the sidecar of a prediction file"):
         prediction_sidecar.used_patient_context([str(tmp_path / "a.csv")])

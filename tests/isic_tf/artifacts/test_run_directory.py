@@ -1,9 +1,7 @@
-import json
-
-import pandas as pd
 import pytest
 
-from isic_tf.artifacts import prediction_files, run_directory
+from isic_tf.artifacts import run_directory
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write
 
 FLAGS = {"image_size": 64, "backbone": "efficientnet-b0", "data_dir": "/a", "deterministic": False}
@@ -21,7 +19,7 @@ def test_flags_come_back_and_are_usable_as_a_flagfile(tmp_path, index):
     assert all(line.startswith(("--", "#")) for line in lines)
 
 
-def test_the_same_configuration_goes_on_and_free_flags_may_differ(tmp_path, index):
+def test_the_same_configuration_resumes_and_free_flags_may_differ(tmp_path, index):
     run_directory.claim(str(tmp_path), FLAGS, ("data_dir",), index)
     with_epoch(tmp_path)
     run_directory.claim(str(tmp_path), {**FLAGS, "data_dir": "/b"}, ("data_dir",), index.sample(frac=1, random_state=0))
@@ -36,20 +34,20 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path, index):
         run_directory.claim(str(tmp_path), FLAGS, (), index.assign(fold=1 - index["fold"]))
 
 
-def test_a_configuration_without_a_trained_epoch_binds_nobody(tmp_path, index):
+def test_a_configuration_without_a_trained_epoch_is_replaced(tmp_path, index):
     run_directory.claim(str(tmp_path), FLAGS, (), index)
     run_directory.claim(str(tmp_path), {**FLAGS, "image_size": 128}, (), index)
     assert run_directory.read_flags(str(tmp_path))["image_size"] == "128"
 
 
-def test_a_checkpoint_of_the_first_epoch_binds(tmp_path, index):
+def test_a_configuration_with_a_checkpoint_is_not_replaced(tmp_path, index):
     run_directory.claim(str(tmp_path), FLAGS, (), index)
     atomic_write.write_text(str(tmp_path / "full" / "checkpoints" / "ckpt-1.index"), "")
     with pytest.raises(ValueError, match="holds a run of another configuration .image_size was"):
         run_directory.claim(str(tmp_path), {**FLAGS, "image_size": 128}, (), index)
 
 
-def test_a_folder_without_a_run_is_named(tmp_path):
+def test_a_directory_without_a_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected a run in .*, found no flags.txt; check --workdir"):
         run_directory.read_flags(str(tmp_path))
 
@@ -68,34 +66,82 @@ def test_history_comes_back_to_the_last_digit(tmp_path):
     assert run_directory.read_history(str(tmp_path)) == history
 
 
-def test_merge_folds_joins_what_there_is_and_judges_several_together(tmp_path, capsys):
-    index = pd.DataFrame({"image_name": ["i0", "i1", "i2"], "patient_id": ["p", "q", "q"]})
-    tables = {0: [("i0", 0.25, 0, 0)], 1: [("i1", 0.75, 1, 1), ("i2", 0.25, 1, 0)]}
-    atomic_write.write_text(str(tmp_path / "flags.txt"), "--context=none\n")
-    for fold, rows in tables.items():
-        table = pd.DataFrame(rows, columns=["image_name", "prediction", "fold", "target"])
-        atomic_write.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), table.to_csv(index=False))
-        run_directory.merge_folds(str(tmp_path), index)
-        merged = pd.read_csv(tmp_path / "oof.csv")
-        # One fold's figures are its own, printed when it ends.
-        assert ("2 folds together: ROC AUC 1.0000" in capsys.readouterr().out) == (fold == 1)
-        assert (tmp_path / "metrics.json").exists() == (fold == 1)
-    figures = json.loads((tmp_path / "metrics.json").read_text())
-    assert figures["folds"] == 2
-    assert (figures["auc"], figures["partial_auc"]) == (1.0, pytest.approx(0.2))
-    assert merged.to_numpy().tolist() == [list(row) for row in tables[0] + tables[1]]
+def write_flags(workdir, text):
+    atomic_write.write_text(str(workdir / "flags.txt"), text)
+
+
+def test_flags_of_version_0_1_are_read_under_their_new_names(tmp_path):
+    write_flags(tmp_path, "--accumulate=2\n--backbone_rate=0.1\n--keep=last\n--malignant_repeats=3\n--seed=0\n")
+    assert run_directory.read_flags(str(tmp_path)) == {
+        "gradient_accumulation_steps": "2",
+        "backbone_lr_multiplier": "0.1",
+        "keep_weights": "last",
+        "malignant_oversampling": "3",
+        "seed": "0",
+    }
+
+
+def test_a_run_of_version_0_1_resumes_with_the_new_flag_names(tmp_path, index):
+    run_directory.claim(str(tmp_path), {**FLAGS, "accumulate": 2, "keep": "best"}, (), index)
+    assert "--accumulate=2" in (tmp_path / "flags.txt").read_text()
+    with_epoch(tmp_path)
+    new = {**FLAGS, "gradient_accumulation_steps": 2, "keep_weights": "best"}
+    run_directory.claim(str(tmp_path), new, (), index)
+    message = r"another configuration \(gradient_accumulation_steps was 2, is 4\)"
+    with pytest.raises(errors.ConfigError, match=message):
+        run_directory.claim(str(tmp_path), {**new, "gradient_accumulation_steps": 4}, (), index)
+
+
+def test_the_contents_of_named_files_are_part_of_the_configuration(tmp_path, index):
+    run_directory.claim(str(tmp_path), FLAGS, (), index, files=[b"a,b"], preparation={"resize": "crop"})
+    assert run_directory.read_flags(str(tmp_path))["resize"] == "crop"
+    with_epoch(tmp_path)
+    with pytest.raises(errors.ConfigError, match=r"another configuration \(data_sha256 was"):
+        run_directory.claim(str(tmp_path), FLAGS, (), index, files=[b"a,c"], preparation={"resize": "crop"})
+
+
+def test_the_networks_options_name_the_runs_own_policy(tmp_path):
+    write_flags(tmp_path, "--backbone=efficientnet-b0\n--image_size=64\n--augment_policy=/elsewhere/policy.json\n")
+    assert run_directory.read_network(str(tmp_path))["augment_policy"] == "/elsewhere/policy.json"
+    (tmp_path / "policy.json").write_text("{}")
+    run_directory.keep_policy(str(tmp_path), str(tmp_path / "policy.json"))
+    found = run_directory.read_network(str(tmp_path))
+    assert found["augment_policy"] == str(tmp_path / "augment_policy.json")
+    assert found["image_size"] == 64
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("text", "message"),
     [
-        ("a,0.1\na,0.2", "must hold every image once, 1 come again, a first"),
-        ("a,0.1\nb,nan", "1 predictions are no number from 0 to 1, that of b first"),
-        ("a,1.2\nb,0.3", "1 predictions are no number from 0 to 1, that of a first"),
-        ("a,inf\nb,x", "2 predictions are no number from 0 to 1, that of a first"),
+        ("--image_size=64\n", "flags.txt is damaged: it lacks the line --backbone=NAME; restore it from a copy"),
+        ("--backbone=b0\n--image_size=x\n", "expected a line --image_size=PIXELS, got x; restore it from a copy"),
+        ("--backbone=b0\n", "expected a line --image_size=PIXELS, got no such line; restore it from a copy"),
     ],
 )
-def test_damaged_prediction_files_are_refused(tmp_path, rows, message):
-    (tmp_path / "p.csv").write_text(f"image_name,prediction\n{rows}\n")
-    with pytest.raises(ValueError, match=message):
-        prediction_files.read_prediction_file(str(tmp_path / "p.csv"))
+def test_damaged_flags_are_refused(tmp_path, text, message):
+    write_flags(tmp_path, text)
+    with pytest.raises(errors.CorruptRecordError, match=message):
+        run_directory.read_network(str(tmp_path))
+
+
+def test_trained_folds_are_listed_and_those_in_training_noted(tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"expected a trained fold in .*, found no fold\*/best.weights.h5"):
+        run_directory.trained_folds(str(tmp_path))
+    for name in ("full", "fold2", "fold10"):
+        atomic_write.write_text(str(tmp_path / name / "best.weights.h5"), "")
+    for name in ("full", "fold10"):
+        atomic_write.write_text(str(tmp_path / name / "metrics.json"), "{}")
+    found = run_directory.trained_folds(str(tmp_path))
+    assert [path.split("/")[-2] for path in found] == ["fold2", "fold10", "full"]
+    assert capsys.readouterr().out == f"note: {found[0]} is of a fold that is still in training\n"
+    assert run_directory.trained_folds(str(tmp_path), "10") == [found[1]]
+    assert run_directory.trained_folds(str(tmp_path), "full") == [found[2]]
+    with pytest.raises(errors.ConfigError, match="expected --fold to be all or a trained one of 2, 10, full, got '0'"):
+        run_directory.trained_folds(str(tmp_path), "0")
+
+
+def test_checkpoints_are_listed_from_the_newest(tmp_path):
+    assert run_directory.find_checkpoints(str(tmp_path / "none")) == []
+    for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-9.data-00000-of-00001", "checkpoint", "ckpt-x.index"):
+        (tmp_path / name).touch()
+    assert run_directory.find_checkpoints(str(tmp_path)) == [str(tmp_path / "ckpt-10"), str(tmp_path / "ckpt-9")]

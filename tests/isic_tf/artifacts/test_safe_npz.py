@@ -12,13 +12,13 @@ def pack(**arrays):
     return file
 
 
-def test_arrays_come_back():
+def test_arrays_are_read_back():
     found = safe_npz.unpack(pack(a=np.arange(3), b=np.array(["x"])), 10_000)
     assert found["a"].tolist() == [0, 1, 2]
     assert found["b"].tolist() == ["x"]
 
 
-def test_what_is_larger_than_expected_is_refused():
+def test_archives_larger_than_expected_are_refused():
     with pytest.raises(ValueError, match="it holds 8128 bytes, more than 8000"):
         safe_npz.unpack(pack(a=np.zeros(1000)), 8000)
 

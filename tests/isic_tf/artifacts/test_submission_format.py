@@ -11,7 +11,7 @@ def validate(tmp_path):
 
     def check(text):
         (tmp_path / "own.csv").write_text(text)
-        submission_format.validate_submission(
+        return submission_format.validate_submission(
             submission_format.SubmissionConfig(
                 submission=str(tmp_path / "own.csv"), sample_submission=str(tmp_path / "sample.csv")
             )
@@ -20,32 +20,46 @@ def validate(tmp_path):
     return check
 
 
-def test_a_good_submission_is_said_to_be_one(validate, capsys):
-    validate("image_name,target\na,0\nb,1\nc,0.25\nd,0.75\n")
-    expected = "own.csv: 4 images, those of the sample in its order; targets 0.0000 to 1.0000, mean 0.5000\n"
+def test_a_valid_submission_is_returned_and_logged(validate, capsys):
+    table = validate("image_name,target\na,0\nb,1\nc,0.25\nd,0.75\n")
+    assert table["image_name"].tolist() == ["a", "b", "c", "d"]
+    assert table["target"].tolist() == [0.0, 1.0, 0.25, 0.75]
+    expected = "own.csv: valid, 4 images in the order of the sample; targets 0.0000 to 1.0000, mean 0.5000\n"
     assert capsys.readouterr().out.endswith(expected)
     validate(SAMPLE)
-    assert "note: all of them are the same" in capsys.readouterr().out
+    assert "note: all targets are the same" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,0\nb,0\nc,0\n", r"1 of the sample's names are missing \(d\)"),
+        ("a,0\nb,0\nc,0\n", r"1 names of the sample are missing \(d\)"),
         ("a,0\nb,0\nc,0\nd,0\ne,0\nf,0\ng,0\nh,0\n", r"4 names are not in the sample \(e, f, g, \.\.\.\)"),
-        ("a,0\nb,0\nb,0\nc,0\nd,0\n", r"1 names come more than once \(b\)"),
-        ("a,0\nb,nan\nc,1.5\nd,-0.1\n", r"3 targets are no number from 0 to 1 \(b, c, d\)"),
-        ("a,0\nb,\nc,x\nd,inf\n", r"3 targets are no number from 0 to 1 \(b, c, d\)"),
-        ("b,0\na,0\nc,0\nd,0\n", "another order: row 1 is b in place of a"),
-        ("b,0\na,2\nc,0\nd,0\n", r"1 targets are no number from 0 to 1 \(a\)$"),
+        ("a,0\nb,0\nb,0\nc,0\nd,0\n", r"1 names are repeated \(b\)"),
+        ("a,0\nb,nan\nc,1.5\nd,-0.1\n", r"expected targets from 0 to 1, 3 of 4 are not \(b, c, d\)"),
+        ("a,0\nb,\nc,x\nd,inf\n", r"expected targets from 0 to 1, 3 of 4 are not \(b, c, d\)"),
+        ("b,0\na,0\nc,0\nd,0\n", "the order differs: row 1 is b instead of a"),
+        ("b,0\na,2\nc,0\nd,0\n", r"expected targets from 0 to 1, 1 of 4 are not \(a\)$"),
     ],
 )
-def test_all_that_is_wrong_with_a_submission_is_named(validate, text, message):
+def test_all_problems_of_a_submission_are_listed(validate, text, message):
     with pytest.raises(ValueError, match=message):
         validate("image_name,target\n" + text)
 
 
-def test_a_sample_that_names_an_image_twice_is_refused(tmp_path):
+def test_a_sample_with_a_repeated_name_is_refused(tmp_path):
     (tmp_path / "sample.csv").write_text(SAMPLE + "a,0\n")
-    with pytest.raises(ValueError, match="must name every image once, 1 come again, a first"):
-        submission_format.read_order(str(tmp_path / "sample.csv"))
+    with pytest.raises(ValueError, match="must name every image once, but repeats 1, for example a"):
+        submission_format.read_sample_names(str(tmp_path / "sample.csv"))
+
+
+def test_names_are_returned_in_the_order_of_the_sample(tmp_path):
+    (tmp_path / "sample.csv").write_text(SAMPLE)
+    assert submission_format.match_sample(list("dbca"), str(tmp_path / "sample.csv")) == ["a", "b", "c", "d"]
+
+
+def test_names_that_differ_from_the_sample_are_refused_with_the_flags_to_check(tmp_path):
+    (tmp_path / "sample.csv").write_text(SAMPLE)
+    message = r"does not match .*sample.csv: 2 names of the sample are missing \(c, d\); 1 names are not in the sample"
+    with pytest.raises(ValueError, match=message + r" \(x\); check --records$"):
+        submission_format.match_sample(["b", "a", "x"], str(tmp_path / "sample.csv"), flags="--records")

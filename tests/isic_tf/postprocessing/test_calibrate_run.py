@@ -11,7 +11,7 @@ from tfrecord_tools.io import atomic_write
 
 @pytest.fixture
 def run(tmp_path):
-    """A run whose scores' logits are half as far apart as they should be, and 2 too high; and its labels."""
+    """A run whose logits are half as far apart as they should be, and 2 too high; and its labels."""
     rng = np.random.default_rng(0)
     logits = rng.normal(-2, 2, 2000)
     targets = (rng.random(2000) < expit(logits)).astype(int)
@@ -26,7 +26,7 @@ def run(tmp_path):
 
 
 def make(folder, labels=None, method="all", prevalence=None, oof=None):
-    calibrate_run.calibrate(
+    result = calibrate_run.calibrate(
         calibrate_run.CalibrateConfig(
             workdir=str(folder),
             oof=oof and str(oof),
@@ -35,7 +35,11 @@ def make(folder, labels=None, method="all", prevalence=None, oof=None):
             prevalence=prevalence,
         )
     )
-    return json.loads((folder / "calibration.json").read_text())
+    assert result.path == str(folder / "calibration.json")
+    saved = json.loads((folder / "calibration.json").read_text())
+    assert {name: saved[name] for name in result.calibration} == result.calibration
+    assert saved["nested"] == result.metrics
+    return saved
 
 
 def test_the_best_on_other_patients_is_saved(run, capsys):
@@ -51,7 +55,7 @@ def test_the_best_on_other_patients_is_saved(run, capsys):
     # A temperature cannot move the logits to the side.
     assert figures["temperature"]["log_loss"] > figures["platt"]["log_loss"] + 0.05
     out = capsys.readouterr().out
-    assert "each of 5 folds judged by what was fitted on the others" in out
+    assert "each of 5 folds is calibrated by a fit on the others" in out
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.split()[0] in figures}
     for method, row in rows.items():
         assert [float(text) for text in row] == pytest.approx(list(figures[method].values()), abs=6e-5)
@@ -71,8 +75,8 @@ def test_the_method_asked_for_is_saved_with_the_prevalence_of_use(run):
     assert probabilities == pytest.approx(calibration.shift_prevalence(expected, saved["prevalence"], 0.0176))
 
 
-def test_the_figures_are_never_in_sample(tmp_path):
-    """Steps fitted to scores that tell nothing look good where they were fitted, and bad elsewhere."""
+def test_metrics_are_never_in_sample(tmp_path):
+    """Steps fitted to random scores look good where they were fitted, and bad elsewhere."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"image_name": [f"i{number}" for number in range(100)], "prediction": rng.random(100)})
     table = table.assign(fold=np.arange(100) % 5, target=(rng.random(100) < 0.5).astype(int))
@@ -83,44 +87,47 @@ def test_the_figures_are_never_in_sample(tmp_path):
         calibration.fit_calibration("isotonic", table["prediction"], table["target"]), table["prediction"]
     )
     brier = np.mean((inside - table["target"]) ** 2)
-    # The malignant share alone, 0.44, has 0.2464.
+    # The prevalence alone, 0.44, has 0.2464.
     assert brier < 0.2464
     assert saved["nested"]["isotonic"]["brier"] > 0.26
 
 
 def test_scores_that_are_probabilities_are_left_as_they_are(run, capsys):
     table = pd.read_csv(run / "oof.csv")
-    # The malignant share of each of ten scores is just the score, in every fold.
+    # The prevalence at each of ten scores equals the score, in every fold.
     scores = np.repeat(np.arange(0.05, 1, 0.1), 200)
     places = np.tile(np.repeat(np.arange(40), 5), 10)
     targets = (places < np.round(scores * 40)).astype(int)
     table.assign(prediction=scores, target=targets, fold=np.arange(2000) % 5).to_csv(run / "oof.csv", index=False)
     saved = make(run)
     assert saved["method"] == "none"
-    assert "the scores as they are were the better probabilities" in capsys.readouterr().out
+    assert "note: the uncalibrated scores have the lowest log loss" in capsys.readouterr().out
     assert calibration.apply_calibration(calibration.read_calibration(str(run)), [0.3])[0] == 0.3
 
 
-def test_ranks_of_a_ranking_loss_are_said_to_become_probabilities(run, capsys):
+def test_a_note_says_that_ranks_of_a_ranking_loss_become_probabilities(run, capsys):
     atomic_write.write_text(str(run / "flags.txt"), "--loss=auc\n")
     make(run, method="platt")
     assert "note: scores of --loss=auc are ranks; calibrated ones are probabilities" in capsys.readouterr().out
 
 
-def test_patients_on_both_sides_are_said_and_put_into_folds(run, capsys):
+def test_patients_in_several_folds_are_noted_and_get_new_folds(run, capsys):
     table = pd.read_csv(run / "oof.csv")
     table.assign(fold=np.arange(2000) % 5).to_csv(run / "oof.csv", index=False)
     make(run, run / "labels.csv", method="platt")
-    assert "oof.csv: 400 patients are in several folds, so it is not quite out of fold" in capsys.readouterr().out
+    assert (
+        "oof.csv: 400 patients are in several folds, so its predictions are slightly optimistic"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fold": 0}, "have one fold only: give --labels"),
+        ({"fold": 0}, "have one fold only; give --labels"),
         ({"target": 0}, "fitting needs benign and malignant images, all 2000 have target 0"),
-        ({"prediction": np.nan}, "2000 predictions are no number from 0 to 1"),
-        ({"image_name": "i0"}, "must hold every image once, 1999 come again, i0 first"),
+        ({"prediction": np.nan}, "expected predictions from 0 to 1, 2000 of 2000 are not"),
+        ({"image_name": "i0"}, "must hold every image once, but repeats 1999, for example i0"),
     ],
 )
 def test_out_of_fold_predictions_that_cannot_be_used_are_refused(run, change, message):
@@ -131,11 +138,11 @@ def test_out_of_fold_predictions_that_cannot_be_used_are_refused(run, change, me
 
 
 def test_a_run_without_predictions_and_a_wrong_prevalence_are_refused(run, tmp_path):
-    with pytest.raises(ValueError, match=r"expected out-of-fold predictions in .*nowhere/oof.csv, found none; train"):
+    with pytest.raises(ValueError, match=r"no out-of-fold predictions at .*nowhere/oof.csv; train a fold"):
         make(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"expected out-of-fold predictions in nowhere.csv, found none; check --oof"):
+    with pytest.raises(ValueError, match=r"no out-of-fold predictions at nowhere.csv; check --oof"):
         make(run, oof="nowhere.csv")
-    with pytest.raises(ValueError, match="expected a prevalence between 0 and 1, as 0.0176, got 1.76"):
+    with pytest.raises(ValueError, match="expected a prevalence between 0 and 1, such as 0.0176, got 1.76"):
         make(run, prevalence=1.76)
 
 
@@ -155,7 +162,7 @@ def test_a_calibration_older_than_the_runs_predictions_is_refused(run):
     make(run, method="platt")
     before = (run / "oof.csv").read_bytes()
     (run / "oof.csv").write_bytes(before + b"new,0.5,0,0\n")
-    with pytest.raises(ValueError, match="calibration.json is older than the oof.csv beside it; make it again with"):
+    with pytest.raises(ValueError, match="calibration.json was fitted to an earlier oof.csv of the run; create it"):
         calibration.read_calibration(str(run))
     # Written again as it was, as by a training that finds all its folds done.
     (run / "oof.csv").write_bytes(before)
@@ -164,13 +171,13 @@ def test_a_calibration_older_than_the_runs_predictions_is_refused(run):
 
 @pytest.mark.realdata
 def test_a_real_competitors_scores_become_probabilities(real_data, tmp_path):
-    """Trained on balanced batches, they say 16 % where 1.8 % are malignant."""
+    """Trained on balanced batches, their mean is 16 % where 1.8 % are malignant."""
     (tmp_path / "oof.csv").write_bytes((real_data / "predictions" / "oof" / "model_b.csv").read_bytes())
     atomic_write.write_text(str(tmp_path / "flags.txt"), "--loss=cross_entropy\n")
     saved = make(tmp_path, real_data / "isic2020" / "train.csv")
     assert saved["method"] == "platt"
     assert saved["nested"]["none"]["log_loss"] == pytest.approx(0.197, abs=5e-4)
-    # That of the malignant share alone is 0.0894.
+    # That of the prevalence alone is 0.0894.
     assert saved["nested"]["platt"]["log_loss"] == pytest.approx(0.0654, abs=2e-4)
     assert saved["nested"]["platt"]["ece"] < 0.003
     assert saved["nested"]["none"]["ece"] > 0.14

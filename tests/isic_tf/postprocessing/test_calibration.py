@@ -13,7 +13,7 @@ ALL = ("none", *calibration.METHODS)
 
 
 def make_scores(num_images=5000, seed=0):
-    """Scores whose logits are half and 2 too high of what the targets were drawn with."""
+    """Scores whose logits are half and 2 too high of what the targets were sampled with."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(-3, 2, num_images)
     return expit(logits / 2 + 2), (rng.random(num_images) < expit(logits)).astype(int)
@@ -101,7 +101,7 @@ def test_scores_of_exactly_0_and_1_can_be_fitted(method):
 
 
 @pytest.mark.parametrize("method", calibration.METHODS)
-def test_classes_that_are_wholly_apart_give_finite_numbers(method):
+def test_separable_classes_give_finite_numbers(method):
     fitted = calibration.fit_calibration(method, [0.2] * 50 + [0.8] * 50, [0] * 50 + [1] * 50)
     json.dumps(fitted, allow_nan=False)
     low, high = calibration.apply_calibration(fitted, [0.2, 0.8])
@@ -113,14 +113,14 @@ def test_classes_that_are_wholly_apart_give_finite_numbers(method):
 
 
 @pytest.mark.parametrize("method", ["platt", "temperature"])
-def test_ranks_are_never_turned_round(method):
+def test_ranks_are_never_reversed(method):
     fitted = calibration.fit_calibration(method, [0.9] * 50 + [0.1] * 50, [0] * 50 + [1] * 50)
     low, high = calibration.apply_calibration(fitted, [0.1, 0.9])
     assert low < high
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
-def test_what_is_no_score_is_refused(bad):
+def test_scores_outside_of_0_and_1_are_refused(bad):
     with pytest.raises(ValueError, match="expected scores from 0 to 1, 1 of 3 are not"):
         calibration.fit_calibration("platt", [0.1, bad, 0.3], [0, 1, 0])
     with pytest.raises(ValueError, match="expected scores from 0 to 1, 1 of 2 are not"):
@@ -166,7 +166,7 @@ def test_the_prevalence_of_use_is_the_calibrations_or_the_callers():
 
 @pytest.mark.parametrize("prevalence", [0, 1, -0.1, 1.76, float("nan")])
 def test_a_prevalence_outside_of_0_and_1_is_refused(prevalence):
-    with pytest.raises(ValueError, match="expected a prevalence between 0 and 1, as 0.0176, got"):
+    with pytest.raises(ValueError, match="expected a prevalence between 0 and 1, such as 0.0176, got"):
         calibration.apply_calibration({"method": "none", "prevalence": 0.5}, [0.5], prevalence=prevalence)
 
 
@@ -202,12 +202,12 @@ def test_a_calibration_comes_back_to_the_last_digit(tmp_path, method):
 )
 def test_a_damaged_calibration_is_refused(tmp_path, text):
     (tmp_path / "calibration.json").write_text(text)
-    with pytest.raises(ValueError, match=r"calibration.json is no calibration \(.*\); make it again with isic_tf.cali"):
+    with pytest.raises(ValueError, match=r"calibration.json is not a calibration \(.*\); create it again with"):
         calibration.read_calibration(str(tmp_path))
 
 
 def test_a_run_without_a_calibration_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a calibration at .*calibration.json, found none; make it with"):
+    with pytest.raises(ValueError, match=r"no calibration at .*calibration.json; create it with isic_tf.calibrate"):
         calibration.read_calibration(str(tmp_path))
     with pytest.raises(ValueError, match="expected a calibration by none, platt, isotonic, temperature, got 'magic'"):
         calibration.apply_calibration({"method": "magic"}, [0.5])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from isic_tf.metrics import roc
-from isic_tf.postprocessing import ensemble_predictions, ensembling, out_of_fold
+from isic_tf.postprocessing import ensemble_evaluation, ensemble_predictions, ensembling, out_of_fold
 
 FLAGS = {
     "predictions": None,
@@ -22,7 +22,7 @@ FLAGS = {
 
 
 def run(**flags):
-    ensemble_predictions.ensemble(ensemble_predictions.EnsembleConfig(**FLAGS | flags))
+    return ensemble_predictions.ensemble(ensemble_predictions.EnsembleConfig(**FLAGS | flags))
 
 
 def make_runs(folder, num_images=400, signals=(1.5, 1.0, 0.0), malignant=0.3, seed=0):
@@ -88,13 +88,15 @@ def test_a_submission_has_the_samples_order(small):
     assert table["image_name"].tolist() == ["b", "c", "a"]
     assert table["target"].tolist() == pytest.approx([0.3, 0.6, 0.3])
     (small / "sample.csv").write_text("image_name,target\nb,0\nx,0\na,0\n")
-    with pytest.raises(ValueError, match=r"the images of --predictions are not those of .*sample.csv: 1 .*\(x\)"):
+    with pytest.raises(ValueError, match=r"images does not match .*sample.csv: 1 .*\(x\).*; check --predictions"):
         blend(small, sample_submission=str(small / "sample.csv"))
 
 
 def test_other_images_are_refused_unless_an_inner_join_is_asked_for(small, capsys):
     (small / "two.csv").write_text("image_name,prediction\nx,0.9\na,0.5\nc,0.7\n")
-    with pytest.raises(ValueError, match=r"differ: 1 only in .*one.csv \(b\); 1 only in .*two.csv \(x\); --join=inner"):
+    with pytest.raises(
+        ValueError, match=r"images, but 1 only in .*one.csv \(b\); 1 only in .*two.csv \(x\); use --join"
+    ):
         blend(small)
     assert not (small / "blend.csv").exists()
     table = blend(small, join="inner")
@@ -105,13 +107,13 @@ def test_other_images_are_refused_unless_an_inner_join_is_asked_for(small, capsy
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "two.csv is no comma-separated UTF-8 table"),
-        ("image_name,prediction\n", "two.csv holds a header and no rows"),
+        ("", "two.csv is not a comma-separated UTF-8 table"),
+        ("image_name,prediction\n", "two.csv has a header but no rows"),
         ("image_name;prediction\na;0.1\n", "two.csv is separated by semicolons, expected commas"),
         ("image_name,score\na,0.1\n", "two.csv needs a column prediction, or target as in a submission"),
-        ("image_name,prediction\na,0.1\nb,0.1\nb,0.1\n", "must hold every image once, 1 come again, b first"),
-        ("image_name,prediction\na,0.1\nb,nan\nc,1\n", "1 predictions are no number from 0 to 1, that of b first"),
-        ("image_name,target\na,0.1\nb,2\nc,1\n", "1 predictions are no number from 0 to 1, that of b first"),
+        ("image_name,prediction\na,0.1\nb,0.1\nb,0.1\n", "must hold every image once, but repeats 1, for example b"),
+        ("image_name,prediction\na,0.1\nb,nan\nc,1\n", r"expected predictions from 0 to 1, 1 of 3 are not \(b\)"),
+        ("image_name,target\na,0.1\nb,2\nc,1\n", r"expected predictions from 0 to 1, 1 of 3 are not \(b\)"),
     ],
 )
 def test_damaged_files_are_refused(small, text, message):
@@ -123,15 +125,15 @@ def test_damaged_files_are_refused(small, text, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({}, "expected files to blend in --predictions, or to judge a blend in --oof, or both"),
-        ({"predictions": ["a"], "output": "o"}, "expected two files or more in --predictions, .* got a"),
-        ({"oof": ["a"]}, "expected two files or more in --oof, separated by commas, got a"),
+        ({}, "expected --predictions to combine, or --oof to evaluate an ensemble on, or both"),
+        ({"predictions": ["a"], "output": "o"}, "expected at least two files in --predictions, .* got a"),
+        ({"oof": ["a"]}, "expected at least two files in --oof, separated by commas, got a"),
         ({"predictions": list("ab"), "output": "o", "oof": list("abc")}, "in the same order, got 2 and 3 files"),
-        ({"predictions": list("ab")}, "--predictions are written to --output: expected both or neither"),
-        ({"oof": list("ab"), "output": "o"}, "--predictions are written to --output: expected both or neither"),
-        ({"oof": list("ab"), "sample_submission": "s"}, "expected both or neither"),
-        ({"predictions": list("ab"), "output": "o", "weights": ["1", "1"]}, "--weights are for --method=weighted"),
-        ({"predictions": list("ab"), "output": "o", "labels": "l"}, "--labels and --oof_output are for --oof"),
+        ({"predictions": list("ab")}, "--predictions are written to --output: give both or neither"),
+        ({"oof": list("ab"), "output": "o"}, "--predictions are written to --output: give both or neither"),
+        ({"oof": list("ab"), "sample_submission": "s"}, "--sample_submission needs --predictions and --output"),
+        ({"predictions": list("ab"), "output": "o", "weights": ["1", "1"]}, "--weights needs --method=weighted"),
+        ({"predictions": list("ab"), "output": "o", "labels": "l"}, "--labels and --oof_output need --oof"),
         *[
             (
                 {"predictions": list("ab"), "output": "o", "method": method},
@@ -145,18 +147,18 @@ def test_damaged_files_are_refused(small, text, message):
         ),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused_before_any_file_is_read(flags, message):
+def test_options_that_contradict_each_other_are_refused_before_any_file_is_read(flags, message):
     with pytest.raises(ValueError, match=message):
         run(**flags)
 
 
 @pytest.mark.parametrize("method", ensembling.FITTED)
-def test_what_is_fitted_out_of_fold_is_applied_to_the_same_models_test_files(models, tmp_path, capsys, method):
+def test_an_ensemble_fitted_out_of_fold_is_applied_to_the_test_files_of_its_models(models, tmp_path, capsys, method):
     flags = {name: models[name] for name in ("oof", "predictions", "labels")}
-    run(**flags, method=method, output=str(tmp_path / "blend.csv"), oof_output=str(tmp_path / "oof.csv"))
+    result = run(**flags, method=method, output=str(tmp_path / "blend.csv"), oof_output=str(tmp_path / "oof.csv"))
     out = capsys.readouterr().out
     assert "400 images" in out
-    assert "100 patients; nested: each of 5 folds by what was fitted on the others" in out
+    assert "100 patients; nested: each of 5 folds is predicted by a fit on the others" in out
     rows = {line[:16].strip(): line[16:].split() for line in out.splitlines()}
     assert rows["mean"][0] == rows["mean"][1]
     honest = float(rows[method][1])
@@ -172,10 +174,16 @@ def test_what_is_fitted_out_of_fold_is_applied_to_the_same_models_test_files(mod
         alone = pd.read_csv(path).set_index("image_name")["prediction"].loc[table.index]
         targets = [models["targets"][int(name.removeprefix("predictions"))] for name in table.index]
         assert blended > roc.roc_auc(targets, alone)
-    # The honest file holds what was printed.
+    # The cross-validated predictions in the file have the ROC AUC that was printed.
     oof = pd.read_csv(tmp_path / "oof.csv")
     assert list(oof) == ["image_name", "prediction", "fold", "target"]
     assert roc.roc_auc(oof["target"], oof["prediction"]) == pytest.approx(honest, abs=5e-5)
+    # Both tables and the metrics are returned as well.
+    pd.testing.assert_frame_equal(result.predictions, pd.read_csv(tmp_path / "blend.csv"))
+    pd.testing.assert_frame_equal(result.out_of_fold, oof)
+    assert result.metrics["name"].tolist() == ["best single file", "mean", method]
+    assert result.metrics["auc_nested"].iloc[-1] == roc.roc_auc(oof["target"], oof["prediction"])
+    assert result.blend.method == method
 
 
 def test_the_order_of_the_oof_files_rows_changes_nothing(models, tmp_path):
@@ -192,18 +200,18 @@ def test_the_order_of_the_oof_files_rows_changes_nothing(models, tmp_path):
 
 
 def test_a_file_that_is_not_out_of_fold_is_not_fitted_on(models):
-    with pytest.raises(ValueError, match=r"predictions0.csv has no column fold, so is not out of fold; give the oof"):
+    with pytest.raises(ValueError, match=r"predictions0.csv has no column fold, so it is not out of fold; give"):
         run(oof=models["predictions"], labels=models["labels"], method="stack")
 
 
-def test_predictions_that_were_fitted_on_are_said(models, tmp_path, capsys):
+def test_predictions_that_were_fitted_on_are_noted(models, tmp_path, capsys):
     run(oof=models["oof"], predictions=models["oof"], output=str(tmp_path / "blend.csv"), method="weighted")
     out = capsys.readouterr().out
-    assert "note: 400 images of --predictions were fitted on; --oof_output has honest ones of them" in out
-    assert "for intervals over patients give --labels" in out
+    assert "note: the ensemble was fitted on 400 images of --predictions; --oof_output writes cross-" in out
+    assert "note: intervals over patients need --labels" in out
 
 
-def test_given_weights_are_judged_and_not_fitted(models, tmp_path, capsys):
+def test_given_weights_are_evaluated_and_not_fitted(models, tmp_path, capsys):
     flags = {"oof": models["oof"][:2], "predictions": models["predictions"][:2], "output": str(tmp_path / "blend.csv")}
     run(**flags, method="weighted", weights=["1", "1"])
     rows = {line[:16].strip(): line[16:].split() for line in capsys.readouterr().out.splitlines()}
@@ -211,8 +219,8 @@ def test_given_weights_are_judged_and_not_fitted(models, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("method", ensembling.FITTED)
-def test_over_fitting_shows_in_the_nested_auc(tmp_path, capsys, method):
-    # Twelve models that only guess, 120 images.
+def test_overfitting_shows_in_the_nested_auc(tmp_path, capsys, method):
+    # Twelve random models, 120 images.
     models = make_runs(tmp_path, num_images=120, signals=[0.0] * 12)
     run(oof=models["oof"], labels=models["labels"], method=method)
     out = capsys.readouterr().out
@@ -220,37 +228,37 @@ def test_over_fitting_shows_in_the_nested_auc(tmp_path, capsys, method):
     assert inside > 0.58
     assert nested < inside - 0.1
     assert re.search(rf"^{method} less mean: [+-]\S+ \[-\S+, [+-]\S+\]$", out, re.MULTILINE)
-    assert "that is not surely better than the plain mean; --method=mean cannot over-fit" in out
+    assert "the difference to the plain mean may be due to chance; --method=mean cannot overfit" in out
 
 
-def test_a_blend_that_is_surely_better_than_the_mean_is_not_advised_against(tmp_path, capsys):
+def test_an_ensemble_that_is_better_than_the_mean_has_no_warning(tmp_path, capsys):
     models = make_runs(tmp_path, num_images=800, signals=(2.0, -0.5, -0.5))
     for labels in (models["labels"], None):
         run(oof=models["oof"], labels=labels, method="greedy")
         out = capsys.readouterr().out
         assert re.search(r"^greedy less mean: \+0\.\d{4}", out, re.MULTILINE)
-        assert "not surely better" not in out
+        assert "may be due to chance" not in out
 
 
-def test_too_few_patients_for_an_interval_are_said(capsys):
+def test_too_few_patients_for_an_interval_are_noted(capsys):
     # Two malignant ones of ten: a resample lacks them in one of nine cases.
     targets, patients = np.array([1, 1] + [0] * 8), np.array(list("abcdefghij"))
     scores = np.random.default_rng(0).random((10, 2))
     known = out_of_fold.OutOfFold(list("abcdefghij"), scores, targets, patients, np.arange(10) % 2, [])
-    ensemble_predictions.evaluate_ensemble(known, ensembling.Blend("rank_mean"), True, ["one.csv", "two.csv"])
+    ensemble_evaluation.evaluate_ensemble(known, ensembling.Blend("rank_mean"), True, ["one.csv", "two.csv"])
     out = capsys.readouterr().out
     assert re.search(r"^mean +0\.\d+ +0\.\d+ +too few patients$", out, re.MULTILINE)
     assert re.search(r"^rank_mean less mean: [+-]0\.\d+ \[too few patients\]$", out, re.MULTILINE)
-    assert "that is not surely better" in out
+    assert "may be due to chance" in out
 
 
-def test_no_target_of_a_fold_plays_a_part_in_its_own_order(models):
+def test_the_targets_of_a_fold_do_not_influence_its_own_order(models):
     known = out_of_fold.read(models["oof"], models["labels"])
     for method in ensembling.FITTED:
-        _, honest = ensemble_predictions.predict_nested(known, ensembling.Blend(method), True)
+        _, honest = ensemble_evaluation.predict_nested(known, ensembling.Blend(method), True)
         held_out = known.folds == 2
         turned = known._replace(targets=np.where(held_out, 1 - known.targets, known.targets))
-        _, other = ensemble_predictions.predict_nested(turned, ensembling.Blend(method), True)
+        _, other = ensemble_evaluation.predict_nested(turned, ensembling.Blend(method), True)
         assert np.argsort(honest[held_out]).tolist() == np.argsort(other[held_out]).tolist()
         # But in that of the others.
         assert np.argsort(honest[~held_out]).tolist() != np.argsort(other[~held_out]).tolist()
@@ -265,7 +273,7 @@ def test_scores_beyond_those_fitted_on_keep_their_order(method):
     rows = np.flatnonzero(folds == 2)[:6]
     scores[rows] = np.array([0.0001, 0.0002, 0.0004, 0.9996, 0.9998, 0.9999])[:, None]
     known = out_of_fold.OutOfFold([], scores, targets, None, folds, [])
-    final, honest = ensemble_predictions.predict_nested(known, ensembling.Blend(method), True)
+    final, honest = ensemble_evaluation.predict_nested(known, ensembling.Blend(method), True)
     partial = ensembling.fit(method, scores[folds != 2], targets[folds != 2])
     assert not np.array_equal(final.weights, partial.weights)
     assert (np.diff(honest[rows]) > 0).all()
@@ -284,7 +292,7 @@ def test_a_choice_between_models_of_other_scales_is_not_punished():
     known = out_of_fold.OutOfFold([], scores, targets, None, folds, [])
     chosen = [ensembling.fit("best", scores[folds != fold], targets[folds != fold]).weights[0] for fold in range(5)]
     assert len(set(chosen)) == 2
-    _, honest = ensemble_predictions.predict_nested(known, ensembling.Blend("best"), True)
+    _, honest = ensemble_evaluation.predict_nested(known, ensembling.Blend("best"), True)
     raw = np.array([scores[row, 0 if chosen[fold] else 1] for row, fold in enumerate(folds)])
     within = np.mean([roc.roc_auc(targets[folds == fold], honest[folds == fold]) for fold in range(5)])
     assert roc.roc_auc(targets, honest) == pytest.approx(within, abs=0.02)
@@ -298,7 +306,7 @@ def test_greedy_selection_from_33000_images_and_5_files_takes_seconds():
     scores = 1 / (1 + np.exp(2 - targets[:, None] - rng.normal(0, 1, (33000, 5))))
     known = out_of_fold.OutOfFold([], scores, targets, None, rng.integers(0, 5, 33000), [])
     started = time.process_time()
-    ensemble_predictions.predict_nested(known, ensembling.Blend("greedy"), True)
+    ensemble_evaluation.predict_nested(known, ensembling.Blend("greedy"), True)
     assert time.process_time() - started < 10
 
 

@@ -42,7 +42,7 @@ def test_scores_of_0_and_1_stay_numbers_from_0_to_1(method):
     assert blended[0] < blended[1]
 
 
-def test_what_float32_rounds_to_1_has_the_logit_of_what_it_may_have_been():
+def test_a_float32_of_1_has_the_logit_of_the_number_it_was_rounded_from():
     # The last number below 1: ln((1 - 2**-24) / 2**-24) is 24 ln(2).
     low, high = logit.logits(np.float32([0, 1]))
     assert high == pytest.approx(24 * np.log(2), abs=1e-6)
@@ -52,7 +52,7 @@ def test_what_float32_rounds_to_1_has_the_logit_of_what_it_may_have_been():
     assert logit.logits(1 - 2.0**-20) == pytest.approx(20 * np.log(2), abs=1e-5)
 
 
-def test_a_model_that_says_0_does_not_silence_the_others():
+def test_a_score_of_0_does_not_make_the_other_models_irrelevant():
     for method in ("logit_mean", "geometric"):
         low, high = combine(method, [[0, 0.2], [0, 0.9]])
         assert 0 < low < high
@@ -63,7 +63,13 @@ def test_a_blend_of_ones_is_not_above_one():
     assert combine("weighted", [[1.0] * 10], ensembling.weigh([0.1] * 10, 10).weights)[0] <= 1.0
 
 
-def test_the_users_weights_are_made_to_sum_to_one():
+@pytest.mark.parametrize("method", [*ensembling.FITTED, "best"])
+def test_a_formula_without_its_weights_is_refused(method):
+    with pytest.raises(ValueError, match=f"the method {method} needs weights; get them from ensembling.fit or weigh"):
+        combine(method, [[0.25, 0.75]])
+
+
+def test_given_weights_are_scaled_to_sum_to_one():
     assert ensembling.weigh(["1", "3"], 2).weights.tolist() == [0.25, 0.75]
     assert ensembling.weigh([0, 2.0], 2).weights.tolist() == [0.0, 1.0]
 
@@ -73,13 +79,13 @@ def test_the_users_weights_are_made_to_sum_to_one():
     [
         (["1"], "expected a weight for each of the 2 files in --weights, got 1"),
         (["1", "a"], "expected numbers in --weights: could not convert"),
-        (["1", "-1"], "expected weights from 0 on, not all of them 0, got 1, -1"),
-        (["0", "0"], "expected weights from 0 on, not all of them 0, got 0, 0"),
-        (["1", "nan"], "expected weights from 0 on, not all of them 0, got 1, nan"),
-        (["1", "inf"], "expected weights from 0 on, not all of them 0, got 1, inf"),
+        (["1", "-1"], "expected --weights of at least 0, and one of them above 0, got 1, -1"),
+        (["0", "0"], "expected --weights of at least 0, and one of them above 0, got 0, 0"),
+        (["1", "nan"], "expected --weights of at least 0, and one of them above 0, got 1, nan"),
+        (["1", "inf"], "expected --weights of at least 0, and one of them above 0, got 1, inf"),
     ],
 )
-def test_weights_that_make_no_mean_are_refused(weights, message):
+def test_invalid_weights_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         ensembling.weigh(weights, 2)
 
@@ -130,7 +136,7 @@ def test_fitted_weights_are_never_worse_than_the_mean_or_the_best_file_where_the
         assert aucs["weighted"] >= max(aucs["mean"], aucs["best"]) - 1e-12
 
 
-def test_a_stack_finds_the_coefficients_that_the_targets_were_drawn_with():
+def test_a_stack_finds_the_coefficients_that_the_targets_were_sampled_with():
     rng = np.random.default_rng(0)
     # The second model's logits are a hundredth as far apart.
     logits = rng.normal(0, 1, (20000, 2)) * [1, 0.01]
@@ -141,7 +147,7 @@ def test_a_stack_finds_the_coefficients_that_the_targets_were_drawn_with():
 
 
 @pytest.mark.parametrize("method", [*ensembling.FITTED, "best"])
-def test_a_constant_file_is_given_nothing(method):
+def test_a_constant_file_has_no_influence(method):
     scores, targets = make_scores(300, signals=(1.0, 0.0))
     scores[:, 1] = 0.5
     blend = ensembling.fit(method, scores, targets)

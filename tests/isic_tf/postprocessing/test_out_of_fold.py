@@ -29,7 +29,7 @@ def labels(tmp_path):
 
 def test_files_are_joined_by_name_in_the_order_of_the_first(tmp_path, labels):
     first = write(tmp_path / "first.csv")
-    # What others write: folds as 0.0, no target, another order.
+    # As other tools write it: folds as 0.0, no target, another order.
     order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
     folds = np.repeat([0.0, 1.0], 4)[order]
     second = write(
@@ -56,18 +56,18 @@ def test_files_are_joined_by_name_in_the_order_of_the_first(tmp_path, labels):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"fold": None}, r"second.csv has no column fold, so is not out of fold; give the oof.csv of a run"),
-        ({"fold": [0, 0, 0, 0, 1, 1, 1, "x"]}, "1 folds are no whole number from 0 on, that of h first"),
+        ({"fold": None}, r"second.csv has no column fold, so it is not out of fold; give the oof.csv of a run"),
+        ({"fold": [0, 0, 0, 0, 1, 1, 1, "x"]}, r"expected integers from 0 in the column fold, 1 are not \(first: h\)"),
         ({"fold": [""] * 8}, r"second.csv: the column fold is blank, so nothing is out of fold; give the oof.csv"),
-        ({"fold": [0, 0, 0, 0, 1, 1, -1, 0.5]}, "2 folds are no whole number from 0 on, that of g first"),
-        ({"prediction": [0.1] * 7 + [np.nan]}, "1 predictions are no number from 0 to 1, that of h first"),
-        ({"image_name": list("abcdefga")}, "must hold every image once, 1 come again, a first"),
-        ({"target": [1, *TARGETS[1:]]}, r"second.csv and .*first.csv differ in 1 targets, a first"),
+        ({"fold": [0, 0, 0, 0, 1, 1, -1, 0.5]}, r"expected integers from 0 in the column fold, 2 are not \(first: g\)"),
+        ({"prediction": [0.1] * 7 + [np.nan]}, r"expected predictions from 0 to 1, 1 of 8 are not \(h\)"),
+        ({"image_name": list("abcdefga")}, "must hold every image once, but repeats 1, for example a"),
+        ({"target": [1, *TARGETS[1:]]}, r"second.csv and .*first.csv have different targets for 1 images \(first: a"),
         ({"target": ["x", *TARGETS[1:]]}, r"second.csv: target must be 0 or 1, got 'x'"),
-        ({"fold": [0, 1] * 4}, "second.csv have different folds: give --labels, whose patients are put into folds"),
+        ({"fold": [0, 1] * 4}, "second.csv have different folds; give --labels with patients, to make new folds"),
         (
             {"image_name": list("abcdefxy")},
-            r"the images of the files differ: 2 only in .*first.csv \(g, h\); 2 only in .*second.csv \(x, y\); --join",
+            r"the same images, but 2 only in .*first.csv \(g, h\); 2 only in .*second.csv \(x, y\); use --join",
         ),
     ],
 )
@@ -83,11 +83,11 @@ def test_files_that_do_not_fit_are_refused(tmp_path, columns, message):
         ({"target": None}, r"first.csv: no column target to fit to; give --labels"),
         ({"target": ["", *TARGETS[1:]]}, r"first.csv: 1 targets are blank; give --labels"),
         ({"target": [1] * 8}, "fitting needs benign and malignant images, all 8 have target 1"),
-        ({"fold": [0] * 8}, r"first.csv have one fold only: give --labels"),
+        ({"fold": [0] * 8}, r"first.csv have one fold only; give --labels"),
         ({"target": [1] * 4 + [0] * 4}, "outside of fold 0 there is one class only"),
     ],
 )
-def test_a_file_that_cannot_judge_a_fit_is_refused(tmp_path, columns, message):
+def test_a_file_that_a_fit_cannot_be_evaluated_on_is_refused(tmp_path, columns, message):
     path = write(tmp_path / "first.csv", **columns)
     with pytest.raises(ValueError, match=message):
         out_of_fold.read([path])
@@ -95,10 +95,10 @@ def test_a_file_that_cannot_judge_a_fit_is_refused(tmp_path, columns, message):
 
 def test_labels_that_do_not_fit_are_refused(tmp_path, labels):
     path = write(tmp_path / "first.csv", image_name=list("abcdefgx"))
-    with pytest.raises(ValueError, match=r"1 out-of-fold images have no label in .*labels.csv, x first"):
+    with pytest.raises(ValueError, match=r"1 out-of-fold images have no label in .*labels.csv \(first: x\); add"):
         out_of_fold.read([path], labels)
     path = write(tmp_path / "first.csv", target=[1, *TARGETS[1:]])
-    with pytest.raises(ValueError, match=r"first.csv and .*labels.csv differ in 1 targets, a first"):
+    with pytest.raises(ValueError, match=r"first.csv and .*labels.csv have different targets for 1 images \(first: a"):
         out_of_fold.read([path], labels)
 
 
@@ -107,15 +107,15 @@ def test_a_blank_target_is_taken_from_the_labels(tmp_path, labels):
     assert out_of_fold.read([path], labels).targets.tolist() == TARGETS
 
 
-def test_images_in_no_fold_are_left_out_and_said(tmp_path):
+def test_images_in_no_fold_are_left_out_with_a_note(tmp_path):
     path = write(tmp_path / "first.csv", fold=["", 0, 0, 0, 1, 1, 1, ""], target=["", *TARGETS[1:]])
     known = out_of_fold.read([path])
     assert known.names == NAMES[1:7]
     assert known.folds.tolist() == [0, 0, 0, 1, 1, 1]
-    assert known.notes == [f"{path}: 2 images are in no fold, a first; left out"]
+    assert known.notes == [f"{path}: left out 2 images that are in no fold (first: a)"]
 
 
-def test_an_inner_join_says_how_many_it_left_out(tmp_path):
+def test_an_inner_join_notes_how_many_images_it_left_out(tmp_path):
     first = write(tmp_path / "first.csv")
     second = write(tmp_path / "second.csv", image_name=list("hgfexyab"), fold=[1, 1, 1, 1, 0, 0, 0, 0], target=None)
     known = out_of_fold.read([first, second], join="inner")
@@ -125,22 +125,25 @@ def test_an_inner_join_says_how_many_it_left_out(tmp_path):
     assert "first.csv (c, d); 2 only in" in note
     assert "second.csv (x, y)" in note
     third = write(tmp_path / "third.csv", image_name=list("ijklmnop"))
-    with pytest.raises(ValueError, match=r"no image is in all of .*first.csv, .*third.csv; check the files"):
+    with pytest.raises(ValueError, match=r"no image is in all of .*first.csv, .*third.csv"):
         out_of_fold.read([first, third], join="inner")
 
 
 @pytest.mark.parametrize(
     ("folds", "notes"),
     [
-        # A patient on both sides: the files' folds cannot judge.
+        # A patient is in two folds: those of the files cannot be used.
         ([0, 0, 0, 1, 1, 1, 1, 1], 1),
         ([0] * 8, 0),
     ],
 )
-def test_folds_that_cannot_judge_are_drawn_anew_with_whole_patients(tmp_path, labels, folds, notes):
+def test_folds_that_share_patients_are_replaced_by_new_ones(tmp_path, labels, folds, notes):
     known = out_of_fold.read([write(tmp_path / "first.csv", fold=folds)], labels)
     assert len(known.notes) == notes
-    assert not notes or "first.csv: 1 patients are in several folds, so it is not quite out of fold" in known.notes[0]
+    assert (
+        not notes
+        or "first.csv: 1 patients are in several folds, so its predictions are slightly optimistic" in known.notes[0]
+    )
     by_patient = pd.Series(known.folds).groupby(PATIENTS).nunique()
     assert (by_patient == 1).all()
     assert len(set(known.folds)) == 4
@@ -148,7 +151,7 @@ def test_folds_that_cannot_judge_are_drawn_anew_with_whole_patients(tmp_path, la
     assert again.folds.tolist() == known.folds.tolist()
 
 
-def test_images_of_unknown_patients_stand_alone(tmp_path):
+def test_images_of_unknown_patients_are_patients_of_their_own(tmp_path):
     table = pd.DataFrame({"image_name": NAMES, "patient_id": ["p", "p", "q", "q", "", "", "", ""], "target": TARGETS})
     table.to_csv(tmp_path / "labels.csv", index=False)
     known = out_of_fold.read([write(tmp_path / "first.csv")], str(tmp_path / "labels.csv"))
@@ -169,5 +172,5 @@ def test_each_fold_is_predicted_by_what_was_fitted_on_the_others():
     fit = lambda scores, targets: (scores.sum(), targets.mean())  # noqa: E731
     apply = lambda fitted, scores: fitted[0] + 1000 * fitted[1] + scores * 0  # noqa: E731
     predicted = cross_validation.cross_predict(fit, apply, np.array([1.0, 2, 4, 8, 16, 32]), targets, folds)
-    # Sums of the other folds' scores 60, 51, 15, and their malignant shares 1/4, 1/4, 2/4.
+    # Sums of the other folds' scores 60, 51, 15, and their prevalences 1/4, 1/4, 2/4.
     assert predicted.tolist() == [310.0, 310.0, 301.0, 301.0, 515.0, 515.0]

@@ -1,0 +1,103 @@
+"""Writes the results of trained folds: weights, out-of-fold predictions and metrics."""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import tensorflow as tf
+
+from isic_tf.artifacts import prediction_sidecar, run_directory
+from isic_tf.metrics import summaries
+from tfrecord_tools.io import atomic_write, csv_tables
+
+_LOG = logging.getLogger(__name__)
+
+
+def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool) -> None:
+    """Keeps the weights of an epoch where they are wanted.
+
+    They are saved in any case: all workers read the variables together, and may disagree in the last bit on which
+    epoch is the best.
+
+    Args:
+        directory: Directory of the fold.
+        classifier: Keras model.
+        wanted: Whether to keep them.
+    """
+    with tempfile.TemporaryDirectory() as local:
+        # Keras writes HDF5 to local files only.
+        weights = os.path.join(local, run_directory.BEST_WEIGHTS)
+        classifier.save_weights(weights)
+        if wanted:
+            with atomic_write.replaced(os.path.join(directory, run_directory.BEST_WEIGHTS)) as temporary:
+                tf.io.gfile.copy(weights, temporary)
+
+
+def finish_fold(
+    directory: str, table: pd.DataFrame | None, history: Sequence[Mapping[str, Any]], keep: str = "best"
+) -> dict[str, Any]:
+    """Writes `oof.csv` and, last, `metrics.json` of a fold that is trained to the end.
+
+    Args:
+        directory: Directory of the fold.
+        table: Rows of the held-out images in the index, with the `prediction` of the weights that were kept; None
+            where nothing was held out.
+        history: See `run_directory.read_history`.
+        keep: Which weights were kept: those of the `best` epoch or of the `last`.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    name = os.path.basename(directory)
+    if table is None:
+        metrics = {"epochs": len(history), "loss": history[-1]["loss"]}
+        _write_metrics(directory, metrics)
+        _LOG.info(f"{name}: trained for {len(history)} epochs; not evaluated, because nothing was held out")
+        return metrics
+    oof = table[["image_name", "prediction", "fold", "target"]]
+    atomic_write.write_text(os.path.join(directory, run_directory.OOF_FILE), oof.to_csv(index=False))
+    summary = summaries.summarize(table)
+    kept = history[-1] if keep == "last" else max(history, key=lambda row: row["auc"])
+    metrics = {**summary, "kept_epoch": int(kept["epoch"]), "epochs": len(history)}
+    _write_metrics(directory, metrics)
+    _LOG.info(f"{name}: {summaries.describe(summary)}, epoch {metrics['kept_epoch']} of {len(history)}")
+    return metrics
+
+
+def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
+    """Joins the out-of-fold predictions of the folds trained so far; evaluates those of several folds together.
+
+    Args:
+        workdir: Run directory. Its `oof.csv` and, with several folds, `metrics.json` are written.
+        index: DataFrame with `image_name` and `patient_id` of the images that were held out.
+
+    Returns:
+        The content of `metrics.json`; None with fewer than two folds.
+    """
+    paths = run_directory.fold_files(workdir, run_directory.OOF_FILE)
+    if not paths:
+        return None
+    joined = os.path.join(workdir, run_directory.OOF_FILE)
+    has_context = run_directory.read_flags(workdir).get("context") == "set"
+    for path in [*paths, joined]:
+        prediction_sidecar.write_sidecar(path, patient_context=has_context, made_by="isic_tf.train")
+    table = pd.concat([csv_tables.read_table(path, ("image_name", "prediction")) for path in paths])
+    atomic_write.write_text(joined, table.to_csv(index=False))
+    if len(paths) < 2:
+        return None
+    patients = index.drop_duplicates("image_name").set_index("image_name")["patient_id"]
+    table = table.astype({"prediction": "float64", "target": "int64"})
+    summary = summaries.summarize(table.assign(patient_id=table["image_name"].map(patients)))
+    metrics = {"folds": len(paths), **summary}
+    _write_metrics(workdir, metrics)
+    _LOG.info(f"{len(paths)} folds together: {summaries.describe(summary)}")
+    return metrics
+
+
+def _write_metrics(directory: str, metrics: Mapping[str, Any]) -> None:
+    content = json.dumps(metrics, indent=1, allow_nan=False)
+    atomic_write.write_text(os.path.join(directory, run_directory.METRICS_FILE), content + "\n")

@@ -1,0 +1,118 @@
+import json
+import re
+
+import pytest
+import tensorflow as tf
+
+from isic_tf.artifacts import run_directory
+from isic_tf.serving import model_card
+from tfrecord_tools.io import atomic_write
+
+FLAGS = {
+    "backbone": "efficientnet-b0",
+    "image_size": 64,
+    "metadata": "age,sex,site",
+    "pooling": "gem",
+    "target": "diagnosis",
+    "data_dir": "records",
+    "keep_weights": "best",
+}
+METRICS = {"images": 30, "malignant": 4, "patients": 9, "auc": 0.8125, "partial_auc": 0.1}
+INTERVAL = {"auc_low": 0.75, "auc_high": 0.875}
+NO_INTERVAL = {"auc_low": None, "auc_high": None}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two folds, the first without an interval; its weights are empty files."""
+    lines = "".join(f"--{name}={value}\n" for name, value in FLAGS.items())
+    atomic_write.write_text(str(tmp_path / "flags.txt"), f"# data_sha256=abc\n{lines}")
+    for fold, interval in enumerate((NO_INTERVAL, INTERVAL)):
+        atomic_write.write_text(str(tmp_path / f"fold{fold}" / "best.weights.h5"), "")
+        atomic_write.write_text(str(tmp_path / f"fold{fold}" / "metrics.json"), json.dumps({**METRICS, **interval}))
+    return tmp_path
+
+
+def card(workdir, format="saved_model", lines=(("form",), ("float32",)), images=0, **flags):
+    paths = run_directory.trained_folds(str(workdir))
+    found = {**run_directory.read_network(str(workdir)), **flags}
+    return model_card.render(model_card.collect(str(workdir), paths, 1234, found, format, lines, images))
+
+
+def test_the_card_describes_the_run_and_its_metrics(run):
+    text = card(run)
+    assert "not a medical device" in text
+    assert "| Network | efficientnet-b0, 1,234 parameters per fold, images of 64 x 64 px |" in text
+    assert "| Folds averaged | fold0, fold1 |" in text
+    assert "| fold0 | 30 | 4 | 9 | 0.8125 | too few patients | 0.1000 |" in text
+    assert "| fold1 | 30 | 4 | 9 | 0.8125 | 0.7500 to 0.8750 | 0.1000 |" in text
+    assert "all together" not in text
+    assert "so the metrics are slightly optimistic" in text
+    assert '| `sex` | string \\[n\\]: male, female, or "" where unknown |' in text
+    assert 'age_approx=tf.constant([55], tf.int64), sex=tf.constant(["male"])' in text
+    assert "| pooling | gem |" in text
+    assert "CC BY-NC 4.0" in text
+    assert "Not measured: no records were given" in text
+    assert "build`: unknown. The" in text
+    assert "| `sex` | int32 [1]: 0 male, 1 female, or -1 where unknown |" in card(run, "tflite")
+    assert f"| Made with | isic-tf, TensorFlow {tf.__version__} |" in text
+    assert re.search(r"^\| Exported \| \d{4}-\d\d-\d\d \(UTC\), as saved\\_model: float32 \|$", text, re.MULTILINE)
+    assert "| data\\_sha256 | abc |" in text
+
+
+def test_values_cannot_break_the_card(run):
+    text = card(run, data_dir="<script>alert(1)</script>|a`b\n# c&")
+    assert "<script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|a\\`b \\# c&amp; |" in text
+
+
+def test_the_card_describes_how_the_training_images_were_made(run, record_set):
+    text = card(run, data_dir=str(record_set))
+    assert "resize=stretch, trim\\_border=False, color\\_constancy=none" in text
+    assert "build`: resize=crop. The" in card(run, data_dir=str(record_set), resize="crop")
+
+
+def test_the_metrics_of_several_folds_together_have_a_row(run):
+    (run / "metrics.json").write_text(json.dumps({"folds": 2, **METRICS, **INTERVAL, "auc": 0.8}))
+    assert "| all together | 30 | 4 | 9 | 0.8000 | 0.7500 to 0.8750 | 0.1000 |" in card(run)
+
+
+def test_folds_without_metrics_are_listed(run):
+    for fold in (0, 1):
+        (run / f"fold{fold}" / "metrics.json").unlink()
+    text = card(run)
+    assert "None: nothing was held out, or no fold is trained to the end." in text
+    assert "Still in training when exported: fold0, fold1." in text
+    # A run that holds nothing out has metrics without a ROC AUC.
+    (run / "fold0" / "metrics.json").write_text(json.dumps({"epochs": 2, "loss": 0.25}))
+    text = card(run)
+    assert "None: nothing was held out, or no fold is trained to the end." in text
+    assert "Still in training when exported: fold1." in text
+
+
+@pytest.mark.parametrize("content", ["[", "[]", b"\xff"])
+def test_damaged_metrics_are_refused(run, content):
+    path = run / "fold1" / "metrics.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match="fold1/metrics.json does not hold the metrics of a fold .*; restore it"):
+        card(run)
+
+
+def test_only_the_weights_of_the_best_epoch_make_the_metrics_optimistic(run):
+    assert "optimistic" not in card(run, keep_weights="last")
+
+
+def test_a_comparison_is_a_table(run):
+    lines = [["form", "size, MB"], ["run", ""], ["float32", "1.5"], ["int8", "0.4"]]
+    text = card(run, "tflite", lines, 12)
+    assert "Measured on 12 records." in text
+    assert "| form | size, MB |\n|---|---|\n| run |  |\n| float32 | 1.5 |\n| int8 | 0.4 |\n" in text
+    assert "as tflite: float32, int8 |" in text
+
+
+def test_the_card_is_written_beside_the_model(run, tmp_path):
+    paths = run_directory.trained_folds(str(run))
+    found = run_directory.read_network(str(run))
+    facts = model_card.collect(str(run), paths, 7, found, "tflite", [["form"], ["int8"]], 0)
+    model_card.write(str(tmp_path / "out"), facts)
+    assert (tmp_path / "out" / "model_card.md").read_text() == model_card.render(facts)

@@ -1,0 +1,82 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from isic_tf.data import clinical_metadata, decoding
+from isic_tf.serving import saved_model
+
+SIZE = 8
+
+
+def encode_gray(value, side=SIZE, encode=tf.io.encode_png):
+    return encode(tf.fill([side, side, 3], tf.constant(value, tf.uint8))).numpy()
+
+
+def sum_network(inputs):
+    """A network whose logit is the mean of the image's values, less 0.5, and the weighted metadata."""
+    images = tf.keras.Input((SIZE, SIZE, 3))
+    mean = tf.keras.layers.GlobalAveragePooling2D()(images)
+    dense = tf.keras.layers.Dense(1)
+    if not inputs:
+        network = tf.keras.Model(images, dense(mean))
+    else:
+        metadata = tf.keras.Input((inputs,))
+        network = tf.keras.Model([images, metadata], dense(tf.keras.layers.Concatenate()([mean, metadata])))
+    kernel = [[1 / 3]] * 3 + [[float(number + 1)] for number in range(inputs)]
+    dense.set_weights([np.array(kernel), np.array([-0.5])])
+    return network
+
+
+def test_metadata_are_encoded_as_those_of_a_table():
+    table = pd.DataFrame({"age_approx": [-1, 0, 35, 120], "sex": [1, -1, 0, 0]})
+    codes = [table["age_approx"].to_numpy(), table["sex"].to_numpy()]
+    assert np.array_equal(saved_model.encode_codes(codes, "age,sex"), clinical_metadata.encode(table, "age,sex"))
+    assert saved_model.encode_codes([], "") is None
+
+
+def test_files_are_decoded_as_the_input_pipeline_does():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 3), np.uint8)
+    jpeg = tf.io.encode_jpeg(pixels, quality=95).numpy()
+    png = tf.io.encode_png(pixels).numpy()
+    found = saved_model.decode(tf.constant([jpeg, png]), SIZE)
+    assert found.dtype == tf.uint8
+    assert found.shape == (2, SIZE, SIZE, 3)
+    assert np.array_equal(found[0], decoding.decode(jpeg, SIZE))
+    assert np.array_equal(found[1], decoding.resize(tf.constant(pixels), SIZE))
+
+
+def test_a_file_of_another_kind_is_refused_with_its_position():
+    message = r"the bytes of a JPEG or PNG file for every image, got something else at position \(from 0\)"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        saved_model.decode(tf.constant([encode_gray(0), b"GIF89a"]), SIZE)
+
+
+def test_the_saved_model_is_the_mean_of_the_networks_worked_by_hand(tmp_path):
+    megabytes = saved_model.save([sum_network(0), sum_network(0)], SIZE, "", str(tmp_path))
+    sizes = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
+    assert megabytes == pytest.approx(sum(sizes) / 1e6)
+    predict = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    found = predict(image=tf.constant([encode_gray(0), encode_gray(255, side=24)]))["prediction"].numpy()
+    assert found.dtype == np.float32
+    assert found == pytest.approx(expit([-0.5, 0.5]), abs=1e-6)
+
+
+def test_words_and_years_are_taken_as_metadata():
+    fields = "age,sex"
+    module = saved_model.make_module([sum_network(clinical_metadata.width(fields))], SIZE, fields)
+
+    def predict(age, sex):
+        image = tf.constant([encode_gray(0)])
+        return float(module.predict(image, tf.constant([age], tf.int64), tf.constant([sex]))["prediction"][0])
+
+    for age, sex, code in ((65, "female", 1), (65, " Female", 1), (-1, "", -1), (0, "male", 0)):
+        table = pd.DataFrame({"age_approx": [age], "sex": [code]})
+        inputs = clinical_metadata.encode(table, fields)[0]
+        logit = -0.5 + inputs @ np.arange(1, len(inputs) + 1)
+        assert predict(age, sex) == pytest.approx(expit(logit), abs=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="age_approx from 0 to 120 years, or -1 where unknown"):
+        predict(121, "male")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="sex one of male, female, or empty where unknown"):
+        predict(50, "x")
