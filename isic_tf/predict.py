@@ -3,18 +3,19 @@
 python -m isic_tf.predict --workdir=runs/b0 --records='records/384/test*.tfrec' --output=submission.csv \
     --sample_submission=sample_submission.csv --tta=8
 
-The same command again goes on where it was stopped.
+The same command resumes an interrupted prediction.
 """
 
-from isic_tf.inference.predict_run import PredictConfig, predict
+from isic_tf.inference.config import PredictFilesConfig
+from isic_tf.inference.predict_run import predict_files
 from tfrecord_tools import cli
 
-CONFIG = PredictConfig
+CONFIG = PredictFilesConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
-    cli.run(predict, CONFIG, __doc__)
+    cli.run(predict_files, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

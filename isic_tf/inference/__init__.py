@@ -1,4 +1,4 @@
-"""Prediction with trained folds."""
+"""Predicts images with the trained folds of a run."""
 
 import lazy_loader
 

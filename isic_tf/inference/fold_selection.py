@@ -1,9 +1,11 @@
-"""Which networks of a run have not seen an image or its patient."""
+"""Selects the folds of a run that did not train on an image or its patient."""
 
 import logging
 import os
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from isic_tf.artifacts import seen_images
 from tfrecord_tools import errors, schema
@@ -11,77 +13,90 @@ from tfrecord_tools import errors, schema
 _LOG = logging.getLogger(__name__)
 
 
-def find_unseen(path, rows, otherwise=False):
-    """Tells which images some weights have not been trained on, nor on their patients.
+def find_unseen(path: str, rows: pd.DataFrame, otherwise: bool = False) -> np.ndarray:
+    """Finds the images that some weights were not trained on, nor on other images of their patients.
 
     Args:
-        path: Path of the weights.
+        path: Weights file.
         rows: DataFrame with `image_name` and perhaps `patient_id` (text, "" where unknown).
-        otherwise: The answer where nothing tells what the weights have seen.
+        otherwise: The result for all images where the training images of the weights are not known.
 
     Returns:
         bool `[n]`.
     """
-    folder = seen_images.find_origin(None, path)
-    if not folder:
+    origin = seen_images.find_origin(None, path)
+    if not origin:
         return np.full(len(rows), otherwise)
-    seen = seen_images.read_seen_images(folder)
-    known = rows["image_name"].isin(seen["image_name"])
+    training_images = seen_images.read_seen_images(origin)
+    is_known = rows["image_name"].isin(training_images["image_name"])
     if "patient_id" in rows:
-        known |= rows["patient_id"].isin(set(seen["patient_id"]) - {""})
-    return ~known.to_numpy()
+        is_known |= rows["patient_id"].isin(set(training_images["patient_id"]) - {""})
+    return ~is_known.to_numpy()
 
 
-def choose_networks(paths, rows, out_of_fold):
-    """Decides which folds' networks an image is shown to: text of a digit for each network, 1 where it is.
+def choose_networks(paths: Sequence[str], rows: pd.DataFrame, out_of_fold: bool) -> str | list[str]:
+    """Chooses the folds that predict each image; logs how many images were trained on.
 
     Args:
-        paths: Paths of the networks' weights.
-        rows: DataFrame with `image_name` and `patient_id` (text, "" where unknown).
-        out_of_fold: Whether to leave out networks that have seen an image or its patient.
+        paths: Weights of the folds, `[folds]`.
+        rows: DataFrame `[n]` with `image_name` and `patient_id` (text, "" where unknown).
+        out_of_fold: Whether to leave out the folds that trained on an image or its patient.
+
+    Returns:
+        For each image a text of one digit per fold, 1 where the fold predicts it; without `out_of_fold` one text for
+        all images.
 
     Raises:
-        IsicError: All networks have seen an image.
+        LeakageError: All folds trained on an image or its patient.
     """
-    clean = np.stack([find_unseen(path, rows, otherwise=not out_of_fold) for path in paths])
-    flattering = rows.loc[~clean.all(axis=0), "image_name"]
+    unseen = np.stack([find_unseen(path, rows, otherwise=not out_of_fold) for path in paths])
     if not out_of_fold:
-        if len(flattering):
+        trained_on = rows.loc[~unseen.all(axis=0), "image_name"]
+        if len(trained_on):
             _LOG.info(
-                f"note: {len(flattering)} of the {len(rows)} images, or their patients, were trained on, "
-                f"{flattering.iloc[0]} first, so these predictions flatter; --out_of_fold leaves out the networks that "
-                "have seen an image"
+                f"note: {len(trained_on)} of the {len(rows)} images, or their patients, were trained on (for example "
+                f"{trained_on.iloc[0]}), so these predictions are optimistic; --out_of_fold predicts each image only "
+                "with folds that did not train on it"
             )
         return "1" * len(paths)
-    nowhere = rows.loc[~clean.any(axis=0), "image_name"]
-    if len(nowhere):
-        raise errors.IsicError(
-            f"all networks have seen {len(nowhere)} of the images or their patients, {nowhere.iloc[0]} first; train "
-            "the folds that hold them out"
+    in_all = rows.loc[~unseen.any(axis=0), "image_name"]
+    if len(in_all):
+        raise errors.LeakageError(
+            f"expected a fold that did not train on each image or its patient, but all folds trained on {len(in_all)} "
+            f"of them, for example {in_all.iloc[0]}; train the folds that hold them out"
         )
-    return ["".join(column) for column in np.where(clean, "1", "0").T]
+    return ["".join(digits) for digits in np.where(unseen, "1", "0").T]
 
 
-def add_folds(table, rows, paths):
-    """Adds to out-of-fold predictions the fold that held each image out, and its target; blank where unknown.
+def add_folds(table: pd.DataFrame, rows: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """Adds the fold that held each image out, and its target, to out-of-fold predictions.
 
     Args:
         table: DataFrame of `image_name` and `prediction`.
         rows: DataFrame with `image_name`, `networks` (see `choose_networks`) and `known_target` (-1 where unknown).
-        paths: Paths of the networks' weights.
+        paths: Weights of the folds.
+
+    Returns:
+        The table with `fold` and `target` (Int64, missing where unknown); a column that no image has a value for is
+        left out, which is logged.
     """
     folds = [os.path.basename(os.path.dirname(path)).removeprefix("fold") for path in paths]
-    # Of an image that several networks may judge no fold is its own.
-    numbers = {"".join("1" if other == fold else "0" for other in folds): fold for fold in folds if fold.isdecimal()}
-    own = rows.set_index("image_name").loc[table["image_name"]]
-    held_out, targets = own["networks"].map(numbers), own["known_target"]
-    columns = {"fold": held_out.astype("float64"), "target": targets.where(targets != schema.UNKNOWN)}
+    # An image that several networks may predict belongs to no fold.
+    fold_of_networks = {
+        "".join("1" if other == fold else "0" for other in folds): fold for fold in folds if fold.isdecimal()
+    }
+    own_rows = rows.set_index("image_name").loc[table["image_name"]]
+    targets = own_rows["known_target"]
+    columns = {
+        "fold": own_rows["networks"].map(fold_of_networks).astype("float64"),
+        "target": targets.where(targets != schema.UNKNOWN),
+    }
     for name, values in columns.items():
         if values.isna().all():
-            _LOG.info(f"note: the column {name} is left out, since no image has one")
+            _LOG.info(f"note: no image has a {name}; the column {name} is left out")
             continue
         if values.isna().any():
-            blank = own.index[values.isna()]
-            _LOG.info(f"note: {len(blank)} of {len(values)} images have no {name}, blank there, {blank[0]} first")
+            blank = own_rows.index[values.isna()]
+            _LOG.info(f"note: {len(blank)} of {len(values)} images have no {name} (for example {blank[0]}); left blank")
         table = table.assign(**{name: values.astype("Int64").array})
     return table

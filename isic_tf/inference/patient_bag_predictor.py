@@ -1,99 +1,129 @@
-"""A patient's lesions judged all together, by a network whose second stage was trained on bags of some of them."""
+"""Predicts all lesions of a patient together, by networks whose context head was trained on bags of some of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import scipy.special
+import tensorflow as tf
 
 from isic_tf.inference import prediction_shards, predictor
 from isic_tf.models import patient_context_head, set_transformer
 from isic_tf.patient_context import length_bucketing, set_model_training
 
+Corrector = Callable[[Sequence[np.ndarray], np.ndarray, Any], np.ndarray]
 
-def make_predictor(classifier, strategy, rows):
+
+def make_predictor(
+    classifier: tf.keras.Model, strategy: tf.distribute.Strategy, rows: pd.DataFrame
+) -> predictor.Predictor:
     """Creates the function that predicts an evaluation dataset, as `predictor.make_predictor` does.
 
-    With context the backbone sees the images one by one, and their features stay in memory, 5 kB an image of
-    EfficientNet-B0. All names and probabilities come with the last batch, and none with those before.
+    With a context head the backbone is applied to one image at a time, and the features stay in memory, 5 kB per image
+    for EfficientNet-B0. All names and probabilities come with the last batch, none with those before.
 
     Args:
-        classifier: See `classifiers.build_classifier`; created in the strategy's scope.
+        classifier: See `classifiers.build_classifier`; created in the scope of the strategy.
         strategy: `tf.distribute.Strategy`.
         rows: DataFrame with `image_name` and `patient_id` ("" where unknown) of all images that will be predicted.
 
     Returns:
         Function from a dataset to an iterator of names (list of text) and probabilities (float `[n]`).
     """
-    stage_two = patient_context_head.layer_of(classifier)
-    if not stage_two:
+    head = patient_context_head.find_context_layer(classifier)
+    if not head:
         return predictor.make_predictor([classifier], strategy)
-    stream = predictor.make_predictor([classifier], strategy, embed=patient_context_head.SEEN)
+    predict_inputs = predictor.make_predictor([classifier], strategy, embed=patient_context_head.SEEN)
     patients = rows.set_index("image_name")["patient_id"]
     correct = make_corrector(classifier)
 
-    def predict(dataset):
-        names, seen = [], []
-        for found, _, values in stream(dataset):
-            names += found
-            seen.append(values[:, 0])
+    def predict(dataset: tf.data.Dataset) -> Iterator[tuple[Any, ...]]:
+        names: list[str] = []
+        head_inputs = []
+        for batch_names, _, values in predict_inputs(dataset):
+            names += batch_names
+            head_inputs.append(values[:, 0])
             yield [], []
-        logits = correct(stage_two.sets.get_weights(), np.concatenate(seen), patients.loc[names])
+        logits = correct(head.sets.get_weights(), np.concatenate(head_inputs), patients.loc[names])
         yield names, scipy.special.expit(logits)
 
     return predict
 
 
-def make_corrector(classifier):
-    """Creates the function that corrects a patient's logits by all its lesions, see `set_model_training.make_corrector`.
+def make_corrector(classifier: tf.keras.Model) -> Corrector:
+    """Creates the function that corrects logits by all lesions of the patient.
 
     Args:
-        classifier: One with context, see `classifiers.build_classifier`; any of those that will be used.
+        classifier: One with a context head, see `classifiers.build_classifier`; any of those that will be used.
 
     Returns:
-        Function from the weights of a `patient_context_head.Context`'s network, what it sees of the images (float32
-        `[n, f + 1]`, features and last the malignant logit) and their patients (text `[n]`, "" where unknown: such a
-        lesion is judged alone) to malignant logits, float32 `[n]`. The order of the images changes nothing.
+        Function from the weights of a context head's network, the inputs of the head (float32 `[n, f + 1]`, features
+        and, last, the malignant logit) and the patients (text `[n]`, "" where unknown: such a lesion is a set of its
+        own) to malignant logits, float32 `[n]`. The order of the images does not matter.
     """
-    # A copy of its own, so that no strategy has a say in where it runs.
+    # A network of its own, outside of any strategy.
     dim = classifier.get_layer(patient_context_head.SEEN).output.shape[-1] - 1
-    apply = set_model_training.make_corrector(set_transformer.build_set_transformer(dim))
+    correct_sets = set_model_training.make_corrector(set_transformer.build_set_transformer(dim))
 
-    def correct(weights, seen, patients):
-        # Ordered by logit and two features.
-        indices = length_bucketing.batches(length_bucketing.group(np.asarray(patients, str), seen[:, :-4:-1]))
-        return (seen[:, -1] + apply(weights, (seen[:, :-1], seen[:, -1:]), indices)).astype(np.float32)
+    def correct(weights: Sequence[np.ndarray], head_inputs: np.ndarray, patients: Any) -> np.ndarray:
+        features = head_inputs[:, :-1]
+        logits = head_inputs[:, -1:]
+        # A patient's lesions are ordered by logit and two features.
+        sets = length_bucketing.group(np.asarray(patients, str), head_inputs[:, :-4:-1])
+        corrections = correct_sets(weights, (features, logits), length_bucketing.batches(sets))
+        return (head_inputs[:, -1] + corrections).astype(np.float32)
 
     return correct
 
 
-def correct_parts(folder, table, rows, networks):
-    """Replaces the predictions of parts, which are of the images one by one, by those of each patient's images.
+def correct_parts(
+    directory: str, table: pd.DataFrame, rows: pd.DataFrame, networks: Sequence[tf.keras.Model]
+) -> pd.DataFrame:
+    """Replaces predictions of single images by predictions of each patient's images together.
 
     The features of all images by one network are in memory at once.
 
     Args:
-        folder: See `prediction_shards.begin`; the embeddings of its parts are those of the layer `patient_context_head.SEEN`.
-        table: See `prediction_shards.read`.
+        directory: See `prediction_shards.open_parts`; the embeddings of its parts are those of the layer
+            `patient_context_head.SEEN`.
+        table: See `prediction_shards.read_parts`.
         rows: DataFrame of the images with `image_name`, `part`, `patient_id` and `networks`, see
             `fold_selection.choose_networks`.
         networks: Classifiers of all folds.
 
     Returns:
-        The table with the mean probability of the networks that an image was shown to.
+        The table with the mean probability of the networks that predict an image.
     """
-    own = rows.set_index("image_name").loc[table["image_name"]]
-    total, count, correct = np.zeros(len(own)), np.zeros(len(own)), make_corrector(networks[0])
+    own_rows = rows.set_index("image_name").loc[table["image_name"]]
+    parts = rows["part"].unique()
+    correct = make_corrector(networks[0])
+    total = np.zeros(len(own_rows))
+    count = np.zeros(len(own_rows))
     for place, network in enumerate(networks):
-        shown = (own["networks"].str[place] == "1").to_numpy()
-        if shown.any():
-            seen = prediction_shards.read_shard_embeddings(folder, rows["part"].unique(), place)[shown]
-            weights = patient_context_head.layer_of(network).sets.get_weights()
-            total[shown] += scipy.special.expit(correct(weights, seen, own["patient_id"][shown]))
-            count[shown] += 1
+        is_used = (own_rows["networks"].str[place] == "1").to_numpy()
+        if is_used.any():
+            head_inputs = prediction_shards.read_part_embeddings(directory, parts, place)[is_used]
+            head = cast(patient_context_head.Context, patient_context_head.find_context_layer(network))
+            weights = head.sets.get_weights()
+            logits = correct(weights, head_inputs, own_rows["patient_id"][is_used])
+            total[is_used] += scipy.special.expit(logits)
+            count[is_used] += 1
     return table.assign(prediction=total / count)
 
 
-def describe(rows):
-    """Says in a line how many images have others of their patient beside them."""
+def describe_patients(rows: pd.DataFrame) -> str:
+    """Describes in a line how many images have other images of their patient.
+
+    Args:
+        rows: DataFrame with `patient_id` (text, "" where unknown).
+
+    Returns:
+        The line; where no image has others, with what to do.
+    """
     known = rows.loc[rows["patient_id"] != "", "patient_id"]
-    beside = int(known.duplicated(keep=False).sum())
-    remedy = "" if beside else "; patients are known by an index, by records, or by --csv of --images"
-    return f"patient context: {beside} of {len(rows)} images are judged beside others of their patient{remedy}"
+    with_others = int(known.duplicated(keep=False).sum())
+    line = f"patient context: {with_others} of {len(rows)} images are predicted together with others of their patient"
+    if with_others:
+        return line
+    return f"{line}; patients are read from an index, from records, or from --csv with --images"

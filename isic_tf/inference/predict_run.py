@@ -1,347 +1,259 @@
 """Predicts records or image files with the trained folds of a run."""
 
-import contextlib
 import dataclasses
 import logging
 import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from isic_tf.artifacts import prediction_files, run_directory, submission_format
-from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors, record_metadata
-from isic_tf.distribution import cpu, strategies, workers
-from isic_tf.distribution.config import StrategyConfig
+from isic_tf.distribution import strategies, workers
 from isic_tf.inference import (
     fold_selection,
     patient_bag_predictor,
+    prediction_inputs,
     prediction_shards,
-    predictor,
+    resumable_prediction,
     test_time_augmentation,
 )
+from isic_tf.inference.config import PredictConfig, PredictFilesConfig
+from isic_tf.inference.resumable_prediction import PredictionJob
 from isic_tf.metrics import logit
-from isic_tf.models import classifiers, patient_context_head
-from isic_tf.models.config import ModelConfig
 from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.postprocessing import calibration
-from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.io import filesystem, record_index
+from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 _LOG = logging.getLogger(__name__)
 
-# Image files in a part.
-_FILES = 256
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictConfig(StrategyConfig):
-    """How a run predicts records or image files."""
-
-    workdir: str = cli.option(
-        help="Run directory with at least one trained fold. The predictions of all its folds are averaged."
-    )
-    records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
-    images: str | None = cli.option(None, help="Directory of JPEG, PNG or DICOM files, in place of --records.")
-    csv: str | None = cli.option(
-        None,
-        help="With --images: CSV file with image_name, the columns of the run's --metadata, and optionally patient_id.",
-    )
-    output: str = cli.option(help="CSV file to write: image_name, prediction.")
-    sample_submission: str | None = cli.option(
-        None, help="Write a submission instead: image_name, target, in the order of this file."
-    )
-    out_of_fold: bool = cli.option(
-        False,
-        help="Predict each image only with folds that did not train on it or its patient; adds the columns fold and target.",
-    )
-    tta: int = cli.option(
-        1,
-        lower=1,
-        upper=1000,
-        help="Test-time augmentation: number of versions of each image whose probabilities are averaged.",
-    )
-    tta_policy: str = cli.option(
-        "dihedral",
-        choices=test_time_augmentation.KINDS,
-        help="Versions: dihedral (the 8 symmetries of a square), or training (samples of the augmentation policy of the run).",
-    )
-    embeddings: str | None = cli.option(
-        None, help="NumPy archive (.npz) to write as well: the pooled features of each fold."
-    )
-    calibrated: bool = cli.option(False, help="Apply the run's calibration.json, see isic_tf.calibrate.")
-    prevalence: float | None = cli.option(
-        None, help="With --calibrated: prevalence of malignant lesions where the predictions are used, such as 0.0176."
-    )
-    context: str | None = cli.option(
-        None,
-        help="Directory of a patient-context model fitted by isic_tf.context: corrects each image by the patient's other images, and adds the column stage_one.",
-    )
-    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the samples of --tta_policy=training.")
-    batch_size: int = cli.option(32, lower=1, help="Images per step on one replica.")
-    threads: int = cli.option(
-        0, lower=0, upper=1024, help="Number of parallel image decoders; 0 uses all available cores."
-    )
-
-
-def predict(config):
-    """Averages the probabilities of a run's folds and writes a prediction file, or a submission.
+def predict(
+    run: str | os.PathLike[str], source: str | os.PathLike[str], config: PredictConfig | None = None
+) -> pd.DataFrame:
+    """Predicts images with the trained folds of a run, and returns the mean probabilities of the folds.
 
     Args:
-        config: `PredictConfig`.
+        run: Path of a run directory, or an `isic_tf.Run`.
+        source: Glob pattern of TFRecord shards, or the path of a directory of JPEG, PNG or DICOM files.
+        config: How to predict; None for the defaults.
+
+    Returns:
+        DataFrame of one row per image, in the order of the records or of the file names: `image_name` (text),
+        `prediction` (float64, probability of being malignant, from 0 to 1); with `context` also `stage_one` (float64,
+        the probability before it is corrected by the patient's other images); with `out_of_fold` also `fold` and
+        `target` (Int64, missing where unknown), each only where at least one image has a value.
 
     Raises:
-        IsicError: There is no trained fold, no shard matches, a shard or file is corrupt, a test record is labelled,
-            or the names are not the sample's.
+        ConfigError: The source does not exist, or options contradict each other.
+        CorruptRecordError: A shard is damaged.
+        IsicError: The run has no trained fold, no shard matches, a test record is labeled, an image file cannot be
+            decoded, or metadata that the networks use are missing.
+
+    Example:
+        >>> from isic_tf import PredictConfig, predict
+        >>> table = predict("runs/b0", "records/384/test*.tfrec", PredictConfig(tta=8))  # doctest: +SKIP
+        >>> table.head(2)  # doctest: +SKIP
+             image_name  prediction
+        0  ISIC_0052060    0.003114
+        1  ISIC_0052349    0.001972
     """
-    strategy = config.strategy
-    threads = config.threads
-    _check_flags(
-        config.records,
-        config.images,
-        config.csv,
-        config.out_of_fold,
-        config.calibrated,
-        config.prevalence,
-        config.context,
-    )
-    run, paths = run_directory.read_network(config.workdir), run_directory.trained_folds(config.workdir)
-    # Before the work, not after it: all that can fail on names and paths.
-    for path in filter(None, (config.output, config.embeddings)):
-        if tf.io.gfile.isdir(path):
-            raise errors.IsicError(f"expected a file's name for --output and --embeddings, got the folder {path}")
-    scale = calibration.read_calibration(config.workdir) if config.calibrated else None
-    stage = _read_stage(config.context) if config.context else None
-    view = test_time_augmentation.make_views(config.tta, config.tta_policy, run, config.seed)
-    strategy = strategies.choose_strategy(strategy, config.tpu, {"records": config.records}, {"images": config.images})
-    threads = threads or cpu.count_cores()
-    bags = run.get("context") == "set"
-    rows = list_rows(config.records, config.images, config.csv, run, stage)
-    rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold))
-    # What is finished together: a shard, or a block of files, and the same networks.
-    rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
-    order = read_sample(config.sample_submission, rows["image_name"].tolist()) if config.sample_submission else None
-    _LOG.info(
-        f"{len(rows)} images, {len(paths)} fold(s), {config.tta} version(s), {strategies.describe_strategy(strategy)}"
-    )
-    if config.calibrated:
-        _note_calibration(scale, rows, config.tta)
-    if bags or stage:
-        _LOG.info(patient_bag_predictor.describe(rows))
-    chief, folder = workers.is_chief(strategy), _parts_folder(config.output, strategy)
-    options = {"view": view if config.tta > 1 or config.tta_policy == "training" else None, "count": config.tta}
-    looks = bool(config.embeddings or (stage and stage.looks))
-    options["embed"] = patient_context_head.SEEN if bags else "pooled" if looks else ""
-    facts = (
-        config.tta,
-        config.tta_policy,
-        config.seed,
-        options["embed"],
-        *_describe_inputs(run, rows, config.tta_policy),
-    )
-    done = prediction_shards.begin(folder, prediction_shards.digest(paths, *facts))
-    reader = (
-        image_files.open_reader(rows, run["image_size"], run, threads) if config.images else contextlib.nullcontext()
-    )
-    left = rows[~rows["part"].isin(done)]
-    with read_errors.explained_read_errors(sorted(set(rows["shard"])) if config.records else []), reader as read:
-        networks = _predict_parts(
-            left, len(rows), paths, run, strategy, options, read, config.batch_size, threads, folder
+    records, images = prediction_inputs.split_source(source)
+    config = config or PredictConfig()
+    options = {field.name: getattr(config, field.name) for field in dataclasses.fields(PredictConfig)}
+    with tempfile.TemporaryDirectory() as directory:
+        output = os.path.join(directory, "predictions.csv")
+        job = _prepare(
+            PredictFilesConfig(**options, workdir=os.fspath(run), records=records, images=images, output=output)
         )
-    if chief:
-        table = prediction_shards.read(folder, rows["part"].unique())
-        if bags:
-            table = patient_bag_predictor.correct_parts(folder, table, rows, networks)
-        # Without the logit that the set head sees besides.
-        width = -1 if bags else None
-        if stage:
-            table = _judge_again(stage, table, rows, folder, width)
-        if config.embeddings:
-            folds = [os.path.basename(os.path.dirname(path)) for path in paths]
-            prediction_shards.join_embeddings(
-                folder, rows["part"].unique(), table["image_name"].tolist(), folds, config.embeddings, width
-            )
-        if config.out_of_fold:
-            table = fold_selection.add_folds(table, rows, paths)
-        table = table.set_index("image_name").loc[order or rows["image_name"]].reset_index()
-        used = bags or bool(stage and stage.patient_context)
-        facts = {"folds": len(paths), "tta": config.tta, "calibrated": config.calibrated}
-        if scale:
-            table["prediction"] = calibration.apply_calibration(
-                scale, table["prediction"].to_numpy(), config.prevalence
-            )
-        if order:
-            table = table.drop(columns="stage_one", errors="ignore").rename(columns={"prediction": "target"})
+        _log_job(job)
+        return _predict_images(job, f"{output}.parts")
+
+
+def predict_files(config: PredictFilesConfig) -> pd.DataFrame:
+    """Predicts images with the trained folds of a run, and writes a prediction file or a submission.
+
+    The parts that are complete are kept beside the output until it is written, so that the same call after an
+    interruption predicts only what is left.
+
+    Args:
+        config: What to predict, how, and the files to write.
+
+    Returns:
+        The table that was written: see `predict`; with `sample_submission` a submission: `image_name` and `target`
+        (float64, the probability), in the order of the sample.
+
+    Raises:
+        ConfigError: Options contradict each other.
+        CorruptRecordError: A shard is damaged.
+        IsicError: See `predict`; or the names are not those of the sample submission.
+    """
+    job = _prepare(config)
+    order = None
+    if config.sample_submission:
+        names = job.rows["image_name"].tolist()
+        order = submission_format.match_sample(names, config.sample_submission, flags="--records or --images")
+    _log_job(job)
+    directory = _choose_parts_directory(config.output, job.strategy)
+    table = _predict_images(job, directory)
+    if order:
+        table = _convert_to_submission(table, order)
+    if workers.is_chief(job.strategy):
         prediction_files.write_predictions(
-            config.output, table, patient_context=used, made_by="isic_tf.predict", **facts
+            config.output,
+            table,
+            patient_context=job.has_context_head or bool(job.context_model and job.context_model.patient_context),
+            made_by="isic_tf.predict",
+            folds=len(job.paths),
+            tta=config.tta,
+            calibrated=config.calibrated,
         )
-    filesystem.rmtree(folder)
+    filesystem.rmtree(directory)
+    return table
 
 
-def _check_flags(records, images, csv, out_of_fold, calibrated, prevalence, context):
-    if bool(records) == bool(images):
-        raise errors.IsicError("expected one of --records and --images")
-    if csv and records:
-        raise errors.IsicError(
-            "expected --csv with --images alone; records hold what the network sees, so leave it out"
+def _prepare(config: PredictFilesConfig) -> PredictionJob:
+    """Checks all that can fail before the work begins, and lists the images and the folds that predict each."""
+    _check_options(config)
+    run = run_directory.read_network(config.workdir)
+    paths = run_directory.trained_folds(config.workdir)
+    _refuse_directories_as_outputs(config)
+    fitted_calibration = calibration.read_calibration(config.workdir) if config.calibrated else None
+    context_model = _read_context_model(config.context) if config.context else None
+    view = _make_view(config, run)
+    strategy = strategies.choose_strategy(
+        config.strategy, config.tpu, {"records": config.records}, {"images": config.images}
+    )
+    rows = prediction_inputs.list_rows(config, run, with_context_model=bool(context_model))
+    rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold))
+    # Images of one unit that are predicted by the same networks are completed together.
+    rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
+    return PredictionJob(config, run, paths, rows, strategy, view, context_model, fitted_calibration)
+
+
+def _check_options(config: PredictFilesConfig) -> None:
+    if bool(config.records) == bool(config.images):
+        received = "both" if config.records else "neither"
+        raise errors.ConfigError(f"expected either --records or --images, got {received}")
+    if config.csv and config.records:
+        raise errors.ConfigError(
+            "expected --csv only with --images: records hold the metadata that the network uses; leave out --csv"
         )
-    if prevalence is not None and not calibrated:
-        raise errors.IsicError("expected --calibrated with --prevalence, which corrects calibrated probabilities")
-    calibration.refuse_prevalence(prevalence)
-    if context and calibrated:
-        raise errors.IsicError("expected --context without --calibrated: the second stage gives probabilities itself")
-    if context and out_of_fold:
-        raise errors.IsicError("expected --context without --out_of_fold: isic_tf.context --oof writes those")
+    if config.prevalence is not None and not config.calibrated:
+        raise errors.ConfigError(
+            "expected --calibrated with --prevalence: only calibrated probabilities are corrected for a prevalence"
+        )
+    calibration.refuse_prevalence(config.prevalence)
+    if config.context and config.calibrated:
+        raise errors.ConfigError(
+            "expected --context without --calibrated: the patient-context model returns probabilities; leave out "
+            "--calibrated"
+        )
+    if config.context and config.out_of_fold:
+        raise errors.ConfigError(
+            "expected --context without --out_of_fold: use isic_tf.context --oof for out-of-fold predictions with "
+            "patient context"
+        )
 
 
-def _read_stage(folder):
-    stage = second_stage.load(folder)
+def _refuse_directories_as_outputs(config: PredictFilesConfig) -> None:
+    for path in (config.output, config.embeddings):
+        if path and filesystem.isdir(path):
+            raise errors.ConfigError(f"expected file names as --output and --embeddings, got the directory {path}")
+
+
+def _read_context_model(directory: str) -> second_stage.Stage:
+    stage = second_stage.load_stage(directory)
     if stage.files != 1:
-        remedy = "predict with each, then give the files to isic_tf.context --predictions"
-        raise errors.IsicError(f"{folder} was fitted on {stage.files} runs, here is one: {remedy}")
+        raise errors.ConfigError(
+            f"expected a patient-context model fitted on one run, but {directory} was fitted on {stage.files}; predict "
+            "with each run, then give the files to isic_tf.context --predictions"
+        )
     return stage
 
 
-def _judge_again(stage, table, rows, folder, width):
-    """Replaces predictions by those of a second stage; gives those of the first as `stage_one`."""
-    own = rows.set_index("image_name").loc[table["image_name"]].reset_index()
-    looks = prediction_shards.read_shard_embeddings(folder, rows["part"].unique())[..., :width] if stage.looks else None
-    given = lesion_features.gather(logit.logits(table[["prediction"]].to_numpy()), own["patient_id"], own, looks)
-    return table.assign(stage_one=table["prediction"], prediction=second_stage.apply(stage, given))
+def _make_view(config: PredictFilesConfig, run: Mapping[str, Any]) -> Callable[..., tf.Tensor] | None:
+    view = test_time_augmentation.make_views(config.tta, config.tta_policy, run, config.seed)
+    # One symmetry of a square is the image as it is.
+    return view if config.tta > 1 or config.tta_policy == "training" else None
 
 
-def _note_calibration(scale, rows, tta):
-    """Says where calibrated predictions look better than they are, or are of other scores than were calibrated."""
+def _log_job(job: PredictionJob) -> None:
+    devices = strategies.describe_strategy(job.strategy)
+    _LOG.info(f"{len(job.rows)} images, {len(job.paths)} fold(s), {job.config.tta} version(s), {devices}")
+    if job.calibration:
+        _note_calibration(job.calibration, job.rows, job.config.tta)
+    if job.has_context_head or job.context_model:
+        _LOG.info(patient_bag_predictor.describe_patients(job.rows))
+
+
+def _note_calibration(fitted: Mapping[str, Any], rows: pd.DataFrame, tta: int) -> None:
+    """Logs where calibrated predictions are optimistic, or the calibration was fitted to other scores."""
     held_out = rows["networks"].str.contains("0").sum()
     if held_out:
         _LOG.info(
-            f"note: out-of-fold predictions of {held_out} images are what calibrations are fitted to, so calibrated "
-            "they flatter; isic_tf.calibrate prints how good they are on other patients"
+            f"note: calibrations are fitted to out-of-fold predictions, such as those of {held_out} of these images, "
+            "which therefore look better calibrated than they are; isic_tf.calibrate prints the calibration on other "
+            "patients"
         )
-    if tta > 1 and calibration.is_of_training(scale):
+    if tta > 1 and calibration.is_of_training(fitted):
         _LOG.info(
-            f"note: the calibration is that of one version an image, these are means of {tta}; predict --out_of_fold "
-            "with the same --tta gives what isic_tf.calibrate --oof fits one to"
+            f"note: the calibration was fitted to predictions of one version of each image, but these are means of "
+            f"{tta}; predict --out_of_fold with the same --tta, and fit a calibration to that with isic_tf.calibrate "
+            "--oof"
         )
 
 
-def _parts_folder(output, strategy):
-    """Gives the folder of this process's parts; says where others predict the same."""
+def _choose_parts_directory(output: str, strategy: tf.distribute.Strategy) -> str:
+    """Returns the directory of this process's parts; logs where other workers predict the same images."""
     if workers.is_single_worker(strategy):
         return f"{output}.parts"
-    _LOG.info(f"note: each of {workers.count_workers()} workers predicts all images; the first writes them")
-    number = strategy.cluster_resolver.task_id
-    return f"{output}.parts" if workers.is_chief(strategy) else f"{output}.parts-of-worker-{number}"
+    _LOG.info(f"note: each of {workers.count_workers()} workers predicts all images; only the first writes the output")
+    if workers.is_chief(strategy):
+        return f"{output}.parts"
+    return f"{output}.parts-of-worker-{strategy.cluster_resolver.task_id}"
 
 
-def _describe_inputs(run, rows, tta_policy):
-    """Lists what else than weights and flags a part depends on: with any of it changed, parts are made anew."""
-    policy = test_time_augmentation.read_tta_policy(run) if tta_policy == "training" else None
-    # Metadata are in the rows. Of what is read later, the image bytes, size and time of change must do.
-    sources = rows["path"] if "path" in rows else rows["shard"].unique()
-    return run, policy, rows.to_csv(), prediction_shards.stamps(sources)
-
-
-def list_rows(records, images, csv, run, stage=None):
-    """Lists what is to be predicted, as rows for `input_pipeline.make_eval_dataset`, with `unit`: a shard, or a block of files."""
-    fields, with_patients = run.get("metadata", ""), run.get("context") == "set" or bool(stage)
-    if images:
-        rows = image_files.add_patients(
-            image_files.list_files(images, csv, fields), csv, lesion_features.COLUMNS if stage else ()
+def _predict_images(job: PredictionJob, directory: str) -> pd.DataFrame:
+    """Returns the predictions of all images in the order of the rows; writes the embeddings that are asked for."""
+    done = prediction_shards.open_parts(directory, job.compute_digest())
+    models = resumable_prediction.predict_missing_parts(job, directory, done)
+    table = prediction_shards.read_parts(directory, job.parts)
+    if job.has_context_head:
+        table = patient_bag_predictor.correct_parts(directory, table, job.rows, models)
+    if job.context_model:
+        table = _apply_context_model(job, job.context_model, table, directory)
+    if job.config.embeddings and workers.is_chief(job.strategy):
+        folds = [os.path.basename(os.path.dirname(path)) for path in job.paths]
+        names = table["image_name"].tolist()
+        prediction_shards.join_embeddings(
+            directory, job.parts, names, folds, job.config.embeddings, job.embedding_width
         )
-        return rows.assign(unit=rows.index // _FILES, known_target=schema.UNKNOWN)
-    # What the second stage sees goes beyond what the network does.
-    columns = list(lesion_features.COLUMNS) if stage else clinical_metadata.columns(fields)
-    rows = record_metadata.list_records(
-        record_index.match_shards(records), columns + (["patient_id"] if with_patients else [])
-    )
-    if with_patients:
-        rows = rows.rename(columns={"patient_id": "patient_code"})
-    labelled = rows["labelled"] & rows["shard"].map(os.path.basename).str.startswith("test")
-    if labelled.any():
-        raise errors.IsicError(
-            f"expected no label in test records, {labelled.sum()} have one, {rows.loc[labelled, 'image_name'].iloc[0]} "
-            "first; name shards of training records train*, or rebuild them with tfrecord_tools.build --split=test"
-        )
-    rows = record_metadata.add_index(rows).assign(unit=rows["shard"])
-    return record_metadata.add_patients(rows) if with_patients else rows
+    if job.config.out_of_fold:
+        table = fold_selection.add_folds(table, job.rows, job.paths)
+    table = table.set_index("image_name").loc[job.rows["image_name"]].reset_index()
+    if job.calibration:
+        scores = table["prediction"].to_numpy()
+        table["prediction"] = calibration.apply_calibration(job.calibration, scores, job.config.prevalence)
+    return table
 
 
-def _predict_parts(rows, total, paths, run, strategy, options, reader, batch_size, threads, folder):
-    """Predicts rows, and writes each part once all of it is there; gives the networks of all folds."""
-    # Workers make variables together, each whatever it has left; a second stage is asked when all parts are there.
-    if rows.empty and workers.is_single_worker(strategy) and run.get("context") != "set":
-        return []
-    with strategy.scope():
-        networks = [classifiers.build_from_config(ModelConfig.from_text(run), path) for path in paths]
-    fields, found = run.get("metadata", ""), {}
-    # Each choice of networks has a graph of its own, which TensorFlow would take for a mistake.
-    tf.get_logger().addFilter(_is_no_retracing)
-    members = rows.groupby("part")["image_name"].agg(list)
-    places = dict(zip(rows["image_name"], rows["part"], strict=True))
-    with tqdm(total=total, initial=total - len(rows), unit="image", disable=None) as progress:
-        for chosen, own in rows.groupby("networks", sort=False):
-            kept = [network for network, digit in zip(networks, chosen, strict=True) if digit == "1"]
-            dataset = input_pipeline.make_eval_dataset(
-                own,
-                image_size=run["image_size"],
-                batch_size=batch_size * workers.count_local_replicas(strategy),
-                threads=threads,
-                known=clinical_metadata.encode(own, fields) if fields else None,
-                images=reader,
-            )
-            for names, *values in predictor.make_predictor(kept, strategy, **options)(dataset):
-                for name, *value in zip(names, *values, strict=True):
-                    part = places[name]
-                    found.setdefault(part, {})[name] = _spread(value, chosen)
-                    if len(found[part]) == len(members[part]):
-                        _write_part(folder, part, members[part], found.pop(part))
-                progress.update(len(names))
-    if found:
-        raise errors.IsicError(
-            f"{sum(map(len, found.values()))} images came and others of their shards did not; index again"
-        )
-    return networks
+def _apply_context_model(
+    job: PredictionJob, context_model: second_stage.Stage, table: pd.DataFrame, directory: str
+) -> pd.DataFrame:
+    """Replaces predictions by those of a patient-context model; keeps the image-level ones as `stage_one`."""
+    rows = job.rows.set_index("image_name").loc[table["image_name"]].reset_index()
+    embeddings = None
+    if context_model.looks:
+        embeddings = prediction_shards.read_part_embeddings(directory, job.parts)[..., : job.embedding_width]
+    logits = logit.logits(table[["prediction"]].to_numpy())
+    lesions = lesion_features.gather(logits, rows["patient_id"], rows, embeddings)
+    return table.assign(stage_one=table["prediction"], prediction=second_stage.apply_stage(context_model, lesions))
 
 
-def _is_no_retracing(record):
-    return "retracing" not in record.getMessage()
-
-
-def _spread(value, chosen):
-    """Puts the embeddings of the chosen networks in the places of all, NaN elsewhere."""
-    probability, *embedding = value
-    if not embedding:
-        return probability, None
-    whole = np.full((len(chosen), embedding[0].shape[-1]), np.nan, np.float32)
-    whole[[digit == "1" for digit in chosen]] = embedding[0]
-    return probability, whole
-
-
-def _write_part(folder, part, names, found):
-    values, embeddings = zip(*(found[name] for name in names), strict=True)
-    table = pd.DataFrame({"image_name": names, "prediction": values})
-    prediction_shards.write(folder, part, table, None if embeddings[0] is None else np.stack(embeddings))
-
-
-def read_sample(path, names):
-    """Reads a sample submission and checks that it asks for just the images that there are.
-
-    Args:
-        path: CSV with `image_name`.
-        names: Names of the records.
-
-    Returns:
-        List of names in the sample's order.
-
-    Raises:
-        IsicError: A name comes twice, is missing from the records, or is extra there.
-    """
-    order = submission_format.read_order(path)
-    problems = submission_format.find_problems(names, order)
-    if problems:
-        raise errors.IsicError(
-            f"the images are not those of {path}: {'; '.join(problems)}; check --records or --images"
-        )
-    return order
+def _convert_to_submission(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    table = table.set_index("image_name").loc[order].reset_index()
+    return table.drop(columns="stage_one", errors="ignore").rename(columns={"prediction": "target"})

@@ -1,6 +1,6 @@
-"""Predictions written part by part, so that a long prediction can be stopped and goes on.
+"""Predictions written in parts, so that an interrupted prediction can be resumed.
 
-Neither images nor features are kept in memory; a name and a number an image are, about 0.4 kB.
+Neither images nor embeddings stay in memory; a name and a number per image do, about 0.4 kB.
 """
 
 import concurrent.futures
@@ -9,6 +9,8 @@ import logging
 import os
 import types
 import zipfile
+from collections.abc import Iterable, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -17,108 +19,135 @@ from tfrecord_tools.io import atomic_write, csv_tables, filesystem
 
 _LOG = logging.getLogger(__name__)
 
-_DIGEST = "made_of.txt"
+_DIGEST_FILE = "made_of.txt"
 _COLUMNS = ("image_name", "prediction")
-# Questions to a bucket at once: an answer takes a tenth of a second.
-_ASKED = 32
+# Concurrent requests to a bucket: each takes a tenth of a second.
+_MAX_REQUESTS = 32
+_BLOCK_BYTES = 2**20
 
 
-def digest(paths, *facts):
-    """Names what predictions are made of.
+def digest(paths: Iterable[str], *facts: Any) -> str:
+    """Computes a digest of what predictions depend on.
 
     Args:
-        paths: Files of weights.
-        *facts: Whatever else they depend on; what it says as text counts.
+        paths: Weights files, whose content counts.
+        *facts: Anything else; its `repr` counts.
 
     Returns:
-        Text of 64 characters.
+        SHA-256 in hexadecimal, 64 characters.
     """
-    found = hashlib.sha256(repr(facts).encode())
+    hashed = hashlib.sha256(repr(facts).encode())
     for path in paths:
         with filesystem.open(path) as file:
-            while block := file.read(2**20):
-                found.update(block)
-    return found.hexdigest()
+            while block := file.read(_BLOCK_BYTES):
+                hashed.update(block)
+    return hashed.hexdigest()
 
 
-def stamps(paths):
-    """Lists the size and the time of change of files, see `filesystem.stamp`."""
-    with concurrent.futures.ThreadPoolExecutor(_ASKED) as pool:
+def list_stamps(paths: Iterable[str]) -> list[tuple[int, int]]:
+    """Lists the size (bytes) and the time of the last change (nanoseconds) of each file."""
+    with concurrent.futures.ThreadPoolExecutor(_MAX_REQUESTS) as pool:
         return list(pool.map(filesystem.stamp, paths))
 
 
-def begin(folder, made_of):
-    """Opens the folder of the parts, anew where those in it are made of something else.
+def open_parts(directory: str, made_of: str) -> set[int]:
+    """Opens the directory of the parts; empties it where its parts depend on something else.
 
     Args:
-        folder: Folder beside the output.
+        directory: Path of the directory, created where it does not exist.
         made_of: See `digest`.
 
     Returns:
-        Set of the numbers of the parts that are there.
+        Numbers of the parts that are complete.
     """
-    path = os.path.join(folder, _DIGEST)
+    path = os.path.join(directory, _DIGEST_FILE)
     if filesystem.exists(path) and filesystem.read(path).decode() != made_of:
-        _LOG.info(f"{folder} holds parts of another prediction: made anew")
-        filesystem.rmtree(folder)
+        _LOG.info(f"{directory} holds parts of another prediction; starting over")
+        filesystem.rmtree(directory)
     if not filesystem.exists(path):
-        filesystem.rmtree(folder)
+        filesystem.rmtree(directory)
         atomic_write.write_text(path, made_of)
-    names = (name for name in filesystem.listdir(folder) if name.startswith("part-") and name.endswith(".csv"))
+    names = (name for name in filesystem.listdir(directory) if name.startswith("part-") and name.endswith(".csv"))
     return {int(name[len("part-") : -len(".csv")]) for name in names}
 
 
-def write(folder, number, table, embeddings=None):
-    """Writes a part whole.
+def write_part(directory: str, number: int, table: pd.DataFrame, embeddings: np.ndarray | None = None) -> None:
+    """Writes a part; it counts as complete once all of it is written.
 
     Args:
-        folder: See `begin`.
+        directory: See `open_parts`.
         number: Number of the part.
         table: DataFrame of `image_name` and `prediction`.
-        embeddings: float32 `[n, folds, f]` or None.
+        embeddings: float32 `[n, folds, f]`, or None.
     """
     if embeddings is not None:
-        with atomic_write.replaced(_path(folder, number, "npy")) as temporary, filesystem.open(temporary, "wb") as file:
+        path = _path(directory, number, "npy")
+        with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
             np.save(file, embeddings, allow_pickle=False)
-    # Last, since it says that the part is there. Nine digits give a float32 back to the bit.
-    atomic_write.write_text(_path(folder, number, "csv"), table.to_csv(index=False, float_format="%.9g"))
+    # Last, because its existence marks the part as complete. Nine digits restore a float32 exactly.
+    atomic_write.write_text(_path(directory, number, "csv"), table.to_csv(index=False, float_format="%.9g"))
 
 
-def _path(folder, number, ending):
-    return os.path.join(folder, f"part-{number:05d}.{ending}")
+def _path(directory: str, number: int, extension: str) -> str:
+    return os.path.join(directory, f"part-{number:05d}.{extension}")
 
 
-def read(folder, numbers):
-    """Joins parts: DataFrame of `image_name` and `prediction` (float64), in order of part."""
-    tables = [csv_tables.read_table(_path(folder, number, "csv"), _COLUMNS) for number in sorted(numbers)]
+def read_parts(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
+    """Reads parts and joins them in the order of their numbers.
+
+    Args:
+        directory: See `open_parts`.
+        numbers: Numbers of the parts.
+
+    Returns:
+        DataFrame of `image_name` (text) and `prediction` (float64).
+    """
+    tables = [csv_tables.read_table(_path(directory, number, "csv"), _COLUMNS) for number in sorted(numbers)]
     return pd.concat(tables, ignore_index=True).astype({"prediction": "float64"})
 
 
-def read_shard_embeddings(folder, numbers, place=slice(None)):
-    """Joins the embeddings by one fold's network, float32 `[n, f]`, or by all, `[n, folds, f]`, in order of part."""
-    return np.concatenate([_load(_path(folder, number, "npy"))[:, place] for number in sorted(numbers)])
-
-
-def join_embeddings(folder, numbers, names, folds, output, width=None):
-    """Joins the embeddings of parts in one NumPy archive, a part at a time.
+def read_part_embeddings(directory: str, numbers: Iterable[int], place: int | slice = slice(None)) -> np.ndarray:
+    """Reads the embeddings of parts and joins them in the order of their numbers.
 
     Args:
-        folder: See `begin`.
+        directory: See `open_parts`.
         numbers: Numbers of the parts.
-        names: Names of all images in order of part.
-        folds: Names of the folds' networks, in their order.
-        output: `.npz` file to write: `image_name` (text `[n]`), `fold` (text `[folds]`) and `embeddings` (float32
-            `[n, folds, f]`, not a number where an image was not shown to a fold's network).
-        width: End of the slice of an image's f numbers that is written; None for all.
+        place: Place of one fold's network, or a slice.
+
+    Returns:
+        float32 `[n, f]` by one network, or `[n, folds, f]` by those of a slice.
     """
-    paths = [_path(folder, number, "npy") for number in sorted(numbers)]
+    return np.concatenate([_load(_path(directory, number, "npy"))[:, place] for number in sorted(numbers)])
+
+
+def join_embeddings(
+    directory: str,
+    numbers: Iterable[int],
+    names: Sequence[str],
+    folds: Sequence[str],
+    output: str,
+    width: int | None = None,
+) -> None:
+    """Joins the embeddings of parts in one NumPy archive; one part at a time is in memory.
+
+    Args:
+        directory: See `open_parts`.
+        numbers: Numbers of the parts.
+        names: Names of all images, `[n]`, in the order of the parts.
+        folds: Names of the folds, in the order of their networks.
+        output: `.npz` file to write: `image_name` (text `[n]`), `fold` (text `[folds]`) and `embeddings` (float32
+            `[n, folds, f]`, NaN where a fold did not predict an image).
+        width: End of the slice of the last axis that is written; None for all of it.
+    """
+    paths = [_path(directory, number, "npy") for number in sorted(numbers)]
     shape = (len(names), *_load(paths[0])[..., :width].shape[1:])
+    texts = {"image_name": np.array(names), "fold": np.array(folds)}
     with (
         atomic_write.replaced(output) as temporary,
         filesystem.open(temporary, "wb") as file,
         zipfile.ZipFile(_without_seeking(file), "w") as archive,
     ):
-        for name, values in (("image_name", np.array(names)), ("fold", np.array(folds))):
+        for name, values in texts.items():
             with archive.open(f"{name}.npy", "w") as entry:
                 np.lib.format.write_array(entry, values, allow_pickle=False)
         with archive.open("embeddings.npy", "w", force_zip64=True) as entry:
@@ -127,12 +156,12 @@ def join_embeddings(folder, numbers, names, folds, output, width=None):
                 entry.write(_load(path)[..., :width].tobytes())
 
 
-def _without_seeking(file):
-    """Gives what an archive needs to write a file from front to back, as one in a bucket is."""
-    # TensorFlow's files do not say how much was written.
+def _without_seeking(file: BinaryIO) -> Any:
+    """Returns the part of a file's interface that an archive needs to be written from front to back."""
+    # Files of a bucket do not return how much was written.
     return types.SimpleNamespace(write=lambda data: file.write(data) or len(data), flush=file.flush)
 
 
-def _load(path):
+def _load(path: str) -> np.ndarray:
     with filesystem.open(path) as file:
         return np.load(file, allow_pickle=False)

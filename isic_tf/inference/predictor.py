@@ -1,4 +1,7 @@
-"""Predicts probabilities and embeddings with a run's trained folds."""
+"""Predicts probabilities and embeddings with the trained folds of a run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -7,67 +10,103 @@ from isic_tf.data import decoding, targets
 from isic_tf.distribution import workers
 from isic_tf.models import patient_context_head
 
+Predictor = Callable[[tf.data.Dataset], Iterator[tuple[Any, ...]]]
 
-def make_predictor(models, strategy, view=None, count=1, embed=""):
+
+def make_predictor(
+    models: Sequence[tf.keras.Model],
+    strategy: tf.distribute.Strategy,
+    view: Callable[..., tf.Tensor] | None = None,
+    count: int = 1,
+    embed: str = "",
+) -> Predictor:
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
     Args:
-        models: Classifiers created in the strategy's scope; their malignant probabilities are averaged. Of one with
-            context, the stage that sees a single image.
+        models: Classifiers created in the scope of the strategy, whose malignant probabilities are averaged; of those
+            with a context head, the image-level model.
         strategy: `tf.distribute.Strategy`.
         view: See `test_time_augmentation.make_views`; None for the images as they are.
-        count: Versions of each image, whose probabilities are averaged.
-        embed: Name of a layer whose output `[b, f]` to give too, as `pooled`, the pooled features, or
+        count: Number of versions of each image, whose probabilities are averaged.
+        embed: Name of a layer whose output `[b, f]` is returned as well, such as `pooled`, the pooled features, or
             `patient_context_head.SEEN`; "" for none.
 
     Returns:
-        Function from a dataset (see `input_pipeline.make_eval_dataset`; its batch divides by the number of this process's
-        replicas) to an iterator of names (list of text), probabilities (float32 `[n]`) and, where `embed`, each
-        model's output of that layer averaged over the versions (float32 `[n, models, f]`), a batch at a time, in the
-        dataset's order.
+        Function from a dataset (see `input_pipeline.make_eval_dataset`; its batch size is a multiple of the number of
+        replicas of this process) to an iterator over batches, in the order of the dataset: names (list of text),
+        probabilities (float32 `[n]`) and, with `embed`, each model's output of that layer, averaged over the versions
+        (float32 `[n, models, f]`).
+
+    Example:
+        >>> images = tf.keras.Input((8, 8, 3))
+        >>> logits = tf.keras.layers.Dense(1, kernel_initializer="zeros")(tf.keras.layers.Flatten()(images))
+        >>> predict = make_predictor([tf.keras.Model(images, logits)], tf.distribute.get_strategy())
+        >>> dataset = tf.data.Dataset.from_tensors((np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"]))
+        >>> next(iter(predict(dataset)))
+        (['a', 'b'], array([0.5, 0.5], dtype=float32))
     """
     replicas = workers.count_local_replicas(strategy)
-    embedded = [one.get_layer(embed).output for one in models if embed]
-    models = [patient_context_head.image_level_model(one) for one in models]
-    if embed:
-        # One pass gives both.
-        models = [tf.keras.Model(one.inputs, [one.output, own]) for one, own in zip(models, embedded, strict=True)]
+    networks = [_with_embedding(model, embed) if embed else _image_level_model(model) for model in models]
 
-    def outputs_of(images, known):
-        """Gives the mean probability `[b]` and the features `[b, models, f]` (f = 0 for none) of one version."""
-        found = [one([images, *known] if known else images, training=False) for one in models]
-        logits, features = zip(*found, strict=True) if embed else (found, None)
-        probabilities = targets.mean_probability(logits)
-        if not embed:
-            return probabilities, tf.zeros([len(probabilities), len(models), 0])
-        return probabilities, tf.cast(tf.stack(features, axis=1), tf.float32)
-
-    def replica_outputs(inputs):
-        images, *known, keys = inputs
+    def replica_outputs(inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        images, *metadata, keys = inputs
         if view is None:
-            return outputs_of(decoding.to_float(images), known)
-        first, second = outputs_of(view(images, keys, tf.constant(0)), known)
-        # A loop of the graph: the network is in it once more, not once for each version.
+            return _mean_outputs(networks, decoding.to_float(images), metadata, embed)
+        probabilities, features = _mean_outputs(networks, view(images, keys, tf.constant(0)), metadata, embed)
+        # A loop of the graph holds the networks once more, instead of once for each version.
         for number in tf.range(1, count):
-            more = outputs_of(view(images, keys, number), known)
-            first, second = first + more[0], second + more[1]
-        return first / count, second / count
+            more = _mean_outputs(networks, view(images, keys, number), metadata, embed)
+            probabilities = probabilities + more[0]
+            features = features + more[1]
+        return probabilities / count, features / count
 
     @tf.function
-    def outputs(inputs):
+    def outputs(inputs: Any) -> list[Any]:
         return [strategy.experimental_local_results(part) for part in strategy.run(replica_outputs, args=(inputs,))]
 
-    def predict(dataset):
+    def predict(dataset: tf.data.Dataset) -> Iterator[tuple[Any, ...]]:
         for *inputs, names in dataset:
-            # Names are text and stay on the host; what is drawn by them is drawn by their hash.
-            inputs.append(tf.strings.to_hash_bucket_fast(names, 2**62))
-            shares = list(zip(*(tf.split(part, replicas) for part in inputs), strict=True))
-            given = strategy.experimental_distribute_values_from_function(
-                lambda context, shares=shares: shares[context.replica_id_in_sync_group % replicas]
-            )
-            named = names.numpy() != b""
-            probabilities, features = (np.concatenate(part)[named] for part in outputs(given))
-            texts = [name.decode() for name in names.numpy()[named]]
+            # Names are text and stay on the host; random versions are sampled by their hash.
+            keys = tf.strings.to_hash_bucket_fast(names, 2**62)
+            distributed = _distribute([*inputs, keys], strategy, replicas)
+            # Unnamed rows fill up the last batch.
+            is_named = names.numpy() != b""
+            probabilities, features = (np.concatenate(part)[is_named] for part in outputs(distributed))
+            texts = [name.decode() for name in names.numpy()[is_named]]
             yield (texts, probabilities, features) if embed else (texts, probabilities)
 
     return predict
+
+
+def _image_level_model(model: tf.keras.Model) -> tf.keras.Model:
+    return patient_context_head.image_level_model(model)
+
+
+def _with_embedding(model: tf.keras.Model, layer: str) -> tf.keras.Model:
+    """Returns the image-level model that gives the output of a layer as well, in one pass."""
+    embedding = model.get_layer(layer).output
+    image_level = _image_level_model(model)
+    return tf.keras.Model(image_level.inputs, [image_level.output, embedding])
+
+
+def _mean_outputs(
+    networks: Sequence[tf.keras.Model], images: tf.Tensor, metadata: Sequence[tf.Tensor], embed: str
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean probability, float32 `[b]`, and the features, float32 `[b, models, f]` (f = 0 for none)."""
+    inputs = [images, *metadata] if metadata else images
+    outputs = [network(inputs, training=False) for network in networks]
+    if not embed:
+        probabilities = targets.mean_probability(outputs)
+        return probabilities, tf.zeros([len(probabilities), len(networks), 0])
+    logits, features = zip(*outputs, strict=True)
+    return targets.mean_probability(logits), tf.cast(tf.stack(features, axis=1), tf.float32)
+
+
+def _distribute(parts: Sequence[tf.Tensor], strategy: tf.distribute.Strategy, replicas: int) -> Any:
+    """Splits a batch among the replicas of this process."""
+    shares = list(zip(*(tf.split(part, replicas) for part in parts), strict=True))
+
+    def own_share(context: tf.distribute.ReplicaContext) -> tuple[tf.Tensor, ...]:
+        return shares[context.replica_id_in_sync_group % replicas]
+
+    return strategy.experimental_distribute_values_from_function(own_share)

@@ -1,4 +1,4 @@
-"""Models that see a lesion beside the patient's other lesions."""
+"""Patient-context models, which use a patient's other lesions to predict each lesion."""
 
 import lazy_loader
 

@@ -1,18 +1,20 @@
-"""Fits the patient-context stage on out-of-fold predictions, or applies a fitted one."""
+"""Fits patient-context models on out-of-fold predictions, evaluates them, and applies them to prediction files."""
 
-import dataclasses
 import logging
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import embedding_archive, prediction_files, prediction_sidecar, submission_format
 from isic_tf.distribution import strategies
-from isic_tf.distribution.config import StrategyConfig
 from isic_tf.metrics import logit
 from isic_tf.patient_context import context_ablation, lesion_features, second_stage
+from isic_tf.patient_context.config import ContextConfig, ContextFilesConfig
 from isic_tf.postprocessing import ensemble_predictions, out_of_fold
-from tfrecord_tools import cli, errors
+from tfrecord_tools import errors
 from tfrecord_tools.io import csv_tables
 
 _LOG = logging.getLogger(__name__)
@@ -20,155 +22,246 @@ _LOG = logging.getLogger(__name__)
 _PERMUTATIONS = {"boost": 10, "set": 1}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ContextConfig(StrategyConfig):
-    """How to fit or apply a patient-context model."""
-
-    oof: tuple[str, ...] | None = cli.option(
-        None, help="Out-of-fold predictions of image-level models (oof.csv of runs), one per model, to fit on."
-    )
-    predictions: tuple[str, ...] | None = cli.option(
-        None, help="Prediction files or submissions of the same models in the same order, to apply --model_dir to."
-    )
-    metadata: str = cli.option(
-        help="CSV file with image_name, patient_id and, where known, age_approx, sex, anatom_site_general_challenge; with --oof also target."
-    )
-    embeddings: str | None = cli.option(
-        None,
-        help="NumPy archive (.npz) of the embeddings of these images, from isic_tf.predict --embeddings; with --oof, from --out_of_fold.",
-    )
-    method: str = cli.option(
-        "boost",
-        choices=second_stage.METHODS,
-        help="z_score, ratio, rank: the score relative to the patient's other lesions, nothing is fitted; boost: gradient boosting on features of both; set: a set transformer over all lesions of a patient.",
-    )
-    no_patient_context: bool = cli.option(
-        False,
-        help="Use score and metadata only, where rules forbid the patient's other images; the sidecar records this.",
-    )
-    join: str = cli.option(
-        "equal",
-        choices=("equal", "inner"),
-        help="equal: all files must hold the same images; inner: use the images that all files hold.",
-    )
-    permutations: int | None = cli.option(
-        None,
-        lower=0,
-        upper=10_000,
-        help="Evaluations with shuffled patients, as a control; 10 if not given, 1 for set.",
-    )
-    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Random seed.")
-    model_dir: str | None = cli.option(
-        None, help="Directory of the patient-context model: written with --oof, read with --predictions."
-    )
-    output: str = cli.option(
-        help="CSV file to write: image_name, prediction, stage_one (with --oof also fold, target)."
-    )
-    sample_submission: str | None = cli.option(
-        None, help="With --predictions: write a submission instead, image_name, target, in the order of this file."
-    )
-
-
-def run_context(config):
-    """Fits a second stage and writes its honest out-of-fold predictions, or applies one to other patients.
+def fit_context_model(oof: Sequence[str], metadata: str, config: ContextConfig | None = None) -> second_stage.Stage:
+    """Fits a patient-context model on out-of-fold predictions.
 
     Args:
-        config: `ContextConfig`.
+        oof: Out-of-fold prediction files of image-level models, such as the `oof.csv` of a run; one per model.
+        metadata: CSV file with `image_name`, `patient_id`, `target` and, where known, `age_approx`, `sex` and
+            `anatom_site_general_challenge`.
+        config: How to fit; None for the defaults.
+
+    Returns:
+        `Stage`, see `save_stage` and `apply_context_model`.
 
     Raises:
-        IsicError: Flags do not go together, a file is damaged, or names do not fit.
+        ConfigError: Options contradict each other.
+        IsicError: A file is invalid, images do not match, or there are too few malignant images.
+
+    Example:
+        >>> from isic_tf.patient_context import ContextConfig, fit_context_model, save_stage
+        >>> stage = fit_context_model(["runs/b0/oof.csv"], "train.csv", ContextConfig(method="boost"))  # doctest: +SKIP
+        >>> save_stage(stage, "runs/b0/context", figures={})  # doctest: +SKIP
     """
-    strategy = config.strategy
-    if bool(config.oof) == bool(config.predictions):
-        raise errors.IsicError("expected --oof to fit a second stage on, or --predictions to apply --model_dir to")
-    if config.predictions and not config.model_dir:
-        raise errors.IsicError("expected --model_dir with --predictions: the folder that a call with --oof wrote")
-    if config.oof and config.sample_submission:
-        raise errors.IsicError("--sample_submission is for --predictions; out-of-fold predictions are no submission")
-    if config.no_patient_context and config.method != "boost":
-        raise errors.IsicError(
-            f"--method={config.method} judges by the patient's others; without them give --method=boost"
-        )
-    if config.predictions:
-        apply(
-            config.predictions,
-            config.metadata,
-            config.embeddings,
-            config.join,
-            config.model_dir,
-            config.output,
-            config.sample_submission,
-        )
-        return
-    known = out_of_fold.read(config.oof, config.metadata, config.join)
-    for note in known.notes:
-        _LOG.info(f"note: {note}")
-    given = gather(known.names, logit.logits(known.scores), config.metadata, config.embeddings)
-    count = _PERMUTATIONS.get(config.method, 0) if config.permutations is None else config.permutations
-    strategy = strategies.choose_strategy(strategy, config.tpu) if config.method == "set" else None
-    found, figures = context_ablation.evaluate_gain(
-        known, given, config.method, not config.no_patient_context, count, config.seed, strategy
-    )
-    if config.model_dir:
-        stage = second_stage.fit(
-            config.method, given, known.targets, not config.no_patient_context, config.seed, strategy
-        )
-        second_stage.save(stage, config.model_dir, figures)
-        _LOG.info(f"wrote the second stage to {config.model_dir}; predict --context applies it")
-    columns = {"prediction": found, "stage_one": known.scores.mean(axis=1), "fold": known.folds}
-    table = pd.DataFrame({"image_name": known.names, **columns, "target": known.targets})
-    write(table, config.output, config.method, not config.no_patient_context, config.oof)
+    config = config or ContextConfig()
+    _check_method(config)
+    known, lesions = _read_out_of_fold(oof, metadata, config)
+    return second_stage.fit_stage(lesions, known.targets, _choose_options(config))
 
 
-def apply(predictions, metadata, embeddings, join, model_dir, output, sample_submission):
-    """Applies a second stage to prediction files; see `context`."""
-    stage = second_stage.load(model_dir)
-    names, scores = ensemble_predictions.read_scores(predictions, join)
-    order = submission_format.match_sample(names, sample_submission) if sample_submission else names
-    given = gather(names, logit.logits(scores), metadata, embeddings)
-    found = second_stage.apply(stage, given)
-    table = pd.DataFrame({"image_name": names, "prediction": found, "stage_one": scores.mean(axis=1)})
-    if sample_submission:
-        table = table.set_index("image_name").loc[order, ["prediction"]].reset_index()
-        table = table.rename(columns={"prediction": "target"})
-    write(table, output, stage.method, stage.patient_context, predictions)
-
-
-def write(table, output, method, patient_context, stage_one):
-    """Writes a prediction file and its sidecar, which tells whether the patients' other images had a part."""
-    # What stage one looked at counts too.
-    used = patient_context or prediction_sidecar.used_patient_context(stage_one)
-    prediction_files.write_predictions(output, table, patient_context=used, made_by="isic_tf.context", method=method)
-    said = {True: "the patients' other images had a part in it", False: "no other image of a patient had a part in it"}
-    _LOG.info(
-        said.get(used, "no other image of a patient was used here; whether stage one did, no sidecar beside it says")
-    )
-
-
-def gather(names, logits, metadata, embeddings):
-    """Reads what is known of the images, in their order.
+def evaluate_context_model(
+    oof: Sequence[str], metadata: str, config: ContextConfig | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Evaluates a patient-context model on patients it was not fitted on.
 
     Args:
-        names: Images, `[n]`.
+        oof: See `fit_context_model`.
+        metadata: See `fit_context_model`.
+        config: See `fit_context_model`.
+
+    Returns:
+        DataFrame of out-of-fold predictions: `image_name`, `prediction` (float64, from 0 to 1), `stage_one` (float64,
+        the mean image-level score), `fold` and `target` (int64); and a dict of figures, see
+        `context_ablation.evaluate_gain`.
+
+    Raises:
+        ConfigError: Options contradict each other.
+        IsicError: A file is invalid, images do not match, or there are too few malignant images.
+
+    Example:
+        >>> from isic_tf.patient_context import ContextConfig, evaluate_context_model
+        >>> table, figures = evaluate_context_model(["runs/b0/oof.csv"], "train.csv")  # doctest: +SKIP
+        >>> figures["context less metadata alone"]["difference"]  # doctest: +SKIP
+        0.0121
+    """
+    config = config or ContextConfig()
+    _check_method(config)
+    known, lesions = _read_out_of_fold(oof, metadata, config)
+    return _evaluate(known, lesions, config, _choose_options(config))
+
+
+def apply_context_model(
+    stage: second_stage.Stage, predictions: Sequence[str], metadata: str, config: ContextConfig | None = None
+) -> pd.DataFrame:
+    """Applies a patient-context model to prediction files of other patients.
+
+    Args:
+        stage: See `fit_context_model` and `load_stage`.
+        predictions: Prediction files or submissions of the same models, in the same order, as in the fit.
+        metadata: CSV file with `image_name`, `patient_id` and, where known, `age_approx`, `sex` and
+            `anatom_site_general_challenge`.
+        config: Its `embeddings` and `join` are used; None for the defaults.
+
+    Returns:
+        DataFrame of `image_name`, `prediction` (float64, from 0 to 1) and `stage_one` (float64, the mean image-level
+        score), in the order of the first file.
+
+    Raises:
+        ConfigError: The files are fewer or more than in the fit, or embeddings are missing.
+        IsicError: A file is invalid, or images do not match.
+
+    Example:
+        >>> from isic_tf.patient_context import apply_context_model, load_stage
+        >>> stage = load_stage("runs/b0/context")  # doctest: +SKIP
+        >>> table = apply_context_model(stage, ["test.csv"], "test_metadata.csv")  # doctest: +SKIP
+    """
+    config = config or ContextConfig()
+    names, scores = ensemble_predictions.read_scores(predictions, config.join)
+    return _apply(stage, names, scores, metadata, config)
+
+
+def run_context(config: ContextFilesConfig) -> pd.DataFrame:
+    """Fits a patient-context model and writes its out-of-fold predictions, or applies one to other patients.
+
+    Args:
+        config: What to read and write, and how to fit.
+
+    Returns:
+        The table that was written, see `evaluate_context_model` and `apply_context_model`; with `sample_submission` a
+        submission.
+
+    Raises:
+        ConfigError: Options contradict each other.
+        IsicError: A file is invalid, or images do not match.
+    """
+    _check_files(config)
+    _check_method(config)
+    if config.predictions:
+        return _apply_to_files(config, config.predictions)
+    return _fit_and_write(config, config.oof or ())
+
+
+def _check_files(config: ContextFilesConfig) -> None:
+    if bool(config.oof) == bool(config.predictions):
+        received = "both" if config.oof else "neither"
+        raise errors.ConfigError(
+            "expected either --oof, to fit a patient-context model, or --predictions, to apply the one in --model_dir, "
+            f"got {received}"
+        )
+    if config.predictions and not config.model_dir:
+        raise errors.ConfigError("expected --model_dir with --predictions: the directory that a call with --oof wrote")
+    if config.oof and config.sample_submission:
+        raise errors.ConfigError(
+            "expected --sample_submission only with --predictions: out-of-fold predictions are not a submission"
+        )
+
+
+def _check_method(config: ContextConfig) -> None:
+    if config.no_patient_context and config.method != "boost":
+        raise errors.ConfigError(
+            f"--method={config.method} needs patient context; with --no_patient_context use --method=boost"
+        )
+
+
+def _choose_options(config: ContextConfig) -> second_stage.StageOptions:
+    strategy = strategies.choose_strategy(config.strategy, config.tpu) if config.method == "set" else None
+    return second_stage.StageOptions(config.method, not config.no_patient_context, config.seed, strategy)
+
+
+def _read_out_of_fold(
+    oof: Sequence[str], metadata: str, config: ContextConfig
+) -> tuple[out_of_fold.OutOfFold, lesion_features.Lesions]:
+    known = out_of_fold.read(oof, metadata, config.join)
+    for note in known.notes:
+        _LOG.info(f"note: {note}")
+    return known, read_lesions(known.names, logit.logits(known.scores), metadata, config.embeddings)
+
+
+def _evaluate(
+    known: out_of_fold.OutOfFold,
+    lesions: lesion_features.Lesions,
+    config: ContextConfig,
+    options: second_stage.StageOptions,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    count = config.permutations
+    if count is None:
+        count = _PERMUTATIONS.get(config.method, 0)
+    predictions, figures = context_ablation.evaluate_gain(known, lesions, options, count)
+    columns = {
+        "image_name": known.names,
+        "prediction": predictions,
+        "stage_one": known.scores.mean(axis=1),
+        "fold": known.folds,
+        "target": known.targets,
+    }
+    return pd.DataFrame(columns), figures
+
+
+def _fit_and_write(config: ContextFilesConfig, oof: Sequence[str]) -> pd.DataFrame:
+    known, lesions = _read_out_of_fold(oof, config.metadata, config)
+    options = _choose_options(config)
+    table, figures = _evaluate(known, lesions, config, options)
+    if config.model_dir:
+        stage = second_stage.fit_stage(lesions, known.targets, options)
+        second_stage.save_stage(stage, config.model_dir, figures)
+        _LOG.info(f"wrote the patient-context model to {config.model_dir}; isic_tf.predict --context applies it")
+    _write(table, config.output, config.method, options.patient_context, oof)
+    return table
+
+
+def _apply_to_files(config: ContextFilesConfig, predictions: Sequence[str]) -> pd.DataFrame:
+    stage = second_stage.load_stage(config.model_dir or "")
+    names, scores = ensemble_predictions.read_scores(predictions, config.join)
+    order = submission_format.match_sample(names, config.sample_submission) if config.sample_submission else None
+    table = _apply(stage, names, scores, config.metadata, config)
+    if order:
+        table = table.set_index("image_name").loc[order, ["prediction"]].reset_index()
+        table = table.rename(columns={"prediction": "target"})
+    _write(table, config.output, stage.method, stage.patient_context, predictions)
+    return table
+
+
+def _apply(
+    stage: second_stage.Stage, names: Sequence[str], scores: np.ndarray, metadata: str, config: ContextConfig
+) -> pd.DataFrame:
+    lesions = read_lesions(names, logit.logits(scores), metadata, config.embeddings)
+    predictions = second_stage.apply_stage(stage, lesions)
+    return pd.DataFrame({"image_name": names, "prediction": predictions, "stage_one": scores.mean(axis=1)})
+
+
+def _write(table: pd.DataFrame, output: str, method: str, patient_context: bool, sources: Sequence[str]) -> None:
+    """Writes a prediction file; its sidecar states whether other images of the patients were used."""
+    # The image-level models may have used them too.
+    used = patient_context or prediction_sidecar.used_patient_context(sources)
+    prediction_files.write_predictions(output, table, patient_context=used, made_by="isic_tf.context", method=method)
+    if used is None:
+        _LOG.info(
+            "no other image of a patient was used here; a sidecar is missing that states whether the image-level "
+            "models used any"
+        )
+    elif used:
+        _LOG.info("other images of the patients were used")
+    else:
+        _LOG.info("no other image of a patient was used")
+
+
+def read_lesions(
+    names: Sequence[str], logits: np.ndarray, metadata: str, embeddings: str | os.PathLike[str] | None = None
+) -> lesion_features.Lesions:
+    """Reads what is known of images, in their order.
+
+    Args:
+        names: Names of the images, `[n]`.
         logits: Float `[n, files]`.
-        metadata: See `context`.
-        embeddings: See `context`.
+        metadata: See `apply_context_model`.
+        embeddings: NumPy archive, see `embedding_archive.read_embeddings`, or None.
 
     Returns:
         `lesion_features.Lesions`.
 
     Raises:
-        IsicError: The table or the archive lacks an image.
+        IsicError: An image is missing from the table or the archive.
     """
     table = csv_tables.read_table(metadata, ("image_name", "patient_id"))
     csv_tables.refuse_repeats(metadata, table, "hold")
-    place = pd.Index(table["image_name"], dtype=object).get_indexer(names)
-    if (place < 0).any():
-        first = names[np.argmax(place < 0)]
-        raise errors.IsicError(f"{(place < 0).sum()} images are not in {metadata}, {first} first; check --metadata")
-    rows = table.iloc[place].reset_index(drop=True)
+    places = pd.Index(table["image_name"], dtype=object).get_indexer(names)
+    is_missing = places < 0
+    if is_missing.any():
+        first = names[int(np.argmax(is_missing))]
+        raise errors.IsicError(f"{is_missing.sum()} images are not in {metadata} (first: {first}); check --metadata")
+    rows = table.iloc[places].reset_index(drop=True)
     absent = [name for name in lesion_features.COLUMNS if name not in rows]
     if absent:
-        _LOG.info(f"note: {metadata} has no {', '.join(absent)}; judged without")
-    features = embedding_archive.read_embeddings(embeddings, names) if embeddings else None
+        _LOG.info(f"note: {metadata} has no {', '.join(absent)}; predicting without")
+    features = embedding_archive.read_embeddings(os.fspath(embeddings), names) if embeddings else None
     return lesion_features.gather(logits, rows["patient_id"], rows, features)

@@ -1,10 +1,11 @@
-"""What a second stage sees of a lesion: its scores, what is known of the patient, and how it stands beside the others.
+"""Features of a lesion for patient-context models: its scores, metadata, and how it differs from the patient's others.
 
-Dermatologists look for the mole that differs from a patient's others, the "ugly duckling" (Grob and Bonerandi, Arch.
-Dermatol. 1998). Sizes of image and file are no part of it, see `isic_tf.metadata`; nor is any label of another lesion.
+Dermatologists look for the mole that differs from a patient's other moles, the "ugly duckling" (Grob and Bonerandi,
+Arch. Dermatol. 1998). Sizes of images and files are not used, see `clinical_metadata`; nor are labels of other lesions.
 """
 
 import typing
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,32 +15,32 @@ from isic_tf.data import clinical_metadata
 from tfrecord_tools import schema
 
 COLUMNS = tuple(clinical_metadata.FIELDS.values())
-_NEIGHBOURS = 10
-# Logits: a patient whose others all score alike must not make every difference a huge one.
-_LEAST_SPREAD = 0.5
-# Factors of lesions beside exact copies of each other grow without bound.
-_MOST_OUTLYING = 10.0
+_NEIGHBORS = 10
+# Logits: where all other lesions of a patient have one score, small differences must not become large z-scores.
+_MIN_SPREAD = 0.5
+# Outlier factors of lesions near exact copies of each other are unbounded.
+_MAX_OUTLIER_FACTOR = 10.0
 
 
 class Lesions(typing.NamedTuple):
     """Lesions of some patients, in any order."""
 
-    logits: np.ndarray  # float64 [n, files], of stage one
+    logits: np.ndarray  # float64 [n, files], of the image-level models
     patients: np.ndarray  # int64 [n]; of an unknown patient a number that no other image has
-    codes: pd.DataFrame  # int64 [n, 3], `COLUMNS` as in `tfrecord_tools.schema`, -1 where unknown
-    embeddings: np.ndarray | None = (
-        None  # float32 [n, networks, f], not a number where a network has not seen the image
-    )
+    codes: pd.DataFrame  # int64 [n, 3], `COLUMNS` encoded as in `tfrecord_tools.schema`, -1 where unknown
+    embeddings: np.ndarray | None = None  # float32 [n, networks, f], NaN where a network did not predict the image
 
 
-def gather(logits, patients, rows, embeddings=None):
+def gather(
+    logits: np.ndarray, patients: Sequence[str | int], rows: pd.DataFrame, embeddings: np.ndarray | None = None
+) -> Lesions:
     """Gathers what is known of some lesions.
 
     Args:
         logits: float64 `[n, files]`.
         patients: Text or numbers `[n]`; "" and -1 where unknown.
-        rows: DataFrame `[n]` with any of age_approx, sex and anatom_site_general_challenge, as text of a table or as
-            codes; what it lacks is unknown.
+        rows: DataFrame `[n]` with any of age_approx, sex and anatom_site_general_challenge, as text or as codes; a
+            missing column is unknown.
         embeddings: float32 `[n, networks, f]` or None.
 
     Returns:
@@ -47,148 +48,164 @@ def gather(logits, patients, rows, embeddings=None):
     """
     texts = pd.Series(np.asarray(patients, dtype=object)).astype(str)
     numbers = pd.factorize(texts)[0].astype(np.int64)
-    unknown = texts.isin(["", str(schema.UNKNOWN)]).to_numpy()
-    numbers[unknown] = len(texts) + np.arange(unknown.sum())
+    is_unknown = texts.isin(["", str(schema.UNKNOWN)]).to_numpy()
+    numbers[is_unknown] = len(texts) + np.arange(is_unknown.sum())
     codes = pd.DataFrame({name: np.full(len(texts), schema.UNKNOWN, np.int64) for name in COLUMNS})
     for name in set(COLUMNS) & set(rows):
-        known = {
+        code_of = {
             value: schema.encode(name, value) if isinstance(value, str) else value for value in rows[name].unique()
         }
-        codes[name] = rows[name].map(known).to_numpy(np.int64)
+        codes[name] = rows[name].map(code_of).to_numpy(np.int64)
     return Lesions(np.asarray(logits, np.float64), numbers, codes, embeddings)
 
 
-def is_alone(lesions):
-    """Tells of each lesion whether its patient has no other, bool `[n]`."""
+def is_alone(lesions: Lesions) -> np.ndarray:
+    """Returns whether each lesion is the only one of its patient, bool `[n]`."""
     codes = pd.factorize(lesions.patients)[0]
     return np.bincount(codes)[codes] == 1
 
 
-def tabulate(lesions, patient_context):
-    """Lists what a second stage sees.
+def tabulate(lesions: Lesions, patient_context: bool) -> pd.DataFrame:
+    """Computes the input of a patient-context model.
 
     Args:
         lesions: `Lesions`.
-        patient_context: Whether to add how each stands beside the patient's others.
+        patient_context: Whether to add how each lesion differs from the patient's other lesions.
 
     Returns:
-        DataFrame of finite float64 `[n, columns]`; the first column, `logit`, is the mean over the files. What is said
-        of a lesion does not depend on the order of rows, nor on other patients.
+        DataFrame of finite float64 `[n, columns]`; the first column, `logit`, is the mean over the files. The features
+        of a lesion depend neither on the order of the rows nor on other patients.
     """
     logit = lesions.logits.mean(axis=1)
     parts = [pd.DataFrame({"logit": logit})]
     if lesions.logits.shape[1] > 1:
         parts.append(pd.DataFrame(lesions.logits).add_prefix("logit_"))
-    known = clinical_metadata.encode(lesions.codes, ",".join(clinical_metadata.FIELDS)).astype(np.float64)
-    parts.append(pd.DataFrame(known).add_prefix("metadata_"))
+    metadata = clinical_metadata.encode(lesions.codes, ",".join(clinical_metadata.FIELDS)).astype(np.float64)
+    parts.append(pd.DataFrame(metadata).add_prefix("metadata_"))
     if patient_context:
-        # By patient and score: sums round alike whatever the order of rows.
+        # By patient and score, so that sums are rounded alike whatever the order of the rows.
         order = np.lexsort((logit, lesions.patients))
         sorted_codes = lesions.codes.iloc[order].reset_index(drop=True)
-        beside = [_compare_scores(logit[order], lesions.patients[order], sorted_codes)]
+        comparisons = [_compare_scores(logit[order], lesions.patients[order], sorted_codes)]
         if lesions.embeddings is not None:
-            beside.append(_compare_looks(lesions.embeddings[order], lesions.patients[order]))
-        parts.append(pd.concat(beside, axis=1).set_axis(order).sort_index())
+            comparisons.append(_compare_embeddings(lesions.embeddings[order], lesions.patients[order]))
+        parts.append(pd.concat(comparisons, axis=1).set_axis(order).sort_index())
     return pd.concat(parts, axis=1)
 
 
-def _compare_scores(logit, patients, codes):
+def _compare_scores(logit: np.ndarray, patients: np.ndarray, codes: pd.DataFrame) -> pd.DataFrame:
     """Compares each lesion's score, site and age with those of the patient's others: float64 `[n, columns]`."""
-    table = pd.DataFrame({"logit": logit, "probability": special.expit(logit)})
-    table["site"], table["age"] = (
-        codes["anatom_site_general_challenge"],
-        codes["age_approx"].replace(schema.UNKNOWN, np.nan),
-    )
-    by_patient, by_site = table.groupby(patients), table.groupby([patients, table["site"]])
-    count, own = by_patient["logit"].transform("size"), table["logit"]
+    own = pd.Series(logit)
+    probability = pd.Series(special.expit(logit))
+    by_patient = own.groupby(patients)
+    count = by_patient.transform("size")
     others = np.maximum(count - 1, 1)
-    from_mean = own - by_patient["logit"].transform("mean")
+    from_mean = own - by_patient.transform("mean")
     mean = own - from_mean * count / others
     squares = (from_mean**2).groupby(patients).transform("sum") - from_mean**2 * count / others
     spread = np.sqrt(np.maximum(squares, 0) / others)
-    rank = by_patient["logit"].rank(ascending=False)
-    top = by_patient["logit"].transform("max")
-    second = own.where(rank > 1).groupby(patients).transform("max").fillna(top)
-    highest = top.where(rank > 1, second)
-    rest = np.maximum(by_patient["probability"].transform("sum") - table["probability"], 1e-6)
-    found = {
+    rank = by_patient.rank(ascending=False)
+    highest = _highest_of_others(own, rank, patients)
+    rest = np.maximum(probability.groupby(patients).transform("sum") - probability, 1e-6)
+    outlier_factor = [
+        outlier_factors(np.abs(np.subtract.outer(logit[rows], logit[rows]))) for rows in _rows_of_patients(patients)
+    ]
+    columns = {
         "count": np.log(count),
         "others_mean": mean,
         "others_spread": spread,
         "others_highest": highest,
         "others_expected": np.log(rest),
         "less_mean": own - mean,
-        "less_median": own - by_patient["logit"].transform("median"),
+        "less_median": own - by_patient.transform("median"),
         "less_highest": own - highest,
-        "z_score": (own - mean) / (spread + _LEAST_SPREAD),
-        "ratio": np.log(np.maximum(table["probability"], 1e-6)) - np.log(rest / others),
+        "z_score": (own - mean) / (spread + _MIN_SPREAD),
+        "ratio": np.log(np.maximum(probability, 1e-6)) - np.log(rest / others),
         "rank": np.log(rank),
         "rank_share": (rank - 1) / others,
-        "outlier_factor": np.concatenate(
-            [
-                outlier_factors(np.abs(np.subtract.outer(logit[rows], logit[rows])))
-                for rows in _rows_of_patients(patients)
-            ]
-        ),
+        "outlier_factor": np.concatenate(outlier_factor),
+        **_compare_sites(own, mean, codes["anatom_site_general_challenge"], patients, count),
+        **_compare_ages(codes["age_approx"].replace(schema.UNKNOWN, np.nan), patients, count),
     }
-    at_site = by_site["logit"].transform("size")
-    # The mean of the patient's others at the site, with that of all others as one more.
-    site_mean = (by_site["logit"].transform("sum") - own + mean) / at_site
-    found |= {"site_count": np.log(at_site), "site_share": at_site / count, "site_less_mean": own - site_mean}
-    return pd.DataFrame(found | _compare_ages(table["age"], patients, count)).astype(np.float64)
+    return pd.DataFrame(columns).astype(np.float64)
 
 
-def _compare_ages(age, patients, count):
-    """Tells how the patient's images are spread over visits, as the age in steps of five years shows them."""
-    by_patient, at_age = age.groupby(patients), age.fillna(-1).groupby([patients, age.fillna(-1)]).transform("size")
-    first, last = by_patient.transform("min"), by_patient.transform("max")
-    found = {"age_since": age - first, "age_until": last - age, "ages": by_patient.transform("nunique")}
-    found |= {"age_count": np.log(at_age), "age_share": at_age / count}
-    return {name: values.fillna(0) for name, values in found.items()}
+def _highest_of_others(own: pd.Series, rank: pd.Series, patients: np.ndarray) -> pd.Series:
+    """Returns the highest score of the patient's other lesions; a lone lesion's own score."""
+    top = own.groupby(patients).transform("max")
+    second = own.where(rank > 1).groupby(patients).transform("max").fillna(top)
+    return top.where(rank > 1, second)
 
 
-def _compare_looks(embeddings, patients):
-    """Tells how far each lesion's features are from those of the patient's others, as shares of what is usual there.
+def _compare_sites(
+    own: pd.Series, mean: pd.Series, sites: pd.Series, patients: np.ndarray, count: pd.Series
+) -> dict[str, pd.Series]:
+    """Compares each lesion with the patient's others at its anatomical site."""
+    by_site = own.groupby([patients, sites])
+    at_site = by_site.transform("size")
+    # The mean of the patient's others at the site, with the mean of all others as one more lesion.
+    site_mean = (by_site.transform("sum") - own + mean) / at_site
+    return {"site_count": np.log(at_site), "site_share": at_site / count, "site_less_mean": own - site_mean}
 
-    Networks of different folds have features of their own, so only distances in one network's, and only their
-    proportions, are told; a lesion that several networks saw gets the mean.
+
+def _compare_ages(age: pd.Series, patients: np.ndarray, count: pd.Series) -> dict[str, pd.Series]:
+    """Compares each lesion's visit with the patient's other visits, by the age, which is known in steps of 5 years."""
+    by_patient = age.groupby(patients)
+    known_age = age.fillna(-1)
+    at_age = known_age.groupby([patients, known_age]).transform("size")
+    columns = {
+        "age_since": age - by_patient.transform("min"),
+        "age_until": by_patient.transform("max") - age,
+        "ages": by_patient.transform("nunique"),
+        "age_count": np.log(at_age),
+        "age_share": at_age / count,
+    }
+    return {name: values.fillna(0) for name, values in columns.items()}
+
+
+def _compare_embeddings(embeddings: np.ndarray, patients: np.ndarray) -> pd.DataFrame:
+    """Computes how far each lesion's embedding is from those of the patient's others, relative to their median.
+
+    Networks of different folds have features of their own, so only distances between features of one network are used,
+    and only their proportions; a lesion that several networks predicted gets the mean.
     """
     found = np.zeros((len(patients), 3))
     for rows in _rows_of_patients(patients):
-        seen = [network for network in np.moveaxis(embeddings[rows], 1, 0) if np.isfinite(network).all()]
-        if len(rows) > 1 and seen:
-            found[rows] = np.mean([_depart(network.astype(np.float64)) for network in seen], axis=0)
+        networks = [network for network in np.moveaxis(embeddings[rows], 1, 0) if np.isfinite(network).all()]
+        if len(rows) > 1 and networks:
+            found[rows] = np.mean([_measure_distances(network.astype(np.float64)) for network in networks], axis=0)
     return pd.DataFrame(found, columns=["look_distance", "look_rank", "look_outlier_factor"])
 
 
-def _depart(features):
+def _measure_distances(features: np.ndarray) -> np.ndarray:
     distances = spatial.distance.squareform(spatial.distance.pdist(features))
     mean = np.maximum(distances.sum(axis=1) / (len(features) - 1), 1e-12)
     rank = (stats.rankdata(mean) - 0.5) / len(mean)
     return np.stack([np.log(mean / np.median(mean)), rank, outlier_factors(distances)], axis=1)
 
 
-def _rows_of_patients(patients):
+def _rows_of_patients(patients: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(patients, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(patients[order])) + 1)
 
 
-def outlier_factors(distances):
+def outlier_factors(distances: np.ndarray) -> np.ndarray:
     """Computes the local outlier factor (Breunig et al., SIGMOD 2000), about 1 where a point is as near as others are.
 
-    As scikit-learn's `LocalOutlierFactor`, whose thousand calls for a thousand patients take minutes.
+    The same as scikit-learn's `LocalOutlierFactor`, whose thousand calls for a thousand patients take minutes.
 
     Args:
         distances: float64 `[n, n]`.
 
     Returns:
-        float64 `[n]`, 10 at most, of the nearest 10; 1 where there are three points or fewer, all near each other.
+        float64 `[n]`, at most 10, of the 10 nearest neighbors; 1 for three points or fewer, all neighbors of each
+        other.
     """
     if len(distances) <= 3:
         return np.ones(len(distances))
-    count = min(_NEIGHBOURS, len(distances) - 1)
+    count = min(_NEIGHBORS, len(distances) - 1)
     apart = distances + np.diag(np.full(len(distances), np.inf))
     nearest = np.argpartition(apart, count - 1, axis=1)[:, :count]
     reach = np.take_along_axis(apart, nearest, axis=1)
     density = 1 / (np.maximum(reach, reach.max(axis=1)[nearest]).mean(axis=1) + 1e-10)
-    return np.minimum(density[nearest].mean(axis=1) / density, _MOST_OUTLYING)
+    return np.minimum(density[nearest].mean(axis=1) / density, _MAX_OUTLIER_FACTOR)

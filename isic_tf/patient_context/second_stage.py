@@ -1,187 +1,259 @@
-"""The second stage: fitted on out-of-fold scores of stage one, kept in a folder, applied to any patients' lesions."""
+"""Patient-context models: fitted on out-of-fold scores of image-level models, saved, and applied to other patients."""
 
+import dataclasses
 import json
 import os
 import typing
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from scipy import special, stats
 
-from isic_tf.patient_context import gradient_boosting, lesion_features, set_model
+from isic_tf.patient_context import gradient_boosting, lesion_features, set_model, set_model_files
+from isic_tf.patient_context.config import METHODS, RELATIVE_METHODS
+from isic_tf.patient_context.set_model_training import SetModelOptions
 from isic_tf.postprocessing import calibration, cross_validation
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
-RELATIVE = ("z_score", "ratio", "rank")
-METHODS = (*RELATIVE, "boost", "set")
-_FILE, _BOOST_FILE, _SET_FOLDER = "context.json", "boost.npz", "set"
+_FILE = "context.json"
+_BOOST_FILE = "boost.npz"
+_SET_DIRECTORY = "set"
 
 
 class Stage(typing.NamedTuple):
-    """A fitted second stage."""
+    """A fitted patient-context model."""
 
-    method: str  # of `METHODS`
-    files: int  # scores of stage one that each lesion has
+    method: str  # one of `config.METHODS`
+    files: int  # number of image-level scores of each lesion
     looks: bool  # whether it needs embeddings
-    patient_context: bool  # whether a lesion is judged beside the patient's others
-    columns: list  # of `lesion_features.tabulate`
-    alone: dict | None  # calibration of stage one, for lesions without others; see `calibration.fit_calibration`
-    model: object  # `gradient_boosting.Boost`, `set_model.SetModel`, or None where nothing is fitted
+    patient_context: bool  # whether it uses the patient's other lesions
+    columns: list[str]  # of `lesion_features.tabulate`
+    alone: dict[str, typing.Any] | None  # calibration of the image-level scores, for lesions without others
+    model: gradient_boosting.Boost | set_model.SetModel | None  # None where nothing is fitted
 
 
-def fit(method, given, targets, patient_context=True, seed=0, strategy=None):
-    """Fits a second stage.
+@dataclasses.dataclass(frozen=True)
+class StageOptions:
+    """How a patient-context model is fitted.
+
+    Attributes:
+        method: `z_score`, `ratio` (to the mean) or `rank`, which put the score in relation to the patient's other
+            lesions and need no fit (as the winners of ISIC 2024 did); `boost`, see `gradient_boosting`; or `set`, see
+            `set_model`.
+        patient_context: Whether the patient's other lesions are used; only `boost` works without.
+        seed: Random seed.
+        strategy: `tf.distribute.Strategy` that a `set` is trained under; None for the one in scope.
+    """
+
+    method: str = "boost"
+    patient_context: bool = True
+    seed: int = 0
+    strategy: tf.distribute.Strategy | None = None
+
+
+def fit_stage(given: lesion_features.Lesions, targets: np.ndarray, options: StageOptions) -> Stage:
+    """Fits a patient-context model.
 
     Args:
-        method: `z_score`, `ratio` (to the mean) or `rank`, which put the score in relation to the patient's others and
-            need no fit (as the first place of ISIC 2024 did); `boost`, see `isic_tf.boost`; or `set`, see
-            `isic_tf.sets`.
-        given: `lesion_features.Lesions`, with out-of-fold scores.
+        given: Lesions with out-of-fold scores.
         targets: 0 or 1, `[n]`.
-        patient_context: Whether a lesion is judged beside the patient's others; only `boost` can do without.
-        seed: Fixes what is drawn.
-        strategy: `tf.distribute.Strategy` that a `set` is trained under; None for the default.
+        options: How to fit.
 
     Returns:
         `Stage`.
 
     Raises:
-        IsicError: The lesions that have others beside them lack one of the classes.
+        IsicError: The lesions of patients with several lack one of the classes.
+        DivergenceError: The training of a `set` diverges.
     """
-    targets, table = np.asarray(targets), lesion_features.tabulate(given, patient_context)
-    looks = patient_context and given.embeddings is not None
-    stage = Stage(method, given.logits.shape[1], looks, patient_context, list(table), None, None)
-    if method in RELATIVE:
+    targets = np.asarray(targets)
+    table = lesion_features.tabulate(given, options.patient_context)
+    looks = options.patient_context and given.embeddings is not None
+    stage = Stage(options.method, given.logits.shape[1], looks, options.patient_context, list(table), None, None)
+    if options.method in RELATIVE_METHODS:
         return stage
     probability = special.expit(table["logit"].to_numpy())
-    stage = stage._replace(alone=calibration.fit_calibration("platt", probability, targets))
-    # Lesions without others are not judged by the model, and would teach it that all is equal.
-    beside = ~lesion_features.is_alone(given) if patient_context else np.ones(len(targets), bool)
-    if len(set(targets[beside])) < 2:
+    alone = calibration.fit_calibration("platt", probability, targets)
+    # The model is not applied to lesions without others, which would teach it that others do not matter.
+    is_used = ~lesion_features.is_alone(given) if options.patient_context else np.ones(len(targets), bool)
+    if len(set(targets[is_used])) < 2:
         raise errors.IsicError(
-            f"expected benign and malignant images of patients with several, {beside.sum()} images have others beside "
-            "them; check patient_id in --metadata"
+            "expected benign and malignant images of patients with several images, got targets "
+            f"{sorted(set(targets[is_used].tolist()))} for {is_used.sum()} such images; check patient_id in --metadata"
         )
-    inputs = table[beside].to_numpy()
-    if method == "boost":
-        return stage._replace(model=gradient_boosting.fit(inputs, targets[beside], seed))
-    return stage._replace(
-        model=set_model.fit(inputs, inputs[:, 0], given.patients[beside], targets[beside], strategy, seed)
-    )
+    inputs = table[is_used].to_numpy()
+    model: gradient_boosting.Boost | set_model.SetModel
+    if options.method == "boost":
+        model = gradient_boosting.fit(inputs, targets[is_used], options.seed)
+    else:
+        set_options = SetModelOptions(seed=options.seed)
+        patients = given.patients[is_used]
+        model = set_model.fit(inputs, inputs[:, 0], patients, targets[is_used], options.strategy, set_options)
+    return stage._replace(alone=alone, model=model)
 
 
-def apply(stage, given):
-    """Judges lesions, all of a patient's together.
+def apply_stage(stage: Stage, given: lesion_features.Lesions) -> np.ndarray:
+    """Predicts lesions, all lesions of a patient together.
 
     Args:
-        stage: See `fit`.
-        given: `lesion_features.Lesions`, with as many scores as those it was fitted on.
+        stage: See `fit_stage`.
+        given: Lesions with as many image-level scores as those that the stage was fitted on.
 
     Returns:
-        float64 `[n]` from 0 to 1, a probability where the stage is `boost` or `set`. Lesions without others keep the
-        order of stage one; of the relative methods they get the share of all images that score lower.
+        float64 `[n]` from 0 to 1; probabilities for `boost` and `set`. Lesions without others keep the order of their
+        image-level scores; with the relative methods they get the fraction of all images with a lower score.
 
     Raises:
-        IsicError: The lesions lack scores or embeddings that the stage was fitted on.
+        ConfigError: The lesions lack scores or embeddings that the stage was fitted on.
     """
     if given.logits.shape[1] != stage.files:
-        raise errors.IsicError(f"expected {stage.files} prediction file(s), as fitted, got {given.logits.shape[1]}")
+        raise errors.ConfigError(
+            f"expected {stage.files} prediction file(s), as in the fit, got {given.logits.shape[1]}; give the files of "
+            "the same models in the same order"
+        )
     if stage.looks and given.embeddings is None:
-        raise errors.IsicError("expected embeddings, which the second stage was fitted on; give --embeddings")
-    table = lesion_features.tabulate(given if stage.looks else given._replace(embeddings=None), stage.patient_context)
-    alone = lesion_features.is_alone(given) & stage.patient_context
-    if stage.method in RELATIVE:
-        return _relate(stage.method, special.expit(table["logit"]), given.patients, alone)
+        raise errors.ConfigError("expected embeddings, as in the fit, got none; give --embeddings")
+    used = given if stage.looks else given._replace(embeddings=None)
+    table = lesion_features.tabulate(used, stage.patient_context)
+    is_alone = lesion_features.is_alone(given) & stage.patient_context
+    if stage.method in RELATIVE_METHODS:
+        return _relate(stage.method, special.expit(table["logit"]), given.patients, is_alone)
     inputs = table[stage.columns].to_numpy()
-    found = calibration.apply_calibration(stage.alone, special.expit(inputs[:, 0]))
-    if not alone.all():
-        inputs = inputs[~alone]
-        if stage.method == "boost":
-            logits = gradient_boosting.apply(stage.model, inputs)
-        else:
-            logits = set_model.apply(stage.model, inputs, inputs[:, 0], given.patients[~alone])
-        found[~alone] = special.expit(logits)
+    found = calibration.apply_calibration(typing.cast(dict, stage.alone), special.expit(inputs[:, 0]))
+    if not is_alone.all():
+        logits = _apply_model(stage.model, inputs[~is_alone], given.patients[~is_alone])
+        found[~is_alone] = special.expit(logits)
     return found
 
 
-def _relate(method, probability, patients, alone):
+def _apply_model(
+    model: gradient_boosting.Boost | set_model.SetModel | None, inputs: np.ndarray, patients: np.ndarray
+) -> np.ndarray:
+    if isinstance(model, gradient_boosting.Boost):
+        return gradient_boosting.apply(model, inputs)
+    return set_model.apply(typing.cast(set_model.SetModel, model), inputs, inputs[:, 0], patients)
+
+
+def _relate(method: str, probability: pd.Series, patients: np.ndarray, is_alone: np.ndarray) -> np.ndarray:
+    """Returns scores relative to those of the patient's lesions; of a lone lesion, relative to all lesions."""
     by_patient = probability.groupby(patients)
     if method == "rank":
         found = (by_patient.rank() - 0.5) / by_patient.transform("size")
     elif method == "ratio":
-        # From 0 to 1: half where the score is the patient's mean.
+        # From 0 to 1; 0.5 where the score is the mean of the patient's scores.
         found = probability / (probability + by_patient.transform("mean"))
     else:
         logit = pd.Series(special.logit(probability))
-        by_patient = logit.groupby(patients)
-        spread = by_patient.transform("std", ddof=0)
-        found = special.ndtr((logit - by_patient.transform("mean")) / spread.where(spread > 1e-9, np.inf))
-    share = (stats.rankdata(probability) - 0.5) / len(probability)
-    return np.where(alone, share, found)
+        logit_by_patient = logit.groupby(patients)
+        spread = logit_by_patient.transform("std", ddof=0)
+        found = special.ndtr((logit - logit_by_patient.transform("mean")) / spread.where(spread > 1e-9, np.inf))
+    rank_among_all = (stats.rankdata(probability) - 0.5) / len(probability)
+    return np.where(is_alone, rank_among_all, found)
 
 
-def predict_nested(method, given, targets, folds, patient_context=True, seed=0, strategy=None):
-    """Predicts each fold by what was fitted on the others, float64 `[n]`; arguments as for `fit`, folds int `[n]`."""
-    if method in RELATIVE:
-        return apply(fit(method, given, targets), given)
+def predict_nested(
+    given: lesion_features.Lesions, targets: np.ndarray, folds: np.ndarray, options: StageOptions
+) -> np.ndarray:
+    """Predicts each fold by a model fitted on the other folds.
 
-    def fit_rows(rows, own):
-        return fit(method, _take(given, rows), own, patient_context, seed, strategy)
+    Args:
+        given: Lesions with out-of-fold scores.
+        targets: 0 or 1, `[n]`.
+        folds: int `[n]`.
+        options: How to fit; for the relative methods nothing is fitted.
 
-    def apply_rows(stage, rows):
-        return apply(stage, _take(given, rows))
+    Returns:
+        float64 `[n]`, see `apply_stage`.
+
+    Raises:
+        IsicError: See `fit_stage`.
+    """
+    if options.method in RELATIVE_METHODS:
+        return apply_stage(fit_stage(given, targets, options), given)
+
+    def fit_rows(rows: np.ndarray, own_targets: np.ndarray) -> Stage:
+        return fit_stage(_take(given, rows), own_targets, options)
+
+    def apply_rows(stage: Stage, rows: np.ndarray) -> np.ndarray:
+        return apply_stage(stage, _take(given, rows))
 
     return cross_validation.cross_predict(fit_rows, apply_rows, np.arange(len(targets)), targets, folds)
 
 
-def _take(given, rows):
-    embeddings = None if given.embeddings is None else given.embeddings[rows]
+def _take(given: lesion_features.Lesions, rows: np.ndarray) -> lesion_features.Lesions:
     return lesion_features.Lesions(
-        given.logits[rows], given.patients[rows], given.codes.iloc[rows].reset_index(drop=True), embeddings
+        logits=given.logits[rows],
+        patients=given.patients[rows],
+        codes=given.codes.iloc[rows].reset_index(drop=True),
+        embeddings=None if given.embeddings is None else given.embeddings[rows],
     )
 
 
-def save(stage, folder, figures):
-    """Writes a stage into a folder, with the figures it was judged by (a dict for JSON)."""
-    if stage.method == "boost":
-        gradient_boosting.save(stage.model, os.path.join(folder, _BOOST_FILE))
-    if stage.method == "set":
-        set_model.save(stage.model, os.path.join(folder, _SET_FOLDER))
-    content = {**stage._replace(model=None)._asdict(), "nested": figures}
-    del content["model"]
-    # Last, since it says that the rest is there.
-    atomic_write.write_text(os.path.join(folder, _FILE), json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def load(folder):
-    """Reads a stage.
+def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> None:
+    """Writes a patient-context model into a directory.
 
     Args:
-        folder: See `save`.
+        stage: See `fit_stage`.
+        directory: Directory to write, created where it does not exist.
+        figures: What its evaluation found, for JSON; see `context_ablation.evaluate_gain`.
+    """
+    if isinstance(stage.model, gradient_boosting.Boost):
+        gradient_boosting.save(stage.model, os.path.join(directory, _BOOST_FILE))
+    if isinstance(stage.model, set_model.SetModel):
+        set_model_files.save(stage.model, os.path.join(directory, _SET_DIRECTORY))
+    content = {name: value for name, value in stage._asdict().items() if name != "model"}
+    text = json.dumps({**content, "nested": figures}, indent=1, allow_nan=False)
+    # Last, because its existence marks the model as complete.
+    atomic_write.write_text(os.path.join(directory, _FILE), text + "\n")
+
+
+def load_stage(directory: str | os.PathLike[str]) -> Stage:
+    """Reads a patient-context model.
+
+    Args:
+        directory: See `save_stage`.
 
     Returns:
         `Stage`.
 
     Raises:
-        IsicError: There is none, or it is damaged.
+        IsicError: The directory does not hold one.
+        CorruptRecordError: It is damaged.
     """
-    path = os.path.join(folder, _FILE)
+    directory = os.fspath(directory)
+    path = os.path.join(directory, _FILE)
     if not filesystem.exists(path):
-        raise errors.IsicError(f"expected a second stage at {path}, found none; make it with isic_tf.context")
+        raise errors.IsicError(
+            f"expected a patient-context model at {path}, but the file does not exist; fit one with isic_tf.context "
+            "--oof --model_dir"
+        )
+    stage = _read_stage(path)
+    if stage.method == "set":
+        return stage._replace(model=set_model_files.load(os.path.join(directory, _SET_DIRECTORY)))
+    if stage.method != "boost":
+        return stage
+    model = gradient_boosting.load(os.path.join(directory, _BOOST_FILE))
+    if len(model.coefficients) != len(stage.columns):
+        raise errors.CorruptRecordError(
+            f"expected {_BOOST_FILE} with the {len(stage.columns)} columns of {path}, got {len(model.coefficients)}; "
+            "write both again with isic_tf.context"
+        )
+    return stage._replace(model=model)
+
+
+def _read_stage(path: str) -> Stage:
+    """Reads a stage without its model."""
     try:
         content = json.loads(filesystem.read(path))
         stage = Stage(**{name: content[name] for name in Stage._fields if name != "model"}, model=None)
         if stage.method not in METHODS or not isinstance(stage.files, int) or not isinstance(stage.columns, list):
-            raise errors.IsicError("it is of another kind")
-        if stage.method not in RELATIVE:
-            calibration.apply_calibration(stage.alone, np.array([0.5]))
+            raise errors.CorruptRecordError("unsupported method or fields")
+        if stage.method not in RELATIVE_METHODS:
+            calibration.apply_calibration(typing.cast(dict, stage.alone), np.array([0.5]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.IsicError(f"{path} is no second stage ({error!r}); make it again with isic_tf.context") from error
-    if stage.method == "boost":
-        stage = stage._replace(model=gradient_boosting.load(os.path.join(folder, _BOOST_FILE)))
-        if len(stage.model.coefficients) != len(stage.columns):
-            raise errors.IsicError(
-                f"{path} is not of the {_BOOST_FILE} beside it; make both again with isic_tf.context"
-            )
-    return stage._replace(model=set_model.load(os.path.join(folder, _SET_FOLDER))) if stage.method == "set" else stage
+        raise errors.CorruptRecordError(
+            f"{path} is not a valid patient-context model ({error!r}); write it again with isic_tf.context"
+        ) from error
+    return stage

@@ -80,9 +80,13 @@ def make_module(models: Sequence[tf.keras.Model], image_size: int, fields: str =
 
     @tf.function(input_signature=signature)
     def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        codes = [_read_codes(name, value) for name, value in zip(columns, values, strict=True)]
-        metadata = encode_codes(codes, fields)
-        return {"prediction": targets.mean_probability(logits(models, decode(image, image_size), metadata))}
+        def predict_images() -> tf.Tensor:
+            codes = [_read_codes(name, value) for name, value in zip(columns, values, strict=True)]
+            metadata = encode_codes(codes, fields)
+            return targets.mean_probability(logits(models, decode(image, image_size), metadata))
+
+        # On some CPUs the oneDNN kernels of TensorFlow 2.21 fail on a batch of no images.
+        return {"prediction": tf.cond(tf.size(image) > 0, predict_images, lambda: tf.zeros([0]))}
 
     module.predict = predict
     return module

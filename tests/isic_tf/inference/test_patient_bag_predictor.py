@@ -8,17 +8,16 @@ import pandas as pd
 import pytest
 import scipy.special
 import tensorflow as tf
-from harness import PREDICT, build_set, make_config, tiny_trunk
+from harness import build_set, make_config, predicted, tiny_trunk
 
-from isic_tf.artifacts import run_directory, seen_images
+from isic_tf.artifacts import fold_results, run_directory, seen_images
 from isic_tf.data import clinical_metadata, decoding, image_files, input_pipeline, mixture, record_metadata
-from isic_tf.inference import patient_bag_predictor, predict_run, prediction_shards, test_time_augmentation
+from isic_tf.inference import patient_bag_predictor, prediction_shards, test_time_augmentation
 from isic_tf.metrics import summaries
 from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
 from isic_tf.models.config import ModelConfig
 from isic_tf.serving import export_run
 from isic_tf.training import loop, validation, warm_start
-from isic_tf.training.config import TrainConfig
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import record_index
 
@@ -53,19 +52,14 @@ def networks():
 def run(record_set, networks, tmp_path_factory):
     """A run of two folds with context, as training leaves it."""
     folder, rows = tmp_path_factory.mktemp("run"), mixture.read_sets(str(record_set))
-    run_directory.claim(str(folder), SET, (), rows)
+    run_directory.claim(str(folder), dataclasses.asdict(SET), (), rows)
     for fold, network in enumerate(networks):
         own = folder / f"fold{fold}"
         own.mkdir()
-        run_directory.keep_weights(str(own), network, True)
+        fold_results.keep_weights(str(own), network, True)
         seen_images.write_seen_images(str(own), seen_images.list_seen_images(mixture.plan_fold(rows, fold)))
         (own / run_directory.METRICS_FILE).write_text("{}")
     return folder
-
-
-def predicted(run, output, **changes):
-    predict_run.predict(predict_run.PredictConfig(workdir=str(run), output=str(output), **(PREDICT | changes)))
-    return pd.read_csv(output).set_index("image_name")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +89,7 @@ def test_predictions_are_those_of_each_patients_lesions_together(whole, networks
         versions = (decoding.to_float(test_time_augmentation.dihedral(images, version)) for version in (0, 1))
         seen = np.mean([see(network, version, clinical_metadata.encode(rows, "sex")) for version in versions], axis=0)
         assert np.allclose(embeddings["embeddings"][:, fold], seen[:, :-1], atol=1e-5)
-        sets, logits = patient_context_head.layer_of(network).sets, np.zeros(len(rows))
+        sets, logits = patient_context_head.find_context_layer(network).sets, np.zeros(len(rows))
         for patient in set(patients):
             own = seen[None, patients == patient]
             logits[patients == patient] = sets([own[..., :-1], np.ones(own.shape[:2]), own[..., -1:]])[0, :, 0]
@@ -114,7 +108,7 @@ def test_records_in_other_shards_and_orders_and_a_resumed_prediction_change_noth
         with tf.io.TFRecordWriter(str(tmp_path / f"train0{number}-31.tfrec")) as writer:
             for data in serialized[::-1][number::3]:
                 writer.write(data)
-    write, written, options = prediction_shards.write, [], {"records": f"{tmp_path}/train*.tfrec", "tta": 2}
+    write, written, options = prediction_shards.write_part, [], {"records": f"{tmp_path}/train*.tfrec", "tta": 2}
 
     def interrupted(*arguments):
         if written:
@@ -122,10 +116,10 @@ def test_records_in_other_shards_and_orders_and_a_resumed_prediction_change_noth
         written.append(arguments)
         write(*arguments)
 
-    monkeypatch.setattr(prediction_shards, "write", interrupted)
+    monkeypatch.setattr(prediction_shards, "write_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predicted(run, tmp_path / "other.csv", **options)
-    monkeypatch.setattr(prediction_shards, "write", write)
+    monkeypatch.setattr(prediction_shards, "write_part", write)
     other = predicted(run, tmp_path / "other.csv", **options)["prediction"]
     assert other.index.tolist() != whole[0].index.tolist()
     assert np.abs(other[whole[0].index] - whole[0]).max() < 1e-5
@@ -165,7 +159,7 @@ def departures(tmp_path_factory):
 def test_two_devices_learn_how_a_lesion_departs_from_its_patients_others(departures, tmp_path):
     sets = {"data_dir": str(departures), "extra_data_dir": "", "workdir": str(tmp_path), "fold": "1"}
     changes = {"augment_strength": 0.0, "epochs": 4, "bag_size": 8, "global_batch_size": 32, "label_smoothing": 0.0}
-    loop.train(TrainConfig(**sets, strategy="mirrored", tpu="", dry_run=False, **dataclasses.replace(SET, **changes)))
+    loop.train(dataclasses.replace(SET, **sets, strategy="mirrored", **changes))
     assert json.loads((tmp_path / "fold1" / "metrics.json").read_text())["auc"] > 0.85
     # The kept weights give what was judged; without their patients' others, the same lesions are hardly told apart.
     oof = pd.read_csv(tmp_path / "oof.csv").set_index("image_name")
@@ -195,11 +189,12 @@ def test_image_files_have_the_patients_of_the_table_and_those_of_nobody_keep_the
     )
     table.to_csv(tmp_path / "t.csv", index=False)
     beside = predicted(run, tmp_path / "f.csv", **options)["prediction"]
-    assert f"patient context: {len(table)} of {len(table)} images are judged beside" in capsys.readouterr().out
+    assert f"patient context: {len(table)} of {len(table)} images are predicted together" in capsys.readouterr().out
     table.drop(columns="patient_id").to_csv(tmp_path / "t.csv", index=False)
     nobody = predicted(run, tmp_path / "n.csv", **options)["prediction"]
-    said = f"patient context: 0 of {len(table)} images are judged beside others of their patient; patients are known by"
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"patient context: 0 of {len(table)} images are predicted together with others of their patient; pat" in out
+    assert "; patients are read from an index" in out
     rows = image_files.list_files(options["images"], options["csv"], "sex")
     with image_files.open_reader(rows, 32, {}, 1) as read:
         images = decoding.to_float(read(np.arange(len(rows))))
@@ -211,7 +206,7 @@ def test_image_files_have_the_patients_of_the_table_and_those_of_nobody_keep_the
 
 def test_a_plain_network_starts_from_stage_one_and_another_from_all(run, networks, capsys):
     folder = str(run / "fold1")
-    for changes, expected in (({}, ""), ({"context": "none"}, ""), ({"metadata": ""}, ", but for logits")):
+    for changes, expected in (({}, ""), ({"context": "none"}, ""), ({"metadata": ""}, ", except logits")):
         recipe = dataclasses.replace(SET, **changes)
         fresh = classifiers.build_classifier("efficientnet-b0", 32, **recipe.head_options())
         warm_start.load_weights(fresh, folder, recipe)
@@ -232,7 +227,7 @@ def test_single_images_are_exported_and_this_is_said(run, record_set, tmp_path, 
         )
     )
     out = capsys.readouterr().out
-    assert "note: the exported model sees single images, so it lacks the run's patient context" in out
+    assert "note: the exported model predicts single images, without the patient context of the run" in out
     assert "WARNING" not in out
 
 
@@ -252,7 +247,7 @@ def test_the_judging_looks_up_between_batches_and_gives_all_at_the_end(networks,
     )
     network = networks[0]
     known = clinical_metadata.encode(rows, "sex")
-    dataset = input_pipeline.make_eval_dataset(rows, image_size=32, batch_size=2, threads=1, known=known)
+    dataset = input_pipeline.make_eval_dataset(rows, image_size=32, batch_size=2, threads=1, metadata=known)
     found = list(patient_bag_predictor.make_predictor(network, tf.distribute.get_strategy(), rows)(dataset))
     assert [names for names, _ in found] == [[], [], [], rows["image_name"].tolist()]
     assert all(len(names) == len(values) for names, values in found)

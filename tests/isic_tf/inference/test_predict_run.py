@@ -11,19 +11,29 @@ import pydicom
 import pytest
 import tensorflow as tf
 from dicom_files import made as make_dicom
-from harness import RECIPE, build_set, predicted
+from harness import PREDICT, RECIPE, build_set, predicted
 
-from isic_tf.artifacts import prediction_files, run_directory
+import isic_tf
+from isic_tf.artifacts import prediction_files, run_directory, submission_format
 from isic_tf.augmentation import policies
 from isic_tf.data import decoding, image_files, preprocessing_config, record_seeds
 from isic_tf.distribution import workers
-from isic_tf.inference import fold_selection, predict_run, prediction_shards, test_time_augmentation
+from isic_tf.inference import (
+    fold_selection,
+    predict_run,
+    prediction_inputs,
+    prediction_shards,
+    resumable_prediction,
+    test_time_augmentation,
+)
+from isic_tf.inference.config import PredictConfig, PredictFilesConfig
 from isic_tf.models import classifiers
 from isic_tf.postprocessing import calibrate_run, calibration
 from isic_tf.training import loop
 from isic_tf.training.config import TrainConfig
+from tfrecord_tools import errors
 from tfrecord_tools.imaging import codec, preprocessing
-from tfrecord_tools.io import atomic_write, csv_tables, record_index, tf_example
+from tfrecord_tools.io import csv_tables, record_index, tf_example
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -48,21 +58,53 @@ def test_out_of_fold_predictions_are_those_of_the_training(run, record_set, tmp_
     assert list(found.columns) == ["prediction", "fold", "target"]
     assert found[["fold", "target"]].equals(oof.loc[found.index, ["fold", "target"]])
     assert np.abs(found["prediction"] - oof.loc[found.index, "prediction"]).max() < 1e-6
-    assert "flatter" not in capsys.readouterr().out
+    assert "optimistic" not in capsys.readouterr().out
     # By all folds, most of which were trained on the image.
     predicted(run, tmp_path / "all.csv", records=shards)
     assert f"note: {len(oof)} of the {len(oof)} images, or their patients, were trained on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["records", "images"])
+def test_the_function_returns_what_the_command_writes(run, record_set, made_up, tmp_path, kind):
+    config = PredictConfig(**PREDICT, tta=2, csv=None if kind == "records" else str(made_up / "test.csv"))
+    source = {"records": f"{record_set}/test*.tfrec", "images": str(made_up / "jpeg")}[kind]
+    table = isic_tf.predict(isic_tf.Run(run), source, config)
+    predicted(run, tmp_path / "o.csv", **{kind: source}, tta=2, csv=config.csv)
+    written = pd.read_csv(tmp_path / "o.csv")
+    pd.testing.assert_frame_equal(table, written)
+    assert table["prediction"].dtype == np.float64
+
+
+def test_the_function_returns_out_of_fold_predictions_and_writes_only_embeddings(
+    run, record_set, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = PredictConfig(**PREDICT, out_of_fold=True, embeddings="e.npz")
+    table = predict_run.predict(str(run), f"{record_set}/train*.tfrec", config).set_index("image_name")
+    oof = pd.read_csv(run / "oof.csv").set_index("image_name")
+    assert table[["fold", "target"]].astype("int64").equals(oof.loc[table.index, ["fold", "target"]])
+    assert np.abs(table["prediction"] - oof.loc[table.index, "prediction"]).max() < 1e-6
+    assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
+
+
+def test_the_function_refuses_what_the_command_does(run, record_set):
+    with pytest.raises(errors.ConfigError, match="expected --calibrated with --prevalence"):
+        predict_run.predict(run, f"{record_set}/test*.tfrec", PredictConfig(prevalence=0.1))
+    with pytest.raises(errors.ConfigError, match="expected --csv only with --images"):
+        predict_run.predict(run, f"{record_set}/test*.tfrec", PredictConfig(csv="t.csv"))
+    with pytest.raises(errors.IsicError, match="no shards match"):
+        predict_run.predict(run, "nothing*.tfrec")
 
 
 @pytest.fixture
 def half(monkeypatch):
     """Predicts 0.5 of all images, without a network."""
 
-    def write(rows, *arguments):
-        for part, own in rows.groupby("part"):
-            prediction_shards.write(arguments[-1], part, own[["image_name"]].assign(prediction=0.5))
+    def write(job, directory, done):
+        for part, own in job.rows.groupby("part"):
+            prediction_shards.write_part(directory, part, own[["image_name"]].assign(prediction=0.5))
 
-    monkeypatch.setattr(predict_run, "_predict_parts", write)
+    monkeypatch.setattr(resumable_prediction, "predict_missing_parts", write)
 
 
 def test_one_image_of_no_fold_leaves_the_others_theirs(half, run, record_set, tmp_path, capsys):
@@ -85,7 +127,10 @@ def test_one_image_of_no_fold_leaves_the_others_theirs(half, run, record_set, tm
     assert found.loc[index["image_name"][known], "fold"].tolist() == index["fold"][known].tolist()
     assert found.index[found["target"].isna()].tolist() == [index["image_name"][last]]
     out = capsys.readouterr().out
-    assert f"note: {(~known).sum()} of {len(index)} images have no fold, blank there, {index['image_name'][0]} f" in out
+    assert (
+        f"note: {(~known).sum()} of {len(index)} images have no fold (for example {index['image_name'][0]}); left blank"
+        in out
+    )
     assert "note: 1 of" in out
     # Read as the text that whole numbers are.
     assert set(csv_tables.read_table(str(tmp_path / "o.csv"), ("fold",))["fold"]) == {"", "0", "1"}
@@ -96,7 +141,7 @@ def test_where_no_image_is_of_a_fold_the_columns_are_left_out(half, run, record_
     assert list(found.columns) == ["prediction"]
     out = capsys.readouterr().out
     for name in ("fold", "target"):
-        assert f"note: the column {name} is left out, since no image has one" in out
+        assert f"note: no image has a {name}; the column {name} is left out" in out
 
 
 def test_calibrated_predictions_are_the_plain_ones_calibrated(run, record_set, made_up, tmp_path, capsys):
@@ -122,8 +167,9 @@ def test_what_calibrated_predictions_are_not_is_said(capsys):
     rows = pd.DataFrame({"networks": ["10", "11", "01"]})
     predict_run._note_calibration({"fitted_to": None}, rows, 8)
     out = capsys.readouterr().out
-    assert "note: out-of-fold predictions of 2 images are what calibrations are fitted to" in out
-    assert "note: the calibration is that of one version an image, these are means of 8; predict --out_of_fold" in out
+    assert "note: calibrations are fitted to out-of-fold predictions, such as those of 2 of these images" in out
+    assert "note: the calibration was fitted to predictions of one version of each image" in out
+    assert "but these are means of 8; predict --out_of_fold" in out
     predict_run._note_calibration({"fitted_to": "oof8.csv"}, rows[1:2], 8)
     predict_run._note_calibration({"fitted_to": None}, rows[1:2], 1)
     assert capsys.readouterr().out == ""
@@ -133,7 +179,7 @@ def test_an_image_that_all_networks_have_seen_is_in_no_fold(run, record_set, tmp
     (tmp_path / "one").mkdir()
     for name in ("flags.txt", "fold0"):
         (tmp_path / "one" / name).symlink_to(run / name)
-    with pytest.raises(ValueError, match="all networks have seen .* of the images or their patients, .* first; train"):
+    with pytest.raises(ValueError, match="but all folds trained on .* of them, for example ISIC_.*; train the folds"):
         predicted(tmp_path / "one", tmp_path / "o.csv", records=f"{record_set}/train*.tfrec", out_of_fold=True)
 
 
@@ -160,7 +206,7 @@ def test_a_stopped_prediction_goes_on_with_the_shards_that_are_left(run, record_
     options = {"records": f"{record_set}/train*.tfrec", "embeddings": str(tmp_path / "e.npz"), "tta": 2}
     whole = predicted(run, tmp_path / "whole.csv", **options)
     embedded = dict(np.load(tmp_path / "e.npz"))
-    write, calls = prediction_shards.write, []
+    write, calls = prediction_shards.write_part, []
 
     def interrupted(folder, number, *arguments):
         if len(calls) == 3:
@@ -168,13 +214,15 @@ def test_a_stopped_prediction_goes_on_with_the_shards_that_are_left(run, record_
         calls.append(number)
         write(folder, number, *arguments)
 
-    monkeypatch.setattr(prediction_shards, "write", interrupted)
+    monkeypatch.setattr(prediction_shards, "write_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predicted(run, tmp_path / "stopped.csv", **options)
     assert not (tmp_path / "stopped.csv").exists()
     again = []
     monkeypatch.setattr(
-        prediction_shards, "write", lambda folder, number, *rest: (again.append(number), write(folder, number, *rest))
+        prediction_shards,
+        "write_part",
+        lambda folder, number, *rest: (again.append(number), write(folder, number, *rest)),
     )
     found = predicted(run, tmp_path / "stopped.csv", **options)
     assert not set(again) & set(calls)
@@ -186,11 +234,11 @@ def test_a_stopped_prediction_goes_on_with_the_shards_that_are_left(run, record_
 
 def test_parts_of_another_prediction_are_not_taken(run, record_set, tmp_path, capsys):
     folder = f"{tmp_path}/o.csv.parts"
-    prediction_shards.begin(folder, "something else")
-    prediction_shards.write(folder, 0, pd.DataFrame({"image_name": ["x"], "prediction": [0.5]}))
+    prediction_shards.open_parts(folder, "something else")
+    prediction_shards.write_part(folder, 0, pd.DataFrame({"image_name": ["x"], "prediction": [0.5]}))
     found = predicted(run, tmp_path / "o.csv", records=f"{record_set}/test*.tfrec")
     assert "x" not in found.index
-    assert "holds parts of another prediction: made anew" in capsys.readouterr().out
+    assert "holds parts of another prediction; starting over" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -259,14 +307,14 @@ def test_parts_are_taken_where_nothing_that_they_are_made_of_changed(copies, mon
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict_run, "_predict_parts", stopped)
+    monkeypatch.setattr(resumable_prediction, "predict_missing_parts", stopped)
     given = {"images": {"images": str(copies / "jpeg"), "csv": str(copies / "t.csv")}}
     given["records"] = {"records": f"{copies}/set/test*.tfrec"}
     other_policy(copies)
     options = {"tta": 2, "tta_policy": "training", **given[kind]}
     for more in ({}, flags):
         if more is flags:
-            prediction_shards.write(
+            prediction_shards.write_part(
                 f"{copies}/o.csv.parts", 0, pd.DataFrame({"image_name": ["x"], "prediction": [0.5]})
             )
             change(copies)
@@ -288,7 +336,7 @@ def test_the_runs_own_copy_of_a_policy_is_drawn_from(run, record_set, tmp_path, 
         )
     )
     (tmp_path / "policy.json").unlink()
-    assert test_time_augmentation.read_tta_policy(run_directory.read_network(str(tmp_path / "run"))) == {"turn": {}}
+    assert test_time_augmentation.read_tta_policy(run_directory.read_network(str(tmp_path / "run"))) == {"rotate90": {}}
     assert test_time_augmentation.read_tta_policy(run_directory.read_network(str(run))) == policies.read_policy(
         "light", 1.0
     )
@@ -352,10 +400,8 @@ def test_image_files_of_a_trained_patient_are_shown_to_no_network_that_saw_him(r
     # Another image of his.
     table = pd.read_csv(copies / "t.csv").assign(patient_id=["", "", "", row["patient_id"]])
     table.to_csv(copies / "t.csv", index=False)
-    options = {"images": str(copies / "jpeg"), "csv": str(copies / "t.csv"), "records": None}
-    rows = predict_run.list_rows(
-        csv=options["csv"], records=None, images=options["images"], run=run_directory.read_flags(str(run))
-    )
+    config = PredictFilesConfig(workdir="", output="", images=str(copies / "jpeg"), csv=str(copies / "t.csv"))
+    rows = prediction_inputs.list_rows(config, run_directory.read_flags(str(run)))
     networks = fold_selection.choose_networks(run_directory.trained_folds(str(run)), rows, out_of_fold=True)
     own = dict(zip(rows["image_name"], networks, strict=True))[table["image_name"].iloc[3]]
     assert own == ("10" if oof[row["image_name"]] == 0 else "01")
@@ -392,9 +438,9 @@ def test_what_is_assumed_of_the_making_of_records_is_said(record_set, tmp_path, 
     for run, note in [
         (
             {"data_dir": str(tmp_path)},
-            "image files are taken with resize=stretch, trim_border=False, color_constancy=n",
+            "image files use resize=stretch, trim_border=False, color_constancy=n",
         ),
-        ({"resize": "crop"}, "image files are taken with trim_border=False, color_constancy=none"),
+        ({"resize": "crop"}, "image files use trim_border=False, color_constancy=none"),
         # A run from before it kept that: its records' manifest tells.
         ({"data_dir": f"{record_set},{tmp_path}"}, ""),
     ]:
@@ -406,18 +452,24 @@ def test_what_is_assumed_of_the_making_of_records_is_said(record_set, tmp_path, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "expected one of --records and --images"),
-        ({"records": "x", "images": "y"}, "expected one of --records and --images"),
+        ({}, "expected either --records or --images, got neither"),
+        ({"records": "x", "images": "y"}, "expected either --records or --images, got both"),
         ({"records": "x", "prevalence": 0.1}, "expected --calibrated with --prevalence"),
         (
             {"records": "x", "prevalence": 1.76, "calibrated": True},
             "expected a prevalence between 0 and 1, .* got 1.76",
         ),
-        ({"records": "x", "csv": "t.csv"}, "expected --csv with --images alone; records hold what the network sees"),
-        ({"records": "x", "tta": 9}, "expected --tta from 1 to 8 of --tta_policy=dihedral, got 9"),
-        ({"records": "x", "calibrated": True}, "expected a calibration at .*calibration.json, found none"),
+        (
+            {"records": "x", "csv": "t.csv"},
+            "expected --csv only with --images: records hold the metadata that the network uses",
+        ),
+        ({"records": "x", "tta": 9}, "expected --tta from 1 to 8 with --tta_policy=dihedral, got 9"),
+        (
+            {"records": "x", "calibrated": True},
+            "no calibration at .*calibration.json; create it with isic_tf.calibrate",
+        ),
         ({"records": "nothing*"}, "no shards match 'nothing"),
-        ({"images": "nowhere"}, "expected a folder of images at nowhere"),
+        ({"images": "nowhere"}, "image directory nowhere not found"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_before_any_work(run, tmp_path, changes, message):
@@ -427,10 +479,12 @@ def test_flags_that_do_not_fit_are_refused_before_any_work(run, tmp_path, change
 
 
 def test_image_files_without_what_the_network_sees_are_refused(run, made_up, tmp_path):
-    with pytest.raises(ValueError, match="the run sees age,sex,site beside the image: give a table of .* as --csv"):
+    with pytest.raises(
+        ValueError, match="the network uses age,sex,site as well as the image: give a table of .* as --csv"
+    ):
         predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg"))
     (tmp_path / "t.csv").write_text("image_name,sex,age_approx,anatom_site_general_challenge\nx,male,50,torso\n")
-    with pytest.raises(ValueError, match="images of .* are not in .*t.csv, .* first"):
+    with pytest.raises(ValueError, match="images of .* are not in .*t.csv .first: "):
         predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg"), csv=str(tmp_path / "t.csv"))
 
 
@@ -447,7 +501,9 @@ def test_a_corrupt_shard_is_named_in_a_line(run, copies):
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"^{path} is corrupt at record \d+: [^\n]*; make or fetch this shard again$"):
+    with pytest.raises(
+        ValueError, match=rf"^{path} is corrupt at record \d+: [^\n]*; rebuild or download this shard again$"
+    ):
         predicted(run, copies / "o.csv", records=f"{copies}/set/test*.tfrec")
     assert not (copies / "o.csv").exists()
 
@@ -460,14 +516,16 @@ def test_an_image_in_a_record_that_cannot_be_decoded_is_named_in_a_line(run, cop
                 b"\xff\xd8 and no more", "broken", sex=0, age_approx=50, anatom_site_general_challenge=3
             )
         )
-    with pytest.raises(ValueError, match=rf"^{path} is corrupt at record 0: [^\n]*; make or fetch this shard again$"):
+    with pytest.raises(
+        ValueError, match=rf"^{path} is corrupt at record 0: [^\n]*; rebuild or download this shard again$"
+    ):
         predicted(run, copies / "o.csv", records=str(path))
 
 
 def test_no_network_is_built_where_all_parts_are_there(run, copies, monkeypatch):
     options = {"records": f"{copies}/set/test*.tfrec"}
     with monkeypatch.context() as patch:
-        patch.setattr(prediction_shards, "read", lambda *_: pytest.fail("stopped"))
+        patch.setattr(prediction_shards, "read_parts", lambda *_: pytest.fail("stopped"))
         with pytest.raises(pytest.fail.Exception, match="stopped"):
             predicted(run, copies / "o.csv", **options)
     monkeypatch.setattr(classifiers, "build_classifier", lambda *_, **__: pytest.fail("a network was built"))
@@ -481,9 +539,9 @@ def test_each_worker_has_a_folder_of_its_own(monkeypatch, capsys):
     for kind, number in (("chief", 0), ("worker", 0), ("worker", 1)):
         strategy = SimpleNamespace(cluster_resolver=SimpleNamespace(task_type=kind, task_id=number))
         monkeypatch.setattr(workers, "is_chief", lambda strategy, kind=kind: kind == "chief")
-        found.append(predict_run._parts_folder("o.csv", strategy))
+        found.append(predict_run._choose_parts_directory("o.csv", strategy))
     assert found == ["o.csv.parts", "o.csv.parts-of-worker-0", "o.csv.parts-of-worker-1"]
-    assert "note: each of 3 workers predicts all images; the first writes them" in capsys.readouterr().out
+    assert "note: each of 3 workers predicts all images; only the first writes the output" in capsys.readouterr().out
 
 
 def test_labels_in_test_records_are_refused(run, made_up, tmp_path):
@@ -491,7 +549,10 @@ def test_labels_in_test_records_are_refused(run, made_up, tmp_path):
     for path in (tmp_path / "set").glob("train*.tfrec"):
         path.rename(path.with_name(path.name.replace("train", "test")))
     (tmp_path / "set" / "train.index.csv").unlink()
-    with pytest.raises(ValueError, match=r"expected no label in test records, \d+ have one, ISIC_.* name shards of tr"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected test records without labels, but \d+ have one, for example ISIC_.* name shards of tr",
+    ):
         predicted(run, tmp_path / "o.csv", records=f"{tmp_path}/set/test*.tfrec")
 
 
@@ -502,26 +563,26 @@ def sample(folder, names):
 
 
 def test_the_samples_order_is_kept(tmp_path):
-    assert predict_run.read_sample(sample(tmp_path, "bca"), list("abc")) == list("bca")
+    assert submission_format.match_sample(list("abc"), sample(tmp_path, "bca")) == list("bca")
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("abcx", r"1 of the sample's names are missing \(x\); check --records"),
+        ("abcx", r"1 names of the sample are missing \(x\); check --records"),
         ("ab", r"1 names are not in the sample \(c\)"),
-        ("abcc", r"must name every image once, 1 come again, c first"),
-        ("xyzw", r"4 of the sample's names are missing \(x, y, z, ...\); 3 names are not in the sample \(a, b, c\)"),
+        ("abcc", r"must name every image once, but repeats 1, for example c"),
+        ("xyzw", r"4 names of the sample are missing \(x, y, z, ...\); 3 names are not in the sample \(a, b, c\)"),
     ],
 )
 def test_missing_extra_and_double_names_are_refused(tmp_path, names, message):
     with pytest.raises(ValueError, match=message):
-        predict_run.read_sample(sample(tmp_path, names), list("abc"))
+        submission_format.match_sample(list("abc"), sample(tmp_path, names), flags="--records or --images")
 
 
 def test_names_are_checked_before_any_network_is_built(run, record_set, tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "build_classifier", lambda *_, **__: pytest.fail("a network was built"))
-    with pytest.raises(ValueError, match="1 of the sample's names are missing"):
+    with pytest.raises(ValueError, match="1 names of the sample are missing"):
         options = {"records": f"{record_set}/test*.tfrec", "sample_submission": sample(tmp_path, ["x"])}
         predicted(run, tmp_path / "out.csv", **options)
 
@@ -533,28 +594,14 @@ def test_a_run_without_a_trained_fold_is_refused(tmp_path, index):
 
 
 def test_a_folder_for_an_output_is_refused_before_any_work(run, tmp_path):
-    with pytest.raises(ValueError, match="expected a file's name for --output and --embeddings, got the folder"):
+    with pytest.raises(ValueError, match="expected file names as --output and --embeddings, got the directory"):
         predicted(run, tmp_path, records="x")
 
 
 def test_predictions_that_are_no_number_are_refused(tmp_path):
     table = pd.DataFrame({"image_name": ["a", "b"], "prediction": [0.5, np.nan]})
-    with pytest.raises(ValueError, match="1 predictions are no number from 0 to 1, that of b first"):
+    with pytest.raises(ValueError, match=r"expected predictions from 0 to 1, 1 of 2 are not \(b\)"):
         prediction_files.write_predictions(str(tmp_path / "o.csv"), table, patient_context=False, made_by="test")
-
-
-def test_parts_give_float32_back_to_the_bit(tmp_path):
-    values = np.random.default_rng(0).random(1000).astype(np.float32)
-    prediction_shards.begin(str(tmp_path / "p"), "this")
-    prediction_shards.write(
-        str(tmp_path / "p"), 0, pd.DataFrame({"image_name": [f"i{n}" for n in range(1000)], "prediction": values})
-    )
-    assert prediction_shards.begin(str(tmp_path / "p"), "this") == {0}
-    assert np.array_equal(prediction_shards.read(str(tmp_path / "p"), [0])["prediction"].astype(np.float32), values)
-    atomic_write.write_text(str(tmp_path / "weights"), "w")
-    assert prediction_shards.digest([str(tmp_path / "weights")], 1) != prediction_shards.digest(
-        [str(tmp_path / "weights")], 2
-    )
 
 
 def test_seeds_of_versions_are_those_of_epochs(index):

@@ -11,6 +11,8 @@ from isic_tf.artifacts import embedding_archive
 from isic_tf.data import image_files, record_metadata
 from isic_tf.metrics import logit
 from isic_tf.patient_context import fit_context, lesion_features, second_stage
+from isic_tf.patient_context.config import ContextFilesConfig
+from isic_tf.patient_context.second_stage import StageOptions
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("small_backbone")
 @pytest.fixture
 def stage(tmp_path):
     """The folder of a second stage that ranks a patient's scores."""
-    second_stage.save(second_stage.Stage("rank", 1, False, True, [], None, None), str(tmp_path / "stage"), {})
+    second_stage.save_stage(second_stage.Stage("rank", 1, False, True, [], None, None), str(tmp_path / "stage"), {})
     return str(tmp_path / "stage")
 
 
@@ -30,7 +32,7 @@ def test_a_patients_test_images_are_judged_together(run, stage, record_set, made
     np.testing.assert_allclose(found["stage_one"], plain["prediction"], rtol=1e-6)
     # As the command does it with the file and the table.
     options = {"predictions": [str(tmp_path / "plain.csv")], "metadata": str(made_up / "test.csv"), "model_dir": stage}
-    fit_context.run_context(fit_context.ContextConfig(**CONTEXT | options, output=str(tmp_path / "by_file.csv")))
+    fit_context.run_context(ContextFilesConfig(**CONTEXT | options, output=str(tmp_path / "by_file.csv")))
     by_file = pd.read_csv(tmp_path / "by_file.csv").set_index("image_name")
     np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
     # And image files, whose patients a table tells.
@@ -51,8 +53,8 @@ def test_a_boosted_stage_gets_embeddings_and_metadata(run, record_set, tmp_path)
     rows = pd.DataFrame({"age_approx": rng.choice([30, 60, -1], 200), "sex": rng.choice([0, 1, -1], 200)})
     looks = rng.normal(size=(200, 2, 8)).astype(np.float32)
     given = lesion_features.gather(rng.normal(size=(200, 1)), np.arange(200) // 5, rows, looks)
-    fitted = second_stage.fit("boost", given, (rng.random(200) < 0.3).astype(int))
-    second_stage.save(fitted, str(tmp_path / "stage"), {})
+    fitted = second_stage.fit_stage(given, (rng.random(200) < 0.3).astype(int), StageOptions("boost"))
+    second_stage.save_stage(fitted, str(tmp_path / "stage"), {})
     records = f"{record_set}/test*.tfrec"
     sample = tmp_path / "sample.csv"
     plain = predicted(run, tmp_path / "plain.csv", records=records, embeddings=str(tmp_path / "looks.npz"))
@@ -70,7 +72,7 @@ def test_a_boosted_stage_gets_embeddings_and_metadata(run, record_set, tmp_path)
     codes = codes.loc[plain.index].reset_index()
     looks = embedding_archive.read_embeddings(str(tmp_path / "looks.npz"), plain.index.tolist())
     given = lesion_features.gather(logit.logits(plain[["prediction"]].to_numpy()), codes["patient_id"], codes, looks)
-    expected = second_stage.apply(second_stage.load(str(tmp_path / "stage")), given)
+    expected = second_stage.apply_stage(second_stage.load_stage(str(tmp_path / "stage")), given)
     np.testing.assert_allclose(found["target"].loc[plain.index], expected, rtol=1e-5)
 
 
@@ -82,9 +84,15 @@ def test_the_runs_out_of_fold_files_say_that_no_context_was_used(run):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"calibrated": True}, "expected --context without --calibrated: the second stage gives probabilities itself"),
-        ({"out_of_fold": True}, "expected --context without --out_of_fold: isic_tf.context --oof writes those"),
-        ({}, "expected a second stage at nowhere/context.json, found none"),
+        (
+            {"calibrated": True},
+            "expected --context without --calibrated: the patient-context model returns probabilities",
+        ),
+        (
+            {"out_of_fold": True},
+            "expected --context without --out_of_fold: use isic_tf.context --oof for out-of-fold predictions",
+        ),
+        ({}, "expected a patient-context model at nowhere/context.json, but the file does not exist"),
     ],
 )
 def test_what_does_not_go_with_a_second_stage_is_refused(run, tmp_path, changes, message):
@@ -93,8 +101,11 @@ def test_what_does_not_go_with_a_second_stage_is_refused(run, tmp_path, changes,
 
 
 def test_a_stage_of_several_runs_is_refused(run, stage, tmp_path):
-    second_stage.save(second_stage.Stage("rank", 3, False, True, [], None, None), stage, {})
-    with pytest.raises(ValueError, match="was fitted on 3 runs, here is one: predict with each"):
+    second_stage.save_stage(second_stage.Stage("rank", 3, False, True, [], None, None), stage, {})
+    with pytest.raises(
+        ValueError,
+        match="expected a patient-context model fitted on one run, but .* was fitted on 3; predict with each run",
+    ):
         predicted(run, tmp_path / "o.csv", records="x", context=stage)
 
 

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.inference import test_time_augmentation
+from isic_tf.inference.config import TTA_POLICIES
 
 IMAGE = np.arange(27, dtype=np.uint8).reshape(1, 3, 3, 3)
 
@@ -23,7 +24,7 @@ def test_versions_are_float_in_the_unit_range_and_compile_with_static_shapes():
         tf.range(2, dtype=tf.int64),
     )
     run = {"augment_policy": "light", "augment_strength": "1.0"}
-    for kind in test_time_augmentation.KINDS:
+    for kind in TTA_POLICIES:
         view = test_time_augmentation.make_views(2, kind, run, seed=3)
         found = tf.function(view, jit_compile=kind == "dihedral")(images, keys, tf.constant(1))
         assert found.dtype == tf.float32
@@ -32,5 +33,5 @@ def test_versions_are_float_in_the_unit_range_and_compile_with_static_shapes():
 
 
 def test_there_are_no_more_than_eight_symmetries():
-    with pytest.raises(ValueError, match="expected --tta from 1 to 8 of --tta_policy=dihedral, got 9"):
+    with pytest.raises(ValueError, match="expected --tta from 1 to 8 with --tta_policy=dihedral, got 9"):
         test_time_augmentation.make_views(9, "dihedral", {}, 0)

@@ -9,6 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from isic_tf.artifacts import prediction_sidecar
 from isic_tf.patient_context import context_ablation, fit_context, lesion_features, second_stage
+from isic_tf.patient_context.config import METHODS, ContextFilesConfig
+from isic_tf.patient_context.second_stage import StageOptions
 from isic_tf.postprocessing import out_of_fold
 
 pytestmark = pytest.mark.usefixtures("few_trees")
@@ -52,7 +54,7 @@ def data(tmp_path_factory):
 def run(folder, **changes):
     paths = {name: str(folder / f"{name}.csv") for name in ("metadata", "out")}
     options = {**CONTEXT, "oof": [str(folder / "oof.csv")], "metadata": paths["metadata"], "output": paths["out"]}
-    fit_context.run_context(fit_context.ContextConfig(**(options | changes)))
+    fit_context.run_context(ContextFilesConfig(**(options | changes)))
     return pd.read_csv((options | changes)["output"])
 
 
@@ -90,16 +92,16 @@ def test_the_stage_is_applied_to_other_patients(fitted, data, tmp_path, capsys):
     both = found.rename(columns={"target": "found"}).merge(truth)
     assert roc_auc_score(both["target"], both["found"]) > 0.85
     assert json.loads((other / "out.csv.json").read_text())["patient_context"] is True
-    assert "the patients' other images had a part in it" in capsys.readouterr().out
+    assert "\nother images of the patients were used\n" in capsys.readouterr().out
 
 
 def test_each_fold_is_judged_by_what_was_fitted_on_the_others(data):
     known = out_of_fold.read([str(data / "oof.csv")], str(data / "metadata.csv"))
-    given = fit_context.gather(known.names, special.logit(known.scores), str(data / "metadata.csv"), None)
-    found = second_stage.predict_nested("boost", given, known.targets, known.folds)
+    given = fit_context.read_lesions(known.names, special.logit(known.scores), str(data / "metadata.csv"), None)
+    found = second_stage.predict_nested(given, known.targets, known.folds, StageOptions("boost"))
     own = known.folds == 2
-    stage = second_stage.fit("boost", second_stage._take(given, ~own), known.targets[~own])
-    np.testing.assert_array_equal(second_stage.apply(stage, second_stage._take(given, own)), found[own])
+    stage = second_stage.fit_stage(second_stage._take(given, ~own), known.targets[~own], StageOptions("boost"))
+    np.testing.assert_array_equal(second_stage.apply_stage(stage, second_stage._take(given, own)), found[own])
 
 
 @pytest.mark.parametrize("method", ["z_score", "ratio", "rank"])
@@ -107,7 +109,7 @@ def test_scores_in_relation_to_the_patient_by_hand(method):
     given = lesion_features.gather(
         special.logit([[0.2], [0.4], [0.6], [0.3]]), ["a", "a", "a", "b"], pd.DataFrame(index=range(4))
     )
-    found = second_stage.apply(second_stage.fit(method, given, [0, 1, 0, 0]), given)
+    found = second_stage.apply_stage(second_stage.fit_stage(given, [0, 1, 0, 0], StageOptions(method)), given)
     logits = special.logit([0.2, 0.4, 0.6])
     by_hand = {
         "rank": [1 / 6, 3 / 6, 5 / 6],
@@ -118,21 +120,22 @@ def test_scores_in_relation_to_the_patient_by_hand(method):
     # One in four scores lower than that of the patient without others.
     assert found[3] == pytest.approx(1.5 / 4)
     equal = given._replace(logits=np.zeros((4, 1)))
-    assert second_stage.apply(second_stage.fit(method, equal, [0, 1, 0, 0]), equal) == pytest.approx(0.5)
+    of_equal = second_stage.fit_stage(equal, [0, 1, 0, 0], StageOptions(method))
+    assert second_stage.apply_stage(of_equal, equal) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("method", second_stage.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_lesions_without_others_keep_the_order_of_stage_one(method):
     rng = np.random.default_rng(0)
     owner = np.where(np.arange(400) < 300, np.arange(400) // 10, np.arange(400)).astype(str)
     owner[350:] = ""
     logits, targets = rng.normal(size=(400, 1)), (np.arange(400) % 9 == 0).astype(int)
     given = lesion_features.gather(logits, owner, pd.DataFrame({"age_approx": rng.choice(["30", "80", ""], 400)}))
-    stage = second_stage.fit(method, given, targets)
-    found = second_stage.apply(stage, given)
+    stage = second_stage.fit_stage(given, targets, StageOptions(method))
+    found = second_stage.apply_stage(stage, given)
     assert (np.diff(found[300:][np.argsort(logits[300:, 0])]) > 0).all()
     order = rng.permutation(400)
-    shuffled = second_stage.apply(stage, second_stage._take(given, order))
+    shuffled = second_stage.apply_stage(stage, second_stage._take(given, order))
     np.testing.assert_allclose(shuffled, found[order], atol=1e-6)
 
 
@@ -141,19 +144,21 @@ def test_without_context_no_other_image_has_a_part(data, tmp_path, capsys):
     # Who wrote oof.csv did not say whether patients' other images had a part in it.
     assert json.loads((tmp_path / "out.csv.json").read_text())["patient_context"] is None
     out = capsys.readouterr().out
-    assert "whether stage one did, no sidecar beside it says" in out
-    assert "no other image of a patient had a part in it" not in out
+    assert "a sidecar is missing that states whether the image-level models used any" in out
+    assert "no other image of a patient was used\n" not in out
     prediction_sidecar.write_sidecar(str(data / "oof.csv"), patient_context=False, made_by="isic_tf.train")
     run(data, no_patient_context=True, output=str(tmp_path / "out.csv"))
     (data / "oof.csv.json").unlink()
     assert json.loads((tmp_path / "out.csv.json").read_text())["patient_context"] is False
-    assert "no other image of a patient had a part in it" in capsys.readouterr().out
-    stage = second_stage.load(str(tmp_path / "stage"))
+    assert "no other image of a patient was used\n" in capsys.readouterr().out
+    stage = second_stage.load_stage(str(tmp_path / "stage"))
     assert not stage.patient_context
     names = table["image_name"].tolist()
-    given = fit_context.gather(names, special.logit(table[["stage_one"]].to_numpy()), str(data / "metadata.csv"), None)
-    apart = second_stage.apply(stage, given._replace(patients=np.arange(len(names))))
-    np.testing.assert_array_equal(second_stage.apply(stage, given), apart)
+    given = fit_context.read_lesions(
+        names, special.logit(table[["stage_one"]].to_numpy()), str(data / "metadata.csv"), None
+    )
+    apart = second_stage.apply_stage(stage, given._replace(patients=np.arange(len(names))))
+    np.testing.assert_array_equal(second_stage.apply_stage(stage, given), apart)
 
 
 def test_several_files_are_joined_by_name(data, tmp_path):
@@ -164,20 +169,26 @@ def test_several_files_are_joined_by_name(data, tmp_path):
     options = {"model_dir": str(tmp_path / "stage"), "output": str(tmp_path / "out.csv")}
     found = run(data, oof=both, **options)
     assert found["stage_one"].between(0, 1).all()
-    with pytest.raises(ValueError, match=r"expected 2 prediction file\(s\), as fitted, got 1"):
+    with pytest.raises(ValueError, match=r"expected 2 prediction file\(s\), as in the fit, got 1"):
         run(data, oof=None, predictions=both[:1], **options)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"oof": None}, "expected --oof to fit a second stage on, or --predictions"),
-        ({"predictions": ["a.csv"]}, "expected --oof to fit a second stage on, or --predictions"),
+        ({"oof": None}, "expected either --oof, to fit .*, or --predictions, .* got neither"),
+        ({"predictions": ["a.csv"]}, "expected either --oof, to fit .*, or --predictions, .* got both"),
         ({"oof": None, "predictions": ["a.csv"]}, "expected --model_dir with --predictions"),
-        ({"sample_submission": "s.csv"}, "out-of-fold predictions are no submission"),
-        ({"no_patient_context": True, "method": "set"}, "without them give --method=boost"),
-        ({"embeddings": "none.npz"}, "expected embeddings at none.npz, found none"),
-        ({"oof": None, "predictions": ["a.csv"], "model_dir": "none"}, "expected a second stage at none/context.json"),
+        ({"sample_submission": "s.csv"}, "out-of-fold predictions are not a submission"),
+        (
+            {"no_patient_context": True, "method": "set"},
+            "--method=set needs patient context; with --no_patient_context use --method=boost",
+        ),
+        ({"embeddings": "none.npz"}, "no embeddings at none.npz; create them with"),
+        (
+            {"oof": None, "predictions": ["a.csv"], "model_dir": "none"},
+            "expected a patient-context model at none/context.json",
+        ),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(data, changes, message):
@@ -191,23 +202,26 @@ def test_metadata_that_does_not_fit_is_refused(data, tmp_path, capsys):
     metadata.iloc[3:].to_csv(path, index=False)
     with pytest.raises(ValueError, match="3 out-of-fold images have no label in .*m.csv, i0_"):
         run(data, **options)
-    with pytest.raises(ValueError, match="3 images are not in .*m.csv, i0_0 first; check --metadata"):
-        fit_context.gather(metadata["image_name"].tolist(), np.zeros((len(metadata), 1)), str(path), None)
+    with pytest.raises(ValueError, match="3 images are not in .*m.csv .first: i0_0.; check --metadata"):
+        fit_context.read_lesions(metadata["image_name"].tolist(), np.zeros((len(metadata), 1)), str(path), None)
     metadata.assign(patient_id="").to_csv(path, index=False)
-    with pytest.raises(ValueError, match="0 images have others beside them; check patient_id in --metadata"):
+    with pytest.raises(ValueError, match="for 0 such images; check patient_id in --metadata"):
         run(data, **options)
     # Only who the patient is: judged by the scores.
     metadata[["image_name", "patient_id", "target"]].to_csv(path, index=False)
     assert run(data, method="rank", **options)["prediction"].between(0, 1).all()
-    assert "has no age_approx, sex, anatom_site_general_challenge; judged without" in capsys.readouterr().out
+    assert "has no age_approx, sex, anatom_site_general_challenge; predicting without" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"image_name": np.array(["a"])}, "is no archive of embeddings"),
-        ({"image_name": np.array(["a"]), "embeddings": np.zeros((2, 1, 3), np.float32)}, "is no archive of embeddings"),
-        ({"image_name": np.array(["a"]), "embeddings": np.array([{}], object)}, "is no archive of embeddings"),
+        ({"image_name": np.array(["a"])}, "is not an archive of embeddings"),
+        (
+            {"image_name": np.array(["a"]), "embeddings": np.zeros((2, 1, 3), np.float32)},
+            "is not an archive of embeddings",
+        ),
+        ({"image_name": np.array(["a"]), "embeddings": np.array([{}], object)}, "is not an archive of embeddings"),
         ({"image_name": np.array(["a", "a"]), "embeddings": np.zeros((2, 1, 3), np.float32)}, "names an image twice"),
         (
             {"image_name": np.array(["a"]), "embeddings": np.zeros((1, 1, 3), np.float32)},
@@ -223,7 +237,7 @@ def test_embeddings_that_do_not_fit_are_refused(data, tmp_path, arrays, message)
 
 def test_embeddings_that_the_stage_was_fitted_on_are_asked_for(fitted, data):
     options = {"oof": None, "predictions": [str(data / "oof.csv")], "model_dir": str(fitted[1])}
-    with pytest.raises(ValueError, match="expected embeddings, which the second stage was fitted on"):
+    with pytest.raises(ValueError, match="expected embeddings, as in the fit, got none; give --embeddings"):
         run(data, **options)
 
 
@@ -233,11 +247,11 @@ def test_a_damaged_stage_is_refused(fitted, tmp_path):
     damages = [{"method": "magic"}, {"files": "one"}, {"alone": {}}, {"columns": 3}]
     for damaged in [*(json.dumps(content | damage) for damage in damages), "[]", "{"]:
         (tmp_path / "context.json").write_text(damaged)
-        with pytest.raises(ValueError, match="is no second stage"):
-            second_stage.load(str(tmp_path))
+        with pytest.raises(ValueError, match="is not a valid patient-context model"):
+            second_stage.load_stage(str(tmp_path))
     (tmp_path / "context.json").write_text(json.dumps(content | {"columns": content["columns"][1:]}))
-    with pytest.raises(ValueError, match="is not of the boost.npz beside it"):
-        second_stage.load(str(tmp_path))
+    with pytest.raises(ValueError, match="expected boost.npz with the .* columns of .*context.json, got"):
+        second_stage.load_stage(str(tmp_path))
 
 
 def test_a_gain_of_shuffled_patients_is_warned_of(data, monkeypatch, capsys):
@@ -245,8 +259,8 @@ def test_a_gain_of_shuffled_patients_is_warned_of(data, monkeypatch, capsys):
     scores = {"metadata alone": known.scores[:, 0], "context": known.scores[:, 0] + 0.01 * known.targets}
     monkeypatch.setattr(second_stage, "predict_nested", lambda *_: known.scores[:, 0] + 0.1 * known.targets)
     given = lesion_features.gather(known.scores, known.patients, pd.DataFrame(index=range(len(known.names))))
-    assert context_ablation.shuffle(known, given, "boost", scores, 3, 0)["p"] == 1
-    assert "WARNING: shuffled patients gain too" in capsys.readouterr().out
+    assert context_ablation.shuffle(known, given, StageOptions("boost"), scores, 3)["p"] == 1
+    assert "WARNING: shuffled patients gain as well" in capsys.readouterr().out
 
 
 def test_patients_are_shuffled_within_their_folds():

@@ -71,30 +71,32 @@ def test_the_same_seed_gives_the_same_and_another_does_not(fitted):
 def test_a_damaged_model_is_refused(fitted, tmp_path, damage):
     path = tmp_path / "boost.npz"
     np.savez(path, **(fitted[2]._asdict() | damage(fitted[2])))
-    with pytest.raises(ValueError, match="boost.npz is no boosted model"):
+    with pytest.raises(ValueError, match="boost.npz is not a valid boosted model"):
         gradient_boosting.load(str(path))
 
 
 def test_no_model_and_half_a_model_are_refused(fitted, tmp_path, monkeypatch):
     path = tmp_path / "boost.npz"
-    with pytest.raises(ValueError, match="expected a boosted model at .*, found none; make it with isic_tf.context"):
+    with pytest.raises(
+        ValueError, match="expected a boosted model at .*, but the file does not exist; run isic_tf.context"
+    ):
         gradient_boosting.load(str(path))
     gradient_boosting.save(fitted[2], str(path))
-    monkeypatch.setattr(gradient_boosting, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(gradient_boosting, "_MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="bytes, more than 1000"):
         gradient_boosting.load(str(path))
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match="is no boosted model"):
+    with pytest.raises(ValueError, match="is not a valid boosted model"):
         gradient_boosting.load(str(path))
 
 
 def test_trees_kept_otherwise_are_refused(fitted, monkeypatch):
     inputs, targets, _ = fitted
-    whole = gradient_boosting._join
+    whole = gradient_boosting._join_trees
     monkeypatch.setattr(
         gradient_boosting,
-        "_join",
+        "_join_trees",
         lambda boosters: (*whole(boosters)[:4], whole(boosters)[4] * 1.1, whole(boosters)[5]),
     )
-    with pytest.raises(ValueError, match="scikit-learn keeps its trees in another way"):
+    with pytest.raises(ValueError, match="expected scikit-learn to store trees as versions 1.4 to 1.8 do"):
         gradient_boosting.fit(inputs[:300], targets[:300])

@@ -41,5 +41,7 @@ def test_a_batch_worked_by_hand(mirrored):
 
 
 def test_a_patient_of_more_lesions_than_memory_is_refused():
-    with pytest.raises(ValueError, match="at most 4096 lesions of a patient, got 4097 of unknown; leave the id blank"):
+    with pytest.raises(
+        ValueError, match="at most 4096 lesions per patient, got 4097 of unknown; leave the patient_id blank"
+    ):
         length_bucketing.group(np.array(["unknown"] * 4097), np.zeros((4097, 1)))

@@ -1,0 +1,77 @@
+"""Options of prediction."""
+
+import dataclasses
+
+from isic_tf.distribution.config import StrategyConfig
+from tfrecord_tools import cli
+
+TTA_POLICIES = ("dihedral", "training")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(StrategyConfig):
+    """How the trained folds of a run predict images.
+
+    Example:
+        >>> config = PredictConfig(tta=8)
+        >>> config.tta_policy
+        'dihedral'
+        >>> PredictConfig(batch_size=0)
+        Traceback (most recent call last):
+        ...
+        tfrecord_tools.errors.ConfigError: expected batch_size of at least 1, got 0
+    """
+
+    csv: str | None = cli.option(
+        None,
+        help="With --images: CSV file with image_name, the columns of the run's --metadata, and optionally patient_id.",
+    )
+    out_of_fold: bool = cli.option(
+        False,
+        help="Predict each image only with folds that did not train on it or its patient; adds the columns fold and "
+        "target.",
+    )
+    tta: int = cli.option(
+        1,
+        lower=1,
+        upper=1000,
+        help="Test-time augmentation: number of versions of each image whose probabilities are averaged.",
+    )
+    tta_policy: str = cli.option(
+        "dihedral",
+        choices=TTA_POLICIES,
+        help="Versions: dihedral (the 8 symmetries of a square), or training (samples of the augmentation policy of "
+        "the run).",
+    )
+    embeddings: str | None = cli.option(
+        None, help="NumPy archive (.npz) to write as well: the pooled features of each fold."
+    )
+    calibrated: bool = cli.option(False, help="Apply the run's calibration.json, see isic_tf.calibrate.")
+    prevalence: float | None = cli.option(
+        None, help="With --calibrated: prevalence of malignant lesions where the predictions are used, such as 0.0176."
+    )
+    context: str | None = cli.option(
+        None,
+        help="Directory of a patient-context model fitted by isic_tf.context: corrects each image by the patient's "
+        "other images, and adds the column stage_one.",
+    )
+    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the samples of --tta_policy=training.")
+    batch_size: int = cli.option(32, lower=1, help="Images per step on one replica.")
+    threads: int = cli.option(
+        0, lower=0, upper=1024, help="Number of parallel image decoders; 0 uses all available cores."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictFilesConfig(PredictConfig):
+    """How the trained folds of a run predict images, and the files that are read and written."""
+
+    workdir: str = cli.option(
+        help="Run directory with at least one trained fold. The predictions of all its folds are averaged."
+    )
+    records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
+    images: str | None = cli.option(None, help="Directory of JPEG, PNG or DICOM files, in place of --records.")
+    output: str = cli.option(help="CSV file to write: image_name, prediction.")
+    sample_submission: str | None = cli.option(
+        None, help="Write a submission instead: image_name, target, in the order of this file."
+    )

@@ -1,0 +1,91 @@
+"""The images to predict, as a table: records of shards, or image files of a directory."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from isic_tf.data import clinical_metadata, image_files, record_metadata
+from isic_tf.inference.config import PredictFilesConfig
+from isic_tf.patient_context import lesion_features
+from tfrecord_tools import errors, schema
+from tfrecord_tools.io import filesystem, record_index
+
+# Image files in one part of a prediction.
+_FILES_PER_PART = 256
+_WILDCARDS = frozenset("*?[")
+
+
+def split_source(source: str | os.PathLike[str]) -> tuple[str | None, str | None]:
+    """Finds out whether a source names shards or a directory of image files.
+
+    Args:
+        source: Glob pattern or path of shards, or path of a directory.
+
+    Returns:
+        The pattern of the shards and None; or None and the directory of image files.
+
+    Raises:
+        ConfigError: The source is neither.
+    """
+    text = os.fspath(source)
+    if filesystem.isdir(text):
+        return None, text
+    if text.endswith(".tfrec") or _WILDCARDS.intersection(text) or filesystem.exists(text):
+        return text, None
+    raise errors.ConfigError(
+        f"expected a glob pattern of shards (such as 'records/test*.tfrec') or a directory of image files, got {text!r}"
+    )
+
+
+def list_rows(config: PredictFilesConfig, run: Mapping[str, Any], with_context_model: bool = False) -> pd.DataFrame:
+    """Lists the images to predict.
+
+    Args:
+        config: Names either the records or the directory of image files, and perhaps the table of their metadata.
+        run: Options of the run as text, see `run_directory.read_network`.
+        with_context_model: Whether a patient-context model is applied, which uses metadata that the network may not.
+
+    Returns:
+        DataFrame of one row per image for `input_pipeline.make_eval_dataset`, with `unit` (the shard or block of files
+        that the image belongs to), `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
+
+    Raises:
+        IsicError: No shard or file matches, a name is repeated, a test record is labeled, or metadata are missing.
+    """
+    if config.images:
+        return _list_image_files(config.images, config.csv, run, with_context_model)
+    return _list_records(config.records or "", run, with_context_model)
+
+
+def _list_image_files(images: str, csv: str | None, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
+    rows = image_files.list_files(images, csv, run.get("metadata", ""))
+    rows = image_files.add_patients(rows, csv, lesion_features.COLUMNS if with_context_model else ())
+    return rows.assign(unit=rows.index // _FILES_PER_PART, known_target=schema.UNKNOWN)
+
+
+def _list_records(records: str, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
+    with_patients = run.get("context") == "set" or with_context_model
+    columns = list(clinical_metadata.columns(run.get("metadata", "")))
+    if with_context_model:
+        # It uses metadata that the network may not use.
+        columns = list(lesion_features.COLUMNS)
+    if with_patients:
+        columns.append("patient_id")
+    rows = record_metadata.list_records(record_index.match_shards(records), columns)
+    if with_patients:
+        rows = rows.rename(columns={"patient_id": "patient_code"})
+    _refuse_labeled_test_records(rows)
+    rows = record_metadata.add_index(rows).assign(unit=rows["shard"])
+    return record_metadata.add_patients(rows) if with_patients else rows
+
+
+def _refuse_labeled_test_records(rows: pd.DataFrame) -> None:
+    of_test = rows["shard"].map(os.path.basename).str.startswith("test")
+    labeled = rows.loc[rows["labelled"] & of_test, "image_name"]
+    if len(labeled):
+        raise errors.IsicError(
+            f"expected test records without labels, but {len(labeled)} have one, for example {labeled.iloc[0]}; name "
+            "shards of training records train*, or rebuild them with tfrecord_tools.build --split=test"
+        )

@@ -1,0 +1,81 @@
+import pandas as pd
+import pytest
+
+from isic_tf.artifacts import seen_images
+from isic_tf.inference import fold_selection
+from tfrecord_tools import errors
+
+# Patients p and q, two images each, and one of an unknown patient.
+ROWS = pd.DataFrame({"image_name": list("abcde"), "patient_id": ["p", "p", "q", "q", ""]})
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Weights of fold 0, trained on an image of p, and of fold 1, trained on an image of q and on that of nobody."""
+    found = []
+    for fold, names in enumerate(("a", "ce")):
+        directory = tmp_path / f"fold{fold}"
+        directory.mkdir()
+        seen_images.write_seen_images(str(directory), ROWS[ROWS["image_name"].isin(list(names))])
+        found.append(str(directory / "best.weights.h5"))
+    return found
+
+
+def test_images_of_a_training_patient_are_seen_as_well(paths):
+    assert fold_selection.find_unseen(paths[0], ROWS).tolist() == [False, False, True, True, True]
+    assert fold_selection.find_unseen(paths[1], ROWS).tolist() == [True, True, False, False, False]
+    # By name alone where patients are not known; an unknown patient is not one patient.
+    assert fold_selection.find_unseen(paths[1], ROWS[["image_name"]]).tolist() == [True, True, False, True, False]
+    unknown = ROWS.assign(patient_id="", image_name=list("vwxyz"))
+    assert fold_selection.find_unseen(paths[1], unknown).all()
+
+
+@pytest.mark.parametrize("otherwise", [False, True])
+def test_weights_of_unknown_origin_get_the_given_answer(tmp_path, otherwise):
+    found = fold_selection.find_unseen(str(tmp_path / "w.h5"), ROWS, otherwise)
+    assert found.tolist() == [otherwise] * 5
+
+
+def test_out_of_fold_each_image_is_predicted_by_folds_that_did_not_train_on_its_patient(paths):
+    assert fold_selection.choose_networks(paths, ROWS, out_of_fold=True) == ["01", "01", "10", "10", "10"]
+
+
+def test_else_all_folds_predict_and_training_images_are_counted(paths, capsys):
+    assert fold_selection.choose_networks(paths, ROWS, out_of_fold=False) == "11"
+    out = capsys.readouterr().out
+    assert "note: 5 of the 5 images, or their patients, were trained on (for example a)" in out
+    assert "--out_of_fold predicts each image only with folds that did not train on it" in out
+    others = pd.DataFrame({"image_name": ["x"], "patient_id": ["r"]})
+    assert fold_selection.choose_networks(paths, others, out_of_fold=False) == "11"
+    assert capsys.readouterr().out == ""
+
+
+def test_an_image_that_all_folds_trained_on_is_refused(paths):
+    rows = pd.DataFrame({"image_name": ["x", "a"], "patient_id": ["", "q"]})
+    with pytest.raises(errors.LeakageError, match="all folds trained on 1 of them, for example a; train the folds"):
+        fold_selection.choose_networks(paths, rows, out_of_fold=True)
+
+
+def test_weights_of_unknown_origin_predict_nothing_out_of_fold(tmp_path):
+    with pytest.raises(errors.LeakageError, match="all folds trained on 5 of them"):
+        fold_selection.choose_networks([str(tmp_path / "w.h5")], ROWS, out_of_fold=True)
+
+
+def test_the_fold_is_that_of_the_only_network_and_targets_follow_the_names(capsys):
+    rows = pd.DataFrame({"image_name": list("abc"), "networks": ["01", "10", "11"], "known_target": [1, 0, -1]})
+    table = pd.DataFrame({"image_name": list("cab"), "prediction": [0.1, 0.2, 0.3]})
+    paths = ["run/fold3/w.h5", "run/fold12/w.h5"]
+    found = fold_selection.add_folds(table, rows, paths)
+    assert found["fold"].tolist() == [pd.NA, 12, 3]
+    assert found["target"].tolist() == [pd.NA, 1, 0]
+    assert found.dtypes[["fold", "target"]].astype(str).tolist() == ["Int64", "Int64"]
+    out = capsys.readouterr().out
+    assert "note: 1 of 3 images have no fold (for example c); left blank" in out
+    assert "note: 1 of 3 images have no target (for example c); left blank" in out
+
+
+def test_a_network_of_no_fold_names_none(capsys):
+    rows = pd.DataFrame({"image_name": ["a"], "networks": ["1"], "known_target": [-1]})
+    table = pd.DataFrame({"image_name": ["a"], "prediction": [0.1]})
+    assert list(fold_selection.add_folds(table, rows, ["run/full/w.h5"])) == ["image_name", "prediction"]
+    assert "note: no image has a fold; the column fold is left out" in capsys.readouterr().out
