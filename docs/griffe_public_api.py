@@ -52,8 +52,10 @@ def prefer_exports(package):
 def list_fields(cls):
     """Adds the fields of a configuration, inherited ones included, to its docstring."""
     config = getattr(importlib.import_module(cls.module.path), cls.name)
+    if not dataclasses.is_dataclass(config) or not cls.docstring:
+        return
     fields = [field for field in dataclasses.fields(config) if "help" in field.metadata]
-    if not fields or not cls.docstring:
+    if not fields:
         return
     lines = [f"    {field.name} ({_format_type(field)}): {_format_help(field)}" for field in fields]
     cls.docstring.value = "\n".join([cls.docstring.value.rstrip(), "", "Attributes:", *lines])
