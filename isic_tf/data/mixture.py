@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import prediction_files
-from isic_tf.data import fold_split
+from isic_tf.data import fold_split, record_seeds
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, record_index
 
@@ -183,7 +183,8 @@ def weigh(
         `[groups]`.
 
     Raises:
-        ConfigError: Both `malignant_oversampling` and `balance` are given.
+        ConfigError: Both `malignant_oversampling` and `balance` are given, or a record would occur too often for each
+            occurrence to be augmented differently.
     """
     if balance and malignant_oversampling != 1:
         raise errors.ConfigError(
@@ -196,6 +197,12 @@ def weigh(
     if balance:
         prevalence = samples[malignant].sum() / samples.sum()
         samples = samples * np.where(malignant, balance / prevalence, (1 - balance) / (1 - prevalence))
+    most = (samples / sizes["images"]).max()
+    if most >= record_seeds.MAX_COPIES:
+        raise errors.ConfigError(
+            f"expected each record to occur less than {record_seeds.MAX_COPIES} times in an epoch, got {most:.0f}; "
+            "lower --malignant_oversampling, --mix or --balance"
+        )
     samples_per_epoch = np.maximum(1, np.round(samples)).astype(np.int64).to_numpy()
     return rows.assign(group=groups.ngroup()), samples_per_epoch
 

@@ -3,6 +3,9 @@
 import pandas as pd
 import tensorflow as tf
 
+# Occurrences of a record in an epoch that have seeds of their own.
+MAX_COPIES = 2**11
+
 
 def hash_keys(rows: pd.DataFrame) -> tf.Tensor:
     """Hashes the text that identifies each record; the hash is the second half of a record's seed.
@@ -28,7 +31,7 @@ def record_seed(key: tf.Tensor, seed: int | tf.Tensor, epoch: tf.Tensor, copy: t
         key: int64 `[...]`, see `hash_keys`.
         seed: Integer below 2^31, the seed of the run.
         epoch: int64 `[...]`, from 0, below a million.
-        copy: int64 `[...]`, which of the occurrences of the record in the epoch this is, from 0, below 2,048.
+        copy: int64 `[...]`, which of the occurrences of the record in the epoch this is, from 0, below `MAX_COPIES`.
 
     Returns:
         int64 `[..., 2]`, different for every (key, seed, epoch, copy).

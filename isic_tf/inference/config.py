@@ -64,7 +64,13 @@ class PredictConfig(StrategyConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictFilesConfig(PredictConfig):
-    """How the trained folds of a run predict images, and the files that are read and written."""
+    """How the trained folds of a run predict images, and the files that are read and written.
+
+    Example:
+        >>> config = PredictFilesConfig(workdir="runs/b0", images="dicom", output="scores.csv", tta=8)
+        >>> config.out_of_fold
+        False
+    """
 
     workdir: str = cli.option(
         help="Run directory with at least one trained fold. The predictions of all its folds are averaged."

@@ -90,6 +90,11 @@ def predict_files(config: PredictFilesConfig) -> pd.DataFrame:
         ConfigError: Options contradict each other.
         CorruptRecordError: A shard is damaged.
         IsicError: See `predict`; or the names are not those of the sample submission.
+
+    Example:
+        >>> config = PredictFilesConfig(workdir="runs/b0", images="dicom", output="scores.csv")
+        >>> predict_files(config)["prediction"].mean()  # doctest: +SKIP
+        0.0213
     """
     job = _prepare(config)
     order = None

@@ -1,7 +1,7 @@
 """Image encoders: EfficientNet and EfficientNetV2, their input normalization and their published weights.
 
-To add a backbone: add its name to `BACKBONES`, how it is created to `_create`, the weights that can be downloaded to
-`published`, and its normalization to `make_normalization`.
+To add a backbone: add its name to `BACKBONES`, how it is created to `_create`, its normalization to
+`make_normalization`, the weights that can be downloaded to `published`, and their file name to `_weights_file`.
 """
 
 import os

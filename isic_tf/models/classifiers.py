@@ -23,6 +23,11 @@ def build_from_config(config: "ModelConfig", weights: str | None = None) -> tf.k
 
     Raises:
         IsicError: See `build_classifier`.
+
+    Example:
+        >>> from isic_tf.models import ModelConfig
+        >>> build_from_config(ModelConfig(image_size=32, weights="none", target="diagnosis")).output_shape
+        (None, 9)
     """
     weights = config.weights if weights is None else weights
     return build_classifier(config.backbone, config.image_size, weights, **config.head_options())

@@ -10,7 +10,12 @@ from tfrecord_tools import cli
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(cli.Config):
-    """The architecture of a classifier, and the weights that it starts from."""
+    """The architecture of a classifier, and the weights that it starts from.
+
+    Example:
+        >>> ModelConfig(image_size=256, pooling="gem").head_options()["pooling"]
+        'gem'
+    """
 
     image_size: int = cli.option(384, lower=32, upper=4096, help="Side of the square input images, in pixels.")
     backbone: str = cli.option(

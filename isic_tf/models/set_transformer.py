@@ -30,14 +30,16 @@ def build_set_transformer(
     Returns:
         Keras model from a list of float32 `[B, L, d]` features (one lesion per row), float32 or bool `[B, L]` mask (1
         for a lesion, 0 for padding, whose features and logits are not read) and float32 `[B, L, 1]` image-level logits,
-        to float32 `[B, L, 1]` logits: the image-level logits plus a correction, which is 0 for a patient with one lesion.
+        to float32 `[B, L, 1]` logits: the image-level ones plus a correction, which is 0 for a patient with one lesion.
 
     Raises:
         ConfigError: The number of units is not a multiple of the number of heads.
     """
     if units % heads:
         nearest = heads * max(1, units // heads)
-        raise errors.ConfigError(f"expected units to be a multiple of {heads} heads, got {units}; for example {nearest}")
+        raise errors.ConfigError(
+            f"expected units to be a multiple of {heads} heads, got {units}; for example {nearest}"
+        )
     # Keeps the random state of dropout in variables, which checkpoints can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
     layers = tf.keras.layers

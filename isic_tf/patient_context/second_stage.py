@@ -23,7 +23,13 @@ _SET_DIRECTORY = "set"
 
 
 class Stage(typing.NamedTuple):
-    """A fitted patient-context model."""
+    """A fitted patient-context model.
+
+    Example:
+        >>> stage = Stage("rank", 1, looks=False, patient_context=True, columns=[], alone=None, model=None)
+        >>> stage.method
+        'rank'
+    """
 
     method: str  # one of `config.METHODS`
     files: int  # number of image-level scores of each lesion
@@ -198,6 +204,12 @@ def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> 
         stage: See `fit_stage`.
         directory: Directory to write, created where it does not exist.
         figures: What its evaluation found, for JSON; see `context_ablation.evaluate_gain`.
+
+    Example:
+        >>> stage = Stage("rank", 1, looks=False, patient_context=True, columns=[], alone=None, model=None)
+        >>> save_stage(stage, "context", {})
+        >>> load_stage("context") == stage
+        True
     """
     if isinstance(stage.model, gradient_boosting.Boost):
         gradient_boosting.save(stage.model, os.path.join(directory, _BOOST_FILE))
@@ -221,6 +233,10 @@ def load_stage(directory: str | os.PathLike[str]) -> Stage:
     Raises:
         IsicError: The directory does not hold one.
         CorruptRecordError: It is damaged.
+
+    Example:
+        >>> load_stage("runs/b0/context").method  # doctest: +SKIP
+        'boost'
     """
     directory = os.fspath(directory)
     path = os.path.join(directory, _FILE)

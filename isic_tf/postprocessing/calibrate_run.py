@@ -67,6 +67,12 @@ class CalibrationResult:
         calibration: See `calibration.fit_calibration`.
         metrics: Dict from method (`none`: the scores as they are) to `log_loss`, `brier` and `ece`.
         path: The file that was written.
+
+    Example:
+        >>> metrics = {"none": {"log_loss": 0.31}, "platt": {"log_loss": 0.07}}
+        >>> result = CalibrationResult({"method": "platt"}, metrics, "runs/b0/calibration.json")
+        >>> min(result.metrics, key=lambda method: result.metrics[method]["log_loss"])
+        'platt'
     """
 
     calibration: dict[str, Any]

@@ -127,6 +127,11 @@ class EnsembleResult:
         out_of_fold: Cross-validated predictions: `image_name`, `prediction` (float64), `fold` and `target` (int64);
             None without `oof`.
         metrics: See `ensemble_evaluation.EnsembleEvaluation`; None without `oof`.
+
+    Example:
+        >>> result = EnsembleResult(ensembling.Blend("mean"), None, None, None)
+        >>> result.blend.method
+        'mean'
     """
 
     blend: ensembling.Blend

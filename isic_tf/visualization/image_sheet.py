@@ -24,7 +24,12 @@ _TITLE_FONT_SIZE = 10
 
 @dataclasses.dataclass(frozen=True)
 class CaptionedImage:
-    """One image of a sheet."""
+    """One image of a sheet.
+
+    Example:
+        >>> CaptionedImage(np.zeros((64, 64, 3), np.uint8), "ISIC_0000001").caption
+        'ISIC_0000001'
+    """
 
     image: np.ndarray  # uint8, or float32 in [0, 1], [S, S, 3]
     caption: str

@@ -2,9 +2,12 @@
 
 import doctest
 import importlib
+import logging
 
 import pytest
 from harness import ROOT
+
+from tfrecord_tools import cli
 
 ROOTS = ("isic_tf", "tfrecord_tools")
 MODULES = sorted(
@@ -18,6 +21,8 @@ MODULES = sorted(
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Log lines are not what an example returns.
+    cli.show_log(logging.ERROR)
     module = importlib.import_module(name)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testmod(module, optionflags=options)

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from harness import CONTEXT, ENVIRONMENT, PREDICT, RECIPE, make_config, tiny_trunk
+from harness import CONTEXT, ENVIRONMENT, RECIPE, make_config, predicted, tiny_trunk
 
 from isic_tf.artifacts import run_directory, seen_images
 from isic_tf.augmentation import policies
+from isic_tf.evaluation import evaluate_files
 from isic_tf.models import backbones, classifiers
-from isic_tf.patient_context import second_stage
+from isic_tf.patient_context import fit_context, second_stage
+from isic_tf.patient_context.config import ContextFilesConfig
 from isic_tf.postprocessing import calibrate_run, calibration, ensemble_predictions
 from isic_tf.training import loop, warm_start
 from tfrecord_tools.building import record_set_indexer
@@ -172,16 +174,15 @@ def test_the_augmentation_policy_is_read(path):
     ],
 )
 def test_the_test_images_are_predicted_alike(name, changes):
-    predict.predict(**{**PREDICT, "workdir": "run", "records": TEST, "output": "found.csv", **changes})
+    predicted("run", "found.csv", records=TEST, **changes)
     assert_same_table("found.csv", f"expected/{name}.csv")
     # Exact.
     assert read_json("found.csv.json") == read_json(f"expected/{name}.csv.json")
 
 
 def test_the_out_of_fold_predictions_are_those_of_the_training():
-    options = {"workdir": "run", "records": "records/train*.tfrec", "output": "found.csv", "out_of_fold": True}
-    predict.predict(**{**PREDICT, **options})
-    found, oof = (pd.read_csv(path).set_index("image_name") for path in ("found.csv", "run/oof.csv"))
+    found = predicted("run", "found.csv", records="records/train*.tfrec", out_of_fold=True)
+    oof = pd.read_csv("run/oof.csv").set_index("image_name")
     assert sorted(found.index) == sorted(oof.index)
     assert found[["fold", "target"]].equals(oof.loc[found.index, ["fold", "target"]])
     assert np.abs(found["prediction"] - oof.loc[found.index, "prediction"]).max() < 1e-6
@@ -218,15 +219,17 @@ def test_the_run_calibrated_anew_has_the_same_calibration():
 
 @pytest.mark.parametrize(("name", "method"), [("context", "boost"), ("context_set", "set")])
 def test_a_second_stage_is_applied_to_a_prediction_file(name, method):
-    assert second_stage.load(f"run/{name}").method == method
+    assert second_stage.load_stage(f"run/{name}").method == method
     options = {"predictions": ["expected/plain.csv"], "metadata": "test.csv", "model_dir": f"run/{name}"}
-    context.context(**{**CONTEXT, **options, "output": "found.csv"})
+    fit_context.run_context(ContextFilesConfig(**{**CONTEXT, **options, "output": "found.csv"}))
     assert_same_table("found.csv", f"expected/{name}.csv")
     assert read_json("found.csv.json")["patient_context"] is True
 
 
 def test_the_out_of_fold_predictions_are_judged_alike():
-    evaluate.evaluate(["run/oof.csv"], "train.csv", output="found.json")
+    evaluate_files.evaluate_files(
+        evaluate_files.EvaluateConfig(predictions=["run/oof.csv"], labels="train.csv", output="found.json")
+    )
     assert_same_json(read_json("found.json"), read_json("expected/metrics.json"))
 
 
@@ -246,8 +249,8 @@ def test_a_finished_run_is_left_alone(monkeypatch, capsys):
     before = contents("run")
     loop.train(make_config(workdir="run", fold="all", **FLAGS))
     out = capsys.readouterr().out
-    assert "run/fold0 is trained already" in out
-    assert "run/fold1 is trained already" in out
+    assert "run/fold0 is already trained" in out
+    assert "run/fold1 is already trained" in out
     # Exact.
     assert contents("run") == before
 
@@ -273,7 +276,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_it_would_have():
     flags = json.dumps({"workdir": "run_interrupted", "fold": "0", **FLAGS})
     done = subprocess.run([sys.executable, "-c", SCRIPT, flags], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "going on after step 8" in done.stdout
+    assert "resuming after step 8" in done.stdout
     for name in ("history.csv", "oof.csv"):
         # Exact on the machine that wrote them.
         assert_same_table(f"run_interrupted/fold0/{name}", f"expected_resumed/{name}")

@@ -40,7 +40,7 @@ def parse_folds(source: str, values: pd.Series) -> np.ndarray:
 
 
 def read_folds(path: str, names: pd.Series) -> np.ndarray:
-    """Reads the folds of images from a folds file or from the index of a record set.
+    r"""Reads the folds of images from a folds file or from the index of a record set.
 
     Logs how many images of the table are not in the file, and the reverse.
 
@@ -54,6 +54,12 @@ def read_folds(path: str, names: pd.Series) -> np.ndarray:
     Raises:
         IsicError: The file lacks a column, lists an image twice, has a fold that is not a whole number, or lists none
             of the images.
+
+    Example:
+        >>> with open("folds.csv", "w") as file:
+        ...     _ = file.write("image_name,fold\na,0\nb,1\n")
+        >>> read_folds("folds.csv", pd.Series(["b", "a", "c"])).tolist()
+        [1, 0, -1]
     """
     table = csv_tables.read_table(path, ("image_name", "fold"))
     csv_tables.refuse_repeats(path, table, "list")

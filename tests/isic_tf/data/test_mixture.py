@@ -136,6 +136,12 @@ def test_two_ways_of_balance_at_once_are_refused():
         mixture.weigh(rows, {"a": 1}, malignant_oversampling=2, balance=0.5)
 
 
+def test_more_occurrences_than_there_are_seeds_are_refused():
+    rows = rows_of(("a", 1, 10), ("a", 0, 990))
+    with pytest.raises(ValueError, match="expected each record to occur less than 2048 times in an epoch, got 5000"):
+        mixture.weigh(rows, {"a": 5}, malignant_oversampling=1000)
+
+
 def test_the_plan_says_what_an_epoch_holds(folders):
     rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
     plan = mixture.plan_fold(rows, 1, mix="c=0.5", malignant_oversampling=2)
