@@ -1,8 +1,8 @@
-"""Trains a classifier on all folds but one and keeps the weights that rank the held-out fold best.
+"""Trains a classifier on all folds but one, and keeps the weights with the best ROC AUC on the held-out fold.
 
 python -m isic_tf.train --data_dir=records/384 --workdir=runs/b0 --fold=0 --image_size=384 --backbone=efficientnet-b0
 
-The same command again goes on where the run was stopped, and ends as if it had not been.
+The same command again resumes an interrupted run, with the same result as without the interruption.
 """
 
 from isic_tf.training.config import TrainConfig
@@ -12,7 +12,7 @@ from tfrecord_tools import cli
 CONFIG = TrainConfig
 
 
-def main():
+def main() -> None:
     """Runs the command."""
     cli.run(train, CONFIG, __doc__)
 

@@ -9,7 +9,7 @@ STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StrategyConfig(cli.Config):
-    """Which devices to use.
+    """Options of the devices to use.
 
     Example:
         >>> StrategyConfig(strategy="mirrored")

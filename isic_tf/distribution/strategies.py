@@ -43,7 +43,7 @@ def choose_strategy(
         1
     """
     if tpu and name not in ("auto", "tpu"):
-        raise errors.ConfigError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}")
+        raise errors.ConfigError(f"expected --strategy=tpu or auto with --tpu={tpu}, got {name}; omit one of them")
     if tpu:
         name = "tpu"
     if name in ("auto", "tpu"):

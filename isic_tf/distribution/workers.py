@@ -22,7 +22,9 @@ def count_workers() -> int:
     try:
         cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     except ValueError as error:
-        raise errors.ConfigError(f"expected JSON in the environment variable TF_CONFIG: {error}") from error
+        raise errors.ConfigError(
+            f"expected JSON in the environment variable TF_CONFIG: {error}; correct it, or unset it for a single worker"
+        ) from error
     return len(cluster.get("worker", [])) + len(cluster.get("chief", []))
 
 

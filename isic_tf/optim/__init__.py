@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules."""
+"""Optimizers, learning-rate schedules and the moving average of weights."""
 
 import lazy_loader
 

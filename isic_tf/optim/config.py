@@ -1,4 +1,4 @@
-"""Options of optimizers and learning-rate schedules."""
+"""Options of the optimizer and the learning-rate schedule."""
 
 import dataclasses
 
@@ -10,7 +10,16 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(cli.Config):
-    """How weights are updated."""
+    """Options of the optimizer and the learning-rate schedule.
+
+    Example:
+        >>> OptimizerConfig(optimizer="sgd", learning_rate=0.1).schedule
+        'cosine'
+        >>> OptimizerConfig(optimizer="rmsprop")
+        Traceback (most recent call last):
+        ...
+        tfrecord_tools.errors.ConfigError: expected optimizer to be one of adamw, adam, sgd, ..., got 'rmsprop'
+    """
 
     epochs: int = cli.option(15, lower=1, help="Passes over the training images.")
     optimizer: str = cli.option(

@@ -1,63 +1,89 @@
 """Optimizers, by name."""
 
 import sys
+import types
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfrecord_tools import errors
 
+if TYPE_CHECKING:
+    from isic_tf.optim.config import OptimizerConfig
+
 OPTIMIZERS = ("adamw", "adam", "sgd", "lamb", "novograd", "radam", "ranger")
-# Biases, norms, and the power of generalised mean pooling.
-_SPARED = ("bias", "gamma", "beta", "power")
+_KERAS_OPTIMIZERS = ("adam", "adamw", "sgd")
+# Parts of the names of weights that are not decayed: biases, norms, and the exponent of generalized mean pooling.
+_NOT_DECAYED = ("bias", "gamma", "beta", "power")
 
 
-def make_optimizer(config, schedule):
-    """Creates the optimizer.
+def make_optimizer(
+    config: "OptimizerConfig", schedule: tf.keras.optimizers.schedules.LearningRateSchedule
+) -> tf.keras.optimizers.Optimizer:
+    """Creates an optimizer.
 
-    Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter 2019; SGD with Nesterov's momentum of 0.9; LAMB: You et al.
+    Adam: Kingma and Ba 2015; AdamW: Loshchilov and Hutter 2019; SGD with a Nesterov momentum of 0.9; LAMB: You et al.
     2020; NovoGrad: Ginsburg et al. 2019; Rectified Adam: Liu et al. 2020; Ranger: Lookahead of it (Zhang et al. 2019).
 
     Args:
-        config: The configuration: `optimizer`, `weight_decay` (decoupled: times the learning rate; norms and
-            biases are spared; none for `adam`) and `precision`.
+        config: Configuration with `optimizer`, `weight_decay` (decoupled: multiplied by the learning rate; norms and
+            biases are not decayed; ignored by `adam`) and `precision`.
         schedule: See `make_schedule`.
 
     Returns:
         Keras optimizer; for `mixed_float16` one that scales the loss.
 
     Raises:
-        IsicError: The optimizer's package is not there.
+        IsicError: The optimizer needs a package that is not installed.
+
+    Example:
+        >>> from isic_tf.optim import OptimizerConfig, make_schedule
+        >>> config = OptimizerConfig(optimizer="sgd", learning_rate=0.1, warmup_epochs=0.0)
+        >>> optimizer = make_optimizer(config, make_schedule(config, steps=100))
+        >>> type(optimizer).__name__, optimizer.weight_decay
+        ('SGD', 0.01)
     """
-    name, decay = config.optimizer, config.weight_decay
-    if name in ("adam", "adamw", "sgd"):
-        # Compiled, the update would be another program on each kind of device.
-        options = {"weight_decay": decay if decay and name != "adam" else None, "jit_compile": False}
-        if name == "sgd":
-            optimizer = tf.keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **options)
-        else:
-            optimizer = tf.keras.optimizers.Adam(schedule, **options)
-        if options["weight_decay"]:
-            optimizer.exclude_from_weight_decay(var_names=list(_SPARED))
+    if config.optimizer in _KERAS_OPTIMIZERS:
+        optimizer = _make_keras_optimizer(config.optimizer, schedule, config.weight_decay)
     else:
-        optimizer = _make_addon(name, schedule, decay)
+        optimizer = _make_addon(config.optimizer, schedule, config.weight_decay)
     if config.precision == "mixed_float16":
         return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def _make_addon(name, schedule, decay):
+def _make_keras_optimizer(
+    name: str, schedule: tf.keras.optimizers.schedules.LearningRateSchedule, decay: float
+) -> tf.keras.optimizers.Optimizer:
+    # Compiled by XLA, the update would be a different program on each kind of device.
+    options = {"weight_decay": decay if decay and name != "adam" else None, "jit_compile": False}
+    if name == "sgd":
+        optimizer = tf.keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **options)
+    else:
+        optimizer = tf.keras.optimizers.Adam(schedule, **options)
+    if options["weight_decay"]:
+        optimizer.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
+    return optimizer
+
+
+def _make_addon(
+    name: str, schedule: tf.keras.optimizers.schedules.LearningRateSchedule, decay: float
+) -> tf.keras.optimizers.Optimizer:
     addons = _import_addons(name)
     if name == "lamb":
-        # Its own decay, which counts in the ratio of the layer's norms.
-        return addons.LAMB(schedule, weight_decay=decay, exclude_from_weight_decay=list(_SPARED))
+        # LAMB has a decay of its own, which is part of the trust ratio.
+        return addons.LAMB(schedule, weight_decay=decay, exclude_from_weight_decay=list(_NOT_DECAYED))
     base = addons.NovoGrad if name == "novograd" else addons.RectifiedAdam
 
-    class Decayed(base):
-        """Spares norms and biases, which the package's own decay of these optimizers cannot."""
+    class Decayed(base):  # type: ignore[valid-type, misc]
+        """Decays all weights but norms and biases, which the package's own decay cannot leave out."""
 
-        def _resource_apply_dense(self, grad, var, apply_state=None):
-            if any(part in var.name for part in _SPARED):
+        def _resource_apply_dense(
+            self, grad: tf.Tensor, var: tf.Variable, apply_state: dict | None = None
+        ) -> tf.Operation:
+            if any(part in var.name for part in _NOT_DECAYED):
                 return super()._resource_apply_dense(grad, var, apply_state)
             with tf.control_dependencies([var.assign_sub(decay * schedule(self.iterations) * var)]):
                 return super()._resource_apply_dense(grad, var, apply_state)
@@ -65,9 +91,9 @@ def _make_addon(name, schedule, decay):
     return addons.Lookahead(Decayed(schedule)) if name == "ranger" else Decayed(schedule)
 
 
-def _import_addons(name):
-    # It looks for Keras 2 under names that Keras 3 has taken: one in any case, the other where TensorFlow was imported
-    # before this package.
+def _import_addons(name: str) -> types.ModuleType:
+    # The package looks for Keras 2 under two names that Keras 3 has taken: one in any case, the other if TensorFlow was
+    # imported before isic_tf.
     import tf_keras.api._v2.keras
     import tf_keras.src.engine
 
@@ -75,21 +101,27 @@ def _import_addons(name):
     sys.modules.setdefault("tensorflow.keras", tf_keras.api._v2.keras)
     try:
         with warnings.catch_warnings():
-            # Of its end of life and of newer TensorFlow, with which the suite tests what is used here.
+            # It warns of its end of life and of newer TensorFlow; the suite tests what is used here with both.
             warnings.simplefilter("ignore")
             import tensorflow_addons.optimizers
     except ImportError as error:
         raise errors.IsicError(
             f"--optimizer={name} needs the package tensorflow-addons, which has wheels up to Python 3.11 "
-            f"(pip install 'tensorflow-addons<0.24'): {error}; adamw needs nothing"
+            f"(pip install 'tensorflow-addons<0.24'): {error}; --optimizer=adamw needs no other package"
         ) from error
     return tensorflow_addons.optimizers
 
 
-def build(optimizer, variables):
-    """Creates all of an optimizer's variables, so that a checkpoint has a place for each."""
+def create_variables(optimizer: tf.keras.optimizers.Optimizer, variables: Sequence[tf.Variable]) -> None:
+    """Creates all variables of an optimizer, so that a checkpoint can hold each of them before the first step.
+
+    Args:
+        optimizer: See `make_optimizer`.
+        variables: The weights that it will update.
+    """
     if hasattr(optimizer, "build"):
         optimizer.build(variables)
         return
+    # Optimizers of tensorflow-addons are of Keras's older kind.
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     inner._create_all_weights(variables)

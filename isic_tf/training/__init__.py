@@ -1,4 +1,4 @@
-"""Training: the loop, its steps, checkpoints and logs."""
+"""Training: the loop over folds and epochs, the training step, losses, checkpoints, validation and logs."""
 
 import lazy_loader
 

@@ -1,8 +1,11 @@
 from .config import TrainConfig as TrainConfig
-from .loop import RunResult as RunResult, train as train
+from .dry_runs import TrainingEstimate as TrainingEstimate
+from .loop import train as train
+from .run_result import RunResult as RunResult
 
 __all__ = [
     "RunResult",
     "TrainConfig",
+    "TrainingEstimate",
     "train",
 ]

@@ -1,24 +1,20 @@
-"""The configuration of a training run, and the checks that its options fit together."""
+"""The configuration of a training run; see `config_checks` for the rules that its options follow together."""
 
 import dataclasses
-import typing
-
-import tensorflow as tf
+from typing import Any, ClassVar
 
 from isic_tf.artifacts import run_directory
-from isic_tf.augmentation import policies, presets
-from isic_tf.data import clinical_metadata
+from isic_tf.augmentation import presets
 from isic_tf.distribution.config import StrategyConfig
-from isic_tf.models import backbones
 from isic_tf.models.config import ModelConfig
 from isic_tf.optim.config import OptimizerConfig
 from isic_tf.training import losses
-from tfrecord_tools import cli, errors
+from tfrecord_tools import cli
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(cli.Config):
-    """What a run trains on, and how it is read."""
+    """Options of the training data and the input pipeline."""
 
     data_dir: str = cli.option(help="Directory of a record set with its index and folds; separate several with commas.")
     extra_data_dir: str = cli.option(
@@ -63,13 +59,17 @@ class DataConfig(cli.Config):
 class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
     """The configuration of a training run; each field is a flag of `python -m isic_tf.train`.
 
+    Raises:
+        ConfigError: A value has the wrong type, is out of range, or is not one of the choices. Options that contradict
+            each other are found by `train`.
+
     Example:
         >>> config = TrainConfig(data_dir="records/384", workdir="runs/b0", fold="all", epochs=10)
         >>> config.backbone
         'efficientnet-b0'
     """
 
-    RENAMED: typing.ClassVar[dict[str, str]] = run_directory.RENAMED_FLAGS
+    RENAMED: ClassVar[dict[str, str]] = run_directory.RENAMED_FLAGS
 
     workdir: str = cli.option(help="Run directory: one configuration, one subdirectory per fold.")
     fold: str = cli.option("0", help="Fold to hold out; 'all': each in turn; 'full': hold out nothing.")
@@ -124,73 +124,7 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
     profile: str = cli.option("", help="First and last step to profile for TensorBoard, such as 10:20.")
     dry_run: bool = cli.option(False, help="Run a few steps, estimate time and memory, and write nothing.")
 
-    def settings(self):
-        """Returns a dict of the options that `flags.txt` records."""
+    def settings(self) -> dict[str, Any]:
+        """Returns the options that `flags.txt` records: all except `workdir`, `fold` and `dry_run`."""
         names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run"}
         return {name: getattr(self, name) for name in sorted(names)}
-
-
-def check_bags(config, replicas):
-    """Raises an IsicError where a config of bags does not fit the devices, or mixes or repeats lesions."""
-    size, parts = config.bag_size, replicas * config.gradient_accumulation_steps
-    if config.global_batch_size // parts % size:
-        shares = f"{replicas} replicas" + (
-            f" in {config.gradient_accumulation_steps} parts" if config.gradient_accumulation_steps > 1 else ""
-        )
-        whole = parts * size
-        raise errors.ConfigError(
-            f"expected a global batch that {shares} can share in bags of {size}, got {config.global_batch_size}; "
-            f"--global_batch_size={-(-config.global_batch_size // whole) * whole} would do, or another --bag_size"
-        )
-    mixes = sorted(set(policies.read_policy(config.augment_policy, config.augment_strength)) & set(policies.MIXES))
-    if mixes:
-        raise errors.ConfigError(
-            f"expected an --augment_policy without {' and '.join(mixes)} for --context=set: a lesion mixed with "
-            "another is of no patient"
-        )
-    if config.malignant_oversampling != 1 or config.balance:
-        raise errors.ConfigError(
-            "expected --malignant_oversampling=1 and --balance=0 with --context=set: that a lesion is beside itself would "
-            "tell that it is malignant; --malignant_weight makes such count more"
-        )
-
-
-def check_config(config, strategy):
-    """Raises an IsicError where the flags do not fit each other or the devices."""
-    replicas = strategy.num_replicas_in_sync
-    batch_size, parts = config.global_batch_size, replicas * config.gradient_accumulation_steps
-    if batch_size % parts:
-        shares = f"{replicas} replicas" + (
-            f" in {config.gradient_accumulation_steps} parts" if config.gradient_accumulation_steps > 1 else ""
-        )
-        raise errors.ConfigError(
-            f"expected a global batch that {shares} can share evenly, got {batch_size}; "
-            f"--global_batch_size={-(-batch_size // parts) * parts} would do"
-        )
-    if config.precision == "mixed_float16" and (config.backbone_lr_multiplier != 1 or config.freeze_epochs):
-        # Two optimizers would scale one loss.
-        wanted = "--backbone_lr_multiplier=1 and --freeze_epochs=0"
-        raise errors.ConfigError(f"expected {wanted} with --precision=mixed_float16; mixed_bfloat16 takes any")
-    if config.precision == "mixed_float16" and isinstance(strategy, tf.distribute.TPUStrategy):
-        raise errors.ConfigError("expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16")
-    if config.sync_batch_norm and config.gradient_accumulation_steps > 1 and replicas > 1:
-        # TensorFlow lets replicas meet in no loop.
-        raise errors.ConfigError("expected --gradient_accumulation_steps=1 with --sync_batch_norm on several replicas")
-    if config.loss == "auc" and config.gradient_accumulation_steps > 1:
-        raise errors.ConfigError(
-            "expected --gradient_accumulation_steps=1 with --loss=auc, which compares all images of a batch"
-        )
-    if config.pseudo_csv and config.target != "binary":
-        raise errors.ConfigError("expected --target=binary with --pseudo_csv, whose predictions are of no diagnosis")
-    if config.loss == "auc" and config.malignant_weight != 1:
-        raise errors.ConfigError("expected --malignant_weight=1 with --loss=auc, which compares pairs of either class")
-    if config.init_from and config.weights not in backbones.WEIGHTS:
-        raise errors.ConfigError("expected one start: --init_from, or the path of a file as --weights, got both")
-    if config.fold == "full" and config.early_stop_patience:
-        raise errors.ConfigError(
-            "expected --early_stop_patience=0 with --fold=full, where nothing is held out to judge by"
-        )
-    clinical_metadata.parse(config.metadata)
-    policies.read_policy(config.augment_policy)
-    if config.context == "set":
-        check_bags(config, replicas)

@@ -1,109 +1,225 @@
-"""A dry run: all is built and a few steps are taken, to say what the whole would take."""
+"""Dry run: builds everything and takes a few steps, to estimate the time and memory of training."""
 
+import dataclasses
 import itertools
 import logging
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import psutil
 import tensorflow as tf
 
-from isic_tf.data import image_cache
+from isic_tf.data import image_cache, mixture
 from isic_tf.inference import patient_bag_predictor
-from isic_tf.training import distributed_input, divergence, memory_estimate, train_state, train_step, validation
+from isic_tf.training import (
+    distributed_input,
+    divergence,
+    fold_setup,
+    memory_estimate,
+    train_state,
+    train_step,
+    validation,
+)
+
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
 _LOG = logging.getLogger(__name__)
 
-# Batches that may be ready before the input's time is taken, and those of which it is taken.
-_READY, _TIMED = 8, 8
+# Batches that the input may have ready before its time is taken, and batches whose time is taken.
+_READY_BATCHES = 8
+_TIMED_BATCHES = 8
 
 
-def rehearse(plan, rows, strategy, config, steps, folds):
-    """Takes a few steps of a fold and prints what its training would take. Writes nothing, so no cache either.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingEstimate:
+    """What a training run would take on this machine, as a dry run measured it.
 
     Args:
-        plan: See `mixture.plan_fold`.
+        images_per_epoch: Images that are trained on in an epoch.
+        steps_per_epoch: Steps in an epoch.
+        epochs: Epochs of a fold.
+        folds: Folds that would be trained.
+        parameters: Weights of the model.
+        trainable_parameters: Weights that are trained.
+        device_memory: Estimated bytes that a step needs on each device.
+        step_speed: Images per second that the training step processes.
+        input_speed: Images per second that the input pipeline decodes.
+        building_seconds: Time until the step is compiled, of a fold.
+        epoch_seconds: Time of an epoch's steps.
+        evaluation_seconds: Time of evaluating the held-out images after an epoch.
+        decoding_seconds: Time of decoding all images once, before the first fold; 0 without a cache.
+
+    Example:
+        >>> import isic_tf
+        >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", dry_run=True)
+        >>> isic_tf.train(config).estimate.fold_seconds / 3600  # doctest: +SKIP
+        2.8
+    """
+
+    images_per_epoch: int
+    steps_per_epoch: int
+    epochs: int
+    folds: int
+    parameters: int
+    trainable_parameters: int
+    device_memory: int
+    step_speed: float
+    input_speed: float
+    building_seconds: float
+    epoch_seconds: float
+    evaluation_seconds: float
+    decoding_seconds: float
+
+    @property
+    def fold_seconds(self) -> float:
+        """Time of a fold, in seconds."""
+        # The weights that are kept are evaluated once more.
+        evaluations = self.epochs + 1
+        return self.building_seconds + self.epochs * self.epoch_seconds + evaluations * self.evaluation_seconds
+
+    @property
+    def total_seconds(self) -> float:
+        """Time of all folds, with decoding, in seconds."""
+        return self.decoding_seconds + self.folds * self.fold_seconds
+
+
+def estimate_training(
+    plan: mixture.Plan, rows: pd.DataFrame, strategy: tf.distribute.Strategy, config: "TrainConfig", folds: int
+) -> TrainingEstimate:
+    """Takes a few steps of a fold, and logs what its training would take. Writes nothing, so it does not fill a cache.
+
+    Args:
+        plan: Plan of the fold, see `mixture.plan_fold`.
         rows: See `mixture.read_sets`.
-        strategy: `tf.distribute.Strategy`.
-        config: The configuration.
-        steps: Steps of an epoch.
+        strategy: See `strategies.choose_strategy`.
+        config: The configuration of the run.
         folds: Number of folds that the command would train.
 
+    Returns:
+        `TrainingEstimate`.
+
     Raises:
-        ValueError: The training diverges at once, or the decoded images would not fit where `cache` wants them.
+        DivergenceError: The training diverges in the first steps.
+        ConfigError: The decoded images would not fit where `cache` wants them.
     """
     _LOG.info(plan.text)
-    batch_size, cached = config.global_batch_size, config.cache != "none"
-    decoded = image_cache.plan_images(rows, config.cache, config.image_size)[2] if cached else 0
+    batch_size = config.global_batch_size
+    steps = fold_setup.count_steps(plan, config)
+    is_cached = config.cache != "none"
+    # Before the model is built: a cache that does not fit is an error.
+    num_missing = image_cache.plan_images(rows, config.cache, config.image_size)[2] if is_cached else 0
+
     state = train_state.make_state(strategy, config, steps)
-    trained = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
-    _LOG.info(f"  {steps * batch_size} images an epoch in {steps} steps of {batch_size}")
-    _LOG.info(f"  {state.model.count_params():,} parameters, {trained:,} of them in training")
-    _LOG.info(
-        f"  {memory_estimate.describe_memory(state, batch_size, strategy.num_replicas_in_sync, config.gradient_accumulation_steps)}"
+    parameters = state.model.count_params()
+    trainable = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
+    memory = memory_estimate.estimate_memory(
+        state, batch_size, strategy.num_replicas_in_sync, config.gradient_accumulation_steps
     )
-    batches = distributed_input.make_batches(strategy, plan, None, config, start=0)
-    step, chunk = train_step.make_train_step(strategy, state, config), config.steps_per_execution
-    building, execution = (_seconds(lambda: (step(batches, chunk), int(state.step))) for _ in range(2))
-    divergence.refuse_divergence(state, plan, config, "the dry run", None)
-    for _ in itertools.islice(batches, _READY):
-        pass
-    speeds = (
-        batch_size * chunk / execution,
-        batch_size * _TIMED / _seconds(lambda: [next(batches) for _ in range(_TIMED)]),
+    _LOG.info(f"  {steps * batch_size} images per epoch in {steps} steps of {batch_size}")
+    _LOG.info(f"  {parameters:,} parameters, {trainable:,} of them trainable")
+    _LOG.info(f"  {memory.describe()}")
+
+    building_seconds, step_speed, input_speed = _measure_speed(plan, strategy, state, config)
+    estimate = TrainingEstimate(
+        images_per_epoch=steps * batch_size,
+        steps_per_epoch=steps,
+        epochs=config.epochs,
+        folds=folds,
+        parameters=parameters,
+        trainable_parameters=trainable,
+        device_memory=memory.state_bytes + memory.activation_bytes,
+        step_speed=step_speed,
+        input_speed=input_speed,
+        building_seconds=building_seconds,
+        epoch_seconds=steps * batch_size / (step_speed if is_cached else min(step_speed, input_speed)),
+        evaluation_seconds=_time_evaluation(strategy, state.model, plan.held_out, config),
+        decoding_seconds=num_missing / input_speed,
     )
-    judging = _time_judging(strategy, state.model, plan.held_out, config)
     _LOG.info(f"  memory: {_describe_memory()}")
-    _LOG.info(
-        f"  steps {speeds[0]:.0f} images/s; this host can feed {speeds[1]:.0f} images/s at {config.image_size} px: "
-        + _describe_bound(speeds, cached)
-    )
-    epoch = steps * batch_size / (speeds[0] if cached else min(speeds))
-    # The kept weights are judged once more.
-    fold, before = building + config.epochs * epoch + (config.epochs + 1) * judging, decoded / speeds[1]
-    _LOG.info(
-        f"  {config.epochs} epochs of {_duration(epoch)} and {_duration(judging)} of judging: "
-        + f"{_duration(fold)} a fold"
-        + (f"; {folds} folds: {_duration(folds * fold)}" if folds > 1 else "")
-        + (f"; decoding {decoded} images before: {_duration(before)}" if decoded else "")
-        + ". Nothing was written."
-    )
+    _LOG.info(f"  {_describe_speed(estimate, config.image_size, is_cached)}")
+    _LOG.info(f"  {_describe_time(estimate, num_missing)}")
+    return estimate
 
 
-def _describe_bound(speeds, cached):
-    if cached:
-        return "the input is decoded once, for the cache"
-    return "input-bound: more cores or --cache would help" if speeds[1] < speeds[0] else "not input-bound"
+def _measure_speed(
+    plan: mixture.Plan, strategy: tf.distribute.Strategy, state: tf.train.Checkpoint, config: "TrainConfig"
+) -> tuple[float, float, float]:
+    """Returns the seconds until the step is compiled, and the images per second of the step and of the input."""
+    batch_size = config.global_batch_size
+    chunk = config.steps_per_execution
+    batches = distributed_input.make_batches(strategy, plan, None, config, start=0)
+    step = train_step.make_train_step(strategy, state, config)
+    # Reading the number of the step waits for the device. The first call compiles the step.
+    building_seconds = _seconds(lambda: (step(batches, chunk), int(state.step)))
+    execution_seconds = _seconds(lambda: (step(batches, chunk), int(state.step)))
+    divergence.check_divergence(state, plan, config, "the dry run", None)
+    for _ in itertools.islice(batches, _READY_BATCHES):
+        pass
+    input_seconds = _seconds(lambda: [next(batches) for _ in range(_TIMED_BATCHES)])
+    return building_seconds, batch_size * chunk / execution_seconds, batch_size * _TIMED_BATCHES / input_seconds
 
 
-def _seconds(function):
+def _seconds(function: Callable[[], object]) -> float:
     started = time.monotonic()
     function()
     return time.monotonic() - started
 
 
-def _time_judging(strategy, classifier, held_out, config):
-    """Times the judging of some batches of held-out images; gives the seconds for all."""
-    few = held_out.iloc[: _TIMED * config.global_batch_size]
+def _time_evaluation(
+    strategy: tf.distribute.Strategy, classifier: tf.keras.Model, held_out: pd.DataFrame, config: "TrainConfig"
+) -> float:
+    """Times the evaluation of some batches of held-out images; returns the seconds for all held-out images."""
+    few = held_out.iloc[: _TIMED_BATCHES * config.global_batch_size]
     if few.empty:
         return 0.0
     predict = patient_bag_predictor.make_predictor(classifier, strategy, few)
-    # The first builds the graph.
+    # The first call builds the graph.
     validation.validate(predict, held_out.iloc[:1], config)
     return _seconds(lambda: validation.validate(predict, few, config)) * len(held_out) / len(few)
 
 
-def _describe_memory():
+def _describe_memory() -> str:
     host = psutil.Process().memory_info().rss / 1e9
-    # Those of this process, whatever a cluster calls them.
+    # The devices of this process, whatever a cluster calls them.
     devices = [device.name.removeprefix("/physical_device:") for device in tf.config.get_visible_devices("GPU")]
     peaks = [tf.config.experimental.get_memory_info(name)["peak"] / 1e9 for name in devices]
-    return f"{host:.1f} GB of this process" + "".join(f", {peak:.1f} GB of a GPU at the peak" for peak in peaks)
+    return ", ".join([f"{host:.1f} GB of this process", *(f"peak of a GPU {peak:.1f} GB" for peak in peaks)])
 
 
-def _duration(seconds):
-    """Says a time in the two units that fit it."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+def _describe_speed(estimate: TrainingEstimate, image_size: int, is_cached: bool) -> str:
+    if is_cached:
+        bound = "the input is decoded once, for the cache"
+    elif estimate.input_speed < estimate.step_speed:
+        bound = "input-bound: more cores or --cache would help"
+    else:
+        bound = "not input-bound"
+    return (
+        f"training steps: {estimate.step_speed:.0f} images/s; input of this host: {estimate.input_speed:.0f} images/s "
+        f"at {image_size} px: {bound}"
+    )
+
+
+def _describe_time(estimate: TrainingEstimate, num_missing: int) -> str:
+    epoch = _format_duration(estimate.epoch_seconds)
+    evaluation = _format_duration(estimate.evaluation_seconds)
+    parts = [
+        f"{estimate.epochs} epochs of {epoch} and {evaluation} of evaluation: "
+        f"{_format_duration(estimate.fold_seconds)} per fold"
+    ]
+    if estimate.folds > 1:
+        parts.append(f"{estimate.folds} folds: {_format_duration(estimate.folds * estimate.fold_seconds)}")
+    if num_missing:
+        parts.append(f"decoding {num_missing} images before: {_format_duration(estimate.decoding_seconds)}")
+    return f"{'; '.join(parts)}. Nothing was written."
+
+
+def _format_duration(seconds: float) -> str:
+    """Formats a time in its two largest units."""
+    all_minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(all_minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

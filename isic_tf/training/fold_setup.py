@@ -1,90 +1,207 @@
 """Plans the folds of a run: training rows, held-out rows, and initial weights."""
 
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import tensorflow as tf
+
 from isic_tf.artifacts import seen_images
 from isic_tf.augmentation import presets
-from isic_tf.data import clinical_metadata, corrupt_records, mixture, patient_bags, record_metadata, targets
+from isic_tf.data import (
+    clinical_metadata,
+    corrupt_records,
+    mixture,
+    patient_bags,
+    record_loading,
+    record_metadata,
+    targets,
+)
 from isic_tf.models import backbones
 from isic_tf.optim import lr_schedules
 from isic_tf.training import warm_start
+from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, filesystem
+from tfrecord_tools.io import duplicate_pairs, filesystem
 
 
-def plan_folds(rows, folds, config):
-    """Plans each fold, of the records that can be read where the config skips the others.
+class Fold(NamedTuple):
+    """All that the training of one fold needs.
+
+    Attributes:
+        plan: What is trained on, and what is held out.
+        config: The configuration of the run.
+        strategy: See `strategies.choose_strategy`.
+        directory: Directory of the fold, whose last checkpoint the training resumes from.
+        output: Directory to write: the same, or a temporary one for a worker that is not the chief.
+        source: Directory of another run's fold whose weights to start from, see `warm_start.find_source`; or None.
+        images: Reader of decoded images, see `image_cache.open_images`; None to decode the records.
+        skipped: Lists the corrupt records that were left out, to be added to the log line of every epoch; or "".
+    """
+
+    plan: mixture.Plan
+    config: TrainConfig
+    strategy: tf.distribute.Strategy
+    directory: str
+    output: str
+    source: str | None = None
+    images: record_loading.ImageReader | None = None
+    skipped: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the fold, such as `fold0`, for log lines."""
+        return os.path.basename(self.directory)
+
+    @property
+    def steps(self) -> int:
+        """Steps per epoch."""
+        return count_steps(self.plan, self.config)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether this process writes the files of the fold: false for a worker that is not the chief."""
+        return self.output == self.directory
+
+
+def parse_fold(text: str, rows: pd.DataFrame) -> list[int | None]:
+    """Parses the option `--fold`.
+
+    Args:
+        text: The number of a fold, `all` or `full`.
+        rows: See `mixture.read_sets`.
+
+    Returns:
+        The folds to hold out, one after another; `[None]` to hold out nothing.
+
+    Raises:
+        ConfigError: The text is something else, or no record is in a fold.
+    """
+    if text == "all":
+        folds = sorted(set(rows.loc[~rows["extra"], "fold"]) - {schema.UNKNOWN})
+        if not folds:
+            raise errors.ConfigError(
+                "expected records in folds for --fold=all, but no record of --data_dir has a fold; make folds with "
+                "tfrecord_tools.folds, or use --fold=full"
+            )
+        return folds
+    if text == "full":
+        return [None]
+    if not text.isdecimal():
+        raise errors.ConfigError(f"expected a fold's number, 'all' or 'full' for --fold, got {text!r}")
+    return [int(text)]
+
+
+def plan_folds(
+    rows: pd.DataFrame, folds: Sequence[int | None], config: TrainConfig
+) -> tuple[pd.DataFrame, dict[int | None, mixture.Plan], str]:
+    """Plans each fold. With `--on_corrupt=skip` reads all records, and leaves out those that cannot be read.
 
     Args:
         rows: See `mixture.read_sets`.
-        folds: Numbers of the folds to hold out; None in it to hold out nothing.
-        config: The configuration.
+        folds: See `parse_fold`.
+        config: The configuration of the run.
 
     Returns:
-        The rows, a dict from fold to `mixture.Plan`, and "" or a text that lists what was skipped.
+        The rows that can be read, with the columns that the model needs; a dict from fold to `mixture.Plan`; and a text
+        that lists what was left out, see `corrupt_records.describe`, or "".
+
+    Raises:
+        IsicError: Options do not fit the records, or labels contradict diagnoses.
     """
-    options = {name: getattr(config, name) for name in ("mix", "malignant_oversampling", "balance")}
-    options["pairs"] = _read_pairs(config)
-
-    def make_plans(rows):
-        plans = {fold: mixture.plan_fold(rows, fold, **options) for fold in folds}
-        if config.context == "set":
-            plans = {fold: patient_bags.fit_samples_per_epoch(plan, config.bag_size) for fold, plan in plans.items()}
-        for plan in plans.values():
-            # What does not fit the run's length shows before any image is decoded.
-            lr_schedules.make_schedule(config, count_steps(plan, config))
-        return plans
-
-    # Before the records are read through: a flag that does not fit shows at once.
-    plans, skipped = make_plans(rows), ""
+    pairs = _read_pairs(config)
+    # Before the records are read, so that options that do not fit are found at once.
+    plans = _make_plans(rows, folds, pairs, config)
+    skipped = ""
     if config.on_corrupt == "skip":
         rows, problems = corrupt_records.skip_corrupt(rows, config.threads)
         skipped = corrupt_records.describe(problems)
     columns = clinical_metadata.columns(config.metadata) + (["diagnosis"] if config.target == "diagnosis" else [])
     rows = record_metadata.add_columns(rows, columns, config.threads)
-    plans = make_plans(rows) if columns or skipped else plans
+    if columns or skipped:
+        plans = _make_plans(rows, folds, pairs, config)
     for plan in plans.values():
-        # Labels and diagnoses that contradict each other show before any image is decoded.
+        # Labels that contradict diagnoses are found before any image is decoded.
         targets.label(plan.rows, config.target)
     return rows, plans, skipped
 
 
-def parse_fold(fold, index):
-    """Returns the numbers of the folds to hold out, None in it to hold out nothing; `fold` is the flag's text."""
-    if fold == "all":
-        numbers = sorted(set(index.loc[~index["extra"], "fold"]) - {schema.UNKNOWN})
-        if not numbers:
-            raise errors.IsicError("expected records in folds for --fold=all, found none; see tfrecord_tools.folds")
-        return numbers
-    if fold == "full":
-        return [None]
-    if not fold.isdecimal():
-        raise errors.IsicError(f"expected a fold's number, 'all' or 'full' for --fold, got {fold!r}")
-    return [int(fold)]
+def _make_plans(
+    rows: pd.DataFrame, folds: Sequence[int | None], pairs: pd.DataFrame | None, config: TrainConfig
+) -> dict[int | None, mixture.Plan]:
+    plans = {}
+    for fold in folds:
+        plan = mixture.plan_fold(
+            rows,
+            fold,
+            mix=config.mix,
+            pairs=pairs,
+            malignant_oversampling=config.malignant_oversampling,
+            balance=config.balance,
+        )
+        if config.context == "set":
+            plan = patient_bags.fit_samples_per_epoch(plan, config.bag_size)
+        plans[fold] = plan
+    for plan in plans.values():
+        # A warm-up that is longer than the run is found before any image is decoded.
+        lr_schedules.make_schedule(config, count_steps(plan, config))
+    return plans
 
 
-def _read_pairs(config):
-    return csv_tables.read_pairs(config.duplicates) if config.duplicates else None
+def _read_pairs(config: TrainConfig) -> pd.DataFrame | None:
+    return duplicate_pairs.read_pairs(config.duplicates) if config.duplicates else None
 
 
-def policy_file(config):
+def policy_file(config: TrainConfig) -> str | None:
+    """Returns the path of the augmentation policy; None for a preset."""
     return None if config.augment_policy in presets.PRESETS else config.augment_policy
 
 
-def read_named_files(config):
-    """Reads the files that a config names: with other contents it is another."""
-    weights = config.weights not in backbones.WEIGHTS and config.weights
+def read_named_files(config: TrainConfig) -> list[bytes]:
+    """Reads the files that a configuration names, since it is another configuration if their content changes.
+
+    Args:
+        config: The configuration of the run.
+
+    Returns:
+        Contents of the files: duplicate pairs, pseudo-labels, augmentation policy and initial weights.
+    """
+    weights = None if config.weights in backbones.WEIGHTS else config.weights
     paths = (config.duplicates, config.pseudo_csv, policy_file(config), weights)
     return [filesystem.read(path) for path in paths if path]
 
 
-def choose_source(plan, fold, config):
-    """Finds the folder of another run's weights that a fold starts from; None where it is to start from --weights."""
+def choose_source(plan: mixture.Plan, fold: int | None, config: TrainConfig) -> str | None:
+    """Finds the directory of the weights that a fold starts from, and checks them for leakage.
+
+    Args:
+        plan: Plan of the fold.
+        fold: Number of the fold; None where nothing is held out.
+        config: The configuration of the run.
+
+    Returns:
+        Directory of a fold of another run; None to start from `--weights`.
+
+    Raises:
+        IsicError: There are no such weights.
+        LeakageError: The weights, also those of a file in `--weights`, were trained on held-out images.
+    """
     source = warm_start.find_source(config.init_from, fold) if config.init_from else None
     origin = seen_images.find_origin(source, backbones.weights_path(config.weights))
     if origin:
-        warm_start.refuse_leaks(plan, origin, _read_pairs(config))
+        warm_start.check_leakage(plan, origin, _read_pairs(config))
     return source
 
 
-def count_steps(plan, config):
-    """Counts the steps of an epoch."""
+def count_steps(plan: mixture.Plan, config: TrainConfig) -> int:
+    """Counts the steps per epoch: complete batches, at least one.
+
+    Args:
+        plan: Plan of the fold.
+        config: The configuration of the run.
+
+    Returns:
+        1 or more.
+    """
     return max(1, plan.size // config.global_batch_size)

@@ -1,4 +1,8 @@
-"""The training loop: trains one fold, or all folds in turn, and resumes where a run stopped."""
+"""The training loop: trains one fold, or all folds in turn, and resumes where a run was interrupted.
+
+`train` prepares the run and trains its folds; `train_fold` trains one fold; `epochs.run_epochs` runs its epochs, and
+`train_step.make_train_step` creates the step.
+"""
 
 import contextlib
 import dataclasses
@@ -6,257 +10,248 @@ import functools
 import logging
 import os
 import tempfile
-import time
-import typing
+from collections.abc import Callable, Mapping
 
+import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import run_directory, seen_images
-from isic_tf.data import image_cache, mixture, preprocessing_config, read_errors, targets
-from isic_tf.distribution import cpu, strategies, workers
+from isic_tf.artifacts import fold_results, run_directory, seen_images
+from isic_tf.data import image_cache, mixture, preprocessing_config, read_errors, record_loading, targets
+from isic_tf.distribution import cpu, preemption, strategies, workers
 from isic_tf.inference import patient_bag_predictor
-from isic_tf.metrics import summaries
 from isic_tf.models import backbones
-from isic_tf.optim import lr_schedules
 from isic_tf.training import (
     checkpointing,
+    config_checks,
     distributed_input,
-    divergence,
     dry_runs,
-    ema,
     epochs,
     fold_setup,
     history_plot,
     losses,
-    preemption,
-    profiler,
-    tensorboard,
     train_state,
-    train_step,
     validation,
     warm_start,
 )
-from isic_tf.training.config import TrainConfig, check_config
+from isic_tf.training.config import TrainConfig
+from isic_tf.training.fold_setup import Fold
+from isic_tf.training.run_result import RunResult
 from tfrecord_tools import errors
 
 _LOG = logging.getLogger(__name__)
 
-# Flags that do not change the result, so may differ when a run goes on.
-_FREE = ("data_dir", "extra_data_dir", "strategy", "tpu", "cache", "threads", "save_steps", "steps_per_execution")
-_FREE += ("tensorboard", "profile")
+# Options that do not change the result, so that they may differ when a run is resumed.
+_FREE_OPTIONS = (
+    "data_dir",
+    "extra_data_dir",
+    "strategy",
+    "tpu",
+    "cache",
+    "threads",
+    "save_steps",
+    "steps_per_execution",
+    "tensorboard",
+    "profile",
+)
 
 
 @preemption.exiting_cleanly()
-def train(config):
-    """Trains one fold, or each in turn.
+def train(config: TrainConfig) -> RunResult:
+    """Trains one fold, or all folds in turn, in a run directory.
+
+    The same call again resumes an interrupted run from its last checkpoint, with the same result as without the
+    interruption. Folds that are trained to the end are left as they are.
 
     Args:
-        config: `TrainConfig`.
+        config: The configuration of the run.
 
     Returns:
-        `RunResult`; None for a dry run.
+        `RunResult`: the run directory with its metrics and out-of-fold predictions. After a dry run
+        (`dry_run=True`), which writes nothing, its `estimate` holds the time and memory that training would take.
 
     Raises:
-        IsicError: A flag does not fit the data, the machine or the run folder; a shard is corrupt; the loss diverged.
+        ConfigError: Options contradict each other, or do not fit the data, the machine or the run directory.
+        LeakageError: The initial weights were trained on held-out images, or a patient is in training and held out.
+        CorruptRecordError: A record, a shard or a checkpoint is damaged.
+        DivergenceError: The training diverges.
+
+    Example:
+        >>> import isic_tf
+        >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", image_size=384)
+        >>> result = isic_tf.train(config)  # doctest: +SKIP
+        >>> result.roc_auc  # doctest: +SKIP
+        0.9312
     """
-    settings = config.settings()
-    paths = {"data_dir": config.data_dir, "extra_data_dir": config.extra_data_dir, "workdir": config.workdir}
-    hosted = {"cache": config.cache != "none" and config.cache}
-    strategy = strategies.choose_strategy(config.strategy, config.tpu, paths, hosted)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    check_config(config, strategy)
-    profiler.parse_profile(config.profile)
-    config = dataclasses.replace(config, threads=config.threads or cpu.count_cores())
-    rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv)
-    rows, plans, skipped = fold_setup.plan_folds(rows, fold_setup.parse_fold(config.fold, rows), config)
+    strategy = _choose_strategy(config)
+    config_checks.check_config(config, strategy)
+    # flags.txt records the options as given, not the number of cores of this machine.
+    resolved = dataclasses.replace(config, threads=config.threads or cpu.count_cores())
+
+    all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv)
+    held_out_folds = fold_setup.parse_fold(config.fold, all_rows)
+    rows, plans, skipped = fold_setup.plan_folds(all_rows, held_out_folds, resolved)
     _LOG.info(strategies.describe_strategy(strategy))
     if config.dry_run:
-        sources = [fold_setup.choose_source(plan, number, config) for number, plan in plans.items()]
-        own = dataclasses.replace(config, weights="none") if sources[0] else config
-        plan = next(iter(plans.values()))
-        dry_runs.rehearse(plan, rows, strategy, own, fold_setup.count_steps(plan, config), len(plans))
-        return
-    chief, images = workers.is_chief(strategy), None
-    folders = {number: run_directory.fold_dir(config.workdir, number) for number in plans}
-    left = [number for number, folder in folders.items() if not run_directory.is_finished(folder)]
-    sources = {number: fold_setup.choose_source(plans[number], number, config) for number in left}
-    if chief:
-        preparation = preprocessing_config.read_preprocessing(rows["source"].iloc[0])
-        run_directory.claim(config.workdir, settings, _FREE, rows, fold_setup.read_named_files(config), preparation)
-        if policy := fold_setup.policy_file(config):
-            run_directory.keep_policy(config.workdir, policy)
-    for number, folder in folders.items():
-        if number not in left:
-            _LOG.info(f"{folder} is trained already; another --workdir trains it anew")
+        return RunResult(config.workdir, _estimate(plans, rows, strategy, resolved))
+
+    directories = {fold: run_directory.fold_dir(config.workdir, fold) for fold in plans}
+    unfinished = [fold for fold, directory in directories.items() if not run_directory.is_finished(directory)]
+    # Before anything is written: weights that leak, or do not exist, are an error.
+    sources = {fold: fold_setup.choose_source(plans[fold], fold, resolved) for fold in unfinished}
+    is_chief = workers.is_chief(strategy)
+    if is_chief:
+        _claim_run_directory(config, rows)
+    images = _open_cache(rows, resolved) if unfinished else None
+    for fold, directory in directories.items():
+        if fold not in unfinished:
+            _LOG.info(f"{directory} is already trained; choose another --workdir to train it again")
         else:
-            if config.cache != "none" and not images:
-                images = image_cache.open_images(rows, config.cache, config.image_size, config.threads)
-            # Every worker must save, since they read the variables together; only the chief's files are kept.
-            with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as output:
-                train_fold(Fold(plans[number], images, strategy, config, sources[number], folder, output, skipped))
-        if chief:
-            run_directory.merge_folds(config.workdir, rows)
+            with _open_output(directory, is_chief) as output:
+                train_fold(
+                    Fold(plans[fold], resolved, strategy, directory, output, sources[fold], images, skipped=skipped)
+                )
+        if is_chief:
+            fold_results.merge_folds(config.workdir, rows)
+    return RunResult(config.workdir)
 
 
-class Fold(typing.NamedTuple):
-    """All that the training of one fold is given."""
-
-    plan: mixture.Plan
-    images: typing.Callable | None  # decoded images, see `image_cache.open_images`
-    strategy: tf.distribute.Strategy
-    config: TrainConfig
-    source: str | None  # folder of the weights to start from, see `warm_start.find_source`
-    folder: str  # whose last checkpoint the run goes on from
-    output: str  # folder to write: the same, or any other for a worker that is not the chief
-    skipped: str  # to print at the end of every epoch
-
-    @property
-    def name(self):
-        """What lines about the fold begin with."""
-        return os.path.basename(self.folder)
+def _choose_strategy(config: TrainConfig) -> tf.distribute.Strategy:
+    strategy = strategies.choose_strategy(
+        config.strategy,
+        config.tpu,
+        reads={"data_dir": config.data_dir, "extra_data_dir": config.extra_data_dir, "workdir": config.workdir},
+        hosted={"cache": config.cache != "none" and config.cache},
+    )
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return strategy
 
 
-def train_fold(fold):
-    """Trains on some records and keeps the epoch whose exact ROC AUC on the held-out ones is best, or the last.
+def _estimate(
+    plans: Mapping[int | None, mixture.Plan], rows: pd.DataFrame, strategy: tf.distribute.Strategy, config: TrainConfig
+) -> dry_runs.TrainingEstimate:
+    """Estimates the time and memory of a run by a few steps of its first fold."""
+    sources = [fold_setup.choose_source(plan, fold, config) for fold, plan in plans.items()]
+    # Weights of another run are not loaded: they do not change the speed.
+    own = dataclasses.replace(config, weights="none") if sources[0] else config
+    plan = next(iter(plans.values()))
+    return dry_runs.estimate_training(plan, rows, strategy, own, folds=len(plans))
+
+
+def _claim_run_directory(config: TrainConfig, rows: pd.DataFrame) -> None:
+    """Records the configuration in the run directory, or checks that it is the one of the run that is resumed."""
+    preprocessing = preprocessing_config.read_preprocessing(rows["source"].iloc[0])
+    named_files = fold_setup.read_named_files(config)
+    run_directory.claim(config.workdir, config.settings(), _FREE_OPTIONS, rows, named_files, preprocessing)
+    policy = fold_setup.policy_file(config)
+    if policy:
+        run_directory.keep_policy(config.workdir, policy)
+
+
+def _open_cache(rows: pd.DataFrame, config: TrainConfig) -> record_loading.ImageReader | None:
+    if config.cache == "none":
+        return None
+    return image_cache.open_images(rows, config.cache, config.image_size, config.threads)
+
+
+def _open_output(directory: str, is_chief: bool) -> contextlib.AbstractContextManager[str]:
+    """Returns the directory to write. All workers must save, since they read the variables together."""
+    return contextlib.nullcontext(directory) if is_chief else tempfile.TemporaryDirectory()
+
+
+def train_fold(fold: Fold) -> pd.DataFrame:
+    """Trains on one fold's training images, and keeps the weights of the epoch with the best ROC AUC, or of the last.
 
     Args:
-        fold: `Fold`.
-
-    Raises:
-        IsicError: The training diverged, or a record cannot be read.
-    """
-    plan, config = fold.plan, fold.config
-    tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(config.seed)
-    _LOG.info(plan.text)
-    if config.target == "diagnosis":
-        _LOG.info(targets.describe(plan.rows))
-    if config.loss == "auc":
-        _LOG.info(losses.describe_empty(plan, config.global_batch_size))
-    state, resumed = start(fold)
-    shuffle = distributed_input.describe_shuffle(plan.rows, config, fold.images)
-    batches = f"{fold_setup.count_steps(plan, config)} steps of {config.global_batch_size} an epoch"
-    _LOG.info(f"  {batches}, {shuffle}{resumed}")
-    origin = seen_images.find_origin(fold.source, backbones.weights_path(config.weights))
-    if not origin and config.weights not in backbones.WEIGHTS:
-        _LOG.info(f"  nothing tells which images the weights of {config.weights} have seen")
-    seen_images.write_seen_images(fold.output, seen_images.list_seen_images(plan, origin))
-    judged = train_state.make_evaluated(fold.strategy, state, config)
-    predict = patient_bag_predictor.make_predictor(judged, fold.strategy, plan.held_out)
-    with (
-        read_errors.explained_read_errors(sorted({*plan.rows["shard"], *plan.held_out["shard"]})),
-        workers.lost_worker_errors(),
-    ):
-        run_epochs(fold, state, judged, predict)
-        # Judged again from the file, so that the predictions are that file's however often the run was cut off.
-        backbones.load_weights(judged, os.path.join(fold.folder, run_directory.BEST_WEIGHTS))
-        table = validation.validate(predict, plan.held_out, config, fold.images)
-    if fold.output == fold.folder:
-        history_plot.draw_history(fold.folder, fold.name)
-        run_directory.finish(
-            fold.folder, table if len(table) else None, run_directory.read_history(fold.folder), config.keep_weights
-        )
-
-
-def start(fold):
-    """Creates the state of a fold: of its last checkpoint, of another run's weights, or new.
+        fold: See `fold_setup.Fold`.
 
     Returns:
-        State, see `train_state.make_state`; and "" or a text that says where it goes on.
+        DataFrame of the held-out images, with the `prediction` of the weights that were kept.
+
+    Raises:
+        DivergenceError: The training diverges.
+        CorruptRecordError: A record cannot be read.
+        IsicError: Another worker failed.
     """
-    saved, config = run_directory.find_checkpoints(os.path.join(fold.folder, "checkpoints")), fold.config
-    load = (
-        functools.partial(warm_start.load_weights, source=fold.source, config=config)
-        if fold.source and not saved
-        else None
-    )
-    own = dataclasses.replace(config, weights="none") if fold.source or saved else config
-    state = train_state.make_state(fold.strategy, own, fold_setup.count_steps(fold.plan, config), load)
-    checkpointing.restore(state, saved)
+    config = fold.config
+    held_out = fold.plan.held_out
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(config.seed)
+    _describe_data(fold)
+    state, is_resumed = start_state(fold)
+    _describe_start(fold, state, is_resumed)
+    _record_training_images(fold)
+    evaluated = train_state.make_evaluated(fold.strategy, state, config)
+    predict = patient_bag_predictor.make_predictor(evaluated, fold.strategy, held_out)
+    shards = sorted({*fold.plan.rows["shard"], *held_out["shard"]})
+    with read_errors.explained_read_errors(shards), workers.lost_worker_errors():
+        epochs.run_epochs(fold, state, evaluated, predict)
+        # Evaluated again from the file: the predictions are those of the file, however often the run was resumed.
+        backbones.load_weights(evaluated, os.path.join(fold.directory, run_directory.BEST_WEIGHTS))
+        table = validation.validate(predict, held_out, config, fold.images)
+    if fold.is_written:
+        history_plot.draw_history(fold.directory, fold.name)
+        history = run_directory.read_history(fold.directory)
+        fold_results.finish_fold(fold.directory, table if len(table) else None, history, config.keep_weights)
+    return table
+
+
+def start_state(fold: Fold) -> tuple[tf.train.Checkpoint, bool]:
+    """Creates the state of a fold: from its last checkpoint, from the weights of another run, or new.
+
+    Args:
+        fold: See `fold_setup.Fold`.
+
+    Returns:
+        The state, see `train_state.make_state`; and whether it is that of a checkpoint.
+
+    Raises:
+        CorruptRecordError: All checkpoints are damaged.
+        IsicError: The workers resume from different steps.
+    """
+    config = fold.config
+    checkpoints = run_directory.find_checkpoints(os.path.join(fold.directory, "checkpoints"))
+    load: Callable[[tf.keras.Model], object] | None = None
+    if fold.source and not checkpoints:
+        load = functools.partial(warm_start.load_weights, source=fold.source, config=config)
+    # Initial weights that would be replaced are not loaded.
+    is_replaced = bool(fold.source or checkpoints)
+    initial = dataclasses.replace(config, weights="none") if is_replaced else config
+    state = train_state.make_state(fold.strategy, initial, fold.steps, load)
+    checkpointing.restore(state, checkpoints)
     step = int(state.step)
     if workers.mean_over_workers(fold.strategy, step) != step:
         raise errors.IsicError(
-            f"expected all workers to go on from one step, this one is at {step} and another is not; give them one "
-            "--workdir, where the first of them writes"
+            f"expected all workers to resume from one step, but this one is at step {step} and another is not; give "
+            "all workers the same --workdir, where the first of them writes"
         )
-    return state, f", going on after step {step}" if saved else ""
+    return state, bool(checkpoints)
 
 
-def run_epochs(fold, state, judged, predict):
-    """Runs the epochs that are left.
-
-    Args:
-        fold: `Fold`.
-        state: See `train_state.make_state`.
-        judged: See `train_state.make_evaluated`.
-        predict: Its predictor.
-    """
-    plan, images, strategy, config, _, folder, output, skipped = fold
-    name, batch_size, steps = fold.name, config.global_batch_size, fold_setup.count_steps(plan, config)
-    first, history = int(state.epoch), run_directory.read_history(folder)[: int(state.epoch)]
-    schedule = lr_schedules.make_schedule(config, steps)
-    with watching(fold, state) as (write, profile, save, pause, check):
-        batches = distributed_input.make_batches(strategy, plan, images, config, start=int(state.step) * batch_size)
-        for epoch in range(first, config.epochs):
-            if validation.is_past_best(history, config.early_stop_patience):
-                _LOG.info(f"{name} has not got better for {config.early_stop_patience} epochs: stopped")
-                break
-            if epoch in (first, config.freeze_epochs):
-                step = train_step.make_train_step(strategy, state, config, frozen=epoch < config.freeze_epochs)
-            started, label = time.monotonic(), f"{name} epoch {epoch + 1}"
-            options = {"chunk": config.steps_per_execution, "pauses": (profile, pause), "check": check}
-            figures, done, waited = epochs.run_epoch(step, state, batches, steps, label, **options)
-            seconds = time.monotonic() - started
-            validation.average_batch_statistics(state.model)
-            ema.copy_averages(state, judged)
-            table = validation.validate(predict, plan.held_out, config, images, pause)
-            # Alike on all workers to the last bit, since they stop by it.
-            verdict = {
-                name: workers.mean_over_workers(strategy, value) for name, value in summaries.score(table).items()
-            }
-            rate = {"learning_rate": float(schedule(int(state.step) - 1))}
-            history.append({"epoch": epoch + 1, **figures, **verdict, **rate})
-            close_epoch(state, judged, save, output, history, config.keep_weights)
-            speed = done * batch_size / seconds
-            _LOG.info(epochs.describe_epoch(name, config.epochs, history, speed) + skipped)
-            write(history[-1], speed, None if config.deterministic else waited / seconds)
+def _describe_data(fold: Fold) -> None:
+    """Logs what the fold is trained on."""
+    _LOG.info(fold.plan.text)
+    if fold.config.target == "diagnosis":
+        _LOG.info(targets.describe(fold.plan.rows))
+    if fold.config.loss == "auc":
+        _LOG.info(losses.describe_one_class_batches(fold.plan, fold.config.global_batch_size))
 
 
-@contextlib.contextmanager
-def watching(fold, state):
-    """Opens what goes on beside the steps: TensorBoard's files, the profile, checkpoints and the watch for divergence.
-
-    Yields:
-        The functions of `tensorboard.writing` and `profiler.profiling`, the two of `checkpointing.saving`, and one that raises
-        where the training has diverged.
-    """
-    config, folder = fold.config, os.path.join(fold.output, "checkpoints")
-    events = fold.folder if fold.output == fold.folder and config.tensorboard else None
-    if events and not int(state.step):
-        tensorboard.write_samples(events, fold.plan.rows, config)
-
-    def check():
-        divergence.refuse_divergence(
-            state, fold.plan, config, fold.name, next(iter(run_directory.find_checkpoints(folder)), None)
-        )
-
-    with (
-        tensorboard.writing(events) as write,
-        profiler.profiling(fold.output, profiler.parse_profile(config.profile), int(state.step)) as profile,
-        checkpointing.saving(state, folder, config.save_steps, fold.strategy, check) as (save, pause),
-    ):
-        yield write, profile, save, pause, check
+def _describe_start(fold: Fold, state: tf.train.Checkpoint, is_resumed: bool) -> None:
+    """Logs the size of an epoch, and the step that the training resumes from."""
+    parts = [
+        f"{fold.steps} steps of {fold.config.global_batch_size} per epoch",
+        distributed_input.describe_shuffle(fold.plan.rows, fold.config, is_cached=fold.images is not None),
+    ]
+    if is_resumed:
+        parts.append(f"resuming after step {int(state.step)}")
+    _LOG.info(f"  {', '.join(parts)}")
 
 
-def close_epoch(state, judged, save, output, history, keep):
-    """Keeps what an epoch gave: its weights if they are wanted, the history, and last the checkpoint."""
-    auc, best_auc = history[-1].get("auc", -1.0), float(state.best_auc)
-    # Where nothing is held out the last epoch is the best.
-    run_directory.keep_weights(output, judged, keep == "last" or "auc" not in history[-1] or auc > best_auc)
-    run_directory.write_history(output, history)
-    state.best_auc.assign(max(auc, best_auc))
-    state.epoch.assign(len(history))
-    state.loss.assign(0.0)
-    state.gradient_norm.assign(0.0)
-    save()
+def _record_training_images(fold: Fold) -> None:
+    """Writes which images the weights are trained on, including those of the weights that the fold starts from."""
+    weights = fold.config.weights
+    origin = seen_images.find_origin(fold.source, backbones.weights_path(weights))
+    if not origin and weights not in backbones.WEIGHTS:
+        _LOG.info(f"  {weights} has no record of its training images: they may include held-out images")
+    seen_images.write_seen_images(fold.output, seen_images.list_seen_images(fold.plan, origin))

@@ -1,57 +1,85 @@
-"""Losses of soft labels, for two classes or more, scaled so that replicas and parts of a batch sum up to the mean."""
+"""Losses for soft labels of one or several classes.
+
+They are scaled so that the losses of all replicas and micro-batches sum up to the mean over the global batch.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from isic_tf.data import targets
+from isic_tf.data import mixture, targets
+
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
 LOSSES = ("cross_entropy", "focal", "auc")
 
+# From labels and logits of one replica, float32 `[b, c]`, to its share of the loss, float32 `[]`.
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-def make_loss(config):
-    """Creates the loss.
 
-    `cross_entropy`: with labels smoothed by `label_smoothing` (Szegedy et al., CVPR 2016). `focal`: that, times the
-    distance of label and probability to the power `focal_gamma`, which for hard labels is the focal loss (Lin et al.,
-    ICCV 2017) and for soft ones its extension (Li et al., NeurIPS 2020). `auc`: see `rank`. In the first two a
-    malignant image counts `malignant_weight` times.
+def make_loss(config: "TrainConfig") -> Loss:
+    """Creates the loss function of a run.
+
+    `cross_entropy`: with labels smoothed by `label_smoothing` (Szegedy et al., CVPR 2016). `focal`: cross-entropy times
+    the distance between label and probability to the power of `focal_gamma`; for hard labels that is the focal loss
+    (Lin et al., ICCV 2017), for soft labels its extension (Li et al., NeurIPS 2020). `auc`: see
+    `pairwise_ranking_loss`. In the first two, the loss of a malignant image is multiplied by `malignant_weight`.
 
     Args:
-        config: The configuration.
+        config: The configuration of the run.
 
     Returns:
-        Function from float32 labels and logits `[b, c]` of one replica to its share of the global batch's mean loss,
-        float32 `[]`.
+        Function from float32 labels and logits `[b, c]` of one replica to its share of the mean loss of the global
+        batch, float32 `[]`.
     """
 
-    def pointwise(labels, logits):
-        smoothed = smooth(labels, config.label_smoothing)
+    def pointwise(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        smoothed = smooth_labels(labels, config.label_smoothing)
         losses = cross_entropy(smoothed, logits, config.focal_gamma if config.loss == "focal" else 0.0)
         weights = 1 + (config.malignant_weight - 1) * targets.malignant_probability(labels)
         return tf.reduce_sum(weights * losses) / config.global_batch_size
 
-    return rank if config.loss == "auc" else pointwise
+    return pairwise_ranking_loss if config.loss == "auc" else pointwise
 
 
-def describe_empty(plan, batch_size):
-    """Says which share of the batches `rank` learns nothing from, since they are of one class."""
-    shares = plan.rows.groupby("group")["label"].mean()
-    malignant = float((shares * plan.quotas).sum() / plan.size)
-    empty = malignant**batch_size + (1 - malignant) ** batch_size
-    return f"  {empty:.0%} of the batches are of one class and teach --loss=auc nothing; --balance makes them fewer"
-
-
-def smooth(labels, share):
-    """Moves float32 labels `[b, c]` by a share in [0, 1) towards equal chances of all classes, of the two for c = 1."""
-    return labels * (1 - share) + share / max(2, labels.shape[-1])
-
-
-def cross_entropy(labels, logits, gamma=0.0):
-    """Computes each image's cross-entropy, of a sigmoid for one logit and of a softmax for more, or its focal form.
+def describe_one_class_batches(plan: mixture.Plan, batch_size: int) -> str:
+    """Describes which fraction of the batches has no gradient of `pairwise_ranking_loss`, because of one class only.
 
     Args:
-        labels: float32 `[b, c]`, 0 to 1; of sum 1 for c > 1.
+        plan: See `mixture.plan_fold`.
+        batch_size: Images in a step, over all replicas.
+
+    Returns:
+        One line.
+    """
+    prevalence_of_groups = plan.rows.groupby("group")["label"].mean()
+    prevalence = float((prevalence_of_groups * plan.samples_per_epoch).sum() / plan.size)
+    fraction = prevalence**batch_size + (1 - prevalence) ** batch_size
+    return f"  {fraction:.0%} of the batches have one class only, from which --loss=auc learns nothing; use --balance"
+
+
+def smooth_labels(labels: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Moves labels towards equal probabilities of all classes.
+
+    Args:
+        labels: float32 `[b, c]`, 0 to 1; c = 1 stands for two classes.
+        smoothing: 0 (no change) to below 1.
+
+    Returns:
+        float32 `[b, c]`.
+    """
+    return labels * (1 - smoothing) + smoothing / max(2, labels.shape[-1])
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, gamma: float = 0.0) -> tf.Tensor:
+    """Computes the cross-entropy of each image, of a sigmoid for one logit and of a softmax for several.
+
+    Args:
+        labels: float32 `[b, c]`, 0 to 1; for c > 1 their sum is 1.
         logits: float32 `[b, c]`.
-        gamma: Power of the focal loss; 0 for none.
+        gamma: Exponent of the focal loss; 0 for the plain cross-entropy.
 
     Returns:
         float32 `[b]`.
@@ -63,17 +91,17 @@ def cross_entropy(labels, logits, gamma=0.0):
         losses = -labels * tf.nn.log_softmax(logits)
         probabilities = tf.nn.softmax(logits)
     if gamma:
-        # Where both are equal the power's gradient would be no number for gamma below 1.
+        # At a distance of 0 the gradient of the power would be NaN for gamma below 1.
         losses *= tf.maximum(tf.abs(labels - probabilities), 1e-7) ** gamma
     return tf.reduce_sum(losses, axis=1)
 
 
-def rank(labels, logits):
-    """Computes a differentiable stand-in for 1 - AUC: the mean over pairs of log(1 + exp(benign - malignant logit)).
+def pairwise_ranking_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Computes a differentiable surrogate of 1 - AUC: the mean of log(1 + exp(benign - malignant logit)) over pairs.
 
-    The logistic surrogate is consistent with the AUC (Gao and Zhou, IJCAI 2015). A soft label takes part on both sides
-    by its share. The pairs are those of the whole global batch, so that replicas change nothing; a batch of one class
-    has none, and a loss of 0. What comes out ranks images and is no calibrated probability.
+    The logistic surrogate is consistent with the AUC (Gao and Zhou, IJCAI 2015). A soft label belongs to both classes,
+    by its probability. The pairs are those of the global batch, so that the number of replicas changes nothing; a batch
+    of one class has no pairs, and a loss of 0. The resulting outputs rank images and are not calibrated probabilities.
 
     Args:
         labels: float32 `[b, c]`, 0 to 1, of one replica.
@@ -82,11 +110,13 @@ def rank(labels, logits):
     Returns:
         This replica's share of the loss, float32 `[]`.
     """
-    shares, scores = targets.malignant_probability(labels), targets.malignant_logit(logits)
+    malignant = targets.malignant_probability(labels)
+    scores = targets.malignant_logit(logits)
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
     if replicas > 1:
-        shares, scores = (context.all_gather(own, axis=0) for own in (shares, scores))
-    pairs = shares[:, None] * (1 - shares)[None]
+        malignant = context.all_gather(malignant, axis=0)
+        scores = context.all_gather(scores, axis=0)
+    pairs = malignant[:, None] * (1 - malignant)[None]
     losses = tf.math.softplus(scores[None] - scores[:, None])
     return tf.math.divide_no_nan(tf.reduce_sum(pairs * losses), tf.reduce_sum(pairs)) / replicas

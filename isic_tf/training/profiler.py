@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -11,54 +12,59 @@ from tfrecord_tools import errors
 _LOG = logging.getLogger(__name__)
 
 
-def parse_profile(text):
-    """Reads `--profile`.
+def parse_profile(text: str) -> tuple[int, int] | None:
+    """Parses the option `--profile`.
+
+    Args:
+        text: Such as `10:20`; "" for no profile.
 
     Returns:
-        First and last step to profile, from 1; None for "".
+        First and last step to profile, counted from 1; None for "".
 
     Raises:
-        IsicError: It is not two whole numbers of steps, the first from 1 and below the second.
+        ConfigError: The text is not two step numbers, of which the first is at least 1 and below the second.
     """
     if not text:
         return None
     match = re.fullmatch(r"(\d+):(\d+)", text)
-    steps = tuple(map(int, match.groups())) if match else (0, 0)
-    if not 0 < steps[0] < steps[1]:
-        raise errors.ConfigError(f"expected --profile=FIRST:LAST, steps from 1, as in 10:20, got {text!r}")
-    return steps
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 < first < last:
+        raise errors.ConfigError(f"expected --profile=FIRST:LAST, steps counted from 1 such as 10:20, got {text!r}")
+    return first, last
 
 
 @contextlib.contextmanager
-def profiling(folder, steps, done=0):
-    """Writes a profile of some steps for TensorBoard into a fold's folder, and says of which.
+def profiling(directory: str, steps: tuple[int, int] | None, done: int = 0) -> Iterator[Callable[[int, int], None]]:
+    """Writes a profile of some steps for TensorBoard, and logs of which.
 
     Args:
-        folder: Folder of the fold.
-        steps: See `parse_profile`.
+        directory: Directory of the fold.
+        steps: First and last step, see `parse_profile`; None for no profile.
         done: Steps done before.
 
     Yields:
         Function to call between steps, with the numbers of steps done before and now.
     """
-    first = last = None
+    # The first profiled step: None before the profile starts, 0 after it ends.
+    first: int | None = None
+    last = done
 
-    def watch(before, now):
+    def watch(before: int, now: int) -> None:
         nonlocal first, last
         last = now
         if steps and first is None and steps[0] <= now + 1 <= steps[1]:
-            tf.profiler.experimental.start(folder)
+            tf.profiler.experimental.start(directory)
             first = now + 1
-        elif first and now >= steps[1]:
+        elif steps and first and now >= steps[1]:
             stop()
 
-    def stop():
+    def stop() -> None:
         nonlocal first
         tf.profiler.experimental.stop()
-        _LOG.info(f"\n  profile of steps {first} to {last} written to {folder}/plugins/profile")
+        _LOG.info(f"\n  profile of steps {first} to {last} written to {directory}/plugins/profile")
         first = 0
 
-    # The first step's profile begins before it.
+    # The profile of the first step starts before it.
     watch(done, done)
     try:
         yield watch
@@ -66,5 +72,7 @@ def profiling(folder, steps, done=0):
         if first:
             stop()
     if steps and first is None:
-        wanted = f"steps {steps[0]} to {steps[1]}"
-        _LOG.info(f"\n  no profile: {wanted} are not among those from {done + 1} to {last}")
+        _LOG.info(
+            f"\n  no profile was written: steps {steps[0]} to {steps[1]} are not among the trained steps {done + 1} to "
+            f"{last}"
+        )

@@ -1,30 +1,44 @@
 """Creates all state that a checkpoint holds."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from isic_tf.models import classifiers
-from isic_tf.optim import lr_schedules, optimizers
-from isic_tf.training import ema
+from isic_tf.optim import ema, lr_schedules, optimizers
+
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
 
-def make_state(strategy, config, steps, start=None):
-    """Creates all that a checkpoint holds.
-
-    `model`; `optimizer`, and in `others` that of the backbone where it has a rate or a start of its own; `averages` of
-    weights, if any; `dropout` (its random states); `epoch` (those done); `step` (those done in all epochs, so the place
-    in the data too); `loss` and `gradient_norm` (sums over the steps of an unfinished epoch); `bad_step` (the first
-    that diverged; -1 for none); and `best_auc`.
+def make_state(
+    strategy: tf.distribute.Strategy,
+    config: "TrainConfig",
+    steps: int,
+    start: Callable[[tf.keras.Model], object] | None = None,
+) -> tf.train.Checkpoint:
+    """Creates all state that a checkpoint holds.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        config: The configuration.
-        steps: Steps of an epoch.
-        start: Function to call with the new classifier, before the averages begin; or None.
+        strategy: See `strategies.choose_strategy`.
+        config: The configuration of the run.
+        steps: Steps per epoch.
+        start: Called with the new classifier before its averages are started, to set its weights; None for none.
 
     Returns:
-        `tf.train.Checkpoint`.
+        `tf.train.Checkpoint` with
+
+        - `model`: the classifier;
+        - `optimizer`, and in `others` the optimizer of the backbone if that has its own learning rate or is frozen at
+          the start;
+        - `averages`: moving averages of the weights, in the order of `ema.averaged_weights`; empty without `ema`;
+        - `dropout`: the random states of dropout layers;
+        - `epoch`: epochs done; `step`: steps done in all epochs, which is also the position in the data;
+        - `loss` and `gradient_norm`: sums over the steps of an unfinished epoch;
+        - `bad_step`: the first step that diverged; -1 for none;
+        - `best_auc`: the best ROC AUC so far; -1 for none.
     """
     with strategy.scope():
         classifier = _build(config)
@@ -33,11 +47,19 @@ def make_state(strategy, config, steps, start=None):
         groups = classifiers.group_variables(
             classifier, apart=config.backbone_lr_multiplier != 1 or config.freeze_epochs > 0
         )
-        # A frozen backbone's begins when it is let go: Adam's means would be taken for settled ones otherwise.
-        late = {"factor": config.backbone_lr_multiplier, "first": config.freeze_epochs * steps}
-        schedules = [lr_schedules.make_schedule(config, steps, **options) for options in ({}, late)]
-        optimizer, *others = [_build_optimizer(config, *one) for one in zip(schedules, groups, strict=False)]
-        averages = [ema.start_average(weight) for weight in ema.averaged_weights(classifier) if config.ema]
+        schedule = lr_schedules.make_schedule(config, steps)
+        # The schedule of a frozen backbone begins when it is unfrozen: Adam's moments, still zero, would count as
+        # converged otherwise.
+        backbone_schedule = lr_schedules.make_schedule(
+            config, steps, factor=config.backbone_lr_multiplier, first=config.freeze_epochs * steps
+        )
+        # The second schedule is used only where there are two groups.
+        optimizer, *others = [
+            _build_optimizer(config, own_schedule, variables)
+            for own_schedule, variables in zip((schedule, backbone_schedule), groups, strict=False)
+        ]
+        averaged = ema.averaged_weights(classifier) if config.ema else []
+        averages = [ema.start_average(weight) for weight in averaged]
     return tf.train.Checkpoint(
         model=classifier,
         optimizer=optimizer,
@@ -53,17 +75,22 @@ def make_state(strategy, config, steps, start=None):
     )
 
 
-def _build_optimizer(config, schedule, variables):
+def _build_optimizer(
+    config: "TrainConfig",
+    schedule: tf.keras.optimizers.schedules.LearningRateSchedule,
+    variables: Sequence[tf.Variable],
+) -> tf.keras.optimizers.Optimizer:
     optimizer = optimizers.make_optimizer(config, schedule)
-    optimizers.build(optimizer, variables)
+    optimizers.create_variables(optimizer, variables)
     return optimizer
 
 
-def _build(config):
+def _build(config: "TrainConfig") -> tf.keras.Model:
+    """Builds the classifier under the precision of the config; called in the scope of the strategy."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(config.precision)
     try:
-        # Of one replica there is nothing to bring together, and the layer would lose its fast form.
+        # With one replica there is nothing to synchronize, and the layer would lose its fused implementation.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         options = {**config.head_options(), "sync_batch_norm": config.sync_batch_norm and replicas > 1}
         return classifiers.build_classifier(config.backbone, config.image_size, config.weights, **options)
@@ -71,15 +98,27 @@ def _build(config):
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def make_evaluated(strategy, state, config):
-    """Gives the classifier that is judged and kept: of the averaged weights, if any, or the one in training."""
+def make_evaluated(
+    strategy: tf.distribute.Strategy, state: tf.train.Checkpoint, config: "TrainConfig"
+) -> tf.keras.Model:
+    """Creates the classifier that is evaluated and kept: one for the averaged weights, or the one in training.
+
+    Args:
+        strategy: See `strategies.choose_strategy`.
+        state: See `make_state`.
+        config: The configuration of the run.
+
+    Returns:
+        A new classifier with random weights if the state has averages, to be set by `ema.copy_averages`; else
+        `state.model`.
+    """
     if not state.averages:
         return state.model
     with strategy.scope():
         return _build(dataclasses.replace(config, weights="none"))
 
 
-def _dropout_states(network):
-    """Lists the random states of a network's dropout layers, which Keras leaves out of checkpoints."""
+def _dropout_states(network: tf.keras.Model) -> list[Any]:
+    """Lists the random states of the dropout layers of a network, which Keras leaves out of checkpoints."""
     layers = [layer for layer in network.submodules if isinstance(layer, tf.keras.layers.Dropout)]
     return [layer._random_generator._generator for layer in layers]

@@ -1,50 +1,101 @@
 """Validates a classifier on the held-out images."""
 
-from isic_tf.data import clinical_metadata, input_pipeline
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import tensorflow as tf
+
+from isic_tf.data import clinical_metadata, input_pipeline, record_loading
+from isic_tf.inference import predictor
 from tfrecord_tools import errors
 
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
-def validate(predict, held_out, config, images=None, pause=lambda: None):
-    """Predicts the held-out rows; gives them with a column `prediction`. Calls `pause` after each batch."""
+
+def _go_on() -> None:
+    pass
+
+
+def validate(
+    predict: predictor.Predictor,
+    held_out: pd.DataFrame,
+    config: "TrainConfig",
+    images: record_loading.ImageReader | None = None,
+    pause: Callable[[], None] = _go_on,
+) -> pd.DataFrame:
+    """Predicts the held-out images.
+
+    Args:
+        predict: See `patient_bag_predictor.make_predictor`.
+        held_out: Rows of the held-out images, see `mixture.read_sets`; may be empty.
+        config: The configuration of the run.
+        images: Reader of decoded images, see `image_cache.open_images`; None to decode the records.
+        pause: Called after each batch.
+
+    Returns:
+        The rows with a column `prediction`, float 0 to 1.
+
+    Raises:
+        IsicError: Images are missing from the shards.
+        DivergenceError: Predictions are NaN.
+    """
     if held_out.empty:
         return held_out.assign(prediction=[])
     dataset = input_pipeline.make_eval_dataset(
         held_out,
         image_size=config.image_size,
-        # No more at once than training has on the devices.
+        # Not more at once than training holds on the devices.
         batch_size=config.global_batch_size // config.gradient_accumulation_steps,
         threads=config.threads,
         images=images,
-        known=clinical_metadata.encode(held_out, config.metadata) if config.metadata else None,
+        metadata=clinical_metadata.encode(held_out, config.metadata) if config.metadata else None,
     )
-    found = {}
+    predictions: dict[str, float] = {}
     for names, scores in predict(dataset):
-        found.update(zip(names, scores, strict=True))
+        predictions.update(zip(names, scores, strict=True))
         pause()
-    missing = [name for name in held_out["image_name"] if name not in found]
+    missing = [name for name in held_out["image_name"] if name not in predictions]
     if missing:
         raise errors.IsicError(
-            f"{len(missing)} images of the index are not in its shards, {missing[0]} first; index again"
+            f"the shards lack {len(missing)} images that the index lists (first: {missing[0]}); index the set again"
         )
-    table = held_out.assign(prediction=[found[name] for name in held_out["image_name"]])
-    if not table["prediction"].between(0, 1).all():
-        raise errors.IsicError(
-            "the network predicts values that are no number; start anew with a lower --learning_rate"
+    table = held_out.assign(prediction=[predictions[name] for name in held_out["image_name"]])
+    invalid = ~table["prediction"].between(0, 1)
+    if invalid.any():
+        raise errors.DivergenceError(
+            f"validation predictions contain NaN ({invalid.sum()} of {len(table)}, first: "
+            f"{table.loc[invalid, 'image_name'].iloc[0]}); train again with a lower --learning_rate"
         )
     return table
 
 
-def is_past_best(history, patience):
-    """Tells whether the best ROC AUC is `patience` epochs old; never where that is 0."""
+def is_past_best(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
+    """Returns whether the epoch with the best ROC AUC is `patience` epochs ago.
+
+    Args:
+        history: See `run_directory.read_history`.
+        patience: Number of epochs; 0 for never.
+
+    Returns:
+        False also where no epoch has a ROC AUC.
+    """
     aucs = [row["auc"] for row in history if "auc" in row]
-    return 0 < patience <= len(aucs) - 1 - aucs.index(max(aucs)) if aucs else False
+    if not aucs or patience == 0:
+        return False
+    epochs_since_best = len(aucs) - 1 - aucs.index(max(aucs))
+    return epochs_since_best >= patience
 
 
-def average_batch_statistics(classifier):
-    """Sets every replica's moving statistics to their mean.
+def average_batch_statistics(classifier: tf.keras.Model) -> None:
+    """Sets the moving batch statistics of every replica to their mean over the replicas.
 
-    They drift apart, and a saved model holds their mean: without this, the figures would be those of another model
-    than the one that is kept.
+    They drift apart, and a saved model holds their mean. Without this, the metrics would be those of another model than
+    the one that is kept.
+
+    Args:
+        classifier: The model in training.
     """
     for variable in classifier.non_trainable_variables:
         variable.assign(variable.read_value())

@@ -1,93 +1,116 @@
-"""Initializes a run from another run's weights, without leaking held-out images."""
+"""Initializes a run from the weights of another run, without leaking held-out images."""
 
 import dataclasses
 import logging
 import os
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import tensorflow as tf
 
 from isic_tf.artifacts import run_directory, seen_images
-from isic_tf.data import fold_split
+from isic_tf.data import mixture
 from isic_tf.models import classifiers
 from isic_tf.models.config import ModelConfig
 from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools.io import duplicate_pairs, filesystem
+
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
 _LOG = logging.getLogger(__name__)
 
 
-def find_source(init_from, fold):
-    """Finds the folder of the weights that a fold starts from.
+def find_source(init_from: str, fold: int | None) -> str:
+    """Finds the directory of the weights that a fold starts from.
 
     Args:
-        init_from: Run folder, of which each fold takes its own fold's weights; or the folder of one fold in it, or
-            `full`, for all folds.
-        fold: The fold to train; None for all images.
+        init_from: Run directory, of which each fold takes the weights of its own fold; or the directory of one fold in
+            a run, for all folds.
+        fold: The fold to train; None where nothing is held out.
 
     Returns:
-        Path of the fold's folder.
+        Path of the directory of a fold.
 
     Raises:
         IsicError: There are no trained weights.
     """
-    init_from = init_from.rstrip("/")
-    own = run_directory.fold_dir(init_from, fold)
-    for folder in (own, init_from):
-        # A run has figures of its own, of all its folds together.
-        if run_directory.is_finished(folder) and filesystem.exists(os.path.join(folder, run_directory.BEST_WEIGHTS)):
-            return folder
-    there = [os.path.dirname(path) for path in run_directory.fold_files(init_from, run_directory.METRICS_FILE)]
-    others = f"; there are {', '.join(there)}, and any of them may be named" if there else ""
+    directory = init_from.rstrip("/")
+    own_fold = run_directory.fold_dir(directory, fold)
+    for candidate in (own_fold, directory):
+        has_weights = filesystem.exists(os.path.join(candidate, run_directory.BEST_WEIGHTS))
+        # A run has metrics of its own, of all its folds together, but no weights.
+        if has_weights and run_directory.is_finished(candidate):
+            return candidate
+    finished = run_directory.fold_files(directory, run_directory.METRICS_FILE)
+    names = ", ".join(os.path.dirname(path) for path in finished)
+    remedy = f"; to start every fold from one of them, use {names}" if names else "; train it with isic_tf.train"
     raise errors.IsicError(
-        f"expected --init_from to be a run with a finished {os.path.basename(own)}, got {init_from}{others}"
+        f"expected --init_from to be a run with a trained {os.path.basename(own_fold)}, got {directory}{remedy}"
     )
 
 
-def refuse_leaks(plan, source, pairs=None):
-    """Raises an IsicError where the weights of a folder are of images or patients that a plan holds out.
+def check_leakage(plan: mixture.Plan, origin: str, pairs: pd.DataFrame | None = None) -> None:
+    """Checks that weights were not trained on images that a fold holds out, nor on their duplicates or patients.
 
     Args:
         plan: See `mixture.plan_fold`.
-        source: See `origin`.
-        pairs: See `csv_tables.read_pairs`: images that show the same are as one; or None.
+        origin: Directory that records the training images of the weights, see `seen_images.find_origin`.
+        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`; None for none.
+
+    Raises:
+        LeakageError: The weights were trained on such images.
     """
-    seen, held_out = seen_images.read_seen_images(source), plan.held_out
-    names, patients = fold_split.find_linked(seen["image_name"], pairs), set(seen["patient_id"]) - {""}
+    held_out = plan.held_out
+    trained_on = seen_images.read_seen_images(origin)
+    names = duplicate_pairs.find_linked_names(trained_on["image_name"], pairs)
+    patients = set(trained_on["patient_id"]) - {""}
     leaked = held_out["image_name"].isin(names) | held_out["patient_id"].isin(patients)
     if leaked.any():
-        raise errors.IsicError(
-            f"the weights of {source} have seen {leaked.sum()} of the {len(held_out)} held-out images, their "
-            f"duplicates or patients, {held_out.loc[leaked, 'image_name'].iloc[0]} first; give weights of a run with "
-            "the same folds"
+        raise errors.LeakageError(
+            f"the weights in {origin} were trained on {leaked.sum()} of the {len(held_out)} held-out images, their "
+            f"duplicates or their patients (first: {held_out.loc[leaked, 'image_name'].iloc[0]}); use the weights of a "
+            "run with the same folds"
         )
 
 
-def load_weights(classifier, source, config):
-    """Copies weights from another run: the backbone's, and the head's where it is of the same shape.
+def load_weights(classifier: tf.keras.Model, source: str, config: "TrainConfig") -> list[str]:
+    """Copies the weights of another run: those of the backbone, and those of head layers of the same shape.
 
     Args:
-        classifier: Keras model to change, in its strategy's scope.
-        source: See `find`.
-        config: The configuration.
+        classifier: Model to change; called in the scope of its strategy.
+        source: Directory of a trained fold, see `find_source`.
+        config: The configuration of the run.
+
+    Returns:
+        Names of the head layers that keep their initial weights.
 
     Raises:
-        IsicError: The other run has another backbone.
+        ConfigError: The other run has another backbone.
     """
-    theirs = ModelConfig.from_text(run_directory.read_flags(os.path.dirname(source)))
-    if theirs.backbone != config.backbone:
-        raise errors.IsicError(f"expected a run of {config.backbone} for --init_from, {source} is of {theirs.backbone}")
+    other_config = ModelConfig.from_text(run_directory.read_flags(os.path.dirname(source)))
+    if other_config.backbone != config.backbone:
+        raise errors.ConfigError(
+            f"expected a run of {config.backbone} for --init_from, but {source} is a run of {other_config.backbone}; "
+            f"use --backbone={other_config.backbone}, or another run"
+        )
     path = os.path.join(source, run_directory.BEST_WEIGHTS)
     # No layer's weights depend on the size of the image.
-    other = classifiers.build_from_config(dataclasses.replace(theirs, image_size=config.image_size), path)
-    trunk, their_trunk = classifiers.backbone_of(classifier), classifiers.backbone_of(other)
-    trunk.set_weights(their_trunk.get_weights())
-    their_weights = {layer.name: layer.get_weights() for layer in other.layers if layer is not their_trunk}
+    other = classifiers.build_from_config(dataclasses.replace(other_config, image_size=config.image_size), path)
+    backbone = classifiers.backbone_of(classifier)
+    other_backbone = classifiers.backbone_of(other)
+    backbone.set_weights(other_backbone.get_weights())
+    other_head = {layer.name: layer.get_weights() for layer in other.layers if layer is not other_backbone}
     fresh = []
     for layer in classifier.layers:
         weights = layer.get_weights()
-        if layer is trunk or not weights:
+        if layer is backbone or not weights:
             continue
-        found = their_weights.get(layer.name, [])
+        found = other_head.get(layer.name, [])
         if [part.shape for part in found] == [part.shape for part in weights]:
             layer.set_weights(found)
         else:
             fresh.append(layer.name)
-    _LOG.info(f"  starting from {path}" + (f", but for {', '.join(fresh)}" if fresh else ""))
+    exception = f", except {', '.join(fresh)}" if fresh else ""
+    _LOG.info(f"  starting from {path}{exception}")
+    return fresh

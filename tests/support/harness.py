@@ -11,10 +11,12 @@ import sys
 
 import pandas as pd
 import tensorflow as tf
+from absl import flags
 
 from isic_tf.inference import predict_run
 from isic_tf.inference.config import PredictFilesConfig
 from isic_tf.training.config import TrainConfig
+from tfrecord_tools import cli
 from tfrecord_tools.building import build_config, record_conversion, record_set_builder, shard_jobs
 
 REAL_DATA = pathlib.Path(
@@ -60,6 +62,14 @@ CONTEXT = {"permutations": 0, "strategy": "default"}
 def make_config(**changes):
     """The configuration of a training run of seconds, of no record set and in no directory unless given."""
     return TrainConfig(**{"data_dir": "", "workdir": "", **RECIPE, **changes})
+
+
+def parse_train_flags(*arguments):
+    """The configuration of a command line of `isic_tf.train`."""
+    values = flags.FlagValues()
+    cli.define_flags(TrainConfig, values, "train")
+    values(["train", *arguments])
+    return TrainConfig(**{field.name: values[field.name].value for field in dataclasses.fields(TrainConfig)})
 
 
 def tiny(backbone, image_size, weights, **_):

@@ -3,7 +3,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from isic_tf.distribution import cpu, workers
+from isic_tf.distribution import workers
 from tfrecord_tools import errors
 
 
@@ -33,9 +33,7 @@ def test_a_failed_worker_is_reported_with_the_remedy():
         raise tf.errors.UnavailableError(None, None, "no route to the bucket")
 
 
-def test_cores_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: {0, 3, 5})
-    assert cpu.count_cores() == 3
-    monkeypatch.delattr(cpu.os, "sched_getaffinity")
-    monkeypatch.setattr(cpu.os, "cpu_count", lambda: None)
-    assert cpu.count_cores() == 1
+def test_a_broken_cluster_description_is_named(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{cluster")
+    with pytest.raises(ValueError, match="expected JSON in the environment variable TF_CONFIG"):
+        workers.count_workers()

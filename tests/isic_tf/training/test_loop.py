@@ -12,6 +12,7 @@ from isic_tf.inference import predict_run, predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.training import checkpointing, epochs, loop, train_state, validation
 from isic_tf.training.config import TrainConfig
+from isic_tf.training.run_result import RunResult
 
 
 @pytest.fixture
@@ -23,12 +24,14 @@ def run(record_set, workdir, fold="0", strategy="default", **changes):
     sets = {"data_dir": str(record_set), "extra_data_dir": ""}
     options = {"workdir": str(workdir), "fold": fold, "strategy": strategy, "tpu": ""}
     options["dry_run"] = False
-    loop.train(TrainConfig(**{**sets, **options, **RECIPE, **changes}))
-    folder = workdir / ("full" if fold == "full" else f"fold{fold}")
-    return pd.read_csv(folder / "history.csv") if fold != "all" and not changes.get("dry_run") else None
+    result = loop.train(TrainConfig(**{**sets, **options, **RECIPE, **changes}))
+    assert result.workdir == str(workdir)
+    assert (result.estimate is not None) == bool(changes.get("dry_run"))
+    directory = workdir / ("full" if fold == "full" else f"fold{fold}")
+    return pd.read_csv(directory / "history.csv") if fold != "all" and not changes.get("dry_run") else None
 
 
-def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, index, capsys):
+def test_a_run_leaves_its_files_and_returns_its_metrics(record_set, tmp_path, tiny_model, index, capsys):
     history = run(record_set, tmp_path)
     assert list(history) == ["epoch", "loss", "gradient_norm", "auc", "partial_auc", "learning_rate"]
     assert history["epoch"].tolist() == [1, 2, 3]
@@ -42,6 +45,10 @@ def test_a_run_leaves_the_files_of_the_design(record_set, tmp_path, tiny_model, 
     assert figures["kept_epoch"] == history["auc"].idxmax() + 1
     assert (tmp_path / "oof.csv").read_text() == (tmp_path / "fold0" / "oof.csv").read_text()
     assert "ROC AUC" in capsys.readouterr().out
+    result = RunResult(str(tmp_path))
+    assert result.folds == ("fold0",)
+    assert result.roc_auc == figures["auc"]
+    assert result.out_of_fold["image_name"].tolist() == oof["image_name"].tolist()
     assert cv2.imread(str(tmp_path / "fold0" / "training.png")).std() > 1
 
 
@@ -56,21 +63,23 @@ def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, t
     assert np.abs(again - oof).max() < 1e-6
 
 
-def test_an_interrupted_run_goes_on_after_its_last_epoch_and_ends_alike(record_set, tmp_path, tiny_model, interrupt):
-    whole = run(record_set, tmp_path / "whole")
+def test_an_interrupted_run_resumes_after_its_last_epoch_with_the_same_result(
+    record_set, tmp_path, tiny_model, interrupt
+):
+    uninterrupted = run(record_set, tmp_path / "uninterrupted")
     calls = interrupt()
     with pytest.raises(KeyboardInterrupt):
         run(record_set, tmp_path / "stopped")
     resumed = run(record_set, tmp_path / "stopped")
     assert len(calls) == 4
-    assert np.allclose(whole, resumed, atol=1e-5)
+    assert np.allclose(uninterrupted, resumed, atol=1e-5)
 
 
 def test_a_finished_fold_is_left_alone(record_set, tmp_path, tiny_model, capsys):
     run(record_set, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")}
     run(record_set, tmp_path)
-    assert "fold0 is trained already" in capsys.readouterr().out
+    assert "fold0 is already trained" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
@@ -85,8 +94,8 @@ def test_a_run_on_all_images_keeps_its_last_weights(record_set, tmp_path, tiny_m
     history = run(record_set, tmp_path, fold="full", epochs=2)
     assert list(history) == ["epoch", "loss", "gradient_norm", "learning_rate"]
     output = capsys.readouterr().out
-    assert f"full: {len(index)} images an epoch, none held out" in output
-    assert "full: trained for 2 epochs, nothing held out to judge it by" in output
+    assert f"full: {len(index)} images per epoch, none held out" in output
+    assert "full: trained for 2 epochs; not evaluated, because nothing was held out" in output
     assert not (tmp_path / "oof.csv").exists()
     assert (tmp_path / "full" / "training.png").exists()
     assert run_directory.fold_files(str(tmp_path), run_directory.BEST_WEIGHTS) == [
@@ -100,7 +109,7 @@ def test_a_run_on_all_images_keeps_its_last_weights(record_set, tmp_path, tiny_m
     assert all(np.array_equal(*pair) for pair in zip(kept.get_weights(), state.model.get_weights(), strict=True))
 
 
-def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tmp_path, index):
+def test_two_replicas_train_and_keep_the_weights_that_they_evaluated(record_set, tmp_path, index):
     # With the real backbone: its batch statistics differ between replicas until they are averaged.
     run(record_set, tmp_path, strategy="mirrored", epochs=1, warmup_epochs=0.5)
     classifier = classifiers.build_classifier("efficientnet-b0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
@@ -119,40 +128,32 @@ def test_two_replicas_train_and_keep_the_weights_that_they_judged(record_set, tm
         ({"warmup_epochs": 3.0}, "expected a warm-up shorter than"),
     ],
 )
-def test_flags_that_do_not_fit_are_refused(record_set, tmp_path, tiny_model, changes, message):
+def test_options_that_do_not_fit_the_data_are_refused(record_set, tmp_path, tiny_model, changes, message):
     with pytest.raises(ValueError, match=message):
         run(record_set, tmp_path, **changes)
 
 
-def test_a_float16_backbone_has_no_rate_of_its_own(record_set, tmp_path):
+def test_float16_with_a_learning_rate_of_the_backbone_is_refused(record_set, tmp_path):
     with pytest.raises(
         ValueError, match="expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with --precision=mixed_float16"
     ):
         run(record_set, tmp_path, precision="mixed_float16", backbone_lr_multiplier=0.1)
 
 
-def test_a_fold_that_gets_no_better_is_stopped_and_stays_so(record_set, tmp_path, tiny_model, capsys):
+def test_a_fold_without_a_better_epoch_is_stopped_and_stays_so(record_set, tmp_path, tiny_model, capsys):
     # Without a learning rate every epoch is as good as the first.
     changes = {"learning_rate": 0.0, "epochs": 9, "early_stop_patience": 2, "warmup_epochs": 0.0}
     history = run(record_set, tmp_path, **changes)
     assert len(history) == 3
-    assert "fold0 has not got better for 2 epochs: stopped" in capsys.readouterr().out
+    assert "fold0: stopped early, no better epoch in the last 2" in capsys.readouterr().out
     assert json.loads((tmp_path / "fold0" / "metrics.json").read_text())["kept_epoch"] == 1
     (tmp_path / "fold0" / "metrics.json").unlink()
     assert len(run(record_set, tmp_path, **changes)) == 3
 
 
-@pytest.mark.parametrize(
-    ("aucs", "patience", "expected"),
-    [([], 2, False), ([0.5, 0.6], 1, False), ([0.6, 0.5], 1, True), ([0.6, 0.5, 0.6], 2, True), ([0.6, 0.5], 0, False)],
-)
-def test_a_fold_is_past_its_best_after_so_many_epochs(aucs, patience, expected):
-    assert validation.is_past_best([{"auc": auc} for auc in aucs], patience) == expected
-
-
-def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set, tmp_path, tiny_model, index):
+def test_averages_and_a_frozen_start_resume_and_keep_what_was_evaluated(record_set, tmp_path, tiny_model, index):
     changes = {"ema": 0.9, "freeze_epochs": 1, "backbone_lr_multiplier": 0.5, "schedule": "deotte", "clip_norm": 1.0}
-    whole = run(record_set, tmp_path / "whole", **changes)
+    uninterrupted = run(record_set, tmp_path / "uninterrupted", **changes)
     original, calls = epochs.run_epoch, []
 
     def interrupted(*arguments, **options):
@@ -165,17 +166,19 @@ def test_averages_and_a_frozen_start_resume_and_keep_what_was_judged(record_set,
         patch.setattr(epochs, "run_epoch", interrupted)
         run(record_set, tmp_path / "stopped", **changes)
     resumed = run(record_set, tmp_path / "stopped", **changes)
-    assert np.allclose(whole, resumed, atol=1e-5)
+    assert np.allclose(uninterrupted, resumed, atol=1e-5)
     classifier = tiny(None, 32, None)
-    classifier.load_weights(str(tmp_path / "whole" / "fold0" / "best.weights.h5"))
+    classifier.load_weights(str(tmp_path / "uninterrupted" / "fold0" / "best.weights.h5"))
     predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
     again = validation.validate(predict, index[index["fold"] == 0], make_config())["prediction"].to_numpy()
-    oof = prediction_files.read_prediction_file(str(tmp_path / "whole" / "fold0" / "oof.csv"))["prediction"].to_numpy()
+    oof = prediction_files.read_prediction_file(str(tmp_path / "uninterrupted" / "fold0" / "oof.csv"))[
+        "prediction"
+    ].to_numpy()
     assert np.abs(again - oof).max() < 1e-6
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused(record_set, tmp_path):
-    with pytest.raises(ValueError, match=r"2 replicas can share evenly, got 1; --global_batch_size=2 would do"):
+    with pytest.raises(ValueError, match=r"divisible by 2 .2 replicas., got 1; use --global_batch_size=2"):
         run(record_set, tmp_path, strategy="mirrored", global_batch_size=1)
 
 
@@ -218,28 +221,11 @@ def test_a_run_killed_before_its_folds_were_joined_joins_them_the_next_time(reco
     assert (tmp_path / "oof.csv").read_text() == (tmp_path / "fold0" / "oof.csv").read_text()
 
 
-def test_a_network_that_predicts_no_numbers_is_refused(index):
-    classifier = tiny(None, 32, None)
-    classifier.set_weights([weight * np.nan for weight in classifier.get_weights()])
-    predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
-    with pytest.raises(ValueError, match="predicts values that are no number; start anew with a lower"):
-        validation.validate(predict, index[index["fold"] == 0], make_config())
-
-
-def test_records_missing_from_a_shard_are_named(index):
-    held_out = index[index["fold"] == 0].copy()
-    last = held_out["shard"].map(held_out["shard"].value_counts())[held_out.index[-1]]
-    extra = held_out.iloc[-1:].assign(image_name="ISIC_gone", position=last)
-    predict = predictor.make_predictor([tiny(None, 32, None)], tf.distribute.get_strategy())
-    with pytest.raises(ValueError, match="1 images of the index are not in its shards, ISIC_gone first"):
-        validation.validate(predict, pd.concat([held_out, extra]), make_config())
-
-
-def copy_of(record_set, folder):
-    folder.mkdir()
+def copy_of(record_set, directory):
+    directory.mkdir()
     for path in record_set.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
+        (directory / path.name).write_bytes(path.read_bytes())
+    return directory
 
 
 def test_several_sets_are_trained_on_and_the_log_says_how_often(record_set, tmp_path, tiny_model, index, capsys):
@@ -249,14 +235,14 @@ def test_several_sets_are_trained_on_and_the_log_says_how_often(record_set, tmp_
     kept, held_out = (index[index["fold"] != 0], index[index["fold"] == 0])
     malignant, benign = (int((kept["target"] == label).sum()) for label in (1, 0))
     lines = capsys.readouterr().out.splitlines()
-    assert f"  left out: {len(held_out)} of the name of a held-out image" in lines
+    assert f"  left out: {len(held_out)} with the name of a held-out image" in lines
     assert f"  {record_set}: {2 * malignant} malignant of {malignant}, {benign} benign of {benign}" in lines
     assert f"  {extra}: {malignant} malignant of {malignant}, {round(benign / 2)} benign of {benign}" in lines
     assert any("shuffling 16 records at a time, at most 0 MB" in line for line in lines)
     assert set(pd.read_csv(tmp_path / "run" / "oof.csv")["image_name"]) == set(held_out["image_name"])
 
 
-@pytest.mark.parametrize("where", ["memory", "folder"])
+@pytest.mark.parametrize("where", ["memory", "directory"])
 def test_a_cached_run_ends_like_one_that_decodes(record_set, tmp_path, tiny_model, where):
     plain = run(record_set, tmp_path / "plain", epochs=2)
     cached = run(
@@ -265,29 +251,29 @@ def test_a_cached_run_ends_like_one_that_decodes(record_set, tmp_path, tiny_mode
     assert np.allclose(plain, cached, atol=1e-6)
 
 
-def test_a_corrupt_record_is_skipped_where_asked_and_listed_after_every_epoch(record_set, tmp_path, tiny_model, capsys):
-    folder = copy_of(record_set, tmp_path / "set")
-    shard = sorted(folder.glob("train*.tfrec"))[-1]
+def test_a_corrupt_record_is_skipped_on_request_and_listed_after_every_epoch(record_set, tmp_path, tiny_model, capsys):
+    directory = copy_of(record_set, tmp_path / "set")
+    shard = sorted(directory.glob("train*.tfrec"))[-1]
     data = bytearray(shard.read_bytes())
     data[-40] ^= 255
     shard.write_bytes(data)
-    run(folder, tmp_path / "run", on_corrupt="skip", epochs=2)
+    run(directory, tmp_path / "run", on_corrupt="skip", epochs=2)
     out = capsys.readouterr().out
     assert out.count("; 1 corrupt records left out:\n") == 2
     assert out.count(f"  {shard}, record ") == 2
     assert "the checksum of its data is wrong" in out
 
 
-def test_a_policy_that_is_not_there_is_told_before_any_file_is_written(record_set, tmp_path, tiny_model):
+def test_a_policy_that_does_not_exist_is_refused_before_any_file_is_written(record_set, tmp_path, tiny_model):
     with pytest.raises(ValueError, match="got 'winer'; did you mean winner"):
         run(record_set, tmp_path / "run", augment_policy="winer")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_cache_and_the_number_of_threads_may_change_when_a_run_goes_on(record_set, tmp_path, tiny_model, capsys):
+def test_a_cache_and_the_number_of_threads_may_change_when_a_run_is_resumed(record_set, tmp_path, tiny_model, capsys):
     run(record_set, tmp_path, epochs=2)
     run(record_set, tmp_path, epochs=2, cache="memory", threads=1)
-    assert "fold0 is trained already" in capsys.readouterr().out
+    assert "fold0 is already trained" in capsys.readouterr().out
     with pytest.raises(ValueError, match="augment_policy was light, is deotte"):
         run(record_set, tmp_path, epochs=2, augment_policy="deotte")
 
@@ -303,7 +289,7 @@ def test_a_policy_file_that_changed_is_another_configuration(record_set, tmp_pat
 
 @pytest.fixture
 def tiny_backbone(monkeypatch):
-    """Training with the real head on a backbone of a second."""
+    """Training with the real head on a tiny backbone."""
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
 
 
@@ -322,13 +308,15 @@ def test_diagnoses_and_metadata_are_trained_on_and_predicted_with(record_set, tm
     oof = pd.read_csv(tmp_path / "run" / "oof.csv").set_index("image_name")["prediction"]
     output = tmp_path / "again.csv"
     options = PREDICT | {"records": f"{record_set}/train*.tfrec"}
-    predict_run.predict(predict_run.PredictConfig(workdir=str(tmp_path / "run"), output=str(output), **options))
+    predict_run.predict_files(
+        predict_run.PredictFilesConfig(workdir=str(tmp_path / "run"), output=str(output), **options)
+    )
     again = pd.read_csv(output).set_index("image_name")["prediction"]
     assert np.abs(again[oof.index] - oof).max() < 1e-5
     assert oof.std() > 0
 
 
-def test_predictions_label_test_records_and_unlabelled_extra_ones(record_set, tmp_path, tiny_model, made_up, capsys):
+def test_predictions_label_test_records_and_unlabeled_extra_ones(record_set, tmp_path, tiny_model, made_up, capsys):
     test = pd.read_csv(made_up / "test.csv")["image_name"]
     labels = pd.DataFrame({"image_name": [*test[:5], "elsewhere"], "prediction": [0.9, 0.2, 0.5, 0.7, 0.1, 0.3]})
     labels.to_csv(tmp_path / "pseudo.csv", index=False)
@@ -341,9 +329,9 @@ def test_predictions_label_test_records_and_unlabelled_extra_ones(record_set, tm
         run(record_set, tmp_path / "run", **options)
 
 
-def test_predictions_of_no_image_here_are_refused(record_set, tmp_path):
+def test_pseudo_labels_of_other_images_are_refused(record_set, tmp_path):
     (tmp_path / "pseudo.csv").write_text("image_name,prediction\nelsewhere,0.5\n")
-    with pytest.raises(ValueError, match="names none of the .* images without a label that these sets have"):
+    with pytest.raises(ValueError, match="names none of the .* images without a label in these sets"):
         run(record_set, tmp_path / "run", pseudo_csv=str(tmp_path / "pseudo.csv"))
 
 
@@ -351,7 +339,7 @@ def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_se
     run(record_set, tmp_path / "first", epochs=2, precision="mixed_bfloat16", strategy="mirrored")
     changes = {"init_from": str(tmp_path / "first"), "epochs": 2, "image_size": 64, "learning_rate": 0.0}
     run(record_set, tmp_path / "tried", **changes, dry_run=True)
-    with pytest.raises(ValueError, match="to be a run with a finished fold1"):
+    with pytest.raises(ValueError, match="to be a run with a trained fold1"):
         run(record_set, tmp_path / "tried", fold="all", **changes, dry_run=True)
     run(record_set, tmp_path / "second", **changes, warmup_epochs=0.0)
     assert f"starting from {tmp_path}/first/fold0/{run_directory.BEST_WEIGHTS}" in capsys.readouterr().out
@@ -362,15 +350,21 @@ def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_se
         for name in ("first", "second")
     ]
     assert all(np.array_equal(*pair) for pair in zip(*kept, strict=True))
-    # The weights of fold 0 have seen fold 1.
-    with pytest.raises(ValueError, match="first/fold0 have seen .* of the .* held-out images, their duplicates or"):
+    # Fold 1 is among the training images of fold 0.
+    with pytest.raises(
+        ValueError, match="first/fold0 were trained on .* of the .* held-out images, their duplicates or"
+    ):
         run(record_set, tmp_path / "third", fold="1", **{**changes, "init_from": str(tmp_path / "first" / "fold0")})
     weights = str(tmp_path / "first" / "fold0" / run_directory.BEST_WEIGHTS)
-    with pytest.raises(ValueError, match="first/fold0 have seen .* of the .* held-out images, their duplicates or"):
+    with pytest.raises(
+        ValueError, match="first/fold0 were trained on .* of the .* held-out images, their duplicates or"
+    ):
         run(record_set, tmp_path / "third", fold="1", weights=weights)
-    with pytest.raises(ValueError, match=r"to be a run with a finished fold1, got .*first; there are .*first/fold0"):
+    with pytest.raises(
+        ValueError, match=r"to be a run with a trained fold1, got .*first; to start .* use .*first/fold0"
+    ):
         run(record_set, tmp_path / "third", fold="1", **changes)
-    # Of a run with several folds, which has figures of its own, each takes its own.
+    # Each fold of a run, which has metrics of its own, starts from its own fold.
     run(record_set, tmp_path / "first", fold="1", epochs=2, precision="mixed_bfloat16", strategy="mirrored")
     assert (tmp_path / "first" / "metrics.json").exists()
     run(record_set, tmp_path / "second", fold="1", **changes, warmup_epochs=0.0)
@@ -397,14 +391,17 @@ def test_several_steps_an_execution_end_like_one(record_set, tmp_path, tiny_mode
             "expected --gradient_accumulation_steps=1 with --sync",
         ),
         ({"loss": "auc", "malignant_weight": 2.0}, "expected --malignant_weight=1 with --loss=auc"),
-        ({"init_from": "a", "weights": "b.h5"}, "expected one start: --init_from, or the path of a file as --weights"),
+        (
+            {"init_from": "a", "weights": "b.h5"},
+            "--init_from and --weights=PATH are mutually exclusive, got a and b.h5",
+        ),
         ({"fold": "full", "early_stop_patience": 2}, "expected --early_stop_patience=0 with --fold=full"),
         ({"metadata": "width"}, "--metadata=width is refused"),
         ({"profile": "9"}, "expected --profile=FIRST:LAST"),
         ({"tpu": "my-tpu"}, "expected --strategy=tpu or auto with --tpu=my-tpu, got default"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused(record_set, tmp_path, changes, message):
+def test_options_that_contradict_each_other_are_refused(record_set, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run(record_set, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()

@@ -21,7 +21,7 @@ def share(labels, logits, **changes):
 
 def test_smoothed_cross_entropy_worked_by_hand():
     # Smoothed by 0.2, a label of 1 is 0.9; at logit 0 every cross-entropy is log 2.
-    found = losses.cross_entropy(losses.smooth(of([1, 0, 1]), 0.2), of([0, 0, 2])).numpy()
+    found = losses.cross_entropy(losses.smooth_labels(of([1, 0, 1]), 0.2), of([0, 0, 2])).numpy()
     probability = 1 / (1 + math.exp(-2))
     third = -0.9 * math.log(probability) - 0.1 * math.log(1 - probability)
     assert found == pytest.approx([math.log(2), math.log(2), third], abs=1e-6)
@@ -31,7 +31,7 @@ def test_cross_entropy_of_classes_worked_by_hand():
     labels = tf.constant([[0.0, 1.0, 0.0]])
     logits = tf.math.log(tf.constant([[0.2, 0.5, 0.3]]))
     assert float(losses.cross_entropy(labels, logits)[0]) == pytest.approx(math.log(2), abs=1e-6)
-    smoothed = losses.smooth(labels, 0.3).numpy()
+    smoothed = losses.smooth_labels(labels, 0.3).numpy()
     assert smoothed == pytest.approx(np.array([[0.1, 0.8, 0.1]]))
 
 
@@ -83,11 +83,11 @@ def test_the_ranking_loss_worked_by_hand():
     assert share(of([0.5, 0.5]), of([1, 0]), loss="auc") == pytest.approx(soft, abs=1e-6)
 
 
-def test_batches_that_teach_ranking_nothing_are_told():
+def test_the_fraction_of_batches_of_one_class_worked_by_hand():
     # An epoch of as many malignant images as benign: of 2 images both are of one class as often as not.
     rows = pd.DataFrame({"group": [0, 0, 0, 1], "label": [0.0, 0.0, 0.0, 1.0]})
     plan = mixture.Plan(rows, np.array([3, 3]), rows, "")
-    assert losses.describe_empty(plan, 2).startswith("  50% of the batches are of one class")
+    assert losses.describe_one_class_batches(plan, 2).startswith("  50% of the batches have one class only")
 
 
 def test_descending_the_ranking_loss_raises_the_auc():
@@ -99,7 +99,7 @@ def test_descending_the_ranking_loss_raises_the_auc():
     for _ in range(60):
         with tf.GradientTape() as tape:
             logits = features @ weights
-            loss = losses.rank(of(labels), logits)
+            loss = losses.pairwise_ranking_loss(of(labels), logits)
         aucs.append(sklearn.metrics.roc_auc_score(labels, logits[:, 0]))
         weights.assign_sub(tape.gradient(loss, weights))
     assert aucs[0] < 0.4

@@ -52,14 +52,14 @@ def test_the_state_of_an_optimizer_of_addons(monkeypatch):
     assert memory_estimate.count_state(state) >= 4 * 4 * WEIGHTS
 
 
-def test_a_batch_that_tpus_would_pad_is_said(state):
+def test_a_batch_that_tpus_would_pad_is_named(state):
     kept = memory_estimate.count_state(state)
-    text = memory_estimate.describe_memory(state, 96, 2, 3)
-    assert text.startswith("each of 2 device(s) takes 16 images at a time (a multiple of 8, as TPUs want)")
-    assert f"{int((0.9 * 16e9 - kept) / ACTIVATIONS) // 8 * 8} at a time would fit a TPU core of 16 GB" in text
+    text = memory_estimate.estimate_memory(state, 96, 2, 3).describe()
+    assert text.startswith("each of 2 device(s) processes 16 images at a time (a multiple of 8, as TPUs require)")
+    assert f"{int((0.9 * 16e9 - kept) / ACTIVATIONS) // 8 * 8} images at a time would fit a TPU core of 16 GB" in text
     assert f"needs about {(kept + 16 * ACTIVATIONS) / 1e9:.2f} GB" in text
-    text = memory_estimate.describe_memory(state, 60, 2, 3)
-    assert "takes 10 images at a time (no multiple of 8, as TPUs want: --global_batch_size=96 would be)" in text
-    # Fewer parts, where these fit, before another batch, which would train otherwise.
-    text = memory_estimate.describe_memory(state, 128, 8, 4)
-    assert "takes 4 images at a time (no multiple of 8, as TPUs want: --gradient_accumulation_steps=1 would be)" in text
+    text = memory_estimate.estimate_memory(state, 60, 2, 3).describe()
+    assert "10 images at a time (not a multiple of 8, to which TPUs pad; use --global_batch_size=96)" in text
+    # Fewer micro-batches, if they fit, before another batch size, which would change the training.
+    text = memory_estimate.estimate_memory(state, 128, 8, 4).describe()
+    assert "4 images at a time (not a multiple of 8, to which TPUs pad; use --gradient_accumulation_steps=1)" in text

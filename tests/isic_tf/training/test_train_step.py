@@ -5,14 +5,15 @@ import pytest
 import tensorflow as tf
 from harness import make_config, tiny, tiny_trunk, tiny_with_norm
 
-from isic_tf.data import input_pipeline, mixture, record_seeds
+from isic_tf.data import input_pipeline, mixture, record_seeds, record_stream
 from isic_tf.distribution import strategies
 from isic_tf.models import backbones, classifiers
-from isic_tf.training import distributed_input, divergence, ema, train_state, train_step
+from isic_tf.optim import ema
+from isic_tf.training import distributed_input, divergence, train_state, train_step
 
 
 def one_step(strategy, plan, frozen=False, **changes):
-    """Gives the loss, and by name the change of the tiny model's weights in a step of SGD with rate 1."""
+    """Returns the loss, and by name the change of the tiny model's weights in a step of SGD with rate 1."""
     recipe = make_config(**changes)
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
@@ -69,28 +70,34 @@ def test_several_steps_at_once_are_those_of_one_at_a_time(plan, monkeypatch, mir
             assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_a_step_that_is_no_number_is_noted_with_the_names_of_its_images(plan, monkeypatch):
+def test_a_step_with_a_nan_loss_is_recorded_and_its_images_are_named(plan, monkeypatch):
     strategy, recipe, state = make_state(monkeypatch)
     step = train_step.make_train_step(strategy, state, recipe)
     batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
     step(batches)
-    divergence.refuse_divergence(state, plan, recipe, "fold0", None)
+    divergence.check_divergence(state, plan, recipe, "fold0", None)
     state.model.layers[-1].bias.assign([float("nan")])
     step(batches, 2)
     assert int(state.bad_step) == 2
     # The second batch of the stream, read with names.
     dataset = input_pipeline.make_train_dataset(
-        plan.rows, plan.quotas, image_size=32, batch_size=8, seed=recipe.seed, threads=1, shuffle_buffer=16
+        plan.rows,
+        plan.samples_per_epoch,
+        image_size=32,
+        batch_size=8,
+        seed=recipe.seed,
+        threads=1,
+        stream=record_stream.StreamOptions(shuffle_buffer=16),
     )
     (*_, seeds) = list(dataset.take(2))[1]
     by_key = dict(zip(record_seeds.hash_keys(plan.rows).numpy(), plan.rows["image_name"], strict=True))
     names = [by_key[key] for key in seeds[:, 1].numpy()]
     assert len(set(names)) == 8
     with pytest.raises(ValueError, match=f"diverged at step 2: .*{', '.join(names)}. The last good .* is kept/ckpt-1"):
-        divergence.refuse_divergence(state, plan, recipe, "fold0", "kept/ckpt-1")
+        divergence.check_divergence(state, plan, recipe, "fold0", "kept/ckpt-1")
 
 
-def test_a_batch_in_parts_gives_the_gradients_of_the_whole(plan, mirrored):
+def test_micro_batches_give_the_gradients_of_the_batch(plan, mirrored):
     loss, gradients = one_step(tf.distribute.get_strategy(), plan)
     for strategy, parts in ((tf.distribute.get_strategy(), 4), (mirrored, 2)):
         loss_in_parts, in_parts = one_step(strategy, plan, gradient_accumulation_steps=parts)
@@ -168,7 +175,7 @@ def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
 @pytest.mark.parametrize("name", ["default", "mirrored"])
 def test_averaged_weights_worked_by_hand(plan, monkeypatch, name):
     strategy, recipe, state = make_state(monkeypatch, strategies.choose_strategy(name), tiny_with_norm, ema=0.15)
-    judged = train_state.make_evaluated(strategy, state, recipe)
+    evaluated = train_state.make_evaluated(strategy, state, recipe)
     step = train_step.make_train_step(strategy, state, recipe)
     batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
     # Of batch statistics the mean over the replicas is read.
@@ -178,9 +185,9 @@ def test_averaged_weights_worked_by_hand(plan, monkeypatch, name):
         step(batches)
         current = [weight.read_value().numpy() for weight in ema.averaged_weights(state.model)]
         expected = [decay * old + (1 - decay) * new for old, new in zip(expected, current, strict=True)]
-    ema.copy_averages(state, judged)
-    assert len(expected) == len(judged.weights) == len(judged.trainable_weights) + 2
-    for found, wanted, now in zip(ema.averaged_weights(judged), expected, current, strict=True):
+    ema.copy_averages(state, evaluated)
+    assert len(expected) == len(evaluated.weights) == len(evaluated.trainable_weights) + 2
+    for found, wanted, now in zip(ema.averaged_weights(evaluated), expected, current, strict=True):
         assert found.read_value().numpy() == pytest.approx(wanted, abs=1e-6)
         assert np.abs(wanted - now).max() > 1e-5
 
@@ -194,9 +201,9 @@ def test_two_replicas_average_and_decay_the_backbone_at_its_own_rate_as_one_does
         batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
         step(batches)
         step(batches)
-        judged = train_state.make_evaluated(strategy, state, recipe)
-        ema.copy_averages(state, judged)
-        found.append([weight.numpy() for weight in ema.averaged_weights(judged)])
+        evaluated = train_state.make_evaluated(strategy, state, recipe)
+        ema.copy_averages(state, evaluated)
+        found.append([weight.numpy() for weight in ema.averaged_weights(evaluated)])
     for one, two in zip(*found, strict=True):
         assert np.abs(one - two).max() < 1e-5
 
@@ -246,11 +253,12 @@ def test_scaled_gradients_that_overflow_at_the_lowest_scale_are_divergence(plan,
     assert found == [(1, -1), (1, 2), (1, 2)]
 
 
-@pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
-def test_the_whole_step_compiles_under_xla_as_tpus_want_it(monkeypatch, accumulate):
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_the_whole_step_compiles_under_xla_as_tpus_require(monkeypatch, accumulation_steps):
     monkeypatch.setattr(classifiers, "build_classifier", tiny_with_norm)
     recipe = {"precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0}
-    recipe |= {"gradient_accumulation_steps": accumulate, "augment_policy": "winner" if accumulate > 1 else "light"}
+    recipe |= {"gradient_accumulation_steps": accumulation_steps}
+    recipe |= {"augment_policy": "winner" if accumulation_steps > 1 else "light"}
     recipe = make_config(**recipe)
     state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
     # XLA takes no operation of the host and no shape that is not known.

@@ -22,14 +22,14 @@ def source(tmp_path, monkeypatch):
     atomic_write.write_text(
         f"{tmp_path}/run/{run_directory.FLAGS_FILE}", "".join(f"--{name}={flags[name]}\n" for name in flags)
     )
-    folder = tmp_path / "run" / "fold1"
-    folder.mkdir()
+    directory = tmp_path / "run" / "fold1"
+    directory.mkdir()
     tf.keras.utils.set_random_seed(7)
     classifier = classifiers.build_classifier("efficientnet-b0", 64, hidden_units=4)
-    classifier.save_weights(str(folder / run_directory.BEST_WEIGHTS))
-    (folder / run_directory.METRICS_FILE).write_text("{}")
-    seen_images.write_seen_images(str(folder), seen_images.list_seen_images(plan_of(TABLE)))
-    return str(folder), classifier
+    classifier.save_weights(str(directory / run_directory.BEST_WEIGHTS))
+    (directory / run_directory.METRICS_FILE).write_text("{}")
+    seen_images.write_seen_images(str(directory), seen_images.list_seen_images(plan_of(TABLE)))
+    return str(directory), classifier
 
 
 def plan_of(rows, held_out=TABLE[:0]):
@@ -37,61 +37,67 @@ def plan_of(rows, held_out=TABLE[:0]):
 
 
 def test_each_fold_takes_its_own_weights_or_all_those_that_are_named(source, tmp_path):
-    folder, _ = source
-    assert warm_start.find_source(f"{tmp_path}/run", 1) == folder
-    assert warm_start.find_source(folder, 0) == warm_start.find_source(f"{folder}/", None) == folder
-    with pytest.raises(ValueError, match=r"to be a run with a finished fold0, got .*run; there are .*/fold1, and any"):
+    directory, _ = source
+    assert warm_start.find_source(f"{tmp_path}/run", 1) == directory
+    assert warm_start.find_source(directory, 0) == warm_start.find_source(f"{directory}/", None) == directory
+    with pytest.raises(
+        ValueError, match=r"to be a run with a trained fold0, got .*run; to start every fold .* use .*/fold1"
+    ):
         warm_start.find_source(f"{tmp_path}/run", 0)
-    with pytest.raises(ValueError, match="expected --init_from to be a run with a finished full, got nowhere"):
+    with pytest.raises(ValueError, match="expected --init_from to be a run with a trained full, got nowhere; train it"):
         warm_start.find_source("nowhere", None)
 
 
-def test_weights_that_have_seen_a_held_out_image_or_patient_are_refused(source):
-    folder, _ = source
+def test_weights_trained_on_a_held_out_image_or_patient_are_refused(source):
+    directory, _ = source
     fresh = pd.DataFrame({"image_name": ["x", "y"], "patient_id": ["r", ""]})
-    warm_start.refuse_leaks(plan_of(TABLE, fresh), folder)
+    warm_start.check_leakage(plan_of(TABLE, fresh), directory)
     # A number is each set's own code: not the same patient.
-    warm_start.refuse_leaks(plan_of(TABLE, fresh.assign(patient_id=["7", "0:8"])), folder)
+    warm_start.check_leakage(plan_of(TABLE, fresh.assign(patient_id=["7", "0:8"])), directory)
     for leaking in (fresh.assign(image_name=["x", "d"]), fresh.assign(patient_id=["r", "q"])):
-        with pytest.raises(ValueError, match="have seen 1 of the 2 held-out images, .* or patients, [dy] first"):
-            warm_start.refuse_leaks(plan_of(TABLE, leaking), folder)
+        with pytest.raises(
+            ValueError, match=r"were trained on 1 of the 2 held-out images, .* their patients \(first: [dy]\)"
+        ):
+            warm_start.check_leakage(plan_of(TABLE, leaking), directory)
     pairs = pd.DataFrame([["a", "other"], ["other", "x"]], columns=schema.PAIR_COLUMNS)
-    with pytest.raises(ValueError, match="have seen 1 of the 2 held-out images, .* or patients, x first"):
-        warm_start.refuse_leaks(plan_of(TABLE, fresh), folder, pairs)
+    with pytest.raises(ValueError, match=r"were trained on 1 of the 2 held-out images, .* their patients \(first: x\)"):
+        warm_start.check_leakage(plan_of(TABLE, fresh), directory, pairs)
 
 
-def test_weights_that_are_named_as_a_file_tell_what_they_have_seen(source, tmp_path):
-    folder, _ = source
+def test_the_training_images_of_a_weights_file_are_found_beside_it(source, tmp_path):
+    directory, _ = source
     assert seen_images.find_origin(None, "noisy-student") is None
-    assert seen_images.find_origin(folder, "noisy-student") == folder
-    assert seen_images.find_origin(None, f"{folder}/{run_directory.BEST_WEIGHTS}") == str(folder)
+    assert seen_images.find_origin(directory, "noisy-student") == directory
+    assert seen_images.find_origin(None, f"{directory}/{run_directory.BEST_WEIGHTS}") == str(directory)
     assert seen_images.find_origin(None, str(tmp_path / "downloaded.h5")) is None
 
 
-def test_what_weights_have_seen_is_handed_on(source):
-    folder, _ = source
+def test_training_images_of_initial_weights_are_recorded_too(source):
+    directory, _ = source
     more = pd.DataFrame({"image_name": ["x", "a"], "patient_id": ["r", "p"]})
-    seen = seen_images.list_seen_images(plan_of(more), folder)
+    seen = seen_images.list_seen_images(plan_of(more), directory)
     assert seen["image_name"].tolist() == ["a", "b", "c", "d", "x"]
     assert seen["patient_id"].tolist() == ["p", "q", "", "", "r"]
 
 
 def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(source, capsys):
-    folder, theirs = source
+    directory, theirs = source
     trunk = classifiers.backbone_of(theirs).get_weights()
     classifier = classifiers.build_classifier("efficientnet-b0", 32, hidden_units=4)
-    warm_start.load_weights(classifier, folder, make_config(**{"image_size": 32}))
+    warm_start.load_weights(classifier, directory, make_config(**{"image_size": 32}))
     assert all(np.array_equal(*pair) for pair in zip(classifier.get_weights(), theirs.get_weights(), strict=True))
-    assert f"starting from {folder}/{run_directory.BEST_WEIGHTS}\n" in capsys.readouterr().out
+    assert f"starting from {directory}/{run_directory.BEST_WEIGHTS}\n" in capsys.readouterr().out
     other = classifiers.build_classifier("efficientnet-b0", 32, target="diagnosis", hidden_units=4)
     logits = other.get_layer("logits").get_weights()
-    warm_start.load_weights(other, folder, make_config(**{"image_size": 32}))
+    warm_start.load_weights(other, directory, make_config(**{"image_size": 32}))
     assert all(np.array_equal(*pair) for pair in zip(classifiers.backbone_of(other).get_weights(), trunk, strict=True))
     assert np.array_equal(other.get_layer("hidden").get_weights()[0], theirs.get_layer("hidden").get_weights()[0])
     assert np.array_equal(other.get_layer("logits").get_weights()[0], logits[0])
-    assert "but for logits" in capsys.readouterr().out
+    assert "except logits" in capsys.readouterr().out
 
 
 def test_weights_of_another_backbone_are_refused(source):
-    with pytest.raises(ValueError, match="expected a run of efficientnet-b1 for --init_from, .* is of efficientnet-b0"):
+    with pytest.raises(
+        ValueError, match="expected a run of efficientnet-b1 for --init_from, .* is a run of efficientnet-b0"
+    ):
         warm_start.load_weights(None, source[0], make_config(**{"backbone": "efficientnet-b1"}))

@@ -1,0 +1,140 @@
+"""Checks that the options of a training run fit together and fit the devices."""
+
+import tensorflow as tf
+
+from isic_tf.augmentation import policies
+from isic_tf.data import clinical_metadata
+from isic_tf.models import backbones
+from isic_tf.training import profiler
+from isic_tf.training.config import TrainConfig
+from tfrecord_tools import errors
+
+
+def check_config(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
+    """Checks that the options of a run fit each other and the devices; reads no record.
+
+    Args:
+        config: The configuration of the run.
+        strategy: See `strategies.choose_strategy`.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    replicas = strategy.num_replicas_in_sync
+    _check_batch_size(config, replicas)
+    _check_precision(config, on_tpu=isinstance(strategy, tf.distribute.TPUStrategy))
+    _check_batch_norm(config, replicas)
+    _check_loss(config)
+    _check_pseudo_labels(config)
+    _check_initial_weights(config)
+    _check_early_stopping(config)
+    clinical_metadata.parse(config.metadata)
+    policies.read_policy(config.augment_policy)
+    profiler.parse_profile(config.profile)
+    if config.context == "set":
+        check_bags(config, replicas)
+
+
+def check_bags(config: TrainConfig, replicas: int) -> None:
+    """Checks the options of a run whose batches are bags of one patient's images (`--context=set`).
+
+    Args:
+        config: The configuration of the run.
+        replicas: Number of devices.
+
+    Raises:
+        ConfigError: The bags do not fit the batch, or would mix or repeat lesions.
+    """
+    _check_batch_size(config, replicas, config.bag_size)
+    mixes = sorted(set(policies.read_policy(config.augment_policy, config.augment_strength)) & set(policies.MIXES))
+    if mixes:
+        raise errors.ConfigError(
+            f"expected an --augment_policy without {' and '.join(mixes)} with --context=set, got "
+            f"{config.augment_policy}: a mix of two lesions belongs to no patient; use another policy, such as light"
+        )
+    if config.malignant_oversampling != 1 or config.balance:
+        raise errors.ConfigError(
+            "expected --malignant_oversampling=1 and --balance=0 with --context=set, got "
+            f"{config.malignant_oversampling} and {config.balance}: oversampling would put a malignant lesion twice in "
+            "one bag and leak its label; use --malignant_weight"
+        )
+
+
+def _check_batch_size(config: TrainConfig, replicas: int, bag_size: int = 1) -> None:
+    """Checks that replicas, and their micro-batches, can share the batch evenly, in complete bags."""
+    micro_batches = config.gradient_accumulation_steps
+    unit = replicas * micro_batches * bag_size
+    if config.global_batch_size % unit:
+        factors = [f"{replicas} replicas"]
+        if micro_batches > 1:
+            factors.append(f"{micro_batches} micro-batches")
+        if bag_size > 1:
+            factors.append(f"bags of {bag_size}")
+        suggestion = -(-config.global_batch_size // unit) * unit
+        raise errors.ConfigError(
+            f"expected a global batch size divisible by {unit} ({' x '.join(factors)}), got "
+            f"{config.global_batch_size}; use --global_batch_size={suggestion}"
+        )
+
+
+def _check_precision(config: TrainConfig, on_tpu: bool) -> None:
+    if config.precision != "mixed_float16":
+        return
+    if config.backbone_lr_multiplier != 1 or config.freeze_epochs:
+        # Two optimizers would scale one loss.
+        raise errors.ConfigError(
+            "expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with --precision=mixed_float16, got "
+            f"{config.backbone_lr_multiplier} and {config.freeze_epochs}; use --precision=mixed_bfloat16"
+        )
+    if on_tpu:
+        raise errors.ConfigError(
+            "expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16; use mixed_bfloat16"
+        )
+
+
+def _check_batch_norm(config: TrainConfig, replicas: int) -> None:
+    if config.sync_batch_norm and config.gradient_accumulation_steps > 1 and replicas > 1:
+        # TensorFlow does not allow communication between replicas in a loop of the graph.
+        raise errors.ConfigError(
+            "expected --gradient_accumulation_steps=1 with --sync_batch_norm on several replicas, got "
+            f"{config.gradient_accumulation_steps}; leave out one of the two"
+        )
+
+
+def _check_loss(config: TrainConfig) -> None:
+    if config.loss != "auc":
+        return
+    if config.gradient_accumulation_steps > 1:
+        raise errors.ConfigError(
+            "expected --gradient_accumulation_steps=1 with --loss=auc, which compares all images of a batch, got "
+            f"{config.gradient_accumulation_steps}; use 1, or another --loss"
+        )
+    if config.malignant_weight != 1:
+        raise errors.ConfigError(
+            "expected --malignant_weight=1 with --loss=auc, which compares malignant with benign images in pairs, got "
+            f"{config.malignant_weight}; use 1, or another --loss"
+        )
+
+
+def _check_pseudo_labels(config: TrainConfig) -> None:
+    if config.pseudo_csv and config.target != "binary":
+        raise errors.ConfigError(
+            "expected --target=binary with --pseudo_csv, whose predictions hold no diagnosis, got "
+            f"{config.target}; use --target=binary, or leave out --pseudo_csv"
+        )
+
+
+def _check_initial_weights(config: TrainConfig) -> None:
+    if config.init_from and config.weights not in backbones.WEIGHTS:
+        raise errors.ConfigError(
+            f"--init_from and --weights=PATH are mutually exclusive, got {config.init_from} and {config.weights}; "
+            "leave out one of them"
+        )
+
+
+def _check_early_stopping(config: TrainConfig) -> None:
+    if config.fold == "full" and config.early_stop_patience:
+        raise errors.ConfigError(
+            "expected --early_stop_patience=0 with --fold=full, where nothing is held out to evaluate, got "
+            f"{config.early_stop_patience}; limit the training by --epochs"
+        )
