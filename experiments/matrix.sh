@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
-# Runs the suite, or the test files given, in an environment for each row of the matrix; ends with a line for each.
-# `make matrix`, or: experiments/matrix.sh tests/isic_tf/models tests/isic_tf/training
+# Runs the test suite, or the given test files, in one environment per row of the matrix; ends with a summary line for
+# each. Usage: `make matrix`, or experiments/matrix.sh tests/isic_tf/models tests/isic_tf/training
 set -uo pipefail
 cd "$(dirname "$0")/.."
 results=()
 failed=0
 
-# Name, Python, then what pip is given beside the package. A Python that is not here is replaced by python3, and said.
+# Arguments: name, Python, then the arguments of pip after the package. If that Python is not installed, uses python3
+# and prints a notice.
 run() {
   local name=$1 python=$2 environment=.matrix/$1
   shift 2
-  "$python" -c '' 2> /dev/null || { echo "$name: no $python here, so python3 in its place"; python=python3; }
+  "$python" -c '' 2> /dev/null || { echo "$name: $python is not installed, using python3"; python=python3; }
   if [ ! setup.py -ot "$environment/.installed" ]; then
     "$python" -m venv "$environment" && "$environment/bin/python" -m pip install --quiet --editable '.[test]' "$@" \
-      && touch "$environment/.installed" || { failed=1; results+=("$name: not installed"); return; }
+      && touch "$environment/.installed" || { failed=1; results+=("$name: installation failed"); return; }
   fi
   local last
-  # With those tests of the installation that download.
+  # Includes the installation tests that download packages.
   ISIC_TEST_INDEX=1 "$environment/bin/python" -m pytest --numprocesses=2 --dist=worksteal "${tests[@]}" \
     | tee "$environment/log.txt" || failed=1
   last=$(tail -n 1 "$environment/log.txt")

@@ -1,4 +1,4 @@
-"""DICOM to records of 1024 px, one core: the scaled decode of the frame against pydicom's pixel_array."""
+"""DICOM files to records of 1024 px, one core: a scaled decode of the frame against pydicom's `pixel_array`."""
 
 import tempfile
 
@@ -13,7 +13,7 @@ from tfrecord_tools.io import tf_example
 FILES = common.find_real("isic2020/dicom/*/*.dcm")
 
 
-def textbook(path):
+def textbook(path: str) -> None:
     with tf.io.TFRecordWriter(path) as writer:
         for number, file in enumerate(FILES):
             image = pydicom.dcmread(file).pixel_array
@@ -22,11 +22,11 @@ def textbook(path):
             writer.write(tf_example.to_example(jpeg, f"i{number}", target=0))
 
 
-with tempfile.TemporaryDirectory() as folder:
-    job = common.job_of(FILES, folder)
+with tempfile.TemporaryDirectory() as directory:
+    job = common.make_job(FILES, directory)
     common.compare(
         f"{len(FILES)} real DICOM files of 0.3 to 24 megapixels",
         10,
-        lambda: textbook(f"{folder}/textbook.tfrec"),
+        lambda: textbook(f"{directory}/textbook.tfrec"),
         lambda: shard_writer.make_shard(job),
     )

@@ -1,7 +1,8 @@
-"""JPEG of 6000x4000 to records of 1024 px, one core: a scaled decode against a full one."""
+"""JPEG files of 6000x4000 to records of 1024 px, one core: a scaled decode against a full one."""
 
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import common
 import cv2
@@ -13,8 +14,10 @@ from tfrecord_tools.building import shard_writer
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import tf_example
 
+COPIES = 8
 
-def textbook(files, path):
+
+def textbook(files: Sequence[pathlib.Path], path: str) -> None:
     with tf.io.TFRecordWriter(path) as writer:
         for number, file in enumerate(files):
             image = cv2.resize(cv2.imread(str(file)), (1024, 1024), interpolation=cv2.INTER_AREA)
@@ -22,17 +25,18 @@ def textbook(files, path):
             writer.write(tf_example.to_example(jpeg, f"i{number}", target=0))
 
 
-with tempfile.TemporaryDirectory() as folder:
+with tempfile.TemporaryDirectory() as directory:
     files = []
     for file in common.find_real("isic2020/dicom/*/*.dcm"):
         frame = get_frame(pydicom.dcmread(file).PixelData, 0, number_of_frames=1)
         if codec.jpeg_header(frame)[:2] == (6000, 4000):
-            files.append(pathlib.Path(folder) / f"{file.stem}.jpg")
+            files.append(pathlib.Path(directory) / f"{file.stem}.jpg")
             files[-1].write_bytes(frame)
-    job = common.job_of(files * 8, folder)
+    copies = files * COPIES
+    job = common.make_job(copies, directory)
     common.compare(
-        f"{len(files) * 8} times a real JPEG of 6000x4000",
+        f"{len(copies)} copies of a real JPEG of 6000x4000",
         2.2,
-        lambda: textbook(files * 8, f"{folder}/textbook.tfrec"),
+        lambda: textbook(copies, f"{directory}/textbook.tfrec"),
         lambda: shard_writer.make_shard(job),
     )

@@ -1,72 +1,104 @@
-"""What the benchmarks share: the real files, and ratios of best times taken in turns in one process."""
+"""Shared by the benchmarks: real files, jobs and records made of them, and timing in turns within one process."""
 
+import dataclasses
 import logging
 import os
 import pathlib
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 REAL_DATA = pathlib.Path(os.environ.get("ISIC_REAL_DATA", ROOT.parent / "shared" / "realdata"))
-from tfrecord_tools.building import shard_writer  # noqa: E402
+from tfrecord_tools.building import record_conversion, shard_jobs, shard_writer  # noqa: E402
 
-OPTIONS = {"image_size": 1024, "resize": "stretch", "trim_border": False, "color_constancy": "none", "quality": 95}
+OPTIONS = record_conversion.ConversionOptions(image_size=1024)
 logging.getLogger("pydicom").setLevel(logging.ERROR)
 
 
-def find_real(pattern):
-    """Lists real files, or ends the benchmark where there are none."""
+def find_real(pattern: str) -> list[pathlib.Path]:
+    """Lists the real files that match a pattern; ends the benchmark if there are none."""
     files = sorted(REAL_DATA.glob(pattern))
     if not files:
-        sys.exit(f"no real files match {REAL_DATA / pattern}; set ISIC_REAL_DATA to their folder")
+        sys.exit(f"no real files match {REAL_DATA / pattern}; set ISIC_REAL_DATA to their directory")
     return files
 
 
-def seconds(function):
+def measure_seconds(function: Callable[[], object]) -> float:
+    """Returns the wall time of a call in seconds."""
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
 
 
-def compare(claim, aim, textbook, ours, repeats=3):
-    """Times both in turns, takes the best of each, and prints the ratio beside what is aimed at; gives both times."""
-    times = [(seconds(textbook), seconds(ours)) for _ in range(repeats)]
+def compare(
+    claim: str, aim: float | str, textbook: Callable[[], object], ours: Callable[[], object], repeats: int = 3
+) -> tuple[float, float]:
+    """Times both functions in turns, and prints the ratio of their best times next to its target.
+
+    Args:
+        claim: What is compared.
+        aim: The target of the ratio.
+        textbook: The textbook way of doing the work.
+        ours: The way of this package.
+        repeats: Number of turns.
+
+    Returns:
+        The best times of both in seconds.
+    """
+    times = [(measure_seconds(textbook), measure_seconds(ours)) for _ in range(repeats)]
     slow, fast = (min(column) for column in zip(*times, strict=True))
     print(f"{claim}: textbook {slow:.2f} s, isic-tf {fast:.2f} s, {slow / fast:.2f} times as fast (aim {aim})")
     return slow, fast
 
 
-def job_of(paths, output, image_size=1024):
-    """One shard's job over image files."""
+def make_job(paths: Sequence[pathlib.Path], output: str | pathlib.Path, image_size: int = 1024) -> shard_jobs.ShardJob:
+    """Returns the job that writes image files to one shard."""
     rows = [(f"i{number}", str(path), 0, 0, {"target": 0}, 0) for number, path in enumerate(paths)]
     table = pd.DataFrame(rows, columns=["image_name", "path", "offset", "length", "integers", "shard"])
-    return shard_writer.make_jobs(table, str(output), "train", OPTIONS | {"image_size": image_size}, "stop")[0]
+    options = dataclasses.replace(OPTIONS, image_size=image_size)
+    return shard_jobs.make_jobs(table, str(output), "train", options, "stop")[0]
 
 
-def make_config(**changes):
-    """Returns the default configuration of `isic_tf.train`, with some options changed."""
+def make_config(**changes: Any) -> "TrainConfig":
+    """Returns the default configuration of `isic_tf.train` with some options changed."""
     from isic_tf.distribution import cpu
     from isic_tf.training.config import TrainConfig
 
     return TrainConfig(**{"data_dir": "", "workdir": "", "threads": cpu.count_cores(), **changes})
 
 
-def make_set(folder, copies):
-    """Makes records of 1024 px of the real DICOM files, each so many times, in four shards.
+def make_set(directory: str | pathlib.Path, copies: int) -> tuple[list[str], pd.DataFrame]:
+    """Writes four shards of 1024 px records of the real DICOM files.
+
+    Args:
+        directory: Where to write them.
+        copies: Copies of each file, in all shards together; a multiple of 4.
 
     Returns:
-        Paths of the shards, and rows as `fold_split.split_rows` gives them.
+        Paths of the shards, and rows as `fold_split.split_rows` returns them.
     """
-    names = find_real("isic2020/dicom/*/*.dcm") * (copies // 4)
-    tables, files = [], []
+    files = find_real("isic2020/dicom/*/*.dcm") * (copies // 4)
+    tables = []
+    shards = []
     for number in range(4):
-        output = pathlib.Path(folder) / str(number)
-        shard_writer.make_shard(job_of(names, output))
-        files.append(str(next(output.rglob("*.tfrec"))))
-        columns = {"shard": files[-1], "position": range(len(names)), "target": 0, "source": str(folder)}
-        tables.append(pd.DataFrame({**columns, "image_name": [f"i{place}" for place in range(len(names))]}))
+        output = pathlib.Path(directory) / str(number)
+        shard_writer.make_shard(make_job(files, output))
+        shards.append(str(next(output.rglob("*.tfrec"))))
+        columns = {
+            "shard": shards[-1],
+            "position": range(len(files)),
+            "target": 0,
+            "source": str(directory),
+            "image_name": [f"i{position}" for position in range(len(files))],
+        }
+        tables.append(pd.DataFrame(columns))
     rows = pd.concat(tables, ignore_index=True)
-    return files, rows.assign(number=range(len(rows)), key=rows["image_name"] + rows["shard"], label=0.0)
+    return shards, rows.assign(number=range(len(rows)), key=rows["image_name"] + rows["shard"], label=0.0)

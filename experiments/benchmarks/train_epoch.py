@@ -1,4 +1,4 @@
-"""A whole training epoch of EfficientNet-B0 at 64 px from records of 1024 px, against the textbook and `model.fit`."""
+"""A training epoch of EfficientNet-B0 at 64 px from records of 1024 px, against a textbook pipeline and `model.fit`."""
 
 import tempfile
 
@@ -11,7 +11,8 @@ from isic_tf.data import mixture
 from isic_tf.models import classifiers
 from isic_tf.training import distributed_input, epochs, train_state, train_step
 
-BATCH, SIZE = 32, 64
+BATCH = 32
+SIZE = 64
 CONFIG = common.make_config(
     image_size=SIZE,
     weights="none",
@@ -22,13 +23,13 @@ CONFIG = common.make_config(
     shuffle_buffer=256,
 )
 
-with tempfile.TemporaryDirectory() as folder:
-    files, rows = common.make_set(folder, 40)
+with tempfile.TemporaryDirectory() as directory:
+    files, rows = common.make_set(directory, 40)
     steps = len(rows) // BATCH
     network = classifiers.build_classifier("efficientnet-b0", SIZE)
     network.compile(tf.keras.optimizers.Adam(1e-3), tf.keras.losses.BinaryCrossentropy(from_logits=True))
-    fit = textbook.dataset(files, SIZE, BATCH, 256)
-    network.fit(fit.take(1), verbose=0)
+    dataset = textbook.make_dataset(files, SIZE, BATCH, 256)
+    network.fit(dataset.take(1), verbose=0)
 
     strategy = tf.distribute.get_strategy()
     plan = mixture.Plan(rows.assign(group=0), np.array([len(rows)]), rows, "")
@@ -37,16 +38,16 @@ with tempfile.TemporaryDirectory() as folder:
     batches = distributed_input.make_batches(strategy, plan, None, CONFIG, start=0)
     step(batches)
 
-    def epoch():
+    def run_epoch() -> None:
         state.epoch.assign_add(1)
-        # `run` does what is left of the epoch.
+        # `epochs.run_epoch` runs the remaining steps of the epoch: here, all.
         state.step.assign(state.epoch * steps)
         epochs.run_epoch(step, state, batches, steps, "epoch")
 
     common.compare(
-        f"an epoch of {steps * BATCH} records, input, augmentation and B0 at {SIZE} px",
+        f"an epoch of {steps * BATCH} records: input, augmentation and B0 at {SIZE} px",
         1.15,
-        lambda: network.fit(fit, verbose=0),
-        epoch,
+        lambda: network.fit(dataset, verbose=0),
+        run_epoch,
         repeats=5,
     )

@@ -2,6 +2,9 @@
 
 import ast
 import importlib
+import importlib.metadata
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -137,7 +140,7 @@ def test_no_directory_holds_more_than_20_modules():
 def test_every_public_name_exists_and_is_documented(package):
     module = importlib.import_module(name_of(package / "__init__.py"))
     assert module.__doc__
-    assert len(module.__all__) <= 16
+    assert len(module.__all__) <= 20
     for name in module.__all__:
         found = getattr(module, name)
         assert name.startswith("__") or isinstance(found, (tuple, dict)) or found.__doc__, name
@@ -168,3 +171,69 @@ def test_a_command_module_does_not_hide_the_function_of_its_name():
     for name in ("train", "predict", "evaluate"):
         importlib.import_module(f"isic_tf.{name}")
         assert callable(getattr(isic_tf, name))
+
+
+def test_packages_are_reached_as_attributes_and_completion_offers_the_public_names():
+    code = (
+        "import isic_tf, tfrecord_tools; isic_tf.models.build_classifier; isic_tf.metrics.roc_auc; "
+        "tfrecord_tools.io.read_index; assert {'IsicError', 'train', 'data'} <= set(dir(isic_tf)); "
+        "assert {'LeakageError', 'build_record_set', 'io'} <= set(dir(tfrecord_tools))"
+    )
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, capture_output=True)
+
+
+def test_importing_the_package_takes_less_than_a_third_of_a_second():
+    # Of this process alone, since others may keep the machine busy.
+    code = "import time; started = time.process_time(); import isic_tf; print(time.process_time() - started)"
+    program = [sys.executable, "-c", code]
+    times = [
+        float(subprocess.run(program, env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(times) < 0.3
+
+
+def test_console_scripts_call_the_commands():
+    expected = {
+        f"{prefix}-{name}": f"{root}.{name}:main"
+        for root, prefix in (("isic_tf", "isic"), ("tfrecord_tools", "tfrecord"))
+        for name in COMMANDS[root]
+    }
+    scripts = {point.name: point.value for point in importlib.metadata.distribution("isic-tf").entry_points}
+    assert scripts == expected
+
+
+def test_what_is_not_python_is_packaged_too():
+    setup = (ROOT / "setup.py").read_text()
+    patterns = ast.literal_eval(re.search(r"package_data=\{\"\": (\[.*?\])\}", setup)[1])
+    others = [
+        path.relative_to(ROOT).as_posix()
+        for root in FLOORS
+        for path in (ROOT / root).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
+    assert len(others) > 20
+    assert not [path for path in others if not any(pathlib.PurePath(path).match(pattern) for pattern in patterns)]
+
+
+def test_no_help_text_is_taken_for_a_format():
+    # absl formats the docstring of a command.
+    for root, commands in COMMANDS.items():
+        for name in commands:
+            assert "%" not in importlib.import_module(f"{root}.{name}").__doc__
+
+
+# Options, errors and public names are tested where they are used; commands by running them.
+WITHOUT_A_TEST_FILE = {"__init__", "config", "errors"}
+
+
+def test_tests_mirror_the_modules():
+    modules = {
+        path.relative_to(ROOT)
+        for path in MODULES
+        if path.stem not in WITHOUT_A_TEST_FILE and package_of(name_of(path))[1] != "commands"
+    }
+    missing = [
+        str(path) for path in sorted(modules) if not (ROOT / "tests" / path.parent / f"test_{path.name}").exists()
+    ]
+    assert missing == []

@@ -1,4 +1,4 @@
-"""Every step of a run on `gs://...`, through TensorFlow's own client."""
+"""A complete run on `gs://...` paths, through TensorFlow's own client."""
 
 import json
 import pathlib
@@ -11,6 +11,7 @@ from harness import PREDICT, RECIPE, tiny_trunk
 
 from isic_tf.evaluation import evaluate_files
 from isic_tf.inference import predict_run
+from isic_tf.inference.config import PredictFilesConfig
 from isic_tf.models import backbones
 from isic_tf.training import loop
 from isic_tf.training.config import TrainConfig
@@ -19,28 +20,28 @@ from tfrecord_tools.building import record_set_indexer
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
-    """A bucket of this machine, see `gcs.Bucket`."""
+    """A bucket on this machine, see `gcs.Bucket`."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
     certificate, key = gcs.make_certificate(tmp_path)
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    with gcs.serving(folder, certificate, key) as address:
+    directory = tmp_path / "objects"
+    directory.mkdir()
+    with gcs.serving(directory, certificate, key) as address:
         for name in ("https_proxy", "HTTPS_PROXY"):
             monkeypatch.setenv(name, address)
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("CURL_CA_BUNDLE", certificate)
         monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "token")
-        yield gcs.Bucket(folder)
+        yield gcs.Bucket(directory)
 
 
-def upload(objects, folder, to, pattern="*"):
-    for path in pathlib.Path(folder).glob(pattern):
+def upload(objects, directory, to, pattern="*"):
+    for path in pathlib.Path(directory).glob(pattern):
         objects[f"{to}/{path.name}"] = path.read_bytes()
 
 
-def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_up, monkeypatch, interrupt, capsys):
+def test_a_run_from_index_to_report_works_in_a_bucket(bucket, record_set, made_up, monkeypatch, interrupt, capsys):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
     upload(bucket, record_set, "data/records", "*.tfrec")
     upload(bucket, made_up, "data", "*.csv")
@@ -52,13 +53,23 @@ def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_u
     )
     assert bucket["data/records/train.index.csv"] == (record_set / "train.index.csv").read_bytes()
 
-    settings = {"data_dir": "gs://data/records", "extra_data_dir": "", "workdir": "gs://runs/first", "fold": "0"}
-    settings |= {"strategy": "default", "tpu": "", "dry_run": False, **RECIPE, "epochs": 2, "tensorboard": True}
+    settings = {
+        "data_dir": "gs://data/records",
+        "extra_data_dir": "",
+        "workdir": "gs://runs/first",
+        "fold": "0",
+        "strategy": "default",
+        "tpu": "",
+        "dry_run": False,
+        **RECIPE,
+        "epochs": 2,
+        "tensorboard": True,
+    }
     calls = interrupt()
     with pytest.raises(KeyboardInterrupt):
         loop.train(TrainConfig(**settings))
     loop.train(TrainConfig(**settings))
-    assert "going on after step" in capsys.readouterr().out
+    assert "resuming after step" in capsys.readouterr().out
     assert len(calls) == 3
     names = {name.removeprefix("runs/first/") for name in bucket if name.startswith("runs/first/")}
     expected = {"flags.txt", "oof.csv", "fold0/best.weights.h5", "fold0/history.csv", "fold0/metrics.json"}
@@ -68,12 +79,14 @@ def test_a_run_from_index_to_report_lives_in_a_bucket(bucket, record_set, made_u
 
     options = {**PREDICT, "workdir": "gs://runs/first", "records": "gs://data/records/test*.tfrec"}
     options |= {"sample_submission": "gs://data/sample_submission.csv", "embeddings": "gs://runs/embeddings.npz"}
-    predict_run.predict(predict_run.PredictConfig(**{**options, "output": "gs://runs/submission.csv"}))
+    predict_run.predict_files(PredictFilesConfig(**{**options, "output": "gs://runs/submission.csv"}))
     assert bucket["runs/submission.csv"].count(b"\n") == bucket["data/sample_submission.csv"].count(b"\n")
     assert not any("parts" in name for name in bucket)
 
     files = {"predictions": ["gs://runs/first/oof.csv"], "labels": "gs://data/train.csv"}
     files |= {"report": "gs://runs/report.html", "output": "gs://runs/figures.json", "workdir": "gs://runs/first"}
-    evaluate_files.evaluate(evaluate_files.EvaluateConfig(**files, records=None, threshold=None, specificity=None))
+    evaluate_files.evaluate_files(
+        evaluate_files.EvaluateConfig(**files, records=None, threshold=None, specificity=None)
+    )
     assert json.loads(bucket["runs/figures.json"])["files"]
     assert b"<html" in bucket["runs/report.html"]

@@ -87,6 +87,33 @@ def blocks(page):
     return found
 
 
+# Blocks for reading, by their first line, and why they are not run.
+_CONSOLE = {
+    "$ pip install . 'tensorflow[and-cuda]'": "downloads CUDA and lists GPUs",
+    "$ pip install . 'tf-keras==2.20.*'    # for TensorFlow 2.20": "installs another version of TensorFlow's Keras",
+    "$ python experiments/pretraining_tables.py REAL_DATA pairs.csv OUTPUT": "needs thousands of real images",
+    "--data_dir=i2017 --extra_data_dir=ham --duplicates=pairs.csv --fold=0 --global_batch_size=32 --weight_decay=0.05 "
+    "--keep_weights=last --cache=memory --ema=0.99 --balance=0.35": "flags of a run on these images",
+    "$ tensorboard --logdir=runs": "serves pages until it is stopped",
+    "$ python experiments/examples/serve_client.py exported lesion1.jpg lesion2.jpg": "run by test_export_run.py",
+    "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",
+}
+# Listings of directories.
+_TEXT = {"records/384/", "runs/b0/"}
+
+
+def test_every_block_is_run_parsed_or_known_to_be_for_reading():
+    found = re.findall(r"^ *```(.*)\n((?:.*\n)*?) *```$", EVERYTHING, re.MULTILINE)
+    assert len(found) == len(re.findall(r"^ *```", EVERYTHING, re.MULTILINE)) / 2
+    assert {language for language, _ in found} == {"sh", "python", "json", "console", "text"}
+    first_lines = {
+        name: [text.split("\n")[0].strip() for language, text in found if language == name]
+        for name in ("console", "text")
+    }
+    assert sorted(first_lines["console"]) == sorted(_CONSOLE)
+    assert sorted(first_lines["text"]) == sorted(_TEXT)
+
+
 class Shell:
     """Runs commands in a folder; keeps what they export."""
 
@@ -165,7 +192,7 @@ def prepare(folder):
 def label(folder):
     """Fills in what a clinic knows."""
     table = pd.read_csv(folder / "clinic.csv")
-    table.assign(target=table.index % 3 == 0).astype({"target": int}).to_csv(folder / "labelled.csv", index=False)
+    table.assign(target=table.index % 3 == 0).astype({"target": int}).to_csv(folder / "labeled.csv", index=False)
 
 
 def copy_run(folder):
@@ -181,7 +208,7 @@ def copy_scores(folder):
 
 
 # What a reader has before a command of the README, by a flag of it.
-_BEFORE = {"--labels=labelled.csv": label, "--oof=runs/b4/oof.csv,runs/b6/oof.csv": copy_run}
+_BEFORE = {"--labels=labeled.csv": label, "--oof=runs/b4/oof.csv,runs/b6/oof.csv": copy_run}
 _BEFORE["--predictions=test_scores.csv"] = copy_scores
 
 
@@ -312,14 +339,14 @@ def defined_flags():
 def test_every_flag_that_the_documentation_names_exists():
     defined = defined_flags()
     # The changelog names old spellings too, which still work.
-    named = set(re.findall(r"(?<!-)--(?!no-deps|dry-run)(\w+)", EVERYTHING)) - _OTHERS
+    named = set(re.findall(r"(?<!-)--(?!no-deps|dry-run)([a-z]\w*)", EVERYTHING)) - _OTHERS
     assert len(named) > 80
     assert not [name for name in named if not {name, name.removeprefix("no")} & defined]
 
 
 def test_every_module_that_the_documentation_names_exists():
     names = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in MODULES}
-    named = set(re.findall(r"\b((?:isic_tf|tfrecord_tools)/[\w/]+\.py)\b", EVERYTHING))
+    named = set(re.findall(r"(?<!tests/)\b((?:isic_tf|tfrecord_tools)/[\w/]+\.py)\b", EVERYTHING))
     assert not [name for name in named if name.removesuffix(".py").replace("/", ".") not in names]
 
 

@@ -1,7 +1,8 @@
-"""What runs inside `strategy.run`, as a TPU's compiler gets it: operations, types and shapes of the traced graphs.
+"""The graphs that `strategy.run` hands to a TPU's compiler: their operations, types and shapes.
 
-`tpu_ops.txt` lists the operations that may be there and the types they may have. Resources may be variables alone, and
-these only read and assigned. What `strategy.run` is not given, as reading records, stays on the host and is free.
+`tpu_ops.txt` lists the allowed operations and their allowed types. The only allowed resources are variables, which may
+only be read and assigned. What runs outside `strategy.run`, such as reading records, stays on the host and is not
+restricted.
 """
 
 import contextlib
@@ -25,16 +26,17 @@ from isic_tf.patient_context import set_model_training
 from isic_tf.training import distributed_input, train_state, train_step
 
 LIST = pathlib.Path(__file__).with_name("tpu_ops.txt")
-# What hands a variable on, and what takes it; `RngReadAndSkip` advances the state of a dropout layer, a variable too.
+# Operations that pass a variable on, and operations that use it. `RngReadAndSkip` advances the state of a dropout
+# layer, which is a variable too.
 CARRIERS = {"Placeholder", "Identity", "While", "If", "PartitionedCall", "StatefulPartitionedCall"}
 TAKERS = {"ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngReadAndSkip"}
 SIZE, BATCH = 32, 4
-# Of attributes for which the list names none.
+# Allowed types of attributes for which the list names none.
 TYPES = {"bfloat16", "bool", "float32", "int32", "int64", "uint8", "uint32", "uint64", "resource"}
 
 
 def read_list():
-    """Gives a dict from an operation to a dict from its attributes to the types that they may have."""
+    """Returns a dict from operation to a dict from attribute to its allowed types, separated by `|`."""
     lines = [line.split() for line in LIST.read_text().splitlines() if line and not line.startswith("#")]
     return {name: dict(part.split("=") for part in parts) for name, *parts in lines}
 
@@ -43,7 +45,7 @@ SAFE = {name: {key: set(types.split("|")) for key, types in found.items()} for n
 
 
 def operations(graph, wanted=lambda operation: True, seen=None):
-    """Yields the wanted operations, and all of the functions that they name: called ones, branches and loops."""
+    """Yields the wanted operations, and all operations of the functions that they call, as branches and loops too."""
     seen = set() if seen is None else seen
     for operation in filter(wanted, graph.get_operations()):
         yield operation
@@ -55,12 +57,13 @@ def operations(graph, wanted=lambda operation: True, seen=None):
 
 
 def find_problems(graph, wanted=lambda operation: True):
-    """Lists what a TPU would not take of the operations that are wanted."""
-    return sorted({problem for operation in operations(graph, wanted) for problem in judge(operation)})
+    """Lists why a TPU would refuse the wanted operations."""
+    return sorted({problem for operation in operations(graph, wanted) for problem in list_problems(operation)})
 
 
-def judge(operation):
-    kind, attributes = operation.type, operation.node_def.attr
+def list_problems(operation):
+    kind = operation.type
+    attributes = operation.node_def.attr
     if kind not in SAFE:
         yield f"{kind} is not listed"
     for name, attribute in attributes.items():
@@ -70,38 +73,39 @@ def judge(operation):
     if "_XlaMustCompile" in attributes and not attributes["_XlaMustCompile"].b:
         yield f"{kind} refuses to be compiled"
     for tensor in operation.outputs:
-        # What nothing looks at; and what only other devices use, of a shape that is never told.
+        # Outputs that nothing reads, or that only other devices use, may have an unknown shape.
         unused = not tensor.consumers() and all(tensor is not output for output in operation.graph.outputs)
         unused |= kind == "FusedBatchNormV3" and tensor.value_index == 5
         if not (unused or tensor.dtype == tf.resource or tensor.shape.is_fully_defined()):
-            yield f"{kind} gives a shape that is not known"
+            yield f"{kind} has an output of unknown shape"
         if tensor.dtype in (tf.string, tf.variant):
-            yield f"{kind} gives a {tensor.dtype.name}"
+            yield f"{kind} has an output of type {tensor.dtype.name}"
     if any(tensor.dtype == tf.resource for tensor in operation.inputs) and kind not in CARRIERS | TAKERS:
         yield f"{kind} takes a resource"
 
 
-class SeenError(Exception):
-    """Ends a step that was to be traced alone."""
+class TracedError(Exception):
+    """Ends a step that was only to be traced."""
 
 
 class Recorder(tf.distribute.OneDeviceStrategy):
-    """Keeps the graphs of what it is to run, and runs it compiled by XLA as a TPU's strategy does, or not at all."""
+    """Records the graphs of what it runs, compiled by XLA as on a TPU; with `compiled=False` it only traces them."""
 
     def __init__(self, compiled=True):
         super().__init__("/cpu:0")
-        self.compiled, self.graphs = compiled, []
+        self.compiled = compiled
+        self.graphs = []
 
     def run(self, fn, args=(), kwargs=None, options=None):
         function = tf.function(fn, jit_compile=self.compiled or None)
         self.graphs.append(function.get_concrete_function(*args).graph)
         if not self.compiled:
-            raise SeenError
+            raise TracedError
         return super().run(function, args)
 
 
 EVERYTHING = {**presets.deotte(), **presets.winner(), **presets.strong()}
-# Each part of the head, of the loss and of the update in one of them at least.
+# Each part of the head, of the loss and of the update occurs in at least one of them.
 STEPS = {
     "defaults": {},
     "every part": {
@@ -127,24 +131,24 @@ STEPS = {
 }
 
 
-def trace_step(state, recipe, share=lambda step: step):
-    """Traces what a replica does in a training step, or what `share` makes of that; gives the graph."""
+def trace_step(state, config, share=lambda step: step):
+    """Traces the training step of a replica, or what `share` makes of it; returns the graph."""
     columns = sum(part.shape[-1] for part in state.model.inputs[1:]) + state.model.output_shape[-1]
-    size = recipe.image_size
+    size = config.image_size
     shapes = [([BATCH, size, size, 3], tf.uint8), ([BATCH, columns], tf.float32), ([BATCH, 2], tf.int64)]
-    step = tf.function(share(train_step.make_replica_step(state, recipe)))
+    step = tf.function(share(train_step.make_replica_step(state, config)))
     return step.get_concrete_function(*(tf.TensorSpec(*shape) for shape in shapes)).graph
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_training_step_holds_nothing_that_a_tpu_does_not_take(monkeypatch, name):
+def test_a_training_step_has_only_operations_that_a_tpu_supports(monkeypatch, name):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    recipe = make_config(**{**STEPS[name], "precision": "mixed_bfloat16"})
-    state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
-    assert find_problems(trace_step(state, recipe)) == []
+    config = make_config(**{**STEPS[name], "precision": "mixed_bfloat16"})
+    state = train_state.make_state(tf.distribute.get_strategy(), config, 3)
+    assert find_problems(trace_step(state, config)) == []
 
 
-def test_every_operation_of_augmentation_is_one_that_a_tpu_takes():
+def test_augmentation_has_only_operations_that_a_tpu_supports():
     assert EVERYTHING.keys() - {"fill", "pick"} == policies.OPERATIONS.keys()
     for policy in ({**EVERYTHING, "fill": "constant"}, presets.deotte()):
         change = tf.function(augmenter.make_augment(policy, tf.bfloat16))
@@ -158,17 +162,17 @@ def plan(record_set):
     return mixture.plan_fold(mixture.read_sets(str(record_set)), 0)
 
 
-def test_training_steps_compile_and_run_as_a_whole(plan, monkeypatch):
+def test_training_steps_compile_and_run_as_one_program(plan, monkeypatch):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    recipe = make_config(**{"precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0})
+    config = make_config(**{"precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0})
     strategy = Recorder()
-    state = train_state.make_state(strategy, recipe, 3)
-    step = train_step.make_train_step(strategy, state, recipe)
-    batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
-    # Of the input too every shape is known, so that one program serves all steps.
+    state = train_state.make_state(strategy, config, 3)
+    step = train_step.make_train_step(strategy, state, config)
+    batches = distributed_input.make_batches(strategy, plan, None, config, start=0)
+    # The shapes of the input are known as well, so that one program serves all steps.
     assert all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(batches.element_spec))
     before = [weight.numpy() for weight in state.model.trainable_weights]
-    # Several at once, in a loop of the graph.
+    # Several steps at once, in a loop of the graph.
     step(batches, 2)
     assert int(state.step) == 2
     assert int(state.bad_step) == -1
@@ -179,15 +183,16 @@ def test_training_steps_compile_and_run_as_a_whole(plan, monkeypatch):
 
 
 @pytest.mark.parametrize("versions", ["one", "dihedral", "training"])
-def test_prediction_compiles_and_runs_as_a_whole(plan, monkeypatch, versions):
+def test_prediction_compiles_and_runs_as_one_program(plan, monkeypatch, versions):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    view, count = None, 1
+    view = None
+    count = 1
     if versions != "one":
         count = 8 if versions == "dihedral" else 2
         view = test_time_augmentation.make_views(count, versions, {"augment_policy": "light"}, seed=1)
     strategy = Recorder()
-    recipe = make_config(**{"precision": "mixed_bfloat16", "pooling": "gem"})
-    networks = [train_state.make_state(strategy, recipe, 3).model for _ in range(2 if view is None else 1)]
+    config = make_config(**{"precision": "mixed_bfloat16", "pooling": "gem"})
+    networks = [train_state.make_state(strategy, config, 3).model for _ in range(2 if view is None else 1)]
     dataset = input_pipeline.make_eval_dataset(plan.held_out, image_size=SIZE, batch_size=BATCH, threads=1)
     options = {"view": view, "count": count, "embed": "pooled"}
     found = list(predictor.make_predictor(networks, strategy, **options)(dataset))
@@ -196,49 +201,46 @@ def test_prediction_compiles_and_runs_as_a_whole(plan, monkeypatch, versions):
     expected = predictor.make_predictor(networks, tf.distribute.get_strategy(), **options)(dataset)
     for (names, scores, features), (others, wanted, pooled) in zip(found, expected, strict=True):
         assert names == others
-        # What is rounded to 8 bits, and when, differs.
+        # They differ in what is rounded to bfloat16, and when.
         assert scores == pytest.approx(wanted, abs=0.01)
         assert features == pytest.approx(pooled, abs=0.02 * float(np.abs(pooled).max()))
 
 
 def trace_prediction(strategy, network, plan, known=None, **options):
-    """Traces how a network predicts; gives the graph."""
-    reading = {"image_size": SIZE, "batch_size": BATCH, "threads": 1, "known": known}
-    with pytest.raises(SeenError):
-        list(
-            predictor.make_predictor([network], strategy, **options)(
-                input_pipeline.make_eval_dataset(plan.held_out, **reading)
-            )
-        )
+    """Traces the prediction of a network; returns the graph."""
+    reading = {"image_size": SIZE, "batch_size": BATCH, "threads": 1, "metadata": known}
+    dataset = input_pipeline.make_eval_dataset(plan.held_out, **reading)
+    with pytest.raises(TracedError):
+        list(predictor.make_predictor([network], strategy, **options)(dataset))
     return strategy.graphs[-1]
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnetv2-b0"])
-def test_real_networks_hold_nothing_that_a_tpu_does_not_take(plan, backbone):
-    recipe, strategy = (
-        make_config(precision="mixed_bfloat16", augment_strength=0.0, backbone=backbone),
-        Recorder(compiled=False),
-    )
-    state = train_state.make_state(strategy, recipe, 3)
-    assert find_problems(trace_step(state, recipe)) == []
+def test_real_networks_have_only_operations_that_a_tpu_supports(plan, backbone):
+    config = make_config(precision="mixed_bfloat16", augment_strength=0.0, backbone=backbone)
+    strategy = Recorder(compiled=False)
+    state = train_state.make_state(strategy, config, 3)
+    assert find_problems(trace_step(state, config)) == []
     options = {"view": test_time_augmentation.make_views(8, "dihedral", {}, seed=1), "count": 8}
     assert find_problems(trace_prediction(strategy, state.model, plan, **options)) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "embed"), [("every part", "pooled"), ("bags of a patient's images", patient_context_head.SEEN)]
+    ("name", "embed"), [("every part", "pooled"), ("bags of a patient's images", patient_context_head.HEAD_INPUT)]
 )
-def test_prediction_of_every_head_holds_nothing_that_a_tpu_does_not_take(plan, monkeypatch, name, embed):
+def test_prediction_with_every_head_has_only_operations_that_a_tpu_supports(plan, monkeypatch, name, embed):
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    recipe, strategy = make_config(**{**STEPS[name], "precision": "mixed_bfloat16"}), Recorder(compiled=False)
-    network = train_state.make_state(strategy, recipe, 3).model
+    config = make_config(**{**STEPS[name], "precision": "mixed_bfloat16"})
+    strategy = Recorder(compiled=False)
+    network = train_state.make_state(strategy, config, 3).model
     known = np.zeros([len(plan.held_out), network.inputs[1].shape[1]]) if "metadata" in STEPS[name] else None
     assert find_problems(trace_prediction(strategy, network, plan, known, embed=embed)) == []
 
 
-def test_a_step_of_the_second_stage_holds_nothing_that_a_tpu_does_not_take():
+def test_a_training_step_of_the_set_model_has_only_operations_that_a_tpu_supports():
     strategy = Recorder()
-    network, optimizer = set_transformer.build_set_transformer(3, units=8), tf.keras.optimizers.AdamW(1e-3)
+    network = set_transformer.build_set_transformer(3, units=8)
+    optimizer = tf.keras.optimizers.AdamW(1e-3)
     step = set_model_training.make_train_step(strategy, network, optimizer)
     values = [tf.random.stateless_normal([2, 4, width], [width, 0]) for width in (3, 1)]
     assert math.isfinite(float(step((*values, tf.ones([2, 4, 1]), tf.ones([2, 4])), tf.constant(8.0))))
@@ -246,7 +248,7 @@ def test_a_step_of_the_second_stage_holds_nothing_that_a_tpu_does_not_take():
 
 
 class EightCores(tf.distribute.cluster_resolver.ClusterResolver):
-    """What the resolver of a host with a TPU of eight cores says, where there is none."""
+    """Stands in for the resolver of a host that has a TPU with eight cores."""
 
     task_type, task_id, _tpu = "worker", 0, "local"
 
@@ -284,14 +286,14 @@ def trunk_with_norm(backbone, image_size, weights="none"):
         {"sync_batch_norm": True, "ema": 0.9},
     ],
 )
-def test_eight_cores_share_a_training_step_and_exchange_sums_alone(monkeypatch, changes):
+def test_eight_cores_share_a_training_step_and_exchange_only_sums(monkeypatch, changes):
     monkeypatch.setattr(backbones, "build_backbone", trunk_with_norm)
-    recipe = make_config(**{"precision": "mixed_bfloat16", "augment_strength": 0.0, **changes})
-    # In a graph of the older kind nothing asks whether the devices are there.
+    config = make_config(**{"precision": "mixed_bfloat16", "augment_strength": 0.0, **changes})
+    # A TensorFlow 1 graph is built without checking that the devices exist.
     with tf.Graph().as_default():
         strategy = tf.distribute.TPUStrategy(EightCores())
         assert strategy.num_replicas_in_sync == 8
-        state = train_state.make_state(strategy, recipe, 3)
+        state = train_state.make_state(strategy, config, 3)
 
         def share(step):
             def shared(*batch):
@@ -299,11 +301,11 @@ def test_eight_cores_share_a_training_step_and_exchange_sums_alone(monkeypatch, 
 
             return shared
 
-        graph = trace_step(state, recipe, share)
+        graph = trace_step(state, config, share)
         trained = len(state.model.trainable_weights)
     assert find_problems(graph, on_cores) == []
     sums = [operation.type for operation in graph.get_operations() if on_cores(operation)].count("CrossReplicaSum")
-    # Of every gradient, and of what compares or normalises the images of all cores.
+    # One sum per gradient, and more where the loss or batch norm uses the images of all cores.
     assert sums > trained if changes.keys() & {"loss", "sync_batch_norm"} else sums == trained
 
 
@@ -334,8 +336,11 @@ def in_a_loop(images):
     [
         (lambda images: tf.strings.as_string(images), "AsString is not listed"),
         (lambda images: tf.strings.length(tf.constant("name")), "Const of string is not listed"),
-        (lambda images: tf.where(images > 0), "Where gives a shape that is not known"),
-        (lambda images: tf.reshape(images, [tf.cast(images[0, 0, 0, 0], tf.int32), -1]), "Reshape gives a shape"),
+        (lambda images: tf.where(images > 0), "Where has an output of unknown shape"),
+        (
+            lambda images: tf.reshape(images, [tf.cast(images[0, 0, 0, 0], tf.int32), -1]),
+            "Reshape has an output of unknown shape",
+        ),
         (turn, "ImageProjectiveTransformV3 is not listed"),
         (in_a_loop, "ImageProjectiveTransformV3 is not listed"),
         (tf.function(turn), "ImageProjectiveTransformV3 is not listed"),
@@ -346,14 +351,14 @@ def in_a_loop(images):
         (look_up, "LookupTableFindV2 takes a resource"),
     ],
 )
-def test_what_a_tpu_does_not_take_is_found(function, problem):
+def test_what_a_tpu_does_not_support_is_found(function, problem):
     specification = tf.TensorSpec([BATCH, SIZE, SIZE, 3], tf.float32)
     found = find_problems(tf.function(function).get_concrete_function(specification).graph)
     assert [one for one in found if one.startswith(problem)], found
 
 
 def test_every_listed_operation_has_a_kernel_for_tpus():
-    # The first use of XLA registers them; the build for TPUs then finds that it cannot compile for this host.
+    # The first use of XLA registers the kernels; the build for TPUs then fails, since it cannot compile for this host.
     with contextlib.suppress(tf.errors.NotFoundError):
         tf.function(lambda: tf.constant(0), jit_compile=True)()
     registered = {}
@@ -361,10 +366,10 @@ def test_every_listed_operation_has_a_kernel_for_tpus():
         types = {part.name: {tf.as_dtype(t).name for t in part.allowed_values.list.type} for part in kernel.constraint}
         for key, allowed in types.items() or [("", set())]:
             registered.setdefault((kernel.device_type, kernel.op), {}).setdefault(key, set()).update(allowed)
-    # Only TensorFlow's build for TPUs knows theirs, among which are all of the CPU's compiler.
+    # Only TensorFlow's build for TPUs lists the kernels for TPUs, which include all kernels of the CPU's compiler.
     device = "XLA_TPU_JIT" if any(device == "XLA_TPU_JIT" for device, _ in registered) else "XLA_CPU_JIT"
     assert device == "XLA_TPU_JIT" or tpus.compiles_for_host()
-    # An argument, and what cores alone do.
+    # An argument, and what only TPU cores do.
     unregistered = {"Placeholder", "TPUReplicateMetadata", *(["CrossReplicaSum"] if device == "XLA_CPU_JIT" else [])}
     for name, attributes in SAFE.items():
         if name not in unregistered:
