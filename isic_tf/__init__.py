@@ -68,7 +68,27 @@ _LAZY = {
     "inference": ["PredictConfig", "predict"],
     "training": ["RunResult", "TrainConfig", "train"],
 }
-__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
+_PACKAGES = [
+    "artifacts",
+    "augmentation",
+    "data",
+    "distribution",
+    "evaluation",
+    "inference",
+    "metrics",
+    "models",
+    "optim",
+    "patient_context",
+    "postprocessing",
+    "serving",
+    "training",
+    "visualization",
+]
+__getattr__, _, _ = lazy_loader.attach(__name__, submodules=_PACKAGES, submod_attrs=_LAZY)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PACKAGES])
 
 
 class _Package(types.ModuleType):

@@ -1,4 +1,4 @@
-"""Predicts each lesion together with the patient's other lesions, by a model fitted on out-of-fold predictions.
+r"""Predicts each lesion together with the patient's other lesions, by a model fitted on out-of-fold predictions.
 
 python -m isic_tf.context --oof=runs/b0/oof.csv --metadata=train.csv --output=context.csv --model_dir=runs/b0/context
 python -m isic_tf.context --predictions=test.csv --metadata=test_metadata.csv --model_dir=runs/b0/context \

@@ -1,4 +1,4 @@
-"""Combines prediction files; fitted ensembles are evaluated on patients that they were not fitted on.
+r"""Combines prediction files; fitted ensembles are evaluated on patients that they were not fitted on.
 
 python -m isic_tf.ensemble --predictions=b4/test.csv,b6/test.csv --method=rank_mean --output=blend.csv
 python -m isic_tf.ensemble --oof=b4/oof.csv,b6/oof.csv --labels=train.csv --method=greedy \

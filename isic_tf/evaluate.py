@@ -2,7 +2,7 @@
 
 python -m isic_tf.evaluate --predictions=runs/b0/oof.csv --labels=train.csv --output=metrics.json
 
-All intervals are of 95 % and over patients. The first file is compared with each of the others.
+Intervals are 95 percent bootstrap intervals over patients. The first file is compared with each of the others.
 """
 
 from isic_tf.evaluation.evaluate_files import EvaluateConfig, evaluate_files

@@ -1,4 +1,4 @@
-"""Predicts records or image files with the trained folds of a run.
+r"""Predicts records or image files with the trained folds of a run.
 
 python -m isic_tf.predict --workdir=runs/b0 --records='records/384/test*.tfrec' --output=submission.csv \
     --sample_submission=sample_submission.csv --tta=8

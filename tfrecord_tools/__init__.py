@@ -22,8 +22,16 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
 __version__ = "0.2.0"
 
+from tfrecord_tools.errors import (
+    ConfigError,
+    CorruptRecordError,
+    DivergenceError,
+    IsicError,
+    LeakageError,
+)
+
 if typing.TYPE_CHECKING:
-    from tfrecord_tools.building import BuildConfig, IndexConfig, build_record_set, index_record_set
+    from tfrecord_tools.building import BuildConfig, IndexConfig, RecordSet, build_record_set, index_record_set
     from tfrecord_tools.deduplication import DuplicatesConfig, find_duplicates
     from tfrecord_tools.io import read_index
     from tfrecord_tools.splits import FoldsConfig, make_folds
@@ -32,9 +40,15 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "BuildConfig",
+    "ConfigError",
+    "CorruptRecordError",
+    "DivergenceError",
     "DuplicatesConfig",
     "FoldsConfig",
     "IndexConfig",
+    "IsicError",
+    "LeakageError",
+    "RecordSet",
     "SynthConfig",
     "VerifyConfig",
     "__version__",
@@ -48,11 +62,16 @@ __all__ = [
 ]
 
 _LAZY = {
-    "building": ["BuildConfig", "IndexConfig", "build_record_set", "index_record_set"],
+    "building": ["BuildConfig", "IndexConfig", "RecordSet", "build_record_set", "index_record_set"],
     "deduplication": ["DuplicatesConfig", "find_duplicates"],
     "io": ["read_index"],
     "splits": ["FoldsConfig", "make_folds"],
     "synthetic": ["SynthConfig", "make_dataset"],
     "verification": ["VerifyConfig", "verify_record_set"],
 }
-__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs=_LAZY)
+_PACKAGES = ["building", "deduplication", "imaging", "io", "splits", "synthetic", "verification"]
+__getattr__, _, _ = lazy_loader.attach(__name__, submodules=_PACKAGES, submod_attrs=_LAZY)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PACKAGES])

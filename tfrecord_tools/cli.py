@@ -1,7 +1,9 @@
 """Commands: configurations whose fields are flags, log lines on standard output, errors in one line, exit codes."""
 
 import dataclasses
+import difflib
 import logging
+import numbers
 import os
 import sys
 import types
@@ -79,19 +81,26 @@ class Config:
         """Creates a configuration from texts, such as the flags of a run directory.
 
         Args:
-            values: Dict from name to text. Names that are not fields are ignored; absent fields take their default.
+            values: Dict from name to text; old names of renamed options are read too. Names that are not options are
+                ignored; absent options take their default.
+
+        Returns:
+            Configuration of this class.
 
         Raises:
-            ConfigError: A text is not a value of its field.
+            ConfigError: A text is not a value of its option, or an option without a default is absent.
         """
+        renamed = {cls.RENAMED.get(name, name): text for name, text in values.items()}
         known = {}
         for field in dataclasses.fields(cls):
-            if field.name in values:
-                known[field.name] = _parse(field, _kind(cls, field)[0], values[field.name])
+            if field.name in renamed:
+                known[field.name] = _parse(field, _kind(cls, field)[0], renamed[field.name])
+            elif field.default is dataclasses.MISSING:
+                raise errors.ConfigError(f"expected a value for {field.name}, got none; add it")
         return cls(**known)
 
 
-def _kind(config_class: type[Config], field: dataclasses.Field) -> tuple[Any, bool]:
+def _kind(config_class: type[Config], field: dataclasses.Field[Any]) -> tuple[Any, bool]:
     """Returns the type of a field's values, and whether None is allowed."""
     hint = typing.get_type_hints(config_class)[field.name]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -104,24 +113,37 @@ def _is_list(kind: Any) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def _convert(field: dataclasses.Field, kind: Any, optional: bool, value: Any) -> Any:
+def _describe_kind(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return "a list of texts" if _is_list(kind) else names[kind]
+
+
+def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: Any) -> Any:
     """Converts a value to the type of its field, and checks it."""
     if value is None and optional:
         return None
-    if _is_list(kind):
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split(",")] if value else []
-        if isinstance(value, (list, tuple)):
-            return tuple(os.fspath(part) for part in value)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if _is_list(kind) and isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",")) if value else ()
+    elif _is_list(kind) and isinstance(value, (list, tuple)):
+        value = tuple(os.fspath(part) for part in value)
     elif kind is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+    elif kind is str and isinstance(value, numbers.Integral) and is_number:
+        # As fold=0, whose flag is text.
+        value = str(int(value))
+    elif kind is int and isinstance(value, numbers.Integral) and is_number:
+        value = int(value)
+    elif kind is float and is_number:
         value = float(value)
-    if not isinstance(value, str if _is_list(kind) else kind) or (kind in (int, float) and isinstance(value, bool)):
-        raise errors.ConfigError(f"expected {field.name} to be {getattr(kind, '__name__', kind)}, got {value!r}")
+    if not isinstance(value, tuple if _is_list(kind) else kind) or (kind is int and isinstance(value, bool)):
+        raise errors.ConfigError(f"expected {field.name} to be {_describe_kind(kind)}, got {value!r}")
     limits = field.metadata
     if limits["choices"] and value not in limits["choices"]:
-        raise errors.ConfigError(f"expected {field.name} to be one of {', '.join(limits['choices'])}, got {value!r}")
+        close = difflib.get_close_matches(str(value), limits["choices"], 1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        expected = ", ".join(limits["choices"])
+        raise errors.ConfigError(f"expected {field.name} to be one of {expected}, got {value!r}{meant}")
     if limits["lower"] is not None and not value >= limits["lower"]:
         raise errors.ConfigError(f"expected {field.name} of at least {limits['lower']}, got {value}")
     if limits["upper"] is not None and not value <= limits["upper"]:
@@ -129,7 +151,7 @@ def _convert(field: dataclasses.Field, kind: Any, optional: bool, value: Any) ->
     return value
 
 
-def _parse(field: dataclasses.Field, kind: Any, text: str) -> Any:
+def _parse(field: dataclasses.Field[Any], kind: Any, text: str) -> Any:
     if kind is bool:
         if text.lower() not in ("true", "false", "1", "0"):
             raise errors.ConfigError(f"expected {field.name} to be true or false, got {text!r}")
@@ -137,7 +159,7 @@ def _parse(field: dataclasses.Field, kind: Any, text: str) -> Any:
     try:
         return text if kind is str or _is_list(kind) else kind(text)
     except ValueError as error:
-        raise errors.ConfigError(f"expected {field.name} to be {kind.__name__}, got {text!r}") from error
+        raise errors.ConfigError(f"expected {field.name} to be {_describe_kind(kind)}, got {text!r}") from error
 
 
 def define_flags(
@@ -219,7 +241,7 @@ def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | No
     app.run(main)
 
 
-class _StandardOutput(logging.StreamHandler):
+class _StandardOutput(logging.StreamHandler):  # type: ignore[type-arg]  # No arguments before Python 3.11.
     """Writes to what standard output is at the time, which notebooks and tests replace."""
 
     def __init__(self) -> None:

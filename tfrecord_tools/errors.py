@@ -3,6 +3,8 @@
 Every message states what was expected, what was received, and what to do.
 """
 
+from typing import Any
+
 
 class IsicError(ValueError):
     """Base of all errors of `isic_tf` and `tfrecord_tools`; a `ValueError`.
@@ -13,7 +15,13 @@ class IsicError(ValueError):
         ... except IsicError as error:
         ...     print(error)
         expected --epochs above 0, got 0
+
+    Attributes:
+        verification: `tfrecord_tools.verification.Verification` with all problems, where `verify_record_set` raised
+            the error; else None.
     """
+
+    verification: Any = None
 
 
 class ConfigError(IsicError):

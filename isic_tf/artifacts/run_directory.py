@@ -197,7 +197,7 @@ def trained_folds(workdir: str, fold: str = "all") -> list[str]:
         paths = [paths[names.index(fold)]]
     for path in paths:
         if not is_finished(os.path.dirname(path)):
-            _LOG.info(f"note: {path} is of a fold that is still in training")
+            _LOG.warning(f"note: {path} is of a fold that is still in training")
     return paths
 
 

@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubmissionConfig(cli.Config):
-    """Which submission to check.
+    """Options for checking a submission.
 
     Example:
         >>> SubmissionConfig(submission="own.csv", sample_submission="sample_submission.csv").submission
@@ -60,7 +60,10 @@ def validate_submission(config: SubmissionConfig) -> pd.DataFrame:
         row = next(row for row, pair in enumerate(zip(names, order, strict=True)) if pair[0] != pair[1])
         problems.append(f"the order differs: row {row + 1} is {names[row]} instead of {order[row]}")
     if problems:
-        raise errors.IsicError(f"{config.submission} does not match {config.sample_submission}: {'; '.join(problems)}")
+        raise errors.IsicError(
+            f"{config.submission} does not match {config.sample_submission}: {'; '.join(problems)}; write it again "
+            "with --sample_submission, from predictions of the same images"
+        )
     note = "; note: all targets are the same" if targets.nunique() == 1 else ""
     _LOG.info(
         f"{config.submission}: valid, {len(names)} images in the order of the sample; targets {targets.min():.4f} to "

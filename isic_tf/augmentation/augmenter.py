@@ -5,6 +5,7 @@ it compiles under XLA with static shapes.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -102,7 +103,7 @@ def make_augment(
     # is blurred again for each tap of the blur. On a TPU everything is compiled in any case.
     jit = True if tpus.compiles_for_host() else None
 
-    def compiled(function: Callable) -> Callable:
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, jit_compile=jit, autograph=False)
 
     sample = compiled(lambda seeds: random_parameters.sample_parameters(seeds, policy))

@@ -124,7 +124,7 @@ def _rename(policy: Any, path: str) -> Any:
     if not isinstance(policy, dict) or not (policy.keys() & RENAMED.keys()):
         return policy
     found = [f"{old} is now {new}" for old, new in RENAMED.items() if old in policy]
-    _LOG.info(f"note: in {path}, {', '.join(found)}; old names will be removed in the next release")
+    _LOG.warning(f"note: in {path}, {', '.join(found)}; old names will be removed in the next release")
     renamed = {RENAMED.get(key, key): entry for key, entry in policy.items()}
     match renamed.get("pick"):
         case [count, list(names)]:

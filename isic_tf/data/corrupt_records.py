@@ -114,7 +114,7 @@ def _examine_record(item: tuple[int, tuple[int, bytes | None, str]]) -> tuple[st
 
 
 @functools.cache
-def _temporary_directory() -> tempfile.TemporaryDirectory:
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
     # Removed when the process ends.
     return tempfile.TemporaryDirectory(prefix="isic_tf_")
 

@@ -19,18 +19,18 @@ def read(files: str | tf.Tensor | Sequence[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(files)
 
 
-def parse(serialized: tf.Tensor | bytes, labelled: bool) -> dict[str, tf.Tensor]:
+def parse(serialized: tf.Tensor | bytes, labeled: bool) -> dict[str, tf.Tensor]:
     """Parses one record.
 
     Args:
         serialized: string `[]`, a `tf.train.Example`.
-        labelled: Whether to read the label; the label of a test record is never read.
+        labeled: Whether to read the label; the label of a test record is never read.
 
     Returns:
         Dict of `image` (JPEG, string `[]`), `image_name` (string `[]`), the integers of the schema (int64 `[]`, -1
-        where unknown) and, if `labelled`, `target`.
+        where unknown) and, if `labeled`, `target`.
     """
-    return tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled))
+    return tf.io.parse_single_example(serialized, tf_example.parse_spec(labeled))
 
 
 def decode(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:

@@ -24,7 +24,10 @@ def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, 
     """
     folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
     if fold is not None and fold not in folds:
-        raise errors.ConfigError(f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}")
+        raise errors.ConfigError(
+            f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}; choose one of them, or "
+            "make folds with tfrecord_tools.folds"
+        )
     kept = index[~index["fold"].isin([fold, schema.UNKNOWN])] if folds else index
     held_out = index[:0] if fold is None else index[index["fold"] == fold]
     name = "full" if fold is None else f"fold {fold}"

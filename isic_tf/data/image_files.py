@@ -148,6 +148,6 @@ def _choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
     assumed = {name: value for name, value in preprocessing_config.DEFAULTS.items() if name not in known}
     if assumed:
         texts = [f"{name}={value}" for name, value in assumed.items()]
-        _LOG.info(f"note: the preprocessing of the run's records is unknown; image files use {', '.join(texts)}")
+        _LOG.warning(f"note: the preprocessing of the run's records is unknown; image files use {', '.join(texts)}")
     options = {**assumed, **known}
     return {**options, "trim_border": str(options["trim_border"]) == "True"}

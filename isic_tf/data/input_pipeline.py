@@ -1,6 +1,7 @@
 """Batches for training and for evaluation, from records on disk or from decoded images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,10 +68,10 @@ def make_train_dataset(
     keys = record_seeds.hash_keys(rows)
     load, finish = record_loading.make_loader(rows, image_size, images)
 
-    def load_record(row: tf.Tensor, data: tf.Tensor, copy: tf.Tensor, epoch: tf.Tensor) -> tuple:
+    def load_record(row: tf.Tensor, data: tf.Tensor, copy: tf.Tensor, epoch: tf.Tensor) -> tuple[Any, ...]:
         return load(data, row), row, copy, epoch
 
-    def finish_batch(loaded: object, row: tf.Tensor, copy: tf.Tensor, epoch: tf.Tensor) -> tuple:
+    def finish_batch(loaded: object, row: tf.Tensor, copy: tf.Tensor, epoch: tf.Tensor) -> tuple[Any, ...]:
         batch_images = finish(loaded, row)
         batch_labels = tf.gather(label_table, row)
         seeds = record_seeds.record_seed(tf.gather(keys, row), seed, epoch, copy)
@@ -132,10 +133,10 @@ def make_eval_dataset(
     open_shard, num_shards = record_stream.make_shard_reader(rows, read_files=images is None)
     load, finish = record_loading.make_loader(rows, image_size, images)
 
-    def load_record(row: tf.Tensor, data: tf.Tensor) -> tuple:
+    def load_record(row: tf.Tensor, data: tf.Tensor) -> tuple[Any, ...]:
         return load(data, row), row
 
-    def pad_batch(loaded: object, row: tf.Tensor) -> tuple:
+    def pad_batch(loaded: object, row: tf.Tensor) -> tuple[Any, ...]:
         missing = batch_size - tf.shape(row)[0]
         padded = tf.pad(finish(loaded, row), [[0, missing], [0, 0], [0, 0], [0, 0]])
         padded_names = tf.concat([tf.gather(names, row), tf.fill([missing], "")], axis=0)

@@ -14,7 +14,7 @@ from tfrecord_tools.io import filesystem, record_index
 
 
 class Plan(typing.NamedTuple):
-    """What one fold is trained on, how often, and what it is evaluated on.
+    """Training records of one fold, how often each occurs, and the records that the fold is evaluated on.
 
     Attributes:
         rows: Records to train on, with the columns of `read_sets` and `group` (int, from 0: source and class).

@@ -6,7 +6,7 @@ patient. So there is no padding, which would cost time in the backbone and disto
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -118,7 +118,7 @@ def arrange_bags(
     patient_of_row = tf.constant(patients)
     one = tf.constant(1, tf.int64)
 
-    def add_bag(seen: tf.Tensor, record: tuple) -> tuple:
+    def add_bag(seen: tf.Tensor, record: tuple[Any, ...]) -> tuple[Any, ...]:
         patient = tf.gather(patient_of_row, record[0])
         bag = find_bag(patient, seen[patient])
         return tf.tensor_scatter_nd_add(seen, [[patient]], [one]), (bag, *record)

@@ -50,7 +50,7 @@ def _find_problem(file: str) -> tuple[int, str] | None:
     position = 0
     try:
         for serialized in decoding.read(file):
-            record = decoding.parse(serialized, labelled=False)
+            record = decoding.parse(serialized, labeled=False)
             tf.io.decode_jpeg(record["image"], channels=3, ratio=8)
             position += 1
     except tf.errors.OpError as found:

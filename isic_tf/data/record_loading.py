@@ -59,11 +59,11 @@ def _make_record_loader(rows: pd.DataFrame, image_size: int) -> tuple[LoadRecord
     targets = tf.constant(rows["target"].to_numpy(), tf.int64) if "target" in rows else None
     parse = _make_parser(rows)
 
-    def load(data: tf.Tensor, row: tf.Tensor) -> tuple:
+    def load(data: tf.Tensor, row: tf.Tensor) -> tuple[Any, ...]:
         record, label = parse(data, row)
         return decoding.decode(record["image"], image_size), record["image_name"], label
 
-    def check(loaded: tuple, row: tf.Tensor) -> tf.Tensor:
+    def check(loaded: tuple[Any, ...], row: tf.Tensor) -> tf.Tensor:
         images, found_names, labels = loaded
         expected_names = tf.gather(names, row)
         _assert_all(found_names == expected_names, read_errors.STALE_NAME, expected_names)
@@ -76,7 +76,7 @@ def _make_record_loader(rows: pd.DataFrame, image_size: int) -> tuple[LoadRecord
     return load, check
 
 
-def _make_parser(rows: pd.DataFrame) -> Callable[[tf.Tensor, tf.Tensor], tuple]:
+def _make_parser(rows: pd.DataFrame) -> Callable[[tf.Tensor, tf.Tensor], tuple[Any, ...]]:
     """Creates the function that parses a record.
 
     Returns:
@@ -84,12 +84,12 @@ def _make_parser(rows: pd.DataFrame) -> Callable[[tf.Tensor, tf.Tensor], tuple]:
         the index: () where the rows have no targets, -1 where the target of a row is a prediction.
     """
 
-    def parse_unlabeled(data: tf.Tensor, row: tf.Tensor) -> tuple:
+    def parse_unlabeled(data: tf.Tensor, row: tf.Tensor) -> tuple[Any, ...]:
         # A label in a record of a test split is never read.
-        return decoding.parse(data, labelled=False), ()
+        return decoding.parse(data, labeled=False), ()
 
-    def parse_labeled(data: tf.Tensor, row: tf.Tensor) -> tuple:
-        record = decoding.parse(data, labelled=True)
+    def parse_labeled(data: tf.Tensor, row: tf.Tensor) -> tuple[Any, ...]:
+        record = decoding.parse(data, labeled=True)
         return record, record["target"]
 
     if "target" not in rows:
@@ -98,10 +98,10 @@ def _make_parser(rows: pd.DataFrame) -> Callable[[tf.Tensor, tf.Tensor], tuple]:
         return parse_labeled
     pseudo = tf.constant(rows["pseudo"].to_numpy())
 
-    def parse_partly_labeled(data: tf.Tensor, row: tf.Tensor) -> tuple:
-        record = decoding.parse(data, labelled=False)
+    def parse_partly_labeled(data: tf.Tensor, row: tf.Tensor) -> tuple[Any, ...]:
+        record = decoding.parse(data, labeled=False)
         unknown = tf.constant(schema.UNKNOWN, tf.int64)
-        label = tf.cond(tf.gather(pseudo, row), lambda: unknown, lambda: decoding.parse(data, labelled=True)["target"])
+        label = tf.cond(tf.gather(pseudo, row), lambda: unknown, lambda: decoding.parse(data, labeled=True)["target"])
         return record, label
 
     return parse_partly_labeled

@@ -5,6 +5,7 @@ import functools
 import itertools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def parse_table(serialized: tf.Tensor | bytes, columns: Sequence[str] = ()) -> t
     Returns:
         `image_name`, string `[]`, and the integers in the order of `columns`, int64 `[]`, -1 where unknown.
     """
-    spec = tf_example.parse_spec(labelled=False)
+    spec = tf_example.parse_spec(labeled=False)
     names = ("image_name", *columns)
     found = tf.io.parse_single_example(serialized, {name: spec[name] for name in names})
     return tuple(found[name] for name in names)
@@ -45,7 +46,7 @@ def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFr
 
     Returns:
         DataFrame of `shard`, `position` (int, from 0), `image_name`, the columns (int64, -1 where unknown), and
-        `labelled` (bool): whether the record has a label, which is not read.
+        `labeled` (bool): whether the record has a label, which is not read.
 
     Raises:
         CorruptRecordError: A shard is corrupt or has another schema.
@@ -72,14 +73,14 @@ def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFr
 
 
 def _list_shard(file: str, columns: Sequence[str]) -> pd.DataFrame:
-    def parse(serialized: tf.Tensor) -> tuple:
+    def parse(serialized: tf.Tensor) -> tuple[Any, ...]:
         return parse_table(serialized, columns), _has_label(serialized)
 
     with read_errors.explained_read_errors([file]):
         found = list(decoding.read(file).map(parse).as_numpy_iterator())
     table = _make_table(file, [row for row, _ in found], columns)
-    table = table.assign(shard=file, labelled=[bool(labelled) for _, labelled in found], position=table.index)
-    return table[["shard", "position", "image_name", *columns, "labelled"]]
+    table = table.assign(shard=file, labeled=[bool(labeled) for _, labeled in found], position=table.index)
+    return table[["shard", "position", "image_name", *columns, "labeled"]]
 
 
 def _has_label(serialized: tf.Tensor) -> tf.Tensor:
@@ -131,7 +132,7 @@ def add_patients(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(patient_id=patients.where(~is_code, splits + ":" + patients))
 
 
-def _make_table(shard: str, found: Sequence[tuple], columns: Sequence[str]) -> pd.DataFrame:
+def _make_table(shard: str, found: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
     """Makes a table of the results of `parse_table` for a shard; refuses codes that are not in the schema."""
     table = pd.DataFrame(found, columns=["image_name", *columns])
     table["image_name"] = table["image_name"].str.decode("utf-8")

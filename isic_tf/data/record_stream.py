@@ -18,7 +18,7 @@ _SHARDS_AT_ONCE = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StreamOptions:
-    """Where a training stream starts, how it is shuffled, and how several processes share it.
+    """Options of a training stream: its start, its shuffling, and its division among several processes.
 
     Attributes:
         start: Records of the stream to skip, counted over all workers; a run that stopped after k records resumes

@@ -1,4 +1,4 @@
-"""Evaluates prediction files as the command does: prints the text report, writes the figures and the HTML report."""
+"""Evaluates prediction files as the command does: logs the text report, writes the figures and the HTML report."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(cli.Config):
-    """Which prediction files to evaluate, and what to write.
+    """Options of `evaluate`: the prediction files, and the files to write.
 
     Example:
         >>> config = EvaluateConfig(predictions="runs/b0/oof.csv", labels="train.csv")

@@ -201,7 +201,7 @@ def check_options(predictions: Sequence[str], threshold: float | None, specifici
         raise errors.ConfigError("threshold and specificity are mutually exclusive, got both; give one")
     for name, value in (("threshold", threshold), ("specificity", specificity)):
         if value is not None and not 0 <= value <= 1:
-            raise errors.ConfigError(f"expected a {name} from 0 to 1, got {value}")
+            raise errors.ConfigError(f"expected a {name} from 0 to 1, got {value}; give 95 % as 0.95")
 
 
 def refuse_other_images(paths: Sequence[str], tables: Sequence[pd.DataFrame]) -> None:

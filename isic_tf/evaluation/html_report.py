@@ -88,7 +88,7 @@ def check(workdir: str, explained: bool) -> None:
         run_directory.trained_folds(workdir)
 
 
-def plot_training(workdir: str | None) -> dict[str, list] | None:
+def plot_training(workdir: str | None) -> dict[str, list[Any]] | None:
     """Lays out the figures of a run's training.
 
     Args:

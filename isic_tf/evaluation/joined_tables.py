@@ -1,7 +1,7 @@
 """Joins predictions with labels and with the metadata of records."""
 
 import os
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,7 @@ def read_records(pattern: str) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates("image_name")
 
 
-def _describe_record(shard: str, position: int, record: dict) -> dict:
+def _describe_record(shard: str, position: int, record: dict[str, Any]) -> dict[str, Any]:
     metadata = [name for name in label_tables.TEXTS if name in schema.METADATA]
     return {
         "shard": shard,

@@ -7,7 +7,7 @@ from isic_tf.metrics import operating_points
 
 @dataclasses.dataclass(frozen=True)
 class NumberFormat:
-    """How one kind of document writes numbers."""
+    """Format of the numbers in one kind of document."""
 
     digits: int  # decimals of a number, unless given
     missing: str  # in place of a number that does not exist

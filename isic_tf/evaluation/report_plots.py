@@ -8,7 +8,7 @@ import pandas as pd
 from isic_tf.evaluation import svg_plots
 
 
-def plot_predictions(assessment: Mapping[str, Any], tables: Sequence[pd.DataFrame]) -> dict[str, dict]:
+def plot_predictions(assessment: Mapping[str, Any], tables: Sequence[pd.DataFrame]) -> dict[str, dict[str, Any]]:
     """Lays out the figures of predictions.
 
     Args:

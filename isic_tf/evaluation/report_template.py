@@ -18,13 +18,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     Returns:
         HTML in which every value is escaped.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("isic_tf.evaluation"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = make_environment("isic_tf.evaluation")
     numbers = number_format.HTML
     environment.filters.update(
         number=numbers.number,
@@ -35,3 +29,23 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     )
     environment.globals.update(interval=numbers.interval, span=svg_plots.span, frame=svg_plots)
     return environment.get_template(template).render(context)
+
+
+def make_environment(package: str, **options: Any) -> jinja2.Environment:
+    """Makes the environment of a package's templates, in which an undefined name is an error.
+
+    Args:
+        package: Package with a directory `templates/`.
+        options: Further arguments of `jinja2.Environment`.
+
+    Returns:
+        `jinja2.Environment`.
+    """
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        **options,
+    )

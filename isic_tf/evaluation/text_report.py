@@ -54,7 +54,7 @@ def compare(first: str, second: str, comparison: Mapping[str, Any]) -> str:
         ["", "", by_delong, f"DeLong, p {TEXT.significant(p, 2)}"],
         ["partial ROC AUC", f"{comparison['partial_auc_difference']:+.4f}", partial, "over patients"],
     ]
-    return align(f"{first} less {second}, on the same images", rows)
+    return align(f"{first} minus {second}, on the same images", rows)
 
 
 def align(title: str, rows: Sequence[Sequence[str]]) -> str:
@@ -88,7 +88,7 @@ def _summary(summary: Mapping[str, Any]) -> str:
     precision = _with_interval(summary, "average_precision")
     rows = [
         ["ROC AUC", *_with_interval(summary, "auc"), ""],
-        ["ROC AUC by DeLong", TEXT.number(summary["auc"]), delong, "takes a patient's images as independent"],
+        ["ROC AUC by DeLong", TEXT.number(summary["auc"]), delong, "treats a patient's images as independent"],
         ["partial ROC AUC above 80 % sensitivity", *partial, "0.02 by chance, 0.2 at most"],
         ["average precision", *precision, f"{TEXT.number(summary['prevalence'])} by chance"],
     ]
@@ -105,7 +105,7 @@ def _calibration(figures: Mapping[str, Any]) -> str:
         ["log loss", TEXT.number(figures["log_loss"]), "", "nats, 0 is best"],
         ["calibration error, 10 bins of equal width", TEXT.number(figures["ece"]), "", "0 is best"],
         ["calibration error, 10 bins of equally many images", by_count, "", "0 is best"],
-        ["slope", *_with_interval(figures, "slope"), "1 is best, below: too sure"],
+        ["slope", *_with_interval(figures, "slope"), "1 is best, below 1: too extreme"],
         ["intercept", *_with_interval(figures, "intercept"), "0 is best"],
         ["intercept at slope 1", TEXT.number(figures["in_the_large"]), "", in_the_large],
     ]
@@ -198,7 +198,7 @@ def _patients(figures: Mapping[str, Any]) -> str:
 
 
 def _shortcuts(audit: Mapping[str, Any]) -> str:
-    rows = [["alone", "ROC AUC", "", "of the model's", "model among alike", "pairs alike"]]
+    rows = [["alone", "ROC AUC", "", "of the model's", "model within pairs", "indistinguishable pairs"]]
     warnings = []
     for shortcut in audit["rows"]:
         name = shortcut["shortcut"]
@@ -211,7 +211,8 @@ def _shortcuts(audit: Mapping[str, Any]) -> str:
         if shortcut["warning"]:
             warnings.append(
                 f"  WARNING: {name} alone gives ROC AUC {TEXT.number(shortcut['auc'])}, {share} of the way from 0.5 to "
-                f"the model's {TEXT.number(audit['model_auc'])}; among images alike in it, the model has {within}"
+                f"the model's {TEXT.number(audit['model_auc'])}; within pairs that it cannot distinguish, the model "
+                f"has {within}"
             )
-    table = align("Shortcuts: what can be told without the lesion, cross-validated over patients", rows)
+    table = align("Shortcuts: what predicts the label without the lesion, cross-validated over patients", rows)
     return "\n".join([table, *warnings])

@@ -10,7 +10,7 @@ TTA_POLICIES = ("dihedral", "training")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictConfig(StrategyConfig):
-    """How the trained folds of a run predict images.
+    """Options of `predict`: the trained folds of a run, and how they predict images.
 
     Example:
         >>> config = PredictConfig(tta=8)
@@ -64,7 +64,7 @@ class PredictConfig(StrategyConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictFilesConfig(PredictConfig):
-    """How the trained folds of a run predict images, and the files that are read and written.
+    """Options of `predict`, and the files that are read and written.
 
     Example:
         >>> config = PredictFilesConfig(workdir="runs/b0", images="dicom", output="scores.csv", tta=8)

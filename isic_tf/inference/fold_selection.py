@@ -53,7 +53,7 @@ def choose_networks(paths: Sequence[str], rows: pd.DataFrame, out_of_fold: bool)
     if not out_of_fold:
         trained_on = rows.loc[~unseen.all(axis=0), "image_name"]
         if len(trained_on):
-            _LOG.info(
+            _LOG.warning(
                 f"note: {len(trained_on)} of the {len(rows)} images, or their patients, were trained on (for example "
                 f"{trained_on.iloc[0]}), so these predictions are optimistic; --out_of_fold predicts each image only "
                 "with folds that did not train on it"

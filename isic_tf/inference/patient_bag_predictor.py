@@ -34,7 +34,7 @@ def make_predictor(
     head = patient_context_head.find_context_layer(classifier)
     if not head:
         return predictor.make_predictor([classifier], strategy)
-    predict_inputs = predictor.make_predictor([classifier], strategy, embed=patient_context_head.SEEN)
+    predict_inputs = predictor.make_predictor([classifier], strategy, embed=patient_context_head.HEAD_INPUT)
     patients = rows.set_index("image_name")["patient_id"]
     correct = make_corrector(classifier)
 
@@ -63,7 +63,7 @@ def make_corrector(classifier: tf.keras.Model) -> Corrector:
         own) to malignant logits, float32 `[n]`. The order of the images does not matter.
     """
     # A network of its own, outside of any strategy.
-    dim = classifier.get_layer(patient_context_head.SEEN).output.shape[-1] - 1
+    dim = classifier.get_layer(patient_context_head.HEAD_INPUT).output.shape[-1] - 1
     correct_sets = set_model_training.make_corrector(set_transformer.build_set_transformer(dim))
 
     def correct(weights: Sequence[np.ndarray], head_inputs: np.ndarray, patients: Any) -> np.ndarray:
@@ -86,7 +86,7 @@ def correct_parts(
 
     Args:
         directory: See `prediction_shards.open_parts`; the embeddings of its parts are those of the layer
-            `patient_context_head.SEEN`.
+            `patient_context_head.HEAD_INPUT`.
         table: See `prediction_shards.read_parts`.
         rows: DataFrame of the images with `image_name`, `part`, `patient_id` and `networks`, see
             `fold_selection.choose_networks`.

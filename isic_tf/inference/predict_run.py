@@ -172,10 +172,10 @@ def _refuse_directories_as_outputs(config: PredictFilesConfig) -> None:
 
 def _read_context_model(directory: str) -> second_stage.Stage:
     stage = second_stage.load_stage(directory)
-    if stage.files != 1:
+    if stage.num_files != 1:
         raise errors.ConfigError(
-            f"expected a patient-context model fitted on one run, but {directory} was fitted on {stage.files}; predict "
-            "with each run, then give the files to isic_tf.context --predictions"
+            f"expected a patient-context model fitted on one run, but {directory} was fitted on {stage.num_files}; "
+            "predict with each run, then give the files to isic_tf.context --predictions"
         )
     return stage
 
@@ -199,13 +199,13 @@ def _note_calibration(fitted: Mapping[str, Any], rows: pd.DataFrame, tta: int) -
     """Logs where calibrated predictions are optimistic, or the calibration was fitted to other scores."""
     held_out = rows["networks"].str.contains("0").sum()
     if held_out:
-        _LOG.info(
+        _LOG.warning(
             f"note: calibrations are fitted to out-of-fold predictions, such as those of {held_out} of these images, "
-            "which therefore look better calibrated than they are; isic_tf.calibrate prints the calibration on other "
+            "which therefore look better calibrated than they are; isic_tf.calibrate prints the metrics on other "
             "patients"
         )
     if tta > 1 and calibration.is_of_training(fitted):
-        _LOG.info(
+        _LOG.warning(
             f"note: the calibration was fitted to predictions of one version of each image, but these are means of "
             f"{tta}; predict --out_of_fold with the same --tta, and fit a calibration to that with isic_tf.calibrate "
             "--oof"
@@ -252,7 +252,7 @@ def _apply_context_model(
     """Replaces predictions by those of a patient-context model; keeps the image-level ones as `stage_one`."""
     rows = job.rows.set_index("image_name").loc[table["image_name"]].reset_index()
     embeddings = None
-    if context_model.looks:
+    if context_model.uses_embeddings:
         embeddings = prediction_shards.read_part_embeddings(directory, job.parts)[..., : job.embedding_width]
     logits = logit.logits(table[["prediction"]].to_numpy())
     lesions = lesion_features.gather(logits, rows["patient_id"], rows, embeddings)

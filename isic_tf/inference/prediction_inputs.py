@@ -83,7 +83,7 @@ def _list_records(records: str, run: Mapping[str, Any], with_context_model: bool
 
 def _refuse_labeled_test_records(rows: pd.DataFrame) -> None:
     of_test = rows["shard"].map(os.path.basename).str.startswith("test")
-    labeled = rows.loc[rows["labelled"] & of_test, "image_name"]
+    labeled = rows.loc[rows["labeled"] & of_test, "image_name"]
     if len(labeled):
         raise errors.IsicError(
             f"expected test records without labels, but {len(labeled)} have one, for example {labeled.iloc[0]}; name "

@@ -29,7 +29,7 @@ def make_predictor(
         view: See `test_time_augmentation.make_views`; None for the images as they are.
         count: Number of versions of each image, whose probabilities are averaged.
         embed: Name of a layer whose output `[b, f]` is returned as well, such as `pooled`, the pooled features, or
-            `patient_context_head.SEEN`; "" for none.
+            `patient_context_head.HEAD_INPUT`; "" for none.
 
     Returns:
         Function from a dataset (see `input_pipeline.make_eval_dataset`; its batch size is a multiple of the number of

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from isic_tf.distribution import cpu, workers
 from isic_tf.inference import prediction_shards, predictor, test_time_augmentation
 from isic_tf.inference.config import PredictFilesConfig
 from isic_tf.models import classifiers, patient_context_head
-from isic_tf.models.config import ModelConfig
+from isic_tf.models.config import read_model_config
 from isic_tf.patient_context.second_stage import Stage
 from tfrecord_tools import errors
 
@@ -57,8 +58,8 @@ class PredictionJob:
     def embedding_layer(self) -> str:
         """Name of the layer whose output is kept with the predictions; "" for none."""
         if self.has_context_head:
-            return patient_context_head.SEEN
-        needs_embeddings = self.config.embeddings or (self.context_model and self.context_model.looks)
+            return patient_context_head.HEAD_INPUT
+        needs_embeddings = self.config.embeddings or (self.context_model and self.context_model.uses_embeddings)
         return "pooled" if needs_embeddings else ""
 
     @property
@@ -121,7 +122,9 @@ def _predict_rows(
     if rows.empty and workers.is_single_worker(job.strategy) and not job.has_context_head:
         return []
     with job.strategy.scope():
-        models = [classifiers.build_from_config(ModelConfig.from_text(job.run), path) for path in job.paths]
+        workdir = os.path.dirname(os.path.dirname(job.paths[0]))
+        config = read_model_config(workdir, job.run)
+        models = [classifiers.build_from_config(config, path) for path in job.paths]
     # Each selection of networks has a graph of its own, which TensorFlow reports as an error of the caller.
     tf.get_logger().addFilter(_is_not_retracing)
     writer = _PartWriter(rows, directory)

@@ -41,7 +41,10 @@ def make_views(count: int, policy: str, run: Mapping[str, Any], seed: int) -> Ca
     """
     if policy == "dihedral":
         if count > DIHEDRAL:
-            raise errors.ConfigError(f"expected --tta from 1 to {DIHEDRAL} with --tta_policy=dihedral, got {count}")
+            raise errors.ConfigError(
+                f"expected --tta from 1 to {DIHEDRAL} with --tta_policy=dihedral, got {count}; reduce it, or use "
+                "--tta_policy=training"
+            )
         return lambda images, keys, view: decoding.to_float(dihedral(images, view))
     augment = augmenter.make_augment(read_tta_policy(run))
 

@@ -53,10 +53,14 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
     targets = table["target"].to_numpy()
     scores = table["prediction"].to_numpy()
     if not np.isfinite(scores).all():
-        raise errors.IsicError(f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
+        raise errors.IsicError(
+            f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not; predict these "
+            "images again, or remove them"
+        )
     if len(set(targets)) < 2:
         raise errors.IsicError(
-            f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}"
+            f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}; evaluate images "
+            "of both classes"
         )
     return {
         "images": len(table),

@@ -139,4 +139,7 @@ def load_weights(model: tf.keras.Model, path: str) -> None:
             tf.io.gfile.copy(path, local)
             model.load_weights(local)
     except (OSError, ValueError, KeyError) as error:
-        raise errors.CorruptRecordError(f"{path} does not hold weights of this network: {error}") from error
+        raise errors.CorruptRecordError(
+            f"{path} does not hold weights of this network: {error}; name weights of the same backbone and model "
+            "options, or copy the file again if it is damaged"
+        ) from error

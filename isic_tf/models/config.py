@@ -1,11 +1,14 @@
 """Options of a classifier."""
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from typing import Any
 
+from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones, patient_context_head, pooling_layers
-from tfrecord_tools import cli
+from tfrecord_tools import cli, errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,3 +63,25 @@ class ModelConfig(cli.Config):
         """Returns the keyword arguments of `classifiers.build_classifier` besides backbone, image size and weights."""
         names = ("target", "metadata", "pooling", "hidden_units", "dropout", "dropout_samples", "context", "bag_size")
         return {name: getattr(self, name) for name in names}
+
+
+def read_model_config(workdir: str | os.PathLike[str], flags: Mapping[str, str] | None = None) -> ModelConfig:
+    """Reads the architecture of a run's networks.
+
+    Args:
+        workdir: Run directory.
+        flags: Its flags, where they are read already: see `run_directory.read_network`.
+
+    Returns:
+        `ModelConfig`.
+
+    Raises:
+        CorruptRecordError: The flags of the run are damaged; the error names the file.
+        IsicError: The directory does not hold a run.
+    """
+    texts = run_directory.read_network(os.fspath(workdir)) if flags is None else flags
+    try:
+        return ModelConfig.from_text({name: str(text) for name, text in texts.items()})
+    except errors.ConfigError as error:
+        path = os.path.join(workdir, run_directory.FLAGS_FILE)
+        raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error

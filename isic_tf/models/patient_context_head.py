@@ -10,7 +10,7 @@ from isic_tf.models import set_transformer
 
 CONTEXTS = ("none", "set")
 # The layer whose output is the input of the head: the features of an image and, last, its image-level malignant logit.
-SEEN = "seen"
+HEAD_INPUT = "seen"
 
 
 def add_context_head(features: tf.Tensor, logits: tf.Tensor, patients: tf.Tensor, bag_size: int) -> tf.Tensor:
@@ -26,7 +26,7 @@ def add_context_head(features: tf.Tensor, logits: tf.Tensor, patients: tf.Tensor
         float32 `[b, 1]`, corrected malignant logits.
     """
     malignant = targets.malignant_logit(logits)[:, tf.newaxis]
-    seen = tf.keras.layers.Concatenate(dtype="float32", name=SEEN)([features, malignant])
+    seen = tf.keras.layers.Concatenate(dtype="float32", name=HEAD_INPUT)([features, malignant])
     return Context(seen.shape[-1] - 1, bag_size, dtype="float32", name="context")([seen, patients])
 
 

@@ -4,7 +4,7 @@ import sys
 import types
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -81,7 +81,7 @@ def _make_addon(
         """Decays all weights but norms and biases, which the package's own decay cannot leave out."""
 
         def _resource_apply_dense(
-            self, grad: tf.Tensor, var: tf.Variable, apply_state: dict | None = None
+            self, grad: tf.Tensor, var: tf.Variable, apply_state: dict[str, Any] | None = None
         ) -> tf.Operation:
             if any(part in var.name for part in _NOT_DECAYED):
                 return super()._resource_apply_dense(grad, var, apply_state)

@@ -12,7 +12,7 @@ METHODS = (*RELATIVE_METHODS, "boost", "set")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContextConfig(StrategyConfig):
-    """How to fit and evaluate a patient-context model.
+    """Options for fitting and evaluating a patient-context model.
 
     Example:
         >>> ContextConfig(method="rank").method
@@ -54,7 +54,7 @@ class ContextConfig(StrategyConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContextFilesConfig(ContextConfig):
-    """How to fit or apply a patient-context model, and the files that are read and written."""
+    """Options for fitting or applying a patient-context model, and the files that are read and written."""
 
     oof: tuple[str, ...] | None = cli.option(
         None, help="Out-of-fold predictions of image-level models (oof.csv of runs), one per model, to fit on."

@@ -118,7 +118,8 @@ def run_context(config: ContextFilesConfig) -> pd.DataFrame:
 
     Returns:
         The table that was written, see `evaluate_context_model` and `apply_context_model`; with `sample_submission` a
-        submission.
+        submission. After a fit, its `attrs["evaluation"]` is the dict of figures that `evaluate_context_model` returns
+        too, see `context_ablation.evaluate_gain`.
 
     Raises:
         ConfigError: Options contradict each other.
@@ -163,7 +164,7 @@ def _read_out_of_fold(
 ) -> tuple[out_of_fold.OutOfFold, lesion_features.Lesions]:
     known = out_of_fold.read(oof, metadata, config.join)
     for note in known.notes:
-        _LOG.info(f"note: {note}")
+        _LOG.warning(f"note: {note}")
     return known, read_lesions(known.names, logit.logits(known.scores), metadata, config.embeddings)
 
 
@@ -196,6 +197,7 @@ def _fit_and_write(config: ContextFilesConfig, oof: Sequence[str]) -> pd.DataFra
         second_stage.save_stage(stage, config.model_dir, figures)
         _LOG.info(f"wrote the patient-context model to {config.model_dir}; isic_tf.predict --context applies it")
     _write(table, config.output, config.method, options.patient_context, oof)
+    table.attrs["evaluation"] = figures
     return table
 
 
@@ -262,6 +264,6 @@ def read_lesions(
     rows = table.iloc[places].reset_index(drop=True)
     absent = [name for name in lesion_features.COLUMNS if name not in rows]
     if absent:
-        _LOG.info(f"note: {metadata} has no {', '.join(absent)}; predicting without")
+        _LOG.warning(f"note: {metadata} has no {', '.join(absent)}; predicting without")
     features = embedding_archive.read_embeddings(os.fspath(embeddings), names) if embeddings else None
     return lesion_features.gather(logits, rows["patient_id"], rows, features)

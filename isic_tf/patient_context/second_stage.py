@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import typing
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,29 +21,31 @@ from tfrecord_tools.io import atomic_write, filesystem
 _FILE = "context.json"
 _BOOST_FILE = "boost.npz"
 _SET_DIRECTORY = "set"
+# Names of fields of `Stage` in the file, where they differ.
+_KEYS = {"num_files": "files", "uses_embeddings": "looks", "lone_calibration": "alone"}
 
 
 class Stage(typing.NamedTuple):
     """A fitted patient-context model.
 
     Example:
-        >>> stage = Stage("rank", 1, looks=False, patient_context=True, columns=[], alone=None, model=None)
+        >>> stage = Stage("rank", 1, False, patient_context=True, columns=[], lone_calibration=None, model=None)
         >>> stage.method
         'rank'
     """
 
     method: str  # one of `config.METHODS`
-    files: int  # number of image-level scores of each lesion
-    looks: bool  # whether it needs embeddings
+    num_files: int  # number of image-level scores of each lesion
+    uses_embeddings: bool  # whether it needs embeddings
     patient_context: bool  # whether it uses the patient's other lesions
     columns: list[str]  # of `lesion_features.tabulate`
-    alone: dict[str, typing.Any] | None  # calibration of the image-level scores, for lesions without others
+    lone_calibration: dict[str, typing.Any] | None  # of the image-level scores, for lesions without others
     model: gradient_boosting.Boost | set_model.SetModel | None  # None where nothing is fitted
 
 
 @dataclasses.dataclass(frozen=True)
 class StageOptions:
-    """How a patient-context model is fitted.
+    """Options of `fit_stage`.
 
     Attributes:
         method: `z_score`, `ratio` (to the mean) or `rank`, which put the score in relation to the patient's other
@@ -76,12 +79,19 @@ def fit_stage(given: lesion_features.Lesions, targets: np.ndarray, options: Stag
     """
     targets = np.asarray(targets)
     table = lesion_features.tabulate(given, options.patient_context)
-    looks = options.patient_context and given.embeddings is not None
-    stage = Stage(options.method, given.logits.shape[1], looks, options.patient_context, list(table), None, None)
+    stage = Stage(
+        method=options.method,
+        num_files=given.logits.shape[1],
+        uses_embeddings=options.patient_context and given.embeddings is not None,
+        patient_context=options.patient_context,
+        columns=list(table),
+        lone_calibration=None,
+        model=None,
+    )
     if options.method in RELATIVE_METHODS:
         return stage
     probability = special.expit(table["logit"].to_numpy())
-    alone = calibration.fit_calibration("platt", probability, targets)
+    lone_calibration = calibration.fit_calibration("platt", probability, targets)
     # The model is not applied to lesions without others, which would teach it that others do not matter.
     is_used = ~lesion_features.is_alone(given) if options.patient_context else np.ones(len(targets), bool)
     if len(set(targets[is_used])) < 2:
@@ -97,7 +107,7 @@ def fit_stage(given: lesion_features.Lesions, targets: np.ndarray, options: Stag
         set_options = SetModelOptions(seed=options.seed)
         patients = given.patients[is_used]
         model = set_model.fit(inputs, inputs[:, 0], patients, targets[is_used], options.strategy, set_options)
-    return stage._replace(alone=alone, model=model)
+    return stage._replace(lone_calibration=lone_calibration, model=model)
 
 
 def apply_stage(stage: Stage, given: lesion_features.Lesions) -> np.ndarray:
@@ -114,20 +124,22 @@ def apply_stage(stage: Stage, given: lesion_features.Lesions) -> np.ndarray:
     Raises:
         ConfigError: The lesions lack scores or embeddings that the stage was fitted on.
     """
-    if given.logits.shape[1] != stage.files:
+    if given.logits.shape[1] != stage.num_files:
         raise errors.ConfigError(
-            f"expected {stage.files} prediction file(s), as in the fit, got {given.logits.shape[1]}; give the files of "
-            "the same models in the same order"
+            f"expected {stage.num_files} prediction file(s), as in the fit, got {given.logits.shape[1]}; give the "
+            "files of the same models in the same order"
         )
-    if stage.looks and given.embeddings is None:
+    if stage.uses_embeddings and given.embeddings is None:
         raise errors.ConfigError("expected embeddings, as in the fit, got none; give --embeddings")
-    used = given if stage.looks else given._replace(embeddings=None)
+    used = given if stage.uses_embeddings else given._replace(embeddings=None)
     table = lesion_features.tabulate(used, stage.patient_context)
     is_alone = lesion_features.is_alone(given) & stage.patient_context
     if stage.method in RELATIVE_METHODS:
         return _relate(stage.method, special.expit(table["logit"]), given.patients, is_alone)
     inputs = table[stage.columns].to_numpy()
-    found = calibration.apply_calibration(typing.cast(dict, stage.alone), special.expit(inputs[:, 0]))
+    found = calibration.apply_calibration(
+        typing.cast(dict[str, Any], stage.lone_calibration), special.expit(inputs[:, 0])
+    )
     if not is_alone.all():
         logits = _apply_model(stage.model, inputs[~is_alone], given.patients[~is_alone])
         found[~is_alone] = special.expit(logits)
@@ -206,7 +218,7 @@ def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> 
         figures: What its evaluation found, for JSON; see `context_ablation.evaluate_gain`.
 
     Example:
-        >>> stage = Stage("rank", 1, looks=False, patient_context=True, columns=[], alone=None, model=None)
+        >>> stage = Stage("rank", 1, False, patient_context=True, columns=[], lone_calibration=None, model=None)
         >>> save_stage(stage, "context", {})
         >>> load_stage("context") == stage
         True
@@ -215,7 +227,7 @@ def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> 
         gradient_boosting.save(stage.model, os.path.join(directory, _BOOST_FILE))
     if isinstance(stage.model, set_model.SetModel):
         set_model_files.save(stage.model, os.path.join(directory, _SET_DIRECTORY))
-    content = {name: value for name, value in stage._asdict().items() if name != "model"}
+    content = {_KEYS.get(name, name): value for name, value in stage._asdict().items() if name != "model"}
     text = json.dumps({**content, "nested": figures}, indent=1, allow_nan=False)
     # Last, because its existence marks the model as complete.
     atomic_write.write_text(os.path.join(directory, _FILE), text + "\n")
@@ -263,11 +275,12 @@ def _read_stage(path: str) -> Stage:
     """Reads a stage without its model."""
     try:
         content = json.loads(filesystem.read(path))
-        stage = Stage(**{name: content[name] for name in Stage._fields if name != "model"}, model=None)
-        if stage.method not in METHODS or not isinstance(stage.files, int) or not isinstance(stage.columns, list):
+        fields = {name: content[_KEYS.get(name, name)] for name in Stage._fields if name != "model"}
+        stage = Stage(**fields, model=None)
+        if stage.method not in METHODS or not isinstance(stage.num_files, int) or not isinstance(stage.columns, list):
             raise errors.CorruptRecordError("unsupported method or fields")
         if stage.method not in RELATIVE_METHODS:
-            calibration.apply_calibration(typing.cast(dict, stage.alone), np.array([0.5]))
+            calibration.apply_calibration(typing.cast(dict[str, Any], stage.lone_calibration), np.array([0.5]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise errors.CorruptRecordError(
             f"{path} is not a valid patient-context model ({error!r}); write it again with isic_tf.context"

@@ -26,7 +26,7 @@ Corrector = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[np.nd
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SetModelOptions:
-    """How set networks are built and trained.
+    """Options for building and training set networks.
 
     Attributes:
         members: Number of networks, whose logits are averaged, and of parts of the patients.

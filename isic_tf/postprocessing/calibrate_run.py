@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CalibrateConfig(cli.Config):
-    """How to calibrate a run.
+    """Options for calibrating a run.
 
     Example:
         >>> CalibrateConfig(workdir="runs/b0", method="platt", prevalence=0.0176).prevalence
@@ -99,9 +99,9 @@ def calibrate(config: CalibrateConfig) -> CalibrationResult:
     """
     known = _read_predictions(config)
     for note in known.notes:
-        _LOG.info(f"note: {note}")
+        _LOG.warning(f"note: {note}")
     if run_directory.read_flags(config.workdir).get("loss") == "auc":
-        _LOG.info("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
+        _LOG.warning("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
     candidates = calibration.METHODS if config.method == "all" else (config.method,)
     metrics = evaluate_calibration(known, ("none", *candidates))
     best = min(metrics, key=lambda name: metrics[name]["log_loss"])
@@ -110,7 +110,7 @@ def calibrate(config: CalibrateConfig) -> CalibrationResult:
     path = calibration.write_calibration(config.workdir, fitted, metrics, config.prevalence, config.oof)
     _LOG.info(f"wrote {fitted['method']} to {path}; predict --calibrated applies it")
     if best == "none":
-        _LOG.info("note: the uncalibrated scores have the lowest log loss")
+        _LOG.warning("note: the uncalibrated scores have the lowest log loss")
     return CalibrationResult(fitted, metrics, path)
 
 

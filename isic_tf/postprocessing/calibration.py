@@ -211,8 +211,8 @@ def apply_calibration(
 def shift_prevalence(probabilities: npt.ArrayLike, old: float, new: float) -> np.ndarray:
     """Corrects probabilities for another prevalence (Saerens, Latinne and Decaestecker, Neural Comput. 2002).
 
-    The correction is exact where malignant images look alike in both places, and benign ones too: only their shares
-    differ.
+    The correction is exact where malignant images look alike in both places, and benign ones too: only the prevalence
+    may differ.
 
     Args:
         probabilities: Float of any shape, from 0 to 1.

@@ -33,7 +33,8 @@ def choose_folds(
     """
     if len(set(targets)) < 2:
         raise errors.IsicError(
-            f"fitting needs benign and malignant images, all {len(targets)} have target {targets[0]}"
+            f"fitting needs benign and malignant images, all {len(targets)} have target {targets[0]}; give "
+            "predictions of images of both classes"
         )
     notes = _find_shared_patients(paths, folds, patients)
     chosen = folds[:, 0]
@@ -45,7 +46,8 @@ def choose_folds(
     for fold in np.unique(chosen):
         if len(set(targets[chosen != fold])) < 2:
             raise errors.IsicError(
-                f"outside of fold {fold} there is one class only: too few malignant images for cross-validation"
+                f"outside of fold {fold} there is one class only: too few malignant images for cross-validation; give "
+                "predictions of more patients"
             )
     return chosen, notes
 
@@ -69,7 +71,10 @@ def _make_folds(targets: np.ndarray, patients: pd.Series) -> np.ndarray:
     """Splits patients into at most five folds with similar prevalence."""
     count = min(patients[targets == label].nunique() for label in (0, 1))
     if count < 2:
-        raise errors.IsicError("cross-validation needs at least two patients with malignant and two with benign images")
+        raise errors.IsicError(
+            "cross-validation needs at least two patients with malignant and two with benign images; give predictions "
+            "of more patients"
+        )
     splitter = StratifiedGroupKFold(min(_NUM_FOLDS, count), shuffle=True, random_state=0)
     folds = np.zeros(len(targets), np.int64)
     for fold, (_, held_out) in enumerate(splitter.split(targets, targets, patients)):

@@ -67,7 +67,7 @@ def evaluate_ensemble(
 
 def _log_header(known: OutOfFold) -> None:
     for note in known.notes:
-        _LOG.info(f"note: {note}")
+        _LOG.warning(f"note: {note}")
     counts = f"{len(known.names)} images, {known.targets.sum()} malignant"
     patients = "" if known.patients is None else f", {len(set(known.patients))} patients"
     _LOG.info(f"{counts}{patients}; nested: each of {len(set(known.folds))} folds is predicted by a fit on the others")
@@ -84,7 +84,7 @@ def _log_difference(known: OutOfFold, predictions: np.ndarray, name: str) -> Non
         interval = ""
     else:
         low, interval = _difference_interval(known, np.stack([predictions, mean]))
-    _LOG.info(f"{name} less mean: {difference:+.4f}{interval}")
+    _LOG.info(f"{name} minus mean: {difference:+.4f}{interval}")
     if low is None or low <= 0:
         _LOG.info("the difference to the plain mean may be due to chance; --method=mean cannot overfit")
 

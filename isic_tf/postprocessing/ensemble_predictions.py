@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(cli.Config):
-    """Which prediction files to combine, and how.
+    """Prediction files to combine, and the method of combination.
 
     Example:
         >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="rank_mean").is_fitted
@@ -197,7 +197,7 @@ def _evaluate(
     evaluation = ensemble_evaluation.evaluate_ensemble(known, blend, config.is_fitted, paths)
     overlap = len(set(names) & set(known.names))
     if overlap and config.is_fitted:
-        _LOG.info(
+        _LOG.warning(
             f"note: the ensemble was fitted on {overlap} images of --predictions; --oof_output writes cross-validated "
             "predictions of them"
         )
@@ -230,5 +230,5 @@ def read_scores(paths: Sequence[str], join: str) -> tuple[list[str], np.ndarray]
     tables = [prediction_files.read_prediction_file(path, submission=True) for path in paths]
     joined, notes = prediction_files.join_by_name(paths, tables, join)
     for note in notes:
-        _LOG.info(f"note: {note}")
+        _LOG.warning(f"note: {note}")
     return joined[0]["image_name"].tolist(), np.stack([table["prediction"] for table in joined], axis=1)

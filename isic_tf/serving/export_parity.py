@@ -144,7 +144,7 @@ def _read_files(rows: pd.DataFrame) -> Iterator[bytes]:
         with read_errors.explained_read_errors([shard]):
             for position, serialized in enumerate(decoding.read(shard).take(max(wanted) + 1)):
                 if position in wanted:
-                    yield decoding.parse(serialized, labelled=False)["image"].numpy()
+                    yield decoding.parse(serialized, labeled=False)["image"].numpy()
 
 
 def _collect(parts: Iterable[np.ndarray], rows: pd.DataFrame, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from isic_tf.data import clinical_metadata
 from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
 from isic_tf.models import classifiers, patient_context_head
-from isic_tf.models.config import ModelConfig
+from isic_tf.models.config import read_model_config
 from isic_tf.serving import export_parity, model_card, saved_model, tflite
 from tfrecord_tools import cli, errors
 from tfrecord_tools.io import filesystem
@@ -32,7 +32,7 @@ _CALIBRATION_IMAGES = 200
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(cli.Config):
-    """How to export a run.
+    """Options for exporting a run.
 
     Example:
         >>> config = ExportConfig(workdir="runs/b0", output="exported", format="tflite", quantize="float32,float16")
@@ -84,6 +84,28 @@ class ExportConfig(cli.Config):
 
 
 @dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """What `export` wrote and found; accepted wherever a path is.
+
+    Attributes:
+        path: Directory that was written.
+        comparison: DataFrame of the run and each form, see `export_parity.compare`: `form`, `images`, `difference` and,
+            with labels, `auc`, `drop`, `drop_low` and `drop_high`; None without records.
+
+    Example:
+        >>> os.path.join(ExportResult("exported/b0"), "model_card.md")
+        'exported/b0/model_card.md'
+    """
+
+    path: str
+    comparison: pd.DataFrame | None = None
+
+    def __fspath__(self) -> str:
+        """Returns the path of the directory."""
+        return self.path
+
+
+@dataclasses.dataclass(frozen=True)
 class _Job:
     """What is exported, where to, and what it is compared on."""
 
@@ -95,14 +117,14 @@ class _Job:
     directory: str
 
 
-def export(config: ExportConfig) -> str:
+def export(config: ExportConfig) -> ExportResult:
     """Exports a run as one model with its model card; with records, compares the model with the run.
 
     Args:
         config: What to export, and how.
 
     Returns:
-        Path of the directory that was written.
+        `ExportResult`: the path of the directory, and the comparison of the model with the run.
 
     Raises:
         ConfigError: The output exists, or the fold is not trained.
@@ -110,8 +132,9 @@ def export(config: ExportConfig) -> str:
         IsicError: The run has no trained fold, or the records or labels do not fit.
 
     Example:
-        >>> export(ExportConfig(workdir="runs/b0", output="exported/b0"))  # doctest: +SKIP
-        'exported/b0'
+        >>> result = export(ExportConfig(workdir="runs/b0", output="exported/b0", records="t*.tfrec"))  # doctest: +SKIP
+        >>> result.path, result.comparison["difference"].max()  # doctest: +SKIP
+        ('exported/b0', 1.8e-07)
     """
     _refuse_existing(config.output)
     paths = run_directory.trained_folds(config.workdir, config.fold)
@@ -133,7 +156,7 @@ def export(config: ExportConfig) -> str:
         model_card.write(directory, facts)
     _LOG.info(text_report.align(f"Compared with the run on {images} records" if images else "Not compared", lines))
     _LOG.info(f"wrote {config.output}")
-    return config.output
+    return ExportResult(config.output, table)
 
 
 def _refuse_existing(output: str) -> None:
@@ -156,11 +179,7 @@ def build_network(run: Mapping[str, Any], workdir: str, weights: str) -> tf.kera
         CorruptRecordError: The flags of the run are damaged.
         IsicError: The weights are damaged, or of another network.
     """
-    try:
-        config = ModelConfig.from_text(run)
-    except ValueError as error:
-        path = os.path.join(workdir, run_directory.FLAGS_FILE)
-        raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error
+    config = read_model_config(workdir, run)
     return patient_context_head.image_level_model(classifiers.build_from_config(config, weights))
 
 
@@ -168,12 +187,12 @@ def _log_limits(run: Mapping[str, Any]) -> None:
     """Logs what the run does and the exported model does not."""
     preprocessing = model_card.describe_preprocessing(run)
     if preprocessing not in ("", _BUILT_IN_PREPROCESSING):
-        _LOG.info(
+        _LOG.warning(
             f"note: the records of the run were built with {preprocessing}; a client must preprocess its images in the "
             "same way"
         )
     if run.get("context") == "set":
-        _LOG.info("note: the exported model predicts single images, without the patient context of the run")
+        _LOG.warning("note: the exported model predicts single images, without the patient context of the run")
 
 
 @contextlib.contextmanager

@@ -6,16 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import markupsafe
 import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
+from isic_tf.evaluation import number_format, report_template
 from tfrecord_tools import schema
 from tfrecord_tools.io import atomic_write
 
 CARD_FILE = "model_card.md"
+
+_NUMBERS = number_format.NumberFormat(
+    digits=4,
+    missing="?",
+    minus="-",
+    space=" ",
+    interval_pattern="{low} to {high}",
+    missing_interval="too few patients",
+)
 
 
 def write(directory: str, facts: Mapping[str, Any]) -> None:
@@ -37,15 +46,7 @@ def render(facts: Mapping[str, Any]) -> str:
     Returns:
         Markdown text, in which every value is escaped.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("isic_tf.serving"),
-        autoescape=True,
-        finalize=escape,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = report_template.make_environment("isic_tf.serving", finalize=escape, keep_trailing_newline=True)
     return environment.get_template(f"{CARD_FILE}.j2").render(facts)
 
 
@@ -118,20 +119,15 @@ def collect(
 
 def _format_metrics(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the cells of a fold's row in the table of metrics."""
-    ends = (metrics.get("auc_low"), metrics.get("auc_high"))
     return {
         "name": name,
         "images": metrics.get("images", "?"),
         "malignant": metrics.get("malignant", "?"),
         "patients": metrics.get("patients", "?"),
-        "auc": _format_number(metrics.get("auc")),
-        "partial_auc": _format_number(metrics.get("partial_auc")),
-        "interval": "too few patients" if None in ends else " to ".join(map(_format_number, ends)),
+        "auc": _NUMBERS.number(metrics.get("auc")),
+        "partial_auc": _NUMBERS.number(metrics.get("partial_auc")),
+        "interval": _NUMBERS.interval(metrics.get("auc_low"), metrics.get("auc_high")),
     }
-
-
-def _format_number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float | int) else "?"
 
 
 def _describe_target(target: str) -> str:

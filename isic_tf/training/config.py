@@ -1,6 +1,7 @@
 """The configuration of a training run; see `config_checks` for the rules that its options follow together."""
 
 import dataclasses
+import os
 from typing import Any, ClassVar
 
 from isic_tf.artifacts import run_directory
@@ -9,7 +10,7 @@ from isic_tf.distribution.config import StrategyConfig
 from isic_tf.models.config import ModelConfig
 from isic_tf.optim.config import OptimizerConfig
 from isic_tf.training import losses
-from tfrecord_tools import cli
+from tfrecord_tools import cli, errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,3 +129,25 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         """Returns the options that `flags.txt` records: all except `workdir`, `fold` and `dry_run`."""
         names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run"}
         return {name: getattr(self, name) for name in sorted(names)}
+
+    @classmethod
+    def from_run(cls, run: str | os.PathLike[str]) -> "TrainConfig":
+        """Reads the configuration of a run back from its `flags.txt`; runs of release 0.1 too.
+
+        Args:
+            run: Run directory, or a `Run`.
+
+        Returns:
+            The configuration, with the default `fold`, which a run directory does not record.
+
+        Raises:
+            CorruptRecordError: A flag of the run is damaged.
+            IsicError: The directory does not hold a run.
+        """
+        workdir = os.fspath(run)
+        flags = run_directory.read_flags(workdir)
+        try:
+            return cls.from_text({**flags, "workdir": workdir})
+        except errors.ConfigError as error:
+            path = os.path.join(workdir, run_directory.FLAGS_FILE)
+            raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error

@@ -11,7 +11,7 @@ import tensorflow as tf
 from isic_tf.artifacts import run_directory, seen_images
 from isic_tf.data import mixture
 from isic_tf.models import classifiers
-from isic_tf.models.config import ModelConfig
+from isic_tf.models.config import read_model_config
 from tfrecord_tools import errors
 from tfrecord_tools.io import duplicate_pairs, filesystem
 
@@ -88,7 +88,7 @@ def load_weights(classifier: tf.keras.Model, source: str, config: "TrainConfig")
     Raises:
         ConfigError: The other run has another backbone.
     """
-    other_config = ModelConfig.from_text(run_directory.read_flags(os.path.dirname(source)))
+    other_config = read_model_config(os.path.dirname(source))
     if other_config.backbone != config.backbone:
         raise errors.ConfigError(
             f"expected a run of {config.backbone} for --init_from, but {source} is a run of {other_config.backbone}; "

@@ -21,7 +21,7 @@ Column = tuple[np.ndarray, list[str]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShowConfig(cli.Config):
-    """Which records to show.
+    """Options for drawing a contact sheet of records.
 
     Example:
         >>> ShowConfig(records="records/384/train*.tfrec", output="sheet.png", augment=True).versions

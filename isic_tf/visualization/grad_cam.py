@@ -11,7 +11,7 @@ from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, decoding, record_metadata, targets
 from isic_tf.inference import fold_selection
 from isic_tf.models import classifiers, patient_context_head
-from isic_tf.models.config import ModelConfig
+from isic_tf.models.config import read_model_config
 from isic_tf.visualization import record_images
 from tfrecord_tools.io import record_index
 
@@ -148,7 +148,7 @@ def explain_rows(workdir: str, rows: pd.DataFrame) -> Explanation:
     probabilities = np.zeros(len(rows), np.float32)
     for path, own in zip(paths, used, strict=True):
         if own.any():
-            classifier = classifiers.build_from_config(ModelConfig.from_text(run), path)
+            classifier = classifiers.build_from_config(read_model_config(workdir, run), path)
             classifier = patient_context_head.image_level_model(classifier)
             maps, logits = compute_grad_cam(classifier, images[own], None if known is None else known[own])
             # The resolution of the maps is known now.

@@ -15,7 +15,7 @@ _MAX_PAIRS = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExplainConfig(cli.Config):
-    """Which images to explain.
+    """Options for explaining images by Grad-CAM.
 
     Example:
         >>> ExplainConfig(workdir="runs/b0", records="records/384/train*.tfrec", output="maps.png").images
@@ -56,7 +56,7 @@ def explain(config: ExplainConfig) -> str:
     draw_grad_cam_sheet(config.output, found, rows["image_name"], labels)
     _LOG.info(f"wrote {len(rows)} images and their maps to {config.output}")
     if found.seen.any():
-        _LOG.info(
+        _LOG.warning(
             f"note: {found.seen.sum()} of these images were, or may have been, training images of every network of "
             f"{config.workdir}"
         )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import typing
 
+import numpy as np
 import pytest
 from absl import flags
 from harness import ENVIRONMENT
@@ -116,18 +117,35 @@ def test_values_are_converted_to_the_types_of_their_fields(tmp_path):
     [
         ({"image_size": 7}, "expected image_size of at least 8, got 7"),
         ({"image_size": 5000}, "expected image_size of at most 4096, got 5000"),
-        ({"image_size": "384"}, "expected image_size to be int, got '384'"),
-        ({"image_size": True}, "expected image_size to be int, got True"),
-        ({"image_size": None}, "expected image_size to be int, got None"),
+        ({"image_size": "384"}, "expected image_size to be a whole number, got '384'"),
+        ({"image_size": True}, "expected image_size to be a whole number, got True"),
+        ({"image_size": None}, "expected image_size to be a whole number, got None"),
         ({"rate": float("nan")}, "expected rate of at least 0.0, got nan"),
         ({"mode": "stretch"}, "expected mode to be one of crop, pad, got 'stretch'"),
-        ({"check": 1}, "expected check to be bool, got 1"),
-        ({"files": 3}, "expected files to be .*, got 3"),
+        ({"check": 1}, "expected check to be true or false, got 1"),
+        ({"files": 3}, "expected files to be a list of texts, got 3"),
     ],
 )
 def test_a_value_that_does_not_fit_its_field_is_refused(values, message):
     with pytest.raises(errors.ConfigError, match=message):
         Example(output="x", **values)
+
+
+def test_numbers_of_numpy_and_a_number_for_text_are_accepted():
+    config = Example(output=0, image_size=np.int64(64), rate=np.float32(0.25))
+    assert (config.output, config.image_size, config.rate) == ("0", 64, 0.25)
+    assert [type(value) for value in (config.output, config.image_size, config.rate)] == [str, int, float]
+
+
+def test_a_near_miss_of_a_choice_is_answered_with_the_right_one():
+    with pytest.raises(errors.ConfigError, match="got 'corp'; did you mean crop?"):
+        Example(output="x", mode="corp")
+
+
+def test_old_names_are_read_from_text_and_absent_options_without_a_default_are_named():
+    assert Example.from_text({"output": "x", "size": "64"}).image_size == 64
+    with pytest.raises(errors.ConfigError, match="expected a value for output, got none"):
+        Example.from_text({"image_size": "64"})
 
 
 def test_a_field_without_a_default_must_be_given():
@@ -143,7 +161,7 @@ def test_a_configuration_is_read_back_from_text():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"image_size": "6x"}, "expected image_size to be int, got '6x'"),
+        ({"image_size": "6x"}, "expected image_size to be a whole number, got '6x'"),
         ({"check": "maybe"}, "expected check to be true or false, got 'maybe'"),
         ({"rate": "-1"}, "expected rate of at least 0.0, got -1.0"),
     ],

@@ -93,7 +93,7 @@ def read_records(pattern: str, csv: str | None, split: str) -> pd.DataFrame:
     table_validation.log_unknown_categories(table, split)
     num_absent = len(table) - len(records)
     if num_absent:
-        _LOG.info(f"note: {num_absent} rows of {csv} have no record and are ignored")
+        _LOG.warning(f"note: {num_absent} rows of {csv} have no record and are ignored")
     return _merge_records(table.assign(coded=code_rows(table, split)), records)
 
 

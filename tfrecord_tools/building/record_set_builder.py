@@ -66,7 +66,9 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
     entries = _write_shards(config, output, jobs)
     if not any(entry["shard"]["records"] for entry in entries):
         problem = entries[0]["skipped"][0]["problem"]
-        raise errors.CorruptRecordError(f"none of the {len(rows)} images can be read (first: {problem})")
+        raise errors.CorruptRecordError(
+            f"none of the {len(rows)} images can be read (first: {problem}); check --images, or copy the images again"
+        )
     # The manifest is written first: with it, a run that is killed from here on can be repeated in the same directory.
     _write_manifest(config, output, rows, entries, options)
     _write_index(config, output, rows, entries)
@@ -224,10 +226,12 @@ def _log_summary(built: record_set.RecordSet, rows: pd.DataFrame, entries: Seque
     tags = _count_tags(entries)
     differing = [f"{name} {tags[name]}" for name in record_conversion.TAGGED if tags.get(name)]
     if differing:
-        _LOG.info(
+        _LOG.warning(
             f"{split}: tags of {tags['files']} DICOM files differ from the table, whose values are used: "
             f"{', '.join(differing)}"
         )
     skipped = _list_skipped(entries)
     if skipped:
-        _LOG.info(f"{split}: {len(skipped)} images skipped and listed in the manifest (first: {skipped[0]['problem']})")
+        _LOG.warning(
+            f"{split}: {len(skipped)} images skipped and listed in the manifest (first: {skipped[0]['problem']})"
+        )

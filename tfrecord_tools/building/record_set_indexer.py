@@ -133,11 +133,11 @@ def _join_table(records: pd.DataFrame, table: pd.DataFrame, split: str) -> pd.Da
     absent = records.loc[~records["image_name"].isin(table["image_name"]), "image_name"].tolist()
     if absent:
         cases = csv_tables.describe_first_cases(absent)
-        _LOG.info(f"{split}: {len(absent)} records are not in the table: {cases}")
+        _LOG.warning(f"{split}: {len(absent)} records are not in the table: {cases}")
     unused = table.loc[~table["image_name"].isin(records["image_name"]), "image_name"].tolist()
     if unused:
         cases = csv_tables.describe_first_cases(unused)
-        _LOG.info(f"{split}: {len(unused)} images of the table have no record: {cases}")
+        _LOG.warning(f"{split}: {len(unused)} images of the table have no record: {cases}")
     listed = table.set_index("image_name").reindex(records["image_name"]).set_axis(records.index)
     if split == "train" and "target" in table:
         _compare_targets(records, listed["target"].fillna(""))
@@ -158,7 +158,7 @@ def _compare_targets(records: pd.DataFrame, listed: pd.Series) -> None:
         )
     num_missing = ((own < 0) & (expected >= 0)).sum()
     if num_missing:
-        _LOG.info(
+        _LOG.warning(
             f"note: {num_missing} records have no target, so they cannot be used for training; "
             "`tfrecord_tools.build --records --csv` adds the targets of the table"
         )

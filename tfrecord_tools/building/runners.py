@@ -33,8 +33,7 @@ def run_local(jobs: Sequence[shard_jobs.ShardJob], workers: int) -> None:
         workers: Maximum number of processes. With 1, or for a few images, the shards are written in this process.
 
     Raises:
-        IsicError: See `shard_writer.make_shard`.
-        RuntimeError: A process died, for example because memory ran out.
+        IsicError: See `shard_writer.make_shard`; or a process died, for example because memory ran out.
     """
     total = sum(len(job.rows) for job in jobs)
     num_processes = min(workers, len(jobs), 1 + total // _IMAGES_PER_PROCESS)
@@ -61,7 +60,7 @@ def _run_processes(jobs: Sequence[shard_jobs.ShardJob], workers: int, progress: 
             for future in ended:
                 future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise RuntimeError("a worker process died, possibly out of memory; reduce --workers") from error
+        raise errors.IsicError("a worker process died, possibly out of memory; reduce --workers") from error
     finally:
         stop.set()
         executor.shutdown(cancel_futures=True)

@@ -86,6 +86,6 @@ def log_unknown_categories(table: pd.DataFrame, split: str) -> None:
         unknown = table.loc[(table[column] != "") & (codes < 0), column]
         if len(unknown):
             values = csv_tables.describe_first_cases(unknown.unique())
-            _LOG.info(
+            _LOG.warning(
                 f"note: {len(unknown)} values of {column} are not in the schema and are written as unknown: {values}"
             )

@@ -31,7 +31,7 @@ _Decoder = Callable[[], tuple[np.ndarray, tuple[int, int]]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DuplicatesConfig(cli.Config):
-    """Where to search for near-duplicate images.
+    """Options for searching near-duplicate images.
 
     Example:
         >>> DuplicatesConfig(images="jpeg", output="pairs.csv", workers=2).max_distance

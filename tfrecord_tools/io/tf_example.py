@@ -31,11 +31,11 @@ def to_example(image: bytes, image_name: str, **integers: int) -> bytes:
     return serialize(features)
 
 
-def parse_spec(labelled: bool) -> dict[str, Any]:
+def parse_spec(labeled: bool) -> dict[str, Any]:
     """Returns the features to parse: `image` and `image_name` are required, absent integers become -1.
 
     Args:
-        labelled: Whether to parse `target`. False for a test split, because some published test records carry labels.
+        labeled: Whether to parse `target`. False for a test split, because some published test records carry labels.
 
     Returns:
         Dict of `tf.io.FixedLenFeature` for `tf.io.parse_single_example`.
@@ -43,7 +43,7 @@ def parse_spec(labelled: bool) -> dict[str, Any]:
     import tensorflow as tf
 
     texts = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "image_name")}
-    names = (*schema.METADATA, "target") if labelled else schema.METADATA
+    names = (*schema.METADATA, "target") if labeled else schema.METADATA
     integers = {name: tf.io.FixedLenFeature([], tf.int64, schema.UNKNOWN) for name in names}
     return {**texts, **integers}
 

@@ -72,8 +72,8 @@ def read_folds(path: str, names: pd.Series) -> np.ndarray:
         )
     if len(absent):
         cases = csv_tables.describe_first_cases(absent.tolist())
-        _LOG.info(f"{len(absent)} images of the table are not in {path}: {cases}")
+        _LOG.warning(f"{len(absent)} images of the table are not in {path}: {cases}")
     if len(unknown):
         cases = csv_tables.describe_first_cases(unknown.tolist())
-        _LOG.info(f"{len(unknown)} images of {path} are not in the table: {cases}")
+        _LOG.warning(f"{len(unknown)} images of {path} are not in the table: {cases}")
     return folds.reindex(names, fill_value=schema.UNKNOWN).to_numpy()

@@ -52,7 +52,9 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
 
     Returns:
         DataFrame with `image_name` (text) and `fold` (int64, from 0; -1 for no fold), one row per image of the table,
-        in the order of the table.
+        in the order of the table. Its `attrs["audit"]` is a dict of the audit: the figures of
+        `fold_audit.audit_folds`, and `by_fold`, a list of one dict per fold with `fold` and the columns of that
+        function's table, such as `images`, `malignant` and `malignant_rate`; all of them are Python numbers.
 
     Raises:
         ConfigError: Options contradict each other, or there are fewer patients than folds.
@@ -63,6 +65,8 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
         >>> folds = make_folds(FoldsConfig(csv="train.csv", output="folds.csv", num_folds=5))  # doctest: +SKIP
         >>> sorted(folds["fold"].unique())  # doctest: +SKIP
         [0, 1, 2, 3, 4]
+        >>> folds.attrs["audit"]["leaking_patients"]  # doctest: +SKIP
+        0
     """
     _check_options(config)
     table = _read_table(config)
@@ -76,7 +80,10 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
     by_fold, figures = fold_audit.audit_folds(table, pairs)
     fold_audit.log_audit(by_fold, figures)
     fold_audit.refuse_leaks(config.audit or config.preset or config.csv, figures)
-    folds = table[["image_name", "fold"]]
+    folds = table[["image_name", "fold"]].copy()
+    # Python numbers only: pandas compares attributes when it joins tables, and writes them as JSON.
+    audit = {name: np.asarray(value).item() for name, value in figures.items()}
+    folds.attrs["audit"] = {**audit, "by_fold": by_fold.reset_index().to_dict("records")}
     if config.output:
         atomic_write.write_text(config.output, folds.to_csv(index=False))
     return folds
@@ -102,7 +109,7 @@ def _read_table(config: FoldsConfig) -> pd.DataFrame:
     table["patient"] = stratified_group_folds.group_codes(table["patient_id"])
     blank = (table["patient_id"] == "").sum()
     if blank:
-        _LOG.info(f"note: {blank} images have no patient_id; each counts as a separate patient")
+        _LOG.warning(f"note: {blank} images have no patient_id; each counts as a separate patient")
     targets = table.get("target", pd.Series("", index=table.index))
     try:
         table["target"] = [schema.encode("target", value) for value in targets]
@@ -110,7 +117,7 @@ def _read_table(config: FoldsConfig) -> pd.DataFrame:
         raise errors.IsicError(f"{config.csv}: {error}") from error
     unknown = (table["target"] < 0).sum()
     if unknown:
-        _LOG.info(f"note: {unknown} images have no target; they count as benign")
+        _LOG.warning(f"note: {unknown} images have no target; they count as benign")
     return table
 
 

@@ -14,6 +14,8 @@ from tfrecord_tools.verification import quarantine, shard_checks, split_check
 _LOG = logging.getLogger(__name__)
 
 _MAX_LOGGED = 100
+# Number of problems that the error itself lists.
+_MAX_IN_ERROR = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,11 +40,12 @@ class VerifyConfig(cli.Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Result of verifying record sets without problems.
+    """Result of verifying record sets; with problems, `verify_record_set` attaches it to the error that it raises.
 
     Attributes:
-        records: DataFrame of `shard_checks.COLUMNS`, one row per record; `problem` is "" for all of them.
+        records: DataFrame of `shard_checks.COLUMNS`, one row per record; `problem` is "" for the valid ones.
         warnings: What is unusual but not wrong, such as labels in a test split.
+        problems: One text per kind of invalid record of a shard, and per problem of a record set or leak.
 
     Example:
         >>> records = pd.DataFrame({"image_name": ["a", "b"], "problem": ["", ""]})
@@ -52,6 +55,7 @@ class Verification:
 
     records: pd.DataFrame
     warnings: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
 
 def verify_record_set(config: VerifyConfig) -> Verification:
@@ -66,7 +70,8 @@ def verify_record_set(config: VerifyConfig) -> Verification:
     Raises:
         ConfigError: `quarantine` holds files, or the shards to quarantine are in several directories.
         CorruptRecordError: Records are invalid, or shards do not match their manifest or index.
-        LeakageError: Images, patients or listed duplicates are in two folds, or in training and test.
+        LeakageError: Images, patients or listed duplicates are in two folds, or in training and test. This error and
+            CorruptRecordError list the first problems; their attribute `verification` is the `Verification` with all.
 
     Example:
         >>> result = verify_record_set(VerifyConfig(records="records/384/*.tfrec"))  # doctest: +SKIP
@@ -85,8 +90,11 @@ def verify_record_set(config: VerifyConfig) -> Verification:
     leaks = _find_leaks(checked, pairs)
     records = pd.concat([one.table for one in checked], ignore_index=True)
     invalid = records[records["problem"] != ""]
-    _log_invalid(invalid)
-    for line in [*(f"warning: {warning}" for warning in warnings), *problems, *leaks]:
+    kinds = _describe_invalid(invalid)
+    _log_invalid(kinds)
+    for warning in warnings:
+        _LOG.warning(f"warning: {warning}")
+    for line in [*problems, *leaks]:
         _LOG.info(line)
     _LOG.info(
         f"{len(records) - len(invalid)} valid records and {len(invalid)} invalid records in "
@@ -95,10 +103,25 @@ def verify_record_set(config: VerifyConfig) -> Verification:
     if config.quarantine:
         for one in checked:
             quarantine.quarantine_split(one, config.quarantine)
-    if len(invalid) or problems or leaks:
-        found = f"{len(invalid)} invalid records and {len(problems) + len(leaks)} problems of record sets, listed above"
-        raise errors.CorruptRecordError(found) if len(invalid) or problems else errors.LeakageError(found)
-    return Verification(records=records, warnings=tuple(warnings))
+    found = Verification(records=records, warnings=tuple(warnings), problems=(*kinds, *problems, *leaks))
+    if found.problems:
+        counts = f"{len(invalid)} invalid records and {len(problems) + len(leaks)} problems of record sets"
+        kind = errors.CorruptRecordError if len(invalid) or problems else errors.LeakageError
+        raise _make_error(kind, counts, found)
+    return found
+
+
+def _make_error(kind: type[errors.IsicError], counts: str, found: Verification) -> errors.IsicError:
+    """Returns an error of one line that lists the first problems and holds all of them."""
+    first = "; ".join(" ".join(problem.split()) for problem in found.problems[:_MAX_IN_ERROR])
+    num_more = len(found.problems) - _MAX_IN_ERROR
+    more = f"; and {num_more} more, see the log or the error's `verification.problems`" if num_more > 0 else ""
+    remedy = "rebuild these shards, or keep the intact records with --quarantine"
+    if kind is errors.LeakageError:
+        remedy = "make new folds with tfrecord_tools.folds, and build the record sets with them"
+    error = kind(f"{counts}: {first}{more}; {remedy}")
+    error.verification = found
+    return error
 
 
 def _find_leaks(checked: Sequence[split_check.CheckedSplit], pairs: pd.DataFrame | None) -> list[str]:
@@ -122,13 +145,19 @@ def _find_leaks(checked: Sequence[split_check.CheckedSplit], pairs: pd.DataFrame
     return leaks
 
 
-def _log_invalid(invalid: pd.DataFrame) -> None:
-    """Logs each kind of problem of each shard with its first record."""
-    kinds = [part for _, part in invalid.groupby(["path", "problem"], sort=False)]
-    for part in kinds[:_MAX_LOGGED]:
+def _describe_invalid(invalid: pd.DataFrame) -> list[str]:
+    """Describes each kind of problem of each shard with its first record."""
+    kinds = []
+    for _, part in invalid.groupby(["path", "problem"], sort=False):
         first = part.iloc[0]
         more = f" and {len(part) - 1} more" if len(part) > 1 else ""
         place = f"record {first['position']} (byte {first['offset']}) {first['image_name']}".rstrip()
-        _LOG.info(f"{first['path']}: {place}{more}: {first['problem']}")
+        kinds.append(f"{first['path']}: {place}{more}: {first['problem']}")
+    return kinds
+
+
+def _log_invalid(kinds: Sequence[str]) -> None:
+    for line in kinds[:_MAX_LOGGED]:
+        _LOG.info(line)
     if len(kinds) > _MAX_LOGGED:
         _LOG.info(f"... and {len(kinds) - _MAX_LOGGED} more; --quarantine lists all of them")

@@ -39,7 +39,7 @@ def test_a_valid_submission_is_returned_and_logged(validate, capsys):
         ("a,0\nb,nan\nc,1.5\nd,-0.1\n", r"expected targets from 0 to 1, 3 of 4 are not \(b, c, d\)"),
         ("a,0\nb,\nc,x\nd,inf\n", r"expected targets from 0 to 1, 3 of 4 are not \(b, c, d\)"),
         ("b,0\na,0\nc,0\nd,0\n", "the order differs: row 1 is b instead of a"),
-        ("b,0\na,2\nc,0\nd,0\n", r"expected targets from 0 to 1, 1 of 4 are not \(a\)$"),
+        ("b,0\na,2\nc,0\nd,0\n", r"expected targets from 0 to 1, 1 of 4 are not \(a\); write it again with"),
     ],
 )
 def test_all_problems_of_a_submission_are_listed(validate, text, message):

@@ -61,7 +61,7 @@ def test_sound_records_are_left_as_they_are(record_set):
 def test_one_damaged_record_is_left_out_and_all_others_are_read(damaged, damage, reason):
     rows, path, serialized = damaged
     start = len(serialized[0]) + 16
-    image = decoding.parse(serialized[1], labelled=True)
+    image = decoding.parse(serialized[1], labeled=True)
     name = rows["image_name"].iloc[1]
     if damage == "data":
         flip(path, start + 12 + 60)

@@ -25,8 +25,8 @@ def test_read_gives_file_order(index):
 
 def test_parse_gives_a_label_only_where_asked():
     serialized = tf_example.to_example(b"jpeg", "ISIC_1", target=1)
-    assert int(decoding.parse(serialized, labelled=True)["target"]) == 1
-    assert "target" not in decoding.parse(serialized, labelled=False)
+    assert int(decoding.parse(serialized, labeled=True)["target"]) == 1
+    assert "target" not in decoding.parse(serialized, labeled=False)
 
 
 def jpeg(height, width, seed=0):

@@ -196,20 +196,20 @@ def test_evaluation_keeps_order_and_tail_at_any_batch_size(index, batch_size):
 
 def test_a_label_in_a_test_record_changes_nothing(index, tmp_path):
     serialized = next(iter(decoding.read([index["shard"][0]])))
-    image = decoding.parse(serialized, labelled=False)["image"].numpy()
-    for name, label in (("plain", {}), ("labelled", {"target": 1})):
+    image = decoding.parse(serialized, labeled=False)["image"].numpy()
+    for name, label in (("plain", {}), ("labeled", {"target": 1})):
         with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
             writer.write(tf_example.to_example(image, "ISIC_1", **label))
-    plain, labelled = (
+    plain, labeled = (
         next(
             input_pipeline.make_eval_dataset(
                 record_metadata.list_records([str(tmp_path / name)]), image_size=32, batch_size=1, threads=1
             ).as_numpy_iterator()
         )
-        for name in ("plain", "labelled")
+        for name in ("plain", "labeled")
     )
-    assert len(labelled) == 2
-    assert np.array_equal(plain[0], labelled[0])
+    assert len(labeled) == 2
+    assert np.array_equal(plain[0], labeled[0])
 
 
 def same(one, other):
@@ -341,7 +341,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_three_public_layouts_are_read(layout, rows, tmp_path):
-    parsed = [decoding.parse(data, labelled=True) for data in decoding.read(list(rows["shard"].unique()))]
+    parsed = [decoding.parse(data, labeled=True) for data in decoding.read(list(rows["shard"].unique()))]
     parsed = [record for record in parsed if record["image_name"].numpy().decode() in set(rows["image_name"])]
     path = str(tmp_path / f"train00-{len(parsed)}.tfrec")
     with tf.io.TFRecordWriter(path) as writer:

@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import itertools
 
 import numpy as np
@@ -7,10 +6,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from harness import make_config, tiny_trunk
+from small_context import patch_small_classifiers
 
 from isic_tf.data import image_cache, input_pipeline, mixture, patient_bags, record_stream
-from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
-from isic_tf.training import config, distributed_input, ema, fold_setup, train_state, train_step
+from isic_tf.models import backbones, classifiers
+from isic_tf.optim import ema
+from isic_tf.training import config_checks, distributed_input, fold_setup, train_state, train_step
 
 SIZE = 4
 SET = make_config(**{"context": "set", "bag_size": SIZE})
@@ -96,54 +97,9 @@ def test_bags_are_planned_by_hand():
     assert [rows.tolist() for rows, _ in found.as_numpy_iterator()] == [[0, 3], [1, 4], [2, 7], [5, 8], [6, 9]]
 
 
-def correction_of(weights):
-    return next(weight for weight in weights if "correction/kernel" in weight.name)
-
-
 @pytest.fixture
 def small(monkeypatch):
-    """Classifiers of a second without dropout, whose correction is not 0 at first."""
-    monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    monkeypatch.setattr(
-        set_transformer,
-        "build_set_transformer",
-        functools.partial(set_transformer.build_set_transformer, units=8, blocks=1, dropout=0.0),
-    )
-    build = classifiers.build_classifier
-
-    def built(*arguments, **options):
-        classifier = build(*arguments, **{**options, "dropout": 0.0})
-        if context := patient_context_head.find_context_layer(classifier):
-            kernel = correction_of(context.sets.weights)
-            kernel.assign(np.linspace(-1, 1, 8, dtype=np.float32)[:, None])
-        return classifier
-
-    monkeypatch.setattr(classifiers, "build_classifier", built)
-    return built
-
-
-IMAGES = np.random.default_rng(0).random((8, 32, 32, 3)).astype(np.float32)
-
-
-def test_a_lesion_is_corrected_by_its_own_patients_in_its_bag_and_by_no_other(small):
-    classifier = small("efficientnet-b0", 32, context="set", bag_size=4)
-    alone = patient_context_head.image_level_model(classifier)(IMAGES).numpy()
-
-    def predict(patients, images=IMAGES):
-        return classifier([images, np.array(patients, np.float32)[:, None]]).numpy()
-
-    found = predict([3, 3, 7, 3, 3, -1, -1, 7])
-    # Alone in its bag: one of patient 7, the next bag's of patient 3, and unknown ones.
-    assert np.array_equal(found[[2, 4, 5, 6, 7]], alone[[2, 4, 5, 6, 7]])
-    assert np.abs(found - alone)[[0, 1, 3]].min() > 1e-4
-    changed = IMAGES.copy()
-    changed[[2, 4, 5, 6, 7]] = 0.5
-    assert np.allclose(predict([3, 3, 7, 3, 3, -1, -1, 7], changed)[[0, 1, 3]], found[[0, 1, 3]], atol=1e-6)
-    # What the set network itself predicts for the three.
-    seen = tf.keras.Model(classifier.inputs[0], classifier.get_layer(patient_context_head.SEEN).output)(IMAGES).numpy()
-    three = seen[None, [0, 1, 3]]
-    sets = patient_context_head.find_context_layer(classifier).sets
-    assert np.allclose(sets([three[..., :-1], np.ones((1, 3)), three[..., -1:]])[0], found[[0, 1, 3]], atol=1e-6)
+    return patch_small_classifiers(monkeypatch)
 
 
 def two_steps(strategy, plan, **changes):
@@ -210,21 +166,25 @@ def test_dropout_of_the_second_stage_is_in_the_checkpoint(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "replicas", "message"),
     [
-        ({"global_batch_size": 12}, 2, r"2 replicas can share in bags of 4, got 12; --global_batch_size=16 would do"),
+        ({"global_batch_size": 12}, 2, r"divisible by 8 .2 replicas x bags of 4., got 12; use --global_batch_size=16"),
         (
             {"gradient_accumulation_steps": 2, "global_batch_size": 8},
             2,
-            r"2 replicas in 2 parts can share in bags of 4, got 8; .*=16",
+            r"divisible by 16 .2 replicas x 2 micro-batches x bags of 4., got 8; .*=16",
         ),
-        ({"augment_policy": "strong"}, 1, "expected an --augment_policy without .*mixup for --context=set: a lesion"),
+        (
+            {"augment_policy": "strong"},
+            1,
+            "expected an --augment_policy without .*mixup with --context=set, got strong: a mix",
+        ),
         ({"malignant_oversampling": 2}, 1, "expected --malignant_oversampling=1 and --balance=0 with --context=set"),
         ({"balance": 0.5}, 1, "expected --malignant_oversampling=1 and --balance=0 with --context=set"),
     ],
 )
 def test_options_that_do_not_fit_bags_are_refused(changes, replicas, message):
-    config.check_bags(SET, 1)
+    config_checks.check_bags(SET, 1)
     with pytest.raises(ValueError, match=message):
-        config.check_bags(dataclasses.replace(SET, **changes), replicas)
+        config_checks.check_bags(dataclasses.replace(SET, **changes), replicas)
 
 
 def test_plans_that_do_not_fit_bags_are_refused(table):

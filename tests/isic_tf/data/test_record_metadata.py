@@ -10,8 +10,8 @@ from tfrecord_tools.io import record_index, tf_example
 
 def test_all_records_are_listed_in_order(index):
     found = record_metadata.list_records(sorted(set(index["shard"])))
-    assert found.drop(columns="labelled").equals(index[["shard", "position", "image_name"]])
-    assert found["labelled"].all()
+    assert found.drop(columns="labeled").equals(index[["shard", "position", "image_name"]])
+    assert found["labeled"].all()
 
 
 def test_a_name_that_occurs_twice_is_refused(index, tmp_path):

@@ -40,7 +40,7 @@ def test_every_diagnosis_of_the_schema_is_in_one_class():
         (1, -1, "melanoma"),
     ],
 )
-def test_an_image_is_labelled_with_its_class(label, diagnosis, expected):
+def test_an_image_is_labeled_with_its_class(label, diagnosis, expected):
     found = targets.label(table((label, diagnosis)), "diagnosis")
     assert found.shape == (1, 9)
     assert NAMES[found[0].argmax()] == expected

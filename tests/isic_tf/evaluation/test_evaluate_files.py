@@ -86,7 +86,7 @@ def test_two_files_are_evaluated_and_compared_and_all_figures_written(made, tmp_
         assert f"{path}: ROC AUC {auc:.4f} [" in printed
     (comparison,) = written["comparisons"]
     assert comparison["difference"] == pytest.approx(first - second)
-    assert f"{paths[0]} less {paths[1]}, on the same images" in printed
+    assert f"{paths[0]} minus {paths[1]}, on the same images" in printed
     assert f"{first - second:+.4f}" in printed
     assert "DeLong, p " in printed
     assert written["files"][0]["confusion"]["threshold"] == 0.4

@@ -102,7 +102,7 @@ def test_the_text_is_what_the_command_prints(files, capsys):
     text = str(evaluate_files.evaluate_files(config))
     assert capsys.readouterr().out == f"{text}\n"
     assert text.startswith(f"{paths[0]}: ROC AUC 0.")
-    assert text.index(f"\n{paths[1]}: ROC AUC 0.") < text.index(f"{paths[0]} less {paths[1]}, on the same images")
+    assert text.index(f"\n{paths[1]}: ROC AUC 0.") < text.index(f"{paths[0]} minus {paths[1]}, on the same images")
 
 
 def test_patient_context_is_read_from_the_sidecar(files, tmp_path):

@@ -108,7 +108,7 @@ def test_the_ranking_worked_by_hand():
     assert section(text_report.write(ASSESSMENT), "Ranking") == [
         "Ranking, 95 % intervals over 1000 resamples of the patients",
         "  ROC AUC                                 0.7500  [0.6000, 0.9000]",
-        "  ROC AUC by DeLong                       0.7500  -                 takes a patient's images as independent",
+        "  ROC AUC by DeLong                       0.7500  -                 treats a patient's images as independent",
         "  partial ROC AUC above 80 % sensitivity  0.1000  -                 0.02 by chance, 0.2 at most",
         "  average precision                       0.5000  [0.4000, 0.6000]  0.2500 by chance",
     ]
@@ -156,8 +156,8 @@ def test_shortcuts_without_figures_have_a_note_and_others_a_warning():
     assert [line.split("  ")[1] for line in lines[2:4]] == ["image size", "file size"]
     assert "not known" in lines[3]
     assert lines[-1] == (
-        "  WARNING: image size alone gives ROC AUC 0.7000, 80 % of the way from 0.5 to the model's 0.7500; among "
-        "images alike in it, the model has 0.5500"
+        "  WARNING: image size alone gives ROC AUC 0.7000, 80 % of the way from 0.5 to the model's 0.7500; "
+        "within pairs that it cannot distinguish, the model has 0.5500"
     )
 
 
@@ -165,7 +165,7 @@ def test_a_comparison_has_signs_intervals_and_a_p_value():
     compared = {"difference": -0.05, "low": -0.1, "high": 0.0, "delong_low": None, "delong_high": None}
     compared |= {"delong_p": 0.0312, "partial_auc_difference": 0.01, "partial_auc_low": None, "partial_auc_high": None}
     title, auc, by_delong, partial = text_report.compare("a.csv", "b.csv", compared).split("\n")
-    assert title == "a.csv less b.csv, on the same images"
+    assert title == "a.csv minus b.csv, on the same images"
     assert auc.split() == ["ROC", "AUC", "-0.0500", "[-0.1000,", "0.0000]", "over", "patients"]
     assert by_delong.split() == ["-", "DeLong,", "p", "0.031"]
     assert partial.split() == ["partial", "ROC", "AUC", "+0.0100", "-", "over", "patients"]

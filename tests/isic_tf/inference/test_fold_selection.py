@@ -1,9 +1,11 @@
+import logging
+
 import pandas as pd
 import pytest
 
 from isic_tf.artifacts import seen_images
 from isic_tf.inference import fold_selection
-from tfrecord_tools import errors
+from tfrecord_tools import cli, errors
 
 # Patients p and q, two images each, and one of an unknown patient.
 ROWS = pd.DataFrame({"image_name": list("abcde"), "patient_id": ["p", "p", "q", "q", ""]})
@@ -48,6 +50,12 @@ def test_else_all_folds_predict_and_training_images_are_counted(paths, capsys):
     others = pd.DataFrame({"image_name": ["x"], "patient_id": ["r"]})
     assert fold_selection.choose_networks(paths, others, out_of_fold=False) == "11"
     assert capsys.readouterr().out == ""
+
+
+def test_optimistic_predictions_are_logged_as_a_warning(paths, capsys):
+    cli.show_log(logging.WARNING)
+    fold_selection.choose_networks(paths, ROWS, out_of_fold=False)
+    assert "so these predictions are optimistic" in capsys.readouterr().out
 
 
 def test_an_image_that_all_folds_trained_on_is_refused(paths):

@@ -73,7 +73,7 @@ def whole(run, record_set, tmp_path_factory):
 
 def see(network, images, known):
     """Gives what the second stage sees: features and, last, the logit."""
-    return tf.keras.Model(network.inputs[:-1], network.get_layer(patient_context_head.SEEN).output)(
+    return tf.keras.Model(network.inputs[:-1], network.get_layer(patient_context_head.HEAD_INPUT).output)(
         [images, known]
     ).numpy()
 

@@ -7,7 +7,7 @@ from harness import tiny_trunk
 
 from isic_tf.data import clinical_metadata
 from isic_tf.inference import predictor
-from isic_tf.models import backbones, classifiers, pooling_layers
+from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
 
 
@@ -126,17 +126,6 @@ def test_multi_sample_dropout_averages_other_draws_of_one_layer(small):
         np.std([one(IMAGES, training=True).numpy() for _ in range(30)], axis=0).mean() for one in (single, several)
     ]
     assert 0 < spread[1] < spread[0] / 4
-
-
-def test_generalised_mean_pooling_worked_by_hand():
-    pool = pooling_layers.GeneralizedMeanPooling2D()
-    features = tf.constant([[[[1.0], [2.0]], [[3.0], [-1.0]]]])
-    # (1 + 8 + 27 + 0) / 4 = 9, whose cube root it is; negative features count as 0.
-    assert float(pool(features)[0, 0]) == pytest.approx(9 ** (1 / 3), abs=1e-5)
-    pool.power.assign(1.0)
-    assert float(pool(features)[0, 0]) == pytest.approx(1.5, abs=1e-5)
-    pool.power.assign(30.0)
-    assert float(pool(features)[0, 0]) == pytest.approx(3 / 4 ** (1 / 30), abs=1e-3)
 
 
 def test_a_predictor_reads_the_malignant_probability_of_diagnoses_with_metadata(small, mirrored):

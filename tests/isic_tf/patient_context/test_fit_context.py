@@ -54,8 +54,10 @@ def data(tmp_path_factory):
 def run(folder, **changes):
     paths = {name: str(folder / f"{name}.csv") for name in ("metadata", "out")}
     options = {**CONTEXT, "oof": [str(folder / "oof.csv")], "metadata": paths["metadata"], "output": paths["out"]}
-    fit_context.run_context(ContextFilesConfig(**(options | changes)))
-    return pd.read_csv((options | changes)["output"])
+    returned = fit_context.run_context(ContextFilesConfig(**(options | changes)))
+    written = pd.read_csv((options | changes)["output"])
+    written.attrs.update(returned.attrs)
+    return written
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,7 @@ def test_the_ugly_duckling_is_found(fitted):
     assert 0.55 < roc_auc_score(table["target"], table["stage_one"]) < 0.65
     assert roc_auc_score(table["target"], table["prediction"]) > 0.85
     figures = json.loads((folder / "context.json").read_text())["nested"]
+    assert table.attrs["evaluation"] == figures
     assert figures["context"]["auc"] == pytest.approx(roc_auc_score(table["target"], table["prediction"]))
     assert figures["context less metadata alone"]["low"] > 0.1
     # With other patients' lesions beside it, a melanoma is not to be told.
@@ -88,6 +91,7 @@ def test_the_stage_is_applied_to_other_patients(fitted, data, tmp_path, capsys):
     options |= {"embeddings": str(other / "looks.npz"), "sample_submission": str(other / "sample.csv")}
     found = run(other, **options)
     assert list(found) == ["image_name", "target"]
+    assert "evaluation" not in found.attrs
     assert found["image_name"].is_monotonic_increasing
     both = found.rename(columns={"target": "found"}).merge(truth)
     assert roc_auc_score(both["target"], both["found"]) > 0.85
@@ -200,7 +204,7 @@ def test_metadata_that_does_not_fit_is_refused(data, tmp_path, capsys):
     metadata = pd.read_csv(data / "metadata.csv", keep_default_na=False)
     path, options = tmp_path / "m.csv", {"metadata": str(tmp_path / "m.csv"), "output": str(tmp_path / "o.csv")}
     metadata.iloc[3:].to_csv(path, index=False)
-    with pytest.raises(ValueError, match="3 out-of-fold images have no label in .*m.csv, i0_"):
+    with pytest.raises(ValueError, match=r"3 out-of-fold images have no label in .*m.csv \(first: i0_"):
         run(data, **options)
     with pytest.raises(ValueError, match="3 images are not in .*m.csv .first: i0_0.; check --metadata"):
         fit_context.read_lesions(metadata["image_name"].tolist(), np.zeros((len(metadata), 1)), str(path), None)

@@ -35,8 +35,9 @@ def boosted(data, few_trees):
 @pytest.mark.parametrize("method", ["z_score", "ratio", "rank"])
 def test_relative_methods_fit_nothing(data, method):
     stage = second_stage.fit_stage(*data, StageOptions(method))
-    assert (stage.method, stage.files, stage.looks, stage.patient_context) == (method, 1, False, True)
-    assert stage.alone is None
+    assert (stage.method, stage.num_files, stage.patient_context) == (method, 1, True)
+    assert stage.uses_embeddings is False
+    assert stage.lone_calibration is None
     assert stage.model is None
     assert stage.columns[0] == "logit"
 
@@ -45,9 +46,10 @@ def test_lone_lesions_get_the_calibrated_score_by_hand(data, boosted):
     given, targets = data
     scores = special.expit(given.logits[:, 0])
     # Platt scaling, fitted to all lesions, those with others included.
-    assert boosted.alone == calibration.fit_calibration("platt", scores, targets)
+    assert boosted.lone_calibration == calibration.fit_calibration("platt", scores, targets)
     lone = make_lesions([-1.0, 0.5, 2.0], ["x", "y", ""])
-    expected = special.expit(boosted.alone["slope"] * np.array([-1.0, 0.5, 2.0]) + boosted.alone["intercept"])
+    slope, intercept = (boosted.lone_calibration[name] for name in ("slope", "intercept"))
+    expected = special.expit(slope * np.array([-1.0, 0.5, 2.0]) + intercept)
     assert second_stage.apply_stage(boosted, lone) == pytest.approx(expected, abs=1e-9)
 
 
@@ -111,7 +113,7 @@ def test_scores_and_embeddings_of_the_fit_are_needed(boosted):
     with pytest.raises(errors.ConfigError, match=r"expected 1 prediction file\(s\), as in the fit, got 2; give"):
         second_stage.apply_stage(boosted, pair)
     with pytest.raises(errors.ConfigError, match="expected embeddings, as in the fit, got none"):
-        second_stage.apply_stage(boosted._replace(looks=True), make_lesions([1.0, 0.0], ["a", "a"]))
+        second_stage.apply_stage(boosted._replace(uses_embeddings=True), make_lesions([1.0, 0.0], ["a", "a"]))
 
 
 def test_one_class_among_lesions_with_others_is_refused():

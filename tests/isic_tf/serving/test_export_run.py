@@ -68,7 +68,9 @@ def run(tmp_path_factory, tiny_backbone):
 def exported(run, tmp_path_factory):
     """Folder of the run's SavedModel."""
     folder = tmp_path_factory.mktemp("exported") / "model"
-    assert run_export(run[0], folder) == str(folder)
+    result = run_export(run[0], folder)
+    assert os.fspath(result) == result.path == str(folder)
+    assert result.comparison is None
     return folder
 
 
@@ -221,7 +223,8 @@ def test_lite_models_predict_as_the_run_and_the_difference_of_each_is_reported(
     run, record_set, labels, rows, reference, tmp_path, capsys
 ):
     given = {"records": f"{record_set}/t*.tfrec", "labels": str(labels), "quantize": list(tflite.FORMS)}
-    run_export(run[0], tmp_path / "lite", format="tflite", **given)
+    result = run_export(run[0], tmp_path / "lite", format="tflite", **given)
+    assert result.comparison["form"].tolist() == ["run", *tflite.FORMS]
     files = [f"model_{form}.tflite" for form in tflite.FORMS]
     assert sorted(os.listdir(tmp_path / "lite")) == sorted([*files, "model_card.md"])
     codes = rows[clinical_metadata.columns(FLAGS["metadata"])].to_numpy()

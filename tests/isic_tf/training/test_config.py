@@ -7,6 +7,7 @@ from harness import ROOT, make_config, parse_train_flags
 from isic_tf.artifacts import run_directory
 from isic_tf.models import backbones
 from isic_tf.training.config import TrainConfig
+from tfrecord_tools import errors
 
 CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.flags"))
 
@@ -70,3 +71,24 @@ def test_flags_of_release_0_1_are_accepted(line):
 def test_values_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         make_config(**changes)
+
+
+def test_the_flags_of_a_run_read_back_into_its_config(tmp_path, index):
+    given = make_config(workdir=str(tmp_path), metadata="age,sex", sync_batch_norm=True, learning_rate=1e-4)
+    run_directory.claim(str(tmp_path), given.settings(), (), index)
+    assert TrainConfig.from_run(tmp_path) == given
+
+
+def test_the_flags_of_a_run_of_release_0_1_read_back_too():
+    config = TrainConfig.from_run(ROOT / "tests" / "data" / "v0_1" / "run")
+    assert (config.keep_weights, config.gradient_accumulation_steps) == ("last", 2)
+    assert (config.backbone_lr_multiplier, config.malignant_oversampling) == (0.5, 2)
+    assert (config.metadata, config.ema, config.deterministic) == ("age,sex,site", 0.9, True)
+
+
+def test_damaged_flags_of_a_run_are_named(tmp_path):
+    (tmp_path / "flags.txt").write_text("--data_dir=records\n--dropout=abc\n")
+    with pytest.raises(
+        errors.CorruptRecordError, match="flags.txt is damaged: expected dropout to be a number, got 'abc'"
+    ):
+        TrainConfig.from_run(tmp_path)

@@ -1,18 +1,15 @@
-import os
-
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 from scipy.stats import spearmanr
-from tiny_runs import build_tiny, make_run
+from tiny_runs import build_tiny
 
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.metrics import roc
 from isic_tf.models import classifiers, pooling_layers
-from isic_tf.visualization import grad_cam, grad_cam_sheet, record_images
+from isic_tf.visualization import grad_cam, record_images
 from tfrecord_tools.synthetic import lesion_renderer
 
 SIDE = 64
@@ -188,13 +185,6 @@ def test_other_weights_give_another_map(trained, unseen):
     assert np.mean(hits) < 0.7
 
 
-@pytest.fixture
-def run(tmp_path, index, monkeypatch):
-    monkeypatch.setattr(classifiers, "build_classifier", build_tiny)
-    make_run(tmp_path, index)
-    return tmp_path
-
-
 def maps_of_folds(run, rows):
     paths = [str(run / f"fold{fold}" / run_directory.BEST_WEIGHTS) for fold in (0, 1)]
     found = [grad_cam.compute_grad_cam(build_tiny("", 32, path), record_images.load_images(rows, 32)) for path in paths]
@@ -223,54 +213,6 @@ def test_images_of_no_fold_are_explained_by_all(run, record_set, index):
     assert found.maps == pytest.approx(grad_cam.enlarge((maps[0] + maps[1]) / 2, 32), abs=1e-4)
     assert found.probabilities == pytest.approx((probabilities[0] + probabilities[1]) / 2, abs=1e-6)
     assert not found.seen.any()
-
-
-def test_training_images_of_every_network_are_reported(run, record_set, index, tmp_path, capsys):
-    (run / "fold0" / "seen_images.csv").unlink()
-    grad_cam_sheet.explain(
-        grad_cam_sheet.ExplainConfig(
-            workdir=str(run),
-            records=f"{record_set}/train*.tfrec",
-            output=str(tmp_path / "sheet.png"),
-            images=4,
-            names="",
-            seed=0,
-        )
-    )
-    seen = index.loc[index["fold"] == 0, "image_name"].tolist()
-    output = capsys.readouterr().out
-    assert f"wrote 4 images and their maps to {tmp_path / 'sheet.png'}" in output
-    height, width, _ = cv2.imread(str(tmp_path / "sheet.png")).shape
-    assert (height, width) == (450, pytest.approx(1140, abs=1))
-    grad_cam_sheet.explain(
-        grad_cam_sheet.ExplainConfig(
-            workdir=str(run),
-            records=f"{record_set}/train*.tfrec",
-            output=str(tmp_path / "one.pdf"),
-            images=4,
-            names=",".join(seen[:2]),
-            seed=0,
-        )
-    )
-    assert "2 of these images were, or may have been, training images of every network of " in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"output": "sheet.txt"}, "expected --output to end in .png, .jpg or .pdf, got 'sheet.txt'"),
-        ({"names": "ISIC_gone"}, r"1 images of --names are not in these records \(first: ISIC_gone\); check --records"),
-        ({"records": "nowhere*"}, "no shards match 'nowhere"),
-        ({"workdir": "nowhere"}, "expected a run in nowhere, found no flags.txt"),
-    ],
-)
-def test_what_does_not_fit_is_refused(run, record_set, tmp_path, changes, message):
-    given = {"workdir": str(run), "records": f"{record_set}/train*.tfrec", "output": str(tmp_path / "sheet.png")}
-    with pytest.raises(ValueError, match=message):
-        grad_cam_sheet.explain(
-            grad_cam_sheet.ExplainConfig(**{**given, "images": 3, "names": "", "seed": 0, **changes})
-        )
-    assert not os.path.exists(tmp_path / "sheet.png")
 
 
 def test_a_run_without_a_trained_fold_is_refused(run, record_set):

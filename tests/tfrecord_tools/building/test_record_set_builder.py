@@ -31,7 +31,7 @@ def test_the_set_holds_every_row_once_with_its_features(made_up, record_set):
     patients = list(dict.fromkeys(table["patient_id"]))
     for shard, rows in index.groupby("shard"):
         for serialized, row in zip(tf.data.TFRecordDataset(shard), rows.itertuples(), strict=True):
-            record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=True))
+            record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labeled=True))
             source = table.loc[row.image_name]
             assert record["image_name"].numpy().decode() == row.image_name
             assert int(record["patient_id"]) == patients.index(source["patient_id"])
@@ -46,7 +46,7 @@ def test_the_set_holds_every_row_once_with_its_features(made_up, record_set):
 def test_colours_are_rgb_and_close_to_an_area_resize(made_up, record_set):
     index = record_index.read_index(str(record_set), "train")
     serialized = next(iter(tf.data.TFRecordDataset(index["shard"][0])))
-    record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=False))
+    record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labeled=False))
     source = cv2.imread(str(made_up / "jpeg" / "train" / f"{index['image_name'][0]}.jpg"))[..., ::-1]
     expected = cv2.resize(source, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(tf.io.decode_jpeg(record["image"]).numpy() - expected).mean() < 3
@@ -88,7 +88,7 @@ def test_a_second_run_gives_the_same_bytes(made_up, record_set, tmp_path):
     assert len(contents(tmp_path)) >= 6
 
 
-def test_a_labelled_table_built_as_test_yields_no_label(made_up, tmp_path):
+def test_a_labeled_table_built_as_test_yields_no_label(made_up, tmp_path):
     shutil.copytree(made_up / "jpeg" / "train", tmp_path / "jpeg")
     build_set(made_up / "train.csv", tmp_path / "jpeg", tmp_path / "records", "test")
     index = record_index.read_index(str(tmp_path / "records"), "test")

@@ -4,6 +4,7 @@ import os
 import pytest
 from harness import make_jobs
 
+from tfrecord_tools import errors
 from tfrecord_tools.building import runners, shard_writer
 
 
@@ -44,7 +45,7 @@ def _die(_):
 def test_a_process_that_dies_is_an_error(rows, tmp_path, monkeypatch):
     monkeypatch.setattr(runners, "_IMAGES_PER_PROCESS", 2)
     monkeypatch.setattr(runners, "_make", _die)
-    with pytest.raises(RuntimeError, match="a worker process died, possibly out of memory; reduce --workers"):
+    with pytest.raises(errors.IsicError, match="a worker process died, possibly out of memory; reduce --workers"):
         runners.run_local(make_jobs(rows, tmp_path / "two"), workers=2)
 
 

@@ -52,7 +52,7 @@ def test_an_example_keeps_every_feature_and_its_bytes_do_not_depend_on_the_order
     integers = {"sex": 1, "age_approx": 45, "target": 1, "width": 6000, "height": 4000, "patient_id": 7}
     serialized = tf_example.to_example(b"jpeg", "ISIC_1", **integers)
     assert serialized == tf_example.to_example(b"jpeg", "ISIC_1", **dict(reversed(integers.items())))
-    record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=True))
+    record = tf.io.parse_single_example(serialized, tf_example.parse_spec(labeled=True))
     assert record["image"] == b"jpeg"
     assert record["image_name"] == b"ISIC_1"
     assert {name: int(record[name]) for name in integers} == integers
@@ -61,7 +61,7 @@ def test_an_example_keeps_every_feature_and_its_bytes_do_not_depend_on_the_order
 
 def test_the_label_of_a_test_record_is_never_parsed():
     serialized = tf_example.to_example(b"jpeg", "ISIC_1", target=1)
-    assert "target" not in tf.io.parse_single_example(serialized, tf_example.parse_spec(labelled=False))
+    assert "target" not in tf.io.parse_single_example(serialized, tf_example.parse_spec(labeled=False))
 
 
 def test_to_example_refuses_a_feature_outside_the_schema():

@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -24,6 +26,12 @@ def test_make_writes_every_image_once_and_logs_the_audit(table, tmp_path, capsys
     out = capsys.readouterr().out
     assert "malignant_rate" in out
     assert "note" not in out
+    # Three malignant images, of the patients 1, 3 and 5, among twelve.
+    audit = returned.attrs["audit"]
+    assert audit["leaking_patients"] == audit["images_apart"] == audit["rate_spread"] == 0
+    loads = [(row["fold"], row["images"], row["malignant"]) for row in audit["by_fold"]]
+    assert loads == [(0, 4, 1), (1, 4, 1), (2, 4, 1)]
+    assert json.loads(json.dumps(audit)) == audit
 
 
 def test_make_keeps_listed_duplicates_in_one_fold_and_counts_those_not_there(table, tmp_path, capsys):

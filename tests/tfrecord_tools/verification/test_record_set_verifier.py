@@ -62,9 +62,14 @@ def test_a_flipped_bit_is_named_with_its_record(copy, capsys):
     content = bytearray(shard(copy).read_bytes())
     content[60] ^= 1
     shard(copy).write_bytes(content)
-    with pytest.raises(errors.CorruptRecordError, match="1 invalid records and 2 problems of record sets, listed"):
+    with pytest.raises(errors.CorruptRecordError, match="1 invalid records and 2 problems of record sets: ") as raised:
         check(copy)
+    problems = raised.value.verification.problems
+    assert len(problems) == 3
+    assert all(problem in str(raised.value) for problem in problems)
+    assert (raised.value.verification.records["problem"] != "").sum() == 1
     out = capsys.readouterr().out
+    assert all(f"{problem}\n" in out for problem in problems)
     assert f"{shard(copy)}: record 0 (byte 0): the checksum of its data is wrong" in out
     assert f"{shard(copy).name} has sha256 " in out
     assert f"the index lists other images than {shard(copy).name} holds" in out
@@ -83,8 +88,9 @@ def test_a_length_of_2_to_the_60_ends_in_an_error(copy, capsys):
 def test_a_missing_and_an_added_record_are_counted(copy, capsys):
     rewrite(shard(copy), lambda records: records[1:])
     rewrite(shard(copy, 1), lambda records: [*records, records[0]])
-    with pytest.raises(ValueError, match="1 invalid records and 8 problems"):
+    with pytest.raises(ValueError, match="1 invalid records and 8 problems.*; and 4 more, see the log") as raised:
         check(copy)
+    assert len(raised.value.verification.problems) == 9
     out = capsys.readouterr().out
     count = int(shard(copy).stem.split("-")[1])
     assert f"{shard(copy).name} has records {count - 1}, but the manifest states {count}" in out
@@ -120,8 +126,10 @@ def test_a_patient_in_two_folds_and_a_listed_pair_across_folds_are_found(copy, t
     pairs.write_text(f"image_name_1,image_name_2\n{first},{other}\nunknown,{first}\n")
     rows.loc[rows["fold"] == "0", "patient_id"] = rows.loc[rows["fold"] == "1", "patient_id"].iloc[0]
     rows.to_csv(copy / "train.index.csv", index=False)
-    with pytest.raises(errors.LeakageError, match="0 invalid records and 2 problems of record sets"):
+    with pytest.raises(errors.LeakageError, match="0 invalid records and 2 problems of record sets") as raised:
         check(copy, duplicates=pairs)
+    assert "1 patients are in two folds" in str(raised.value)
+    assert len(raised.value.verification.problems) == 2
     out = capsys.readouterr().out
     assert "1 patients are in two folds (for example " in out
     assert f"1 pairs of listed duplicates are in two folds or splits (for example {first} and {other})" in out

@@ -1,0 +1,31 @@
+import dataclasses
+
+import pytest
+
+from tfrecord_tools.building import record_set
+
+FIELDS = {"directory": "records", "split": "train", "records": 3, "shards": ("records/train00-3.tfrec",)}
+
+
+def test_a_record_set_skips_no_image_unless_it_says_so():
+    assert record_set.RecordSet(**FIELDS).skipped == ()
+    assert record_set.RecordSet(**FIELDS, skipped=("a", "b")).skipped == ("a", "b")
+
+
+def test_record_sets_are_compared_by_value():
+    assert record_set.RecordSet(**FIELDS) == record_set.RecordSet(**FIELDS)
+    assert record_set.RecordSet(**FIELDS) != record_set.RecordSet(**{**FIELDS, "split": "test"})
+    assert len({record_set.RecordSet(**FIELDS), record_set.RecordSet(**FIELDS)}) == 1
+
+
+def test_a_record_set_cannot_be_changed():
+    found = record_set.RecordSet(**FIELDS)
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'records'"):
+        found.records = 4
+
+
+def test_fields_are_given_by_name_and_none_may_be_missing():
+    with pytest.raises(TypeError, match="positional"):
+        record_set.RecordSet(*FIELDS.values())
+    with pytest.raises(TypeError, match="missing .* 'shards'"):
+        record_set.RecordSet(**{name: value for name, value in FIELDS.items() if name != "shards"})
