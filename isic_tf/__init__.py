@@ -4,7 +4,7 @@ The names of this package are imported when they are first used, so that `import
 TensorFlow. It does select Keras 2 (`tf_keras`): Keras 3's `fit` fails under `TPUStrategy` and its maintainers do not
 support `MultiWorkerMirroredStrategy` (keras-team/keras#19448, #20601).
 
-Example:
+Examples:
     >>> import isic_tf
     >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", image_size=384)
     >>> config.fold

@@ -2,7 +2,7 @@
 
 The names of this package are imported when they are first used.
 
-Example:
+Examples:
     >>> import tfrecord_tools
     >>> config = tfrecord_tools.BuildConfig(csv="train.csv", images="jpeg", output="records/384", image_size=384)
     >>> config.quality

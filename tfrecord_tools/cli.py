@@ -40,7 +40,7 @@ def option(
     Returns:
         `dataclasses.field`.
 
-    Example:
+    Examples:
         >>> option(384, help="Side of the square images, in pixels.", lower=8).metadata["lower"]
         8
     """
@@ -52,7 +52,7 @@ def option(
 class Config:
     """Options of a command or function. Fields are declared by `option`, and checked when one is created.
 
-    Example:
+    Examples:
         >>> @dataclasses.dataclass(frozen=True, kw_only=True)
         ... class ResizeConfig(Config):
         ...     image_size: int = option(384, help="Side of the square images, in pixels.", lower=8)

@@ -9,7 +9,7 @@ from typing import Any
 class IsicError(ValueError):
     """Base of all errors of `isic_tf` and `tfrecord_tools`; a `ValueError`.
 
-    Example:
+    Examples:
         >>> try:
         ...     raise ConfigError("expected --epochs above 0, got 0")
         ... except IsicError as error:

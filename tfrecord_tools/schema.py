@@ -69,7 +69,7 @@ def encode(column: str, value: str) -> int:
     Raises:
         IsicError: An age is not a number from 0 to 120, or a target is not 0 or 1.
 
-    Example:
+    Examples:
         >>> encode("diagnosis", "MEL"), encode("age_approx", "45.0"), encode("sex", "")
         (2, 45, -1)
     """

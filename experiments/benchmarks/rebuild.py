@@ -18,7 +18,7 @@ COPIES = 40
 def textbook(source: str, target: str) -> None:
     with tf.io.TFRecordWriter(target) as writer:
         for data in tf.data.TFRecordDataset(source).as_numpy_iterator():
-            features = tf.io.parse_single_example(data, tf_example.parse_spec(labelled=True))
+            features = tf.io.parse_single_example(data, tf_example.parse_spec(labeled=True))
             image = cv2.imdecode(np.frombuffer(features["image"].numpy(), np.uint8), cv2.IMREAD_COLOR)
             image = cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA)
             jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

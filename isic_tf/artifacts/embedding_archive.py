@@ -26,7 +26,7 @@ def read_embeddings(path: str, names: Sequence[str]) -> np.ndarray:
         IsicError: The file does not exist, or names an image twice, or does not hold all images.
         CorruptRecordError: The file is damaged.
 
-    Example:
+    Examples:
         >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     path = os.path.join(directory, "embeddings.npz")

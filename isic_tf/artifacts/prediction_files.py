@@ -81,7 +81,7 @@ def read_prediction_file(path: str, keep: Sequence[str] = (), submission: bool =
         IsicError: The file does not exist or is not a CSV file, a column is missing, a name is repeated, or a
             prediction is not a number from 0 to 1.
 
-    Example:
+    Examples:
         >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     path = os.path.join(directory, "oof.csv")
@@ -135,7 +135,7 @@ def write_predictions(
     Raises:
         IsicError: A prediction is not a number from 0 to 1.
 
-    Example:
+    Examples:
         >>> import os, tempfile
         >>> table = pd.DataFrame({"image_name": ["a", "b"], "prediction": [0.25, 0.75]})
         >>> with tempfile.TemporaryDirectory() as directory:

@@ -23,7 +23,7 @@ class Run:
     Raises:
         IsicError: The directory does not hold a run.
 
-    Example:
+    Examples:
         >>> run = Run("runs/b0")  # doctest: +SKIP
         >>> run.folds  # doctest: +SKIP
         ('fold0', 'fold1')

@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 class SubmissionConfig(cli.Config):
     """Options for checking a submission.
 
-    Example:
+    Examples:
         >>> SubmissionConfig(submission="own.csv", sample_submission="sample_submission.csv").submission
         'own.csv'
     """
@@ -39,7 +39,7 @@ def validate_submission(config: SubmissionConfig) -> pd.DataFrame:
         IsicError: Names are missing, extra, repeated or in another order, or a target is not a number from 0 to 1. The
             message lists all of these problems.
 
-    Example:
+    Examples:
         >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     path = os.path.join(directory, "submission.csv")

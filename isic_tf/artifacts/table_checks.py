@@ -18,7 +18,7 @@ def list_first(values: Sequence[Any]) -> str:
     Returns:
         Text such as `a, b, c, ...`.
 
-    Example:
+    Examples:
         >>> list_first(["a", "b", "c", "d"])
         'a, b, c, ...'
     """
@@ -41,7 +41,7 @@ def describe_invalid_probabilities(
     Returns:
         Text such as `expected predictions from 0 to 1, 2 of 5 are not (a, b)`; "" where all are valid.
 
-    Example:
+    Examples:
         >>> describe_invalid_probabilities([0.5, 1.5, float("nan")], ["a", "b", "c"])
         'expected predictions from 0 to 1, 2 of 3 are not (b, c)'
         >>> describe_invalid_probabilities([0.0, 1.0])

@@ -92,7 +92,7 @@ def make_augment(
         Function from uint8 `[b, S, S, 3]`, float32 `[b]` or `[b, c]` labels and int64 `[b, 2]` seeds to `dtype`
         `[b, S, S, 3]` in [0, 1] and labels of the same shape.
 
-    Example:
+    Examples:
         >>> augment = make_augment({"flip_x": {"p": 1.0}})
         >>> images = tf.constant([[[[0, 0, 0], [255, 255, 255]], [[0, 0, 0], [255, 255, 255]]]], tf.uint8)
         >>> flipped, _ = augment(images, tf.constant([1.0]), tf.constant([[1, 2]], tf.int64))

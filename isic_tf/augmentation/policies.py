@@ -80,7 +80,7 @@ def read_policy(name: str, strength: float = 1.0) -> Policy:
     Raises:
         ConfigError: There is no such preset or file, or it does not hold a valid policy.
 
-    Example:
+    Examples:
         >>> read_policy("light")["zoom"]
         {'uniform': [0.89, 1.13]}
         >>> read_policy("light", strength=0)

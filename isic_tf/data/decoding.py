@@ -46,7 +46,7 @@ def decode(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
     Returns:
         uint8 `[S, S, 3]`, RGB.
 
-    Example:
+    Examples:
         >>> jpeg = tf.io.encode_jpeg(tf.zeros([120, 160, 3], tf.uint8))
         >>> decode(jpeg, 64).shape
         TensorShape([64, 64, 3])

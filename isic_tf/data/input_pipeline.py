@@ -53,7 +53,7 @@ def make_train_dataset(
         tf.errors.OpError: While iterating: a record is corrupt, or is not the one that the index lists. See
             `read_errors.explained_read_errors`.
 
-    Example:
+    Examples:
         >>> rows = pd.DataFrame({"image_name": ["a", "b", "c"], "target": [0, 1, 0], "shard": "train00-3.tfrec"})
         >>> rows = rows.assign(position=[0, 1, 2], number=[0, 1, 2], key=rows["image_name"])
         >>> def read_black_images(numbers):
@@ -119,7 +119,7 @@ def make_eval_dataset(
     Raises:
         tf.errors.OpError: While iterating, see `make_train_dataset`.
 
-    Example:
+    Examples:
         >>> rows = pd.DataFrame({"image_name": ["a", "b", "c"], "shard": "test00-3.tfrec"})
         >>> rows = rows.assign(position=[0, 1, 2], number=[0, 1, 2])
         >>> def read_black_images(numbers):

@@ -22,7 +22,7 @@ class Plan(typing.NamedTuple):
         held_out: Records to evaluate on, with the columns of `read_sets`.
         text: Describes the plan, for a log.
 
-    Example:
+    Examples:
         >>> rows = pd.DataFrame({"image_name": ["a", "b", "c"], "group": [0, 0, 1]})
         >>> Plan(rows, np.array([2, 4]), rows[:0], "fold0").size
         6
@@ -58,7 +58,7 @@ def read_sets(data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = 
         ConfigError: A directory is given twice, or an image is in two sets with folds.
         IsicError: An index cannot be read, or the prediction file labels no image.
 
-    Example:
+    Examples:
         >>> rows = read_sets("records/384")  # doctest: +SKIP
         >>> plan = plan_fold(rows, fold=0)  # doctest: +SKIP
         >>> len(plan.rows), len(plan.held_out)  # doctest: +SKIP
@@ -233,7 +233,7 @@ def plan_fold(
         LeakageError: A patient is in training and held out.
         IsicError: Labels are missing, or a part has one class only.
 
-    Example:
+    Examples:
         >>> names = ["a", "b", "c", "d"]
         >>> rows = pd.DataFrame({"image_name": names, "patient_id": names, "target": [0, 1, 0, 1]})
         >>> plan = plan_fold(rows.assign(fold=[0, 0, 1, 1], extra=False, source="records"), fold=0)

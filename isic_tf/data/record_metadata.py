@@ -52,7 +52,7 @@ def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFr
         CorruptRecordError: A shard is corrupt or has another schema.
         IsicError: A name occurs twice, or a code is not in the schema.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> record = tf_example.to_example(b"a JPEG file", "ISIC_0000001", sex=1)
         >>> with tempfile.NamedTemporaryFile(suffix=".tfrec") as file:

@@ -29,7 +29,7 @@ class StreamOptions:
         bag_size: Records in a bag, of one patient as far as possible, see `patient_bags.arrange_bags`; 0 for single
             records. `start`, the batch size and the number of samples per epoch must be multiples of it.
 
-    Example:
+    Examples:
         >>> StreamOptions(start=64, shuffle_buffer=512)
         StreamOptions(start=64, num_workers=1, worker=0, shuffle_buffer=512, bag_size=0)
     """

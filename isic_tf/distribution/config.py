@@ -11,7 +11,7 @@ STRATEGIES = ("auto", "default", "mirrored", "tpu", "multiworker")
 class StrategyConfig(cli.Config):
     """Options of the devices to use.
 
-    Example:
+    Examples:
         >>> StrategyConfig(strategy="mirrored")
         StrategyConfig(strategy='mirrored', tpu='')
     """

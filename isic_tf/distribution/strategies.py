@@ -38,7 +38,7 @@ def choose_strategy(
     Raises:
         ConfigError: The machine lacks what the strategy needs, or the TPU cannot reach what it has to read.
 
-    Example:
+    Examples:
         >>> choose_strategy("default").num_replicas_in_sync
         1
     """
@@ -133,7 +133,7 @@ def describe_strategy(strategy: tf.distribute.Strategy) -> str:
     Returns:
         Text such as "MirroredStrategy: 2 replica(s) on GPU".
 
-    Example:
+    Examples:
         >>> describe_strategy(choose_strategy("default")).split(":")[0]
         'DefaultDistributionStrategy'
     """

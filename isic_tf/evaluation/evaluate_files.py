@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 class EvaluateConfig(cli.Config):
     """Options of `evaluate`: the prediction files, and the files to write.
 
-    Example:
+    Examples:
         >>> config = EvaluateConfig(predictions="runs/b0/oof.csv", labels="train.csv")
         >>> config.predictions
         ('runs/b0/oof.csv',)

@@ -27,7 +27,7 @@ class Evaluation:
         tables: The evaluated DataFrame of each file: `image_name`, `patient_id`, `target`, `prediction` and metadata.
         records: DataFrame of the records that hold the images, or None.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> names = ["a", "b", "c", "d"]
         >>> predictions = pd.DataFrame({"image_name": names, "prediction": [0.1, 0.8, 0.3, 0.2]})
@@ -146,7 +146,7 @@ def evaluate(
         IsicError: A table is damaged, a predicted image has no label or a different target, the files hold different
             images, or there is one class only.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> names = ["a", "b", "c", "d"]
         >>> predictions = pd.DataFrame({"image_name": names, "prediction": [0.1, 0.8, 0.3, 0.2]})

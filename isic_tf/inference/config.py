@@ -12,7 +12,7 @@ TTA_POLICIES = ("dihedral", "training")
 class PredictConfig(StrategyConfig):
     """Options of `predict`: the trained folds of a run, and how they predict images.
 
-    Example:
+    Examples:
         >>> config = PredictConfig(tta=8)
         >>> config.tta_policy
         'dihedral'
@@ -66,7 +66,7 @@ class PredictConfig(StrategyConfig):
 class PredictFilesConfig(PredictConfig):
     """Options of `predict`, and the files that are read and written.
 
-    Example:
+    Examples:
         >>> config = PredictFilesConfig(workdir="runs/b0", images="dicom", output="scores.csv", tta=8)
         >>> config.out_of_fold
         False

@@ -53,7 +53,7 @@ def predict(
         IsicError: The run has no trained fold, no shard matches, a test record is labeled, an image file cannot be
             decoded, or metadata that the networks use are missing.
 
-    Example:
+    Examples:
         >>> from isic_tf import PredictConfig, predict
         >>> table = predict("runs/b0", "records/384/test*.tfrec", PredictConfig(tta=8))  # doctest: +SKIP
         >>> table.head(2)  # doctest: +SKIP
@@ -91,7 +91,7 @@ def predict_files(config: PredictFilesConfig) -> pd.DataFrame:
         CorruptRecordError: A shard is damaged.
         IsicError: See `predict`; or the names are not those of the sample submission.
 
-    Example:
+    Examples:
         >>> config = PredictFilesConfig(workdir="runs/b0", images="dicom", output="scores.csv")
         >>> predict_files(config)["prediction"].mean()  # doctest: +SKIP
         0.0213

@@ -37,7 +37,7 @@ def make_predictor(
         probabilities (float32 `[n]`) and, with `embed`, each model's output of that layer, averaged over the versions
         (float32 `[n, models, f]`).
 
-    Example:
+    Examples:
         >>> images = tf.keras.Input((8, 8, 3))
         >>> logits = tf.keras.layers.Dense(1, kernel_initializer="zeros")(tf.keras.layers.Flatten()(images))
         >>> predict = make_predictor([tf.keras.Model(images, logits)], tf.distribute.get_strategy())

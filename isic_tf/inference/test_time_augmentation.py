@@ -32,7 +32,7 @@ def make_views(count: int, policy: str, run: Mapping[str, Any], seed: int) -> Ca
     Raises:
         ConfigError: There are fewer versions than asked for.
 
-    Example:
+    Examples:
         >>> view = make_views(2, "dihedral", {}, seed=0)
         >>> images = tf.constant([[[[0], [51]], [[102], [255]]]], tf.uint8)
         >>> flipped = view(images, tf.constant([0], tf.int64), tf.constant(1))

@@ -52,7 +52,7 @@ def fit_logistic(
     Returns:
         `LogisticFit`.
 
-    Example:
+    Examples:
         >>> fit = fit_logistic(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 1, 0, 1]))
         >>> fit.coefficients.round(2), round(fit.intercept, 2)
         (array([0.41]), -1.01)

@@ -19,7 +19,7 @@ def logits(scores: npt.ArrayLike) -> np.ndarray:
     Returns:
         float64 of the same shape.
 
-    Example:
+    Examples:
         >>> logits([0.5, 0.75]).round(4).tolist()
         [0.0, 1.0986]
     """

@@ -24,7 +24,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, se
         None where it cannot be computed; and `partial_auc_difference`, `partial_auc_low`, `partial_auc_high`, likewise
         over patients.
 
-    Example:
+    Examples:
         >>> table = {"image_name": list("abcd"), "patient_id": list("pqrs"), "target": [0, 1, 0, 1]}
         >>> first = pd.DataFrame({**table, "prediction": [0.1, 0.9, 0.2, 0.8]})
         >>> second = pd.DataFrame({**table, "prediction": [0.1, 0.9, 0.2, 0.15]})

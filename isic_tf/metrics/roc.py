@@ -23,7 +23,7 @@ def roc_auc(targets: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Returns:
         Float in [0, 1]; NaN where there is one class only.
 
-    Example:
+    Examples:
         >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         0.75
     """
@@ -75,7 +75,7 @@ def roc_auc_interval(
     Returns:
         (low, high); both None where over 5 % of the resamples lack a class, as with fewer than three patients of one.
 
-    Example:
+    Examples:
         >>> targets = [0, 1] * 50
         >>> scores = [0.1 * (number % 7) + 0.2 * target for number, target in enumerate(targets)]
         >>> low, high = roc_auc_interval(targets, scores, groups=[number // 5 for number in range(100)])
@@ -98,7 +98,7 @@ def partial_roc_auc(targets: npt.ArrayLike, scores: npt.ArrayLike, min_sensitivi
     Returns:
         Float from 0 to 1 - `min_sensitivity`; NaN where there is one class only.
 
-    Example:
+    Examples:
         >>> round(partial_roc_auc([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]), 3)
         0.2
     """

@@ -86,7 +86,7 @@ def summarize(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict
     Raises:
         IsicError: There is one class only, or a prediction is not finite.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({"image_name": list("abcd"), "patient_id": list("ppqr"), "target": [0, 1, 0, 1]})
         >>> summary = summarize(table.assign(prediction=[0.1, 0.4, 0.3, 0.2]))
         >>> summary["patients"], summary["auc"]

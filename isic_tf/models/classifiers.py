@@ -24,7 +24,7 @@ def build_from_config(config: "ModelConfig", weights: str | None = None) -> tf.k
     Raises:
         IsicError: See `build_classifier`.
 
-    Example:
+    Examples:
         >>> from isic_tf.models import ModelConfig
         >>> build_from_config(ModelConfig(image_size=32, weights="none", target="diagnosis")).output_shape
         (None, 9)
@@ -78,7 +78,7 @@ def build_classifier(
         ConfigError: The backbone, the image size or the weights are not supported.
         CorruptRecordError: The weights file is damaged or belongs to another model.
 
-    Example:
+    Examples:
         >>> classifier = build_classifier("efficientnet-b0", 32)
         >>> classifier(tf.zeros([2, 32, 32, 3])).shape
         TensorShape([2, 1])

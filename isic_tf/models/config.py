@@ -15,7 +15,7 @@ from tfrecord_tools import cli, errors
 class ModelConfig(cli.Config):
     """The architecture of a classifier, and the weights that it starts from.
 
-    Example:
+    Examples:
         >>> ModelConfig(image_size=256, pooling="gem").head_options()["pooling"]
         'gem'
     """

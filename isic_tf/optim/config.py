@@ -12,7 +12,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 class OptimizerConfig(cli.Config):
     """Options of the optimizer and the learning-rate schedule.
 
-    Example:
+    Examples:
         >>> OptimizerConfig(optimizer="sgd", learning_rate=0.1).schedule
         'cosine'
         >>> OptimizerConfig(optimizer="rmsprop")

@@ -57,7 +57,7 @@ def make_schedule(
     Raises:
         ConfigError: The warm-up is as long as the run or longer.
 
-    Example:
+    Examples:
         >>> from isic_tf.optim import OptimizerConfig
         >>> config = OptimizerConfig(schedule="cosine", learning_rate=0.4, epochs=3, warmup_epochs=1.0)
         >>> schedule = make_schedule(config, steps=10)

@@ -38,7 +38,7 @@ def make_optimizer(
     Raises:
         IsicError: The optimizer needs a package that is not installed.
 
-    Example:
+    Examples:
         >>> from isic_tf.optim import OptimizerConfig, make_schedule
         >>> config = OptimizerConfig(optimizer="sgd", learning_rate=0.1, warmup_epochs=0.0)
         >>> optimizer = make_optimizer(config, make_schedule(config, steps=100))

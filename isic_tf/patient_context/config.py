@@ -14,7 +14,7 @@ METHODS = (*RELATIVE_METHODS, "boost", "set")
 class ContextConfig(StrategyConfig):
     """Options for fitting and evaluating a patient-context model.
 
-    Example:
+    Examples:
         >>> ContextConfig(method="rank").method
         'rank'
         >>> ContextConfig(permutations=-1)

@@ -38,7 +38,7 @@ def fit_context_model(oof: Sequence[str], metadata: str, config: ContextConfig |
         ConfigError: Options contradict each other.
         IsicError: A file is invalid, images do not match, or there are too few malignant images.
 
-    Example:
+    Examples:
         >>> from isic_tf.patient_context import ContextConfig, fit_context_model, save_stage
         >>> stage = fit_context_model(["runs/b0/oof.csv"], "train.csv", ContextConfig(method="boost"))  # doctest: +SKIP
         >>> save_stage(stage, "runs/b0/context", figures={})  # doctest: +SKIP
@@ -68,7 +68,7 @@ def evaluate_context_model(
         ConfigError: Options contradict each other.
         IsicError: A file is invalid, images do not match, or there are too few malignant images.
 
-    Example:
+    Examples:
         >>> from isic_tf.patient_context import ContextConfig, evaluate_context_model
         >>> table, figures = evaluate_context_model(["runs/b0/oof.csv"], "train.csv")  # doctest: +SKIP
         >>> figures["context less metadata alone"]["difference"]  # doctest: +SKIP
@@ -100,7 +100,7 @@ def apply_context_model(
         ConfigError: The files are fewer or more than in the fit, or embeddings are missing.
         IsicError: A file is invalid, or images do not match.
 
-    Example:
+    Examples:
         >>> from isic_tf.patient_context import apply_context_model, load_stage
         >>> stage = load_stage("runs/b0/context")  # doctest: +SKIP
         >>> table = apply_context_model(stage, ["test.csv"], "test_metadata.csv")  # doctest: +SKIP

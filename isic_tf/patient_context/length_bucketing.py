@@ -28,7 +28,7 @@ def group(patients: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
     Raises:
         IsicError: A patient has more than 4,096 rows.
 
-    Example:
+    Examples:
         >>> [rows.tolist() for rows in group(np.array(["b", "a", "b"]), np.array([[2.0], [0.0], [1.0]]))]
         [[1], [2, 0]]
     """

@@ -28,7 +28,7 @@ _KEYS = {"num_files": "files", "uses_embeddings": "looks", "lone_calibration": "
 class Stage(typing.NamedTuple):
     """A fitted patient-context model.
 
-    Example:
+    Examples:
         >>> stage = Stage("rank", 1, False, patient_context=True, columns=[], lone_calibration=None, model=None)
         >>> stage.method
         'rank'
@@ -217,7 +217,7 @@ def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> 
         directory: Directory to write, created where it does not exist.
         figures: What its evaluation found, for JSON; see `context_ablation.evaluate_gain`.
 
-    Example:
+    Examples:
         >>> stage = Stage("rank", 1, False, patient_context=True, columns=[], lone_calibration=None, model=None)
         >>> save_stage(stage, "context", {})
         >>> load_stage("context") == stage
@@ -246,7 +246,7 @@ def load_stage(directory: str | os.PathLike[str]) -> Stage:
         IsicError: The directory does not hold one.
         CorruptRecordError: It is damaged.
 
-    Example:
+    Examples:
         >>> load_stage("runs/b0/context").method  # doctest: +SKIP
         'boost'
     """

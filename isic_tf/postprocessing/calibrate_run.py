@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 class CalibrateConfig(cli.Config):
     """Options for calibrating a run.
 
-    Example:
+    Examples:
         >>> CalibrateConfig(workdir="runs/b0", method="platt", prevalence=0.0176).prevalence
         0.0176
     """
@@ -68,7 +68,7 @@ class CalibrationResult:
         metrics: Dict from method (`none`: the scores as they are) to `log_loss`, `brier` and `ece`.
         path: The file that was written.
 
-    Example:
+    Examples:
         >>> metrics = {"none": {"log_loss": 0.31}, "platt": {"log_loss": 0.07}}
         >>> result = CalibrationResult({"method": "platt"}, metrics, "runs/b0/calibration.json")
         >>> min(result.metrics, key=lambda method: result.metrics[method]["log_loss"])
@@ -92,7 +92,7 @@ def calibrate(config: CalibrateConfig) -> CalibrationResult:
     Raises:
         IsicError: The run has no out-of-fold predictions, or a fit cannot be evaluated on them; see `out_of_fold.read`.
 
-    Example:
+    Examples:
         >>> result = calibrate(CalibrateConfig(workdir="runs/b0", labels="train.csv"))  # doctest: +SKIP
         >>> result.calibration["method"], result.metrics["platt"]["log_loss"]  # doctest: +SKIP
         ('platt', 0.0654)

@@ -38,7 +38,7 @@ def fit_calibration(method: str, probabilities: npt.ArrayLike, targets: npt.Arra
     Raises:
         IsicError: There is only one class, or a score is not a number from 0 to 1.
 
-    Example:
+    Examples:
         >>> scores = [0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]
         >>> calibration = fit_calibration("temperature", scores, [1, 1, 1, 0, 0, 0, 0, 1])
         >>> round(calibration["temperature"], 3)
@@ -183,7 +183,7 @@ def apply_calibration(
     Raises:
         IsicError: A score is not a number from 0 to 1, a prevalence is not between 0 and 1, or the method is unknown.
 
-    Example:
+    Examples:
         >>> calibration = {"method": "temperature", "temperature": 2.0, "prevalence": 0.5}
         >>> apply_calibration(calibration, [0.9, 0.5]).round(3)
         array([0.75, 0.5 ])
@@ -225,7 +225,7 @@ def shift_prevalence(probabilities: npt.ArrayLike, old: float, new: float) -> np
     Raises:
         ConfigError: A prevalence is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> shift_prevalence([0.5, 0.8], old=0.5, new=0.1).round(4)
         array([0.1   , 0.3077])
     """

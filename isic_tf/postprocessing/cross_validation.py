@@ -101,7 +101,7 @@ def cross_predict(
     Returns:
         float64 `[n]`.
 
-    Example:
+    Examples:
         >>> fit = lambda scores, targets: scores.mean()
         >>> apply = lambda mean, scores: scores - mean
         >>> cross_predict(fit, apply, np.array([1.0, 2.0, 4.0]), np.array([0, 1, 0]), np.array([0, 0, 1]))

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 class EnsembleConfig(cli.Config):
     """Prediction files to combine, and the method of combination.
 
-    Example:
+    Examples:
         >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="rank_mean").is_fitted
         False
         >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="stack")
@@ -128,7 +128,7 @@ class EnsembleResult:
             None without `oof`.
         metrics: See `ensemble_evaluation.EnsembleEvaluation`; None without `oof`.
 
-    Example:
+    Examples:
         >>> result = EnsembleResult(ensembling.Blend("mean"), None, None, None)
         >>> result.blend.method
         'mean'
@@ -153,7 +153,7 @@ def ensemble(config: EnsembleConfig) -> EnsembleResult:
         ConfigError: The weights are not valid.
         IsicError: A file is damaged, or names, labels or folds do not fit.
 
-    Example:
+    Examples:
         >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     paths = [os.path.join(directory, f"{name}.csv") for name in ("b4", "b6", "blend")]

@@ -37,7 +37,7 @@ def combine(scores: npt.ArrayLike, blend: Blend) -> np.ndarray:
     Raises:
         IsicError: The formula needs weights and has none.
 
-    Example:
+    Examples:
         >>> combine([[0.25, 0.75], [0.0, 0.5]], Blend("mean"))
         array([0.5 , 0.25])
         >>> combine([[0.25, 0.75]], Blend("weighted", np.array([0.75, 0.25])))
@@ -76,7 +76,7 @@ def weigh(weights: Sequence[str | float], count: int) -> Blend:
     Raises:
         ConfigError: There is not one weight per model, a weight is not a number of at least 0, or all are 0.
 
-    Example:
+    Examples:
         >>> weigh(["1", "3"], 2).weights
         array([0.25, 0.75])
     """
@@ -105,7 +105,7 @@ def fit(method: str, scores: npt.ArrayLike, targets: npt.ArrayLike) -> Blend:
     Returns:
         The fitted blend.
 
-    Example:
+    Examples:
         >>> fit("best", [[0.9, 0.4], [0.1, 0.6]], [1, 0]).weights
         array([1., 0.])
     """

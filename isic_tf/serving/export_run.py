@@ -34,7 +34,7 @@ _CALIBRATION_IMAGES = 200
 class ExportConfig(cli.Config):
     """Options for exporting a run.
 
-    Example:
+    Examples:
         >>> config = ExportConfig(workdir="runs/b0", output="exported", format="tflite", quantize="float32,float16")
         >>> config.quantize
         ('float32', 'float16')
@@ -92,7 +92,7 @@ class ExportResult:
         comparison: DataFrame of the run and each form, see `export_parity.compare`: `form`, `images`, `difference` and,
             with labels, `auc`, `drop`, `drop_low` and `drop_high`; None without records.
 
-    Example:
+    Examples:
         >>> os.path.join(ExportResult("exported/b0"), "model_card.md")
         'exported/b0/model_card.md'
     """
@@ -131,7 +131,7 @@ def export(config: ExportConfig) -> ExportResult:
         CorruptRecordError: The flags, the metrics or the weights of the run, or a shard, are damaged.
         IsicError: The run has no trained fold, or the records or labels do not fit.
 
-    Example:
+    Examples:
         >>> result = export(ExportConfig(workdir="runs/b0", output="exported/b0", records="t*.tfrec"))  # doctest: +SKIP
         >>> result.path, result.comparison["difference"].max()  # doctest: +SKIP
         ('exported/b0', 1.8e-07)

@@ -59,7 +59,7 @@ def escape(value: Any) -> Any:
     Returns:
         `markupsafe.Markup`, or the value.
 
-    Example:
+    Examples:
         >>> str(escape("a|b <c>"))
         'a\\|b &lt;c&gt;'
     """

@@ -64,7 +64,7 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         ConfigError: A value has the wrong type, is out of range, or is not one of the choices. Options that contradict
             each other are found by `train`.
 
-    Example:
+    Examples:
         >>> config = TrainConfig(data_dir="records/384", workdir="runs/b0", fold="all", epochs=10)
         >>> config.backbone
         'efficientnet-b0'

@@ -52,7 +52,7 @@ class TrainingEstimate:
         evaluation_seconds: Time of evaluating the held-out images after an epoch.
         decoding_seconds: Time of decoding all images once, before the first fold; 0 without a cache.
 
-    Example:
+    Examples:
         >>> import isic_tf
         >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", dry_run=True)
         >>> isic_tf.train(config).estimate.fold_seconds / 3600  # doctest: +SKIP

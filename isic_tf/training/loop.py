@@ -75,7 +75,7 @@ def train(config: TrainConfig) -> RunResult:
         CorruptRecordError: A record, a shard or a checkpoint is damaged.
         DivergenceError: The training diverges.
 
-    Example:
+    Examples:
         >>> import isic_tf
         >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", image_size=384)
         >>> result = isic_tf.train(config)  # doctest: +SKIP

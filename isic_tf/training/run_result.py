@@ -22,7 +22,7 @@ class RunResult:
         estimate: Time and memory of the training, see `TrainingEstimate`, after a dry run; else None. A dry run writes
             nothing, so that there are no run, folds or metrics then.
 
-    Example:
+    Examples:
         >>> result = train(TrainConfig(data_dir="records/384", workdir="runs/b0"))  # doctest: +SKIP
         >>> result  # doctest: +SKIP
         RunResult(workdir='runs/b0', folds=('fold0',), roc_auc=0.9312, roc_auc_interval=(0.9012, 0.9547))

@@ -23,7 +23,7 @@ Column = tuple[np.ndarray, list[str]]
 class ShowConfig(cli.Config):
     """Options for drawing a contact sheet of records.
 
-    Example:
+    Examples:
         >>> ShowConfig(records="records/384/train*.tfrec", output="sheet.png", augment=True).versions
         6
     """
@@ -59,7 +59,7 @@ def show(config: ShowConfig) -> str:
         ConfigError: `output` is not a picture, or the policy is invalid.
         IsicError: No shard matches, a name is not in the records, or a shard is corrupt.
 
-    Example:
+    Examples:
         >>> show(ShowConfig(records="records/384/train*.tfrec", output="sheet.png"))  # doctest: +SKIP
         'sheet.png'
     """

@@ -43,7 +43,7 @@ def compute_grad_cam(
         float32 `[n, h, w]`, 0 or more, in units of the logit, at the resolution of the features (see `enlarge`); and
         malignant logits, float32 `[n]`.
 
-    Example:
+    Examples:
         >>> from isic_tf.models import build_classifier
         >>> classifier = build_classifier("efficientnet-b0", 64)  # doctest: +SKIP
         >>> maps, logits = compute_grad_cam(classifier, np.zeros((1, 64, 64, 3), np.uint8))  # doctest: +SKIP

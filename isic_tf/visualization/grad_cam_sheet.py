@@ -17,7 +17,7 @@ _MAX_PAIRS = 3
 class ExplainConfig(cli.Config):
     """Options for explaining images by Grad-CAM.
 
-    Example:
+    Examples:
         >>> ExplainConfig(workdir="runs/b0", records="records/384/train*.tfrec", output="maps.png").images
         12
     """
@@ -43,7 +43,7 @@ def explain(config: ExplainConfig) -> str:
         ConfigError: `output` is not a picture.
         IsicError: There is no trained fold, no shard matches, a name is not in the records, or a shard is corrupt.
 
-    Example:
+    Examples:
         >>> config = ExplainConfig(workdir="runs/b0", records="records/384/train*.tfrec", output="maps.png")
         >>> explain(config)  # doctest: +SKIP
         'maps.png'

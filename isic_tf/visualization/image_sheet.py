@@ -26,7 +26,7 @@ _TITLE_FONT_SIZE = 10
 class CaptionedImage:
     """One image of a sheet.
 
-    Example:
+    Examples:
         >>> CaptionedImage(np.zeros((64, 64, 3), np.uint8), "ISIC_0000001").caption
         'ISIC_0000001'
     """
@@ -63,7 +63,7 @@ def draw_sheet(output: str, pictures: Sequence[CaptionedImage], columns: int, ti
     Raises:
         ConfigError: `output` ends otherwise.
 
-    Example:
+    Examples:
         >>> gray = np.full((64, 64, 3), 128, np.uint8)
         >>> draw_sheet("sheet.png", [CaptionedImage(gray, "gray")], columns=1)  # doctest: +SKIP
         'sheet.png'

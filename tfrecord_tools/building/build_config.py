@@ -11,7 +11,7 @@ from tfrecord_tools.imaging import preprocessing
 class BuildConfig(cli.Config):
     """Options of `build_record_set`: what a record set is built from, and how.
 
-    Example:
+    Examples:
         >>> BuildConfig(csv="train.csv", images="jpeg", output="records/384", image_size=384).num_folds
         5
     """
@@ -78,7 +78,7 @@ def check_options(config: BuildConfig) -> None:
     Raises:
         ConfigError: Options contradict each other, or a required one is missing.
 
-    Example:
+    Examples:
         >>> check_options(BuildConfig(csv="train.csv", images="jpeg"))
         Traceback (most recent call last):
         ...

@@ -28,7 +28,7 @@ def write_tag_table(images: str, split: str, output: str) -> pd.DataFrame:
         CorruptRecordError: A DICOM file is damaged.
         IsicError: There are no DICOM files.
 
-    Example:
+    Examples:
         >>> write_tag_table("dicom", "test", "test.csv")  # doctest: +SKIP
     """
     found = image_files.find_images(images, split)

@@ -14,7 +14,7 @@ class RecordSet:
         shards: Paths of the shards, in order.
         skipped: Names of the images that could not be read (with `--on_error=skip`), in order of their shards.
 
-    Example:
+    Examples:
         >>> found = RecordSet(directory="records", split="train", records=2071, shards=("records/train00-2071.tfrec",))
         >>> found.records, found.skipped
         (2071, ())

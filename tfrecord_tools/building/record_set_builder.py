@@ -47,7 +47,7 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
         LeakageError: The folds file splits a patient.
         IsicError: The table is invalid; the message lists all its problems.
 
-    Example:
+    Examples:
         >>> from tfrecord_tools.building import BuildConfig
         >>> config = BuildConfig(csv="train.csv", images="jpeg", output="records/384", image_size=384)
         >>> build_record_set(config).records  # doctest: +SKIP
@@ -92,7 +92,7 @@ def write_dicom_tags(config: build_config.BuildConfig) -> pd.DataFrame:
         CorruptRecordError: A DICOM file is damaged.
         IsicError: There are no DICOM files.
 
-    Example:
+    Examples:
         >>> from tfrecord_tools.building import BuildConfig
         >>> config = BuildConfig(images="dicom", split="test", csv_from_dicom="test.csv")
         >>> write_dicom_tags(config)["sex"].tolist()  # doctest: +SKIP

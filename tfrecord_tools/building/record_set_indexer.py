@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 class IndexConfig(cli.Config):
     """Options of `index_record_set`: which shards to index, and with which table and folds.
 
-    Example:
+    Examples:
         >>> IndexConfig(records="kaggle/train*.tfrec", csv="train.csv", folds="folds.csv").records
         'kaggle/train*.tfrec'
     """
@@ -52,7 +52,7 @@ def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:
         IsicError: A shard has another schema, an image name occurs twice, the table contradicts a record, the folds do
             not cover the set, or the shards are in several directories.
 
-    Example:
+    Examples:
         >>> index_record_set(IndexConfig(records="kaggle/train*.tfrec", csv="train.csv"))[0].records  # doctest: +SKIP
         33126
     """

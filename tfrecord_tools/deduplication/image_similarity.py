@@ -49,7 +49,7 @@ def make_views(image: np.ndarray) -> np.ndarray:
     Returns:
         uint8 `[v, SIDE, SIDE]`, gray, v from 1 to 3.
 
-    Example:
+    Examples:
         >>> make_views(np.full((80, 160, 3), 120, np.uint8)).shape
         (2, 96, 96)
     """

@@ -33,7 +33,7 @@ _Decoder = Callable[[], tuple[np.ndarray, tuple[int, int]]]
 class DuplicatesConfig(cli.Config):
     """Options for searching near-duplicate images.
 
-    Example:
+    Examples:
         >>> DuplicatesConfig(images="jpeg", output="pairs.csv", workers=2).max_distance
         0.4
     """
@@ -73,7 +73,7 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
         IsicError: A set is empty, or names an image twice.
         CorruptRecordError: An image cannot be decoded.
 
-    Example:
+    Examples:
         >>> config = DuplicatesConfig(records="records/384/train*.tfrec", output="pairs.csv")
         >>> find_duplicates(config).head()  # doctest: +SKIP
     """
@@ -175,7 +175,7 @@ def match_views(
     Returns:
         int64 `[p, 2]`, positions in `views`, the lower one first; and float64 `[p]`, distances from 0 to 1.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> images = rng.integers(30, 256, (3, 12, 12, 3), np.uint8).repeat(8, 1).repeat(8, 2)
         >>> images[2] = np.rot90(images[0])

@@ -73,7 +73,7 @@ def decode(
     Raises:
         CorruptRecordError: The bytes are not an intact image, or the image has more than 2^28 pixels.
 
-    Example:
+    Examples:
         >>> gray = np.full((48, 64, 3), 128, np.uint8)
         >>> image, size = decode(encode(gray, quality=95), "gray.jpg", at_least=24)
         >>> image.shape, size
@@ -136,7 +136,7 @@ def encode(image: np.ndarray, quality: int) -> bytes:
     Returns:
         Bytes of a JPEG file.
 
-    Example:
+    Examples:
         >>> jpeg_header(encode(np.zeros((48, 64, 3), np.uint8), quality=90))
         (64, 48, True)
     """

@@ -158,7 +158,7 @@ def read_tags(dataset: pydicom.Dataset) -> dict[str, str]:
         Dict of text, "" where unknown: `patient_id`, `sex`, `age_approx` (whole years) and
         `anatom_site_general_challenge`, in the words of the schema.
 
-    Example:
+    Examples:
         >>> dataset = pydicom.Dataset()
         >>> dataset.PatientAge = "018M"
         >>> read_tags(dataset)

@@ -39,7 +39,7 @@ def prepare_image(path: str, options: Mapping[str, Any]) -> np.ndarray:
         CorruptRecordError: The image cannot be decoded.
         OSError: The file cannot be read; in a bucket an error of TensorFlow, see `filesystem.is_failure`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
         ...     _ = file.write(codec.encode(np.zeros((48, 64, 3), np.uint8), quality=95))
@@ -82,7 +82,7 @@ def find_images(directory: str, split: str) -> dict[str, list[str]]:
     Raises:
         IsicError: The directory does not exist.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     pathlib.Path(directory, "train").mkdir()

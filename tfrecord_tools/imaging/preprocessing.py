@@ -34,7 +34,7 @@ def resize_to_square(
     Returns:
         uint8 `[image_size, image_size, 3]`, BGR, and the (width, height) of the original.
 
-    Example:
+    Examples:
         >>> white = np.full((2, 4, 3), 255, np.uint8)
         >>> square, size = resize_to_square(lambda **scale: (white, (4, 2)), image_size=4, resize="pad")
         >>> square[..., 0].tolist(), size
@@ -124,7 +124,7 @@ def find_content(image: np.ndarray) -> tuple[float, float, float, float]:
     Returns:
         (top, bottom, left, right) as fractions of the sides, 0 to 1.
 
-    Example:
+    Examples:
         >>> image = np.full((50, 100, 3), 150, np.uint8)
         >>> find_content(image)
         (0.0, 1.0, 0.0, 1.0)
@@ -180,7 +180,7 @@ def shades_of_gray(image: np.ndarray, power: int = 6) -> np.ndarray:
     Returns:
         uint8 `[height, width, 3]`.
 
-    Example:
+    Examples:
         >>> image = np.full((1, 2, 3), (50, 100, 200), np.uint8)
         >>> shades_of_gray(image)[0, 0].tolist()
         [132, 132, 132]

@@ -19,7 +19,7 @@ def replaced(path: str) -> Iterator[str]:
     Yields:
         Path of the temporary file.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     with replaced(f"{directory}/a.txt") as temporary, open(temporary, "w") as file:

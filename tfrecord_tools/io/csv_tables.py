@@ -33,7 +33,7 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
         IsicError: The file does not exist, is not a CSV file (for example has semicolons), has no rows, or lacks a
             column.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
         ...     print("Image_Name,sex,note", "007,NA, 1e5", sep="\n", file=file, flush=True)
@@ -119,7 +119,7 @@ def factorize_nonblank(values: pd.Series) -> np.ndarray:
     Returns:
         int64 `[n]`, codes from 0 without gaps, -1 where blank.
 
-    Example:
+    Examples:
         >>> factorize_nonblank(pd.Series(["b", "", "a", "b"])).tolist()
         [0, -1, 1, 0]
     """
@@ -160,7 +160,7 @@ def normalize_column_names(found: Iterable[str], known: Iterable[str]) -> list[s
     Returns:
         List of names, as many as `found`. A name stays as it is where two columns would get the same name.
 
-    Example:
+    Examples:
         >>> normalize_column_names(["Image_Name", "Target", "TARGET"], ["image_name", "target"])
         ['image_name', 'Target', 'TARGET']
     """
@@ -180,7 +180,7 @@ def describe_first_cases(rows: Sequence[object], most: int = 5) -> str:
     Returns:
         The values in quotes, separated by commas, with the number of the others.
 
-    Example:
+    Examples:
         >>> describe_first_cases(["a", "b", "c"], most=2)
         "'a', 'b' and 1 more"
     """

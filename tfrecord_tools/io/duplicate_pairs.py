@@ -23,7 +23,7 @@ def read_pairs(path: str) -> pd.DataFrame:
     Raises:
         IsicError: The file does not exist, is not a CSV file, lacks a column, or leaves a name blank.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
         ...     print("image_name_1,image_name_2,distance", "a,b,0.1", sep="\n", file=file, flush=True)
@@ -51,7 +51,7 @@ def label_components(links: np.ndarray, count: int) -> np.ndarray:
     Returns:
         int32 `[count]`, each item's component, from 0 without gaps; an item without a link is a component of its own.
 
-    Example:
+    Examples:
         >>> label_components(np.array([[0, 3], [3, 1]]), 5).tolist()
         [0, 0, 1, 0, 2]
     """
@@ -70,7 +70,7 @@ def find_linked_names(names: Iterable[str], pairs: pd.DataFrame | None) -> set[s
     Returns:
         Set of image names, a superset of `names`.
 
-    Example:
+    Examples:
         >>> pairs = pd.DataFrame({"image_name_1": ["a", "c", "x"], "image_name_2": ["b", "b", "y"]})
         >>> sorted(find_linked_names({"a", "z"}, pairs))
         ['a', 'b', 'c', 'z']

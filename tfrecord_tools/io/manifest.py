@@ -86,7 +86,7 @@ def read_manifest(data_dir: str, split: str) -> dict[str, Any] | None:
     Raises:
         CorruptRecordError: The file is not a manifest.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     shard = {"name": "train00-2.tfrec", "records": 2, "bytes": 99, "sha256": "0f"}

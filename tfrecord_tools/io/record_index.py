@@ -22,7 +22,7 @@ def match_shards(pattern: str) -> list[str]:
     Raises:
         IsicError: No shard matches.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     for name in ("train00-9.tfrec", "train01-9.tfrec", "train.index.csv"):
@@ -53,7 +53,7 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
     Raises:
         IsicError: The index does not exist, is damaged, or names a file outside `data_dir`.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     pathlib.Path(directory, "train00-1.tfrec").touch()

@@ -103,7 +103,7 @@ def serialize(features: Mapping[str, bytes | int]) -> bytes:
     Returns:
         Bytes of a `tf.train.Example`.
 
-    Example:
+    Examples:
         >>> message = Example.FromString(serialize({"target": 1}))
         >>> list(message.features.feature["target"].int64_list.value)
         [1]

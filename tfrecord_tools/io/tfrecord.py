@@ -34,7 +34,7 @@ def split_of(file: str) -> str:
     Returns:
         `test` if the name starts with `test` or contains `-test` or `_test`, else `train`.
 
-    Example:
+    Examples:
         >>> split_of("records/test00-687.tfrec")
         'test'
     """

@@ -26,7 +26,7 @@ def count_loads(folds: np.ndarray, patients: np.ndarray, targets: np.ndarray) ->
         int64 `[f, 17]`: number of malignant images, of images and of patients; then the number of images in each bin
         of `SIZE_EDGES`, by how many images their patient has in all folds together.
 
-    Example:
+    Examples:
         >>> loads = count_loads(np.array([0, 0, 1]), np.array([0, 0, 1]), np.array([1, 0, 0]))
         >>> loads[:, :4].tolist()
         [[1, 2, 1, 2], [0, 1, 1, 1]]
@@ -100,7 +100,7 @@ def audit_folds(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> tuple
     Raises:
         IsicError: No image is in a fold.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({"image_name": list("abcd"), "patient": [0, 0, 1, 1], "target": [1, 0, 1, 0]})
         >>> by_fold, figures = audit_folds(table.assign(fold=[0, 0, 1, 1]))
         >>> by_fold["images"].tolist(), int(figures["leaking_patients"])

@@ -24,7 +24,7 @@ def parse_folds(source: str, values: pd.Series) -> np.ndarray:
     Raises:
         IsicError: A value is not a whole number from -1 to 999999999.
 
-    Example:
+    Examples:
         >>> parse_folds("the column fold", pd.Series(["0", "2.0", ""])).tolist()
         [0, 2, -1]
     """
@@ -55,7 +55,7 @@ def read_folds(path: str, names: pd.Series) -> np.ndarray:
         IsicError: The file lacks a column, lists an image twice, has a fold that is not a whole number, or lists none
             of the images.
 
-    Example:
+    Examples:
         >>> with open("folds.csv", "w") as file:
         ...     _ = file.write("image_name,fold\na,0\nb,1\n")
         >>> read_folds("folds.csv", pd.Series(["b", "a", "c"])).tolist()

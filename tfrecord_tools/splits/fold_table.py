@@ -20,7 +20,7 @@ _DEFAULT_SEED = 0
 class FoldsConfig(cli.Config):
     """Options of `make_folds`: how to assign folds, or which folds to audit.
 
-    Example:
+    Examples:
         >>> FoldsConfig(csv="train.csv", output="folds.csv", num_folds=5).num_folds
         5
     """
@@ -61,7 +61,7 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
         LeakageError: The folds of a preset or a file have a patient or a listed pair in two folds.
         IsicError: A table lacks a column, lists an image twice or has an invalid value.
 
-    Example:
+    Examples:
         >>> folds = make_folds(FoldsConfig(csv="train.csv", output="folds.csv", num_folds=5))  # doctest: +SKIP
         >>> sorted(folds["fold"].unique())  # doctest: +SKIP
         [0, 1, 2, 3, 4]

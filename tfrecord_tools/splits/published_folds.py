@@ -27,7 +27,7 @@ def preset_folds(shards: pd.Series, preset: str) -> np.ndarray:
     Raises:
         IsicError: A shard is not a whole number from -1 to 14.
 
-    Example:
+    Examples:
         >>> preset_folds(pd.Series(["0", "5", "11", ""]), "winners5").tolist()
         [0, 1, 0, -1]
     """

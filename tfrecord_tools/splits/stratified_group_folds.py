@@ -30,7 +30,7 @@ def group_codes(patient_ids: Iterable[str]) -> np.ndarray:
     Returns:
         int64 `[n]`, codes from 0 without gaps.
 
-    Example:
+    Examples:
         >>> group_codes(["b", "", "a", "b", ""]).tolist()
         [0, 1, 2, 0, 3]
     """
@@ -51,7 +51,7 @@ def join_duplicates(groups: np.ndarray, names: Sequence[str], pairs: pd.DataFram
     Returns:
         int64 `[n]`, codes in order of first appearance, from 0 without gaps.
 
-    Example:
+    Examples:
         >>> pairs = pd.DataFrame({"image_name_1": ["a"], "image_name_2": ["c"]})
         >>> join_duplicates(np.array([0, 1, 2]), ["a", "b", "c"], pairs).tolist()
         [0, 1, 0]
@@ -88,7 +88,7 @@ def assign_folds(
     Raises:
         ConfigError: `num_folds` is below 2 or above the number of groups.
 
-    Example:
+    Examples:
         >>> folds = assign_folds(np.array([0, 0, 1, 2, 2, 3]), np.array([1, 0, 0, 1, 0, 0]), num_folds=2)
         >>> np.bincount(folds).tolist(), bool(folds[0] == folds[1])
         ([3, 3], True)

@@ -36,7 +36,7 @@ _LABEL_COLUMNS = ["diagnosis", "benign_malignant", "target"]
 class SynthConfig(cli.Config):
     """Size and seed of a synthetic data set.
 
-    Example:
+    Examples:
         >>> SynthConfig(output="synthetic", num_patients=20, malignant_rate=0.2).seed
         0
     """
@@ -61,7 +61,7 @@ def make_dataset(config: SynthConfig) -> dict[str, pd.DataFrame]:
     Returns:
         Dict of `train` and `test`: the tables as written, DataFrames of text.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     tables = make_dataset(SynthConfig(output=directory, num_patients=1, seed=140))

@@ -23,7 +23,7 @@ def draw_patient_appearance(rng: np.random.Generator) -> dict[str, Any]:
         Dict of `skin` and `mole`, colors (float32 `[3]`, BGR in [0, 1]); `radius` of moles (fraction of half the image
         height); `hairiness` (mean number of hairs); and `evenness` (0 to 1: how round the moles are).
 
-    Example:
+    Examples:
         >>> appearance = draw_patient_appearance(np.random.default_rng(0))
         >>> sorted(appearance), appearance["skin"].shape
         (['evenness', 'hairiness', 'mole', 'radius', 'skin'], (3,))
@@ -58,7 +58,7 @@ def draw_lesion(
         uint8 `[height, width, 3]`, BGR; and the opacity of the lesion, float32 `[h, w]` in [0, 1], at the size of the
         image if that is at most 256 high, else smaller.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> image, mask = draw_lesion(rng, draw_patient_appearance(rng), severity=0.9, size=(64, 48))
         >>> image.shape, mask.shape

@@ -22,7 +22,7 @@ _MAX_IN_ERROR = 5
 class VerifyConfig(cli.Config):
     """Options of `verify_record_set`: which record sets to verify, and how.
 
-    Example:
+    Examples:
         >>> VerifyConfig(records="records/384/*.tfrec", workers=2).decode
         True
     """
@@ -47,7 +47,7 @@ class Verification:
         warnings: What is unusual but not wrong, such as labels in a test split.
         problems: One text per kind of invalid record of a shard, and per problem of a record set or leak.
 
-    Example:
+    Examples:
         >>> records = pd.DataFrame({"image_name": ["a", "b"], "problem": ["", ""]})
         >>> len(Verification(records=records, warnings=()).records)
         2
@@ -73,7 +73,7 @@ def verify_record_set(config: VerifyConfig) -> Verification:
         LeakageError: Images, patients or listed duplicates are in two folds, or in training and test. This error and
             CorruptRecordError list the first problems; their attribute `verification` is the `Verification` with all.
 
-    Example:
+    Examples:
         >>> result = verify_record_set(VerifyConfig(records="records/384/*.tfrec"))  # doctest: +SKIP
         >>> len(result.records)  # doctest: +SKIP
         33126

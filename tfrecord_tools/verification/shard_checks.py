@@ -29,7 +29,7 @@ def examine_shard(path: str, image_size: int | None, decode: bool) -> tuple[pd.D
             record's own, -1 if it has none, and `problem` is "" if the record is valid.
         facts: Dict of the file's `bytes` and `sha256`.
 
-    Example:
+    Examples:
         >>> table, facts = examine_shard("records/train00-2071.tfrec", image_size=384, decode=True)  # doctest: +SKIP
         >>> table["problem"].value_counts()  # doctest: +SKIP
     """
@@ -143,7 +143,7 @@ def check_leaks(index: pd.DataFrame, pairs: pd.DataFrame | None) -> list[str]:
     Returns:
         List of problems.
 
-    Example:
+    Examples:
         >>> index = pd.DataFrame({"image_name": ["a", "b"], "patient_id": ["p", "p"], "fold": ["0", "1"]})
         >>> check_leaks(index, None)
         ['1 patients are in two folds (for example p)']
