@@ -54,8 +54,17 @@ def load_images(rows: pd.DataFrame, image_size: int) -> np.ndarray:
         rows, image_size=image_size, batch_size=len(rows), threads=cpu.count_cores()
     )
     with read_errors.explained_read_errors(list(rows["shard"].unique())):
-        batch = next(iter(dataset))
-        return batch[0].numpy()
+        batch = next(iter(dataset), None)
+    if batch is None:
+        raise errors.CorruptRecordError(
+            f"{rows['shard'].iloc[0]} and the other shards hold none of the {len(rows)} expected records; make or "
+            "fetch them again"
+        )
+    # The dataset is in file order.
+    order = input_pipeline.in_file_order(rows.reset_index(drop=True)).index.to_numpy()
+    images = np.empty_like(batch[0].numpy())
+    images[order] = batch[0].numpy()
+    return images
 
 
 def read_labels(rows: pd.DataFrame) -> list[int]:

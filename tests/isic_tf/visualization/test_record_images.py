@@ -26,10 +26,10 @@ def test_records_are_sampled_by_the_seed_in_their_own_order():
     assert record_images.choose_records(rows, 99, "", seed=0)["image_name"].tolist() == rows["image_name"].tolist()
 
 
-def test_images_of_rows_in_file_order_are_loaded_in_that_order(index):
-    rows = index.iloc[[0, 3, 5]]
+def test_images_are_loaded_in_the_order_of_the_rows(index):
+    rows = index.iloc[[3, len(index) - 1, 0, 5]]
     images = record_images.load_images(rows, 32)
-    assert images.shape == (3, 32, 32, 3)
+    assert images.shape == (4, 32, 32, 3)
     assert images.dtype == "uint8"
     for number, image in enumerate(images):
         alone = input_pipeline.make_eval_dataset(rows.iloc[[number]], image_size=32, batch_size=1, threads=1)
@@ -43,6 +43,13 @@ def test_a_damaged_record_is_named(index, tmp_path):
     (tmp_path / "train.tfrec").write_bytes(data)
     rows = index.iloc[:1].assign(shard=str(tmp_path / "train.tfrec"))
     with pytest.raises(errors.CorruptRecordError, match="train.tfrec is corrupt at record 0"):
+        record_images.load_images(rows, 32)
+
+
+def test_a_shard_without_records_is_refused(index, tmp_path):
+    (tmp_path / "train.tfrec").write_bytes(bytes(9))
+    rows = index.iloc[:2].assign(shard=str(tmp_path / "train.tfrec"))
+    with pytest.raises(errors.CorruptRecordError, match="train.tfrec"):
         record_images.load_images(rows, 32)
 
 
