@@ -243,12 +243,12 @@ def follow(shell, commands, places):
 # Pages whose commands run one after another in one directory.
 GROUPS = {
     "one run": (
-        "README.md", "docs/tutorials/kaggle.md", "docs/tutorials/own_dicom.md", "docs/guides/inference_tta.md",
+        "README.md", "docs/tutorials/own_dicom.md", "docs/guides/inference_tta.md",
         "docs/guides/calibration_ensembling.md", "docs/tutorials/patient_context.md",
         "docs/guides/evaluation_report.md", "docs/guides/explain.md", "docs/guides/export.md",
     ),
     "the rest": (
-        "docs/installation.md", "docs/quickstart.md", "docs/tutorials/external_data.md",
+        "docs/installation.md", "docs/quickstart.md", "docs/tutorials/kaggle.md", "docs/tutorials/external_data.md",
         "docs/guides/record_sets.md", "docs/guides/folds_and_leakage.md", "docs/guides/augmentation.md",
         "docs/guides/training.md", "docs/guides/distributed.md", "docs/guides/beam.md",
     ),
