@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import tensorflow as tf
 
-from tfrecord_tools import errors
+from tfrecord_tools import cli, errors
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem
 
 _LOG = logging.getLogger(__name__)
@@ -270,3 +270,24 @@ def find_checkpoints(directory: str) -> list[str]:
     matches = (re.fullmatch(r"ckpt-(\d+)\.index", name) for name in names)
     numbers = sorted((int(match[1]) for match in matches if match), reverse=True)
     return [os.path.join(directory, f"ckpt-{number}") for number in numbers]
+
+
+def parse_config(config_class: type[cli.ConfigT], workdir: str, flags: Mapping[str, Any]) -> cli.ConfigT:
+    """Parses the flags of a run into a configuration.
+
+    Args:
+        config_class: Subclass of `tfrecord_tools.cli.Config`.
+        workdir: Run directory, for errors.
+        flags: Its flags, see `read_flags`.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        CorruptRecordError: A flag is damaged; the error names the file.
+    """
+    try:
+        return config_class.from_text({name: str(text) for name, text in flags.items()})
+    except errors.ConfigError as error:
+        path = os.path.join(workdir, FLAGS_FILE)
+        raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error

@@ -8,7 +8,7 @@ from typing import Any
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones, patient_context_head, pooling_layers
-from tfrecord_tools import cli, errors
+from tfrecord_tools import cli
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,4 @@ def read_model_config(workdir: str | os.PathLike[str], flags: Mapping[str, str] 
         IsicError: The directory does not hold a run.
     """
     texts = run_directory.read_network(os.fspath(workdir)) if flags is None else flags
-    try:
-        return ModelConfig.from_text({name: str(text) for name, text in texts.items()})
-    except errors.ConfigError as error:
-        path = os.path.join(workdir, run_directory.FLAGS_FILE)
-        raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error
+    return run_directory.parse_config(ModelConfig, os.fspath(workdir), texts)

@@ -10,7 +10,7 @@ from isic_tf.distribution.config import StrategyConfig
 from isic_tf.models.config import ModelConfig
 from isic_tf.optim.config import OptimizerConfig
 from isic_tf.training import losses
-from tfrecord_tools import cli, errors
+from tfrecord_tools import cli
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,4 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         """
         workdir = os.fspath(run)
         flags = run_directory.read_flags(workdir)
-        try:
-            return cls.from_text({**flags, "workdir": workdir})
-        except errors.ConfigError as error:
-            path = os.path.join(workdir, run_directory.FLAGS_FILE)
-            raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error
+        return run_directory.parse_config(cls, workdir, {**flags, "workdir": workdir})
