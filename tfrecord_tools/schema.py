@@ -52,6 +52,8 @@ _ALIASES = {
 }
 METADATA = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "width", "height")
 INDEX_COLUMNS = ("shard", "position", "image_name", "patient_id", "target", "fold")
+# Columns of an index that those of release 0.1 lack: the lesion, and a digest of the bytes of the image.
+OPTIONAL_INDEX_COLUMNS = ("lesion_id", "image_digest")
 PAIR_COLUMNS = ("image_name_1", "image_name_2")
 
 

@@ -13,7 +13,15 @@ from tfrecord_tools.io import filesystem
 # Words for an unknown value, besides a blank.
 _BLANKS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 # Columns that are recognized in any case of letters, for example Image_Name.
-_NAMES = {*schema.METADATA, *schema.INDEX_COLUMNS, *schema.PAIR_COLUMNS, "prediction", "source", "bytes"}
+_NAMES = {
+    *schema.METADATA,
+    *schema.INDEX_COLUMNS,
+    *schema.OPTIONAL_INDEX_COLUMNS,
+    *schema.PAIR_COLUMNS,
+    "prediction",
+    "source",
+    "bytes",
+}
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 
 

@@ -46,9 +46,11 @@ def write_index(data_dir: str, split: str, table: pd.DataFrame) -> None:
     Args:
         data_dir: Directory of the record set.
         split: `train` or `test`.
-        table: DataFrame with `schema.INDEX_COLUMNS` in record order, shards by file name, blanks as "".
+        table: DataFrame with `schema.INDEX_COLUMNS` in record order, shards by file name, blanks as ""; where
+            `schema.OPTIONAL_INDEX_COLUMNS` are absent, they are blank.
     """
-    text = pd.DataFrame(table)[list(schema.INDEX_COLUMNS)].to_csv(index=False)
+    columns = [*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS]
+    text = pd.DataFrame(table).reindex(columns=columns, fill_value="").to_csv(index=False)
     atomic_write.write_text(os.path.join(data_dir, f"{split}.index.csv"), text)
 
 

@@ -47,8 +47,8 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
         split: `train` or `test`.
 
     Returns:
-        DataFrame with `schema.INDEX_COLUMNS`, one row per record in file order. `shard` is a path; `position`, `target`
-        and `fold` are int64, -1 where blank; the others are text.
+        DataFrame with `schema.INDEX_COLUMNS` and `schema.OPTIONAL_INDEX_COLUMNS`, one row per record in file order.
+        `shard` is a path; `position`, `target` and `fold` are int64, -1 where blank; the others are text.
 
     Raises:
         IsicError: The index does not exist, is damaged, or names a file outside `data_dir`.
@@ -69,7 +69,8 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
             f"{path} not found; create it with `python -m tfrecord_tools.index`, or build the {split} records with "
             "`python -m tfrecord_tools.build`"
         )
-    index = csv_tables.read_table(path, schema.INDEX_COLUMNS)[list(schema.INDEX_COLUMNS)]
+    table = csv_tables.read_table(path, schema.INDEX_COLUMNS)
+    index = table.reindex(columns=[*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS], fill_value="")
     outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
     if len(outside):
         raise errors.IsicError(
