@@ -49,6 +49,8 @@ setup(
         "pylibjpeg[openjpeg]>=2.0",
         "scikit-learn>=1.3",
         "scipy>=1.11",
+        # libjpeg-turbo with its warnings, which OpenCV only prints.
+        "simplejpeg>=1.8",
         # Events; TensorFlow 2.21 no longer brings it.
         "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16,<2.22",

@@ -8,8 +8,10 @@ are ranks) are not probabilities until they are calibrated. The calibration is f
 the folds, which predict writes, is slightly less extreme, so its calibration is close but not exact.
 """
 
-from isic_tf.postprocessing.calibrate_run import CalibrateConfig, calibrate
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.postprocessing.calibrate_run import CalibrateConfig, calibrate
 
 CONFIG = CalibrateConfig
 

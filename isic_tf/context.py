@@ -7,9 +7,11 @@ python -m isic_tf.context --predictions=test.csv --metadata=test_metadata.csv --
 The first command fits and saves a model, and evaluates it on patients it was not fitted on.
 """
 
-from isic_tf.patient_context.config import ContextFilesConfig
-from isic_tf.patient_context.fit_context import run_context
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.patient_context.config import ContextFilesConfig
+    from isic_tf.patient_context.fit_context import run_context
 
 CONFIG = ContextFilesConfig
 

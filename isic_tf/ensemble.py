@@ -5,8 +5,10 @@ python -m isic_tf.ensemble --oof=b4/oof.csv,b6/oof.csv --labels=train.csv --meth
     --predictions=b4/test.csv,b6/test.csv --output=submission.csv --sample_submission=sample_submission.csv
 """
 
-from isic_tf.postprocessing.ensemble_predictions import EnsembleConfig, ensemble
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.postprocessing.ensemble_predictions import EnsembleConfig, ensemble
 
 CONFIG = EnsembleConfig
 

@@ -5,8 +5,10 @@ python -m isic_tf.evaluate --predictions=runs/b0/oof.csv --labels=train.csv --ou
 Intervals are 95 percent bootstrap intervals over patients. The first file is compared with each of the others.
 """
 
-from isic_tf.evaluation.evaluate_files import EvaluateConfig, evaluate_files
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.evaluation.evaluate_files import EvaluateConfig, evaluate_files
 
 CONFIG = EvaluateConfig
 

@@ -6,8 +6,10 @@ Each image is explained by the folds that were not trained on it. A map shows wh
 every image, however confident the network is.
 """
 
-from isic_tf.visualization.grad_cam_sheet import ExplainConfig, explain
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.visualization.grad_cam_sheet import ExplainConfig, explain
 
 CONFIG = ExplainConfig
 

@@ -7,8 +7,10 @@ TensorFlow Lite model takes an RGB image of the network's size. Both average the
 does.
 """
 
-from isic_tf.serving.export_run import ExportConfig, export
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.serving.export_run import ExportConfig, export
 
 CONFIG = ExportConfig
 

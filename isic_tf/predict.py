@@ -6,9 +6,11 @@ python -m isic_tf.predict --workdir=runs/b0 --records='records/384/test*.tfrec' 
 The same command resumes an interrupted prediction.
 """
 
-from isic_tf.inference.config import PredictFilesConfig
-from isic_tf.inference.predict_run import predict_files
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.inference.config import PredictFilesConfig
+    from isic_tf.inference.predict_run import predict_files
 
 CONFIG = PredictFilesConfig
 

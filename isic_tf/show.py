@@ -3,8 +3,10 @@
 python -m isic_tf.show --records='records/384/train*.tfrec' --augment --augment_policy=strong --output=sheet.png
 """
 
-from isic_tf.visualization.contact_sheet import ShowConfig, show
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.visualization.contact_sheet import ShowConfig, show
 
 CONFIG = ShowConfig
 

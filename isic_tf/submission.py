@@ -3,8 +3,10 @@
 python -m isic_tf.submission --submission=submission.csv --sample_submission=sample_submission.csv
 """
 
-from isic_tf.artifacts.submission_format import SubmissionConfig, validate_submission
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.artifacts.submission_format import SubmissionConfig, validate_submission
 
 CONFIG = SubmissionConfig
 

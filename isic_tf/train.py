@@ -5,9 +5,11 @@ python -m isic_tf.train --data_dir=records/384 --workdir=runs/b0 --fold=0 --imag
 The same command again resumes an interrupted run, with the same result as without the interruption.
 """
 
-from isic_tf.training.config import TrainConfig
-from isic_tf.training.loop import train
 from tfrecord_tools import cli
+
+with cli.quiet_imports():
+    from isic_tf.training.config import TrainConfig
+    from isic_tf.training.loop import train
 
 CONFIG = TrainConfig
 

@@ -1,22 +1,32 @@
 """Commands: configurations whose fields are flags, log lines on standard output, errors in one line, exit codes."""
 
+import contextlib
 import dataclasses
 import difflib
+import functools
 import logging
+import math
 import numbers
 import os
+import signal
 import sys
+import tempfile
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 
-from tfrecord_tools import errors
+from tfrecord_tools import errors, flag_files
+from tfrecord_tools.io import filesystem
 
 _LOGGERS = ("isic_tf", "tfrecord_tools")
+# Exit code of a process that SIGTERM ended, as of a shell.
+_TERMINATED = 128 + signal.SIGTERM
+# Larger whole numbers do not fit into a tensor.
+_MAX_INT = 2**63 - 1
 ConfigT = typing.TypeVar("ConfigT", bound="Config")
 
 
@@ -27,6 +37,7 @@ def option(
     choices: Sequence[str] | None = None,
     lower: float | None = None,
     upper: float | None = None,
+    derive: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Declares a field of a `Config`, and so a flag of its command.
 
@@ -36,6 +47,7 @@ def option(
         choices: The texts that are allowed; None for any.
         lower: The smallest number allowed; None for any.
         upper: The largest number allowed; None for any.
+        derive: Gives the value from the configuration where none is given; the default is None then.
 
     Returns:
         `dataclasses.field`.
@@ -44,7 +56,13 @@ def option(
         >>> option(384, help="Side of the square images, in pixels.", lower=8).metadata["lower"]
         8
     """
-    metadata = {"help": help, "choices": tuple(choices) if choices else None, "lower": lower, "upper": upper}
+    metadata: dict[str, Any] = {
+        "help": help,
+        "choices": tuple(choices) if choices else None,
+        "lower": lower,
+        "upper": upper,
+        "derive": derive,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -73,8 +91,15 @@ class Config:
         Raises:
             ConfigError: A value has the wrong type, is out of range, or is not one of the choices.
         """
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _convert(field, *_kind(type(self), field), getattr(self, field.name)))
+        fields = dataclasses.fields(self)
+        derived = [field for field in fields if field.metadata["derive"] and getattr(self, field.name) is None]
+        for field in (field for field in fields if field not in derived):
+            self._set(field, getattr(self, field.name))
+        for field in derived:
+            self._set(field, field.metadata["derive"](self))
+
+    def _set(self, field: dataclasses.Field[Any], value: Any) -> None:
+        object.__setattr__(self, field.name, _convert(field, *_kind(type(self), field), value))
 
     @classmethod
     def from_text(cls: type["ConfigT"], values: Mapping[str, str]) -> "ConfigT":
@@ -100,9 +125,14 @@ class Config:
         return cls(**known)
 
 
+@functools.cache
+def _find_types(config_class: Any) -> dict[str, Any]:
+    return typing.get_type_hints(config_class)
+
+
 def _kind(config_class: type[Config], field: dataclasses.Field[Any]) -> tuple[Any, bool]:
     """Returns the type of a field's values, and whether None is allowed."""
-    hint = typing.get_type_hints(config_class)[field.name]
+    hint = _find_types(config_class)[field.name]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
         return hint, True
@@ -124,7 +154,7 @@ def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: An
         return None
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if _is_list(kind) and isinstance(value, str):
-        value = tuple(part.strip() for part in value.split(",")) if value else ()
+        value = tuple(_split_paths(value))
     elif _is_list(kind) and isinstance(value, (list, tuple)):
         value = tuple(os.fspath(part) for part in value)
     elif kind is str and isinstance(value, os.PathLike):
@@ -138,7 +168,16 @@ def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: An
         value = float(value)
     if not isinstance(value, tuple if _is_list(kind) else kind) or (kind is int and isinstance(value, bool)):
         raise errors.ConfigError(f"expected {field.name} to be {_describe_kind(kind)}, got {value!r}")
+    _check_limits(field, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise errors.ConfigError(f"expected {field.name} to be a finite number, got {value}")
+    return value
+
+
+def _check_limits(field: dataclasses.Field[Any], value: Any) -> None:
+    """Checks that a value is one of the choices of its field, and within its range."""
     limits = field.metadata
+    upper = _MAX_INT if limits["upper"] is None and isinstance(value, int) else limits["upper"]
     if limits["choices"] and value not in limits["choices"]:
         close = difflib.get_close_matches(str(value), limits["choices"], 1)
         meant = f"; did you mean {close[0]}?" if close else ""
@@ -146,9 +185,23 @@ def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: An
         raise errors.ConfigError(f"expected {field.name} to be one of {expected}, got {value!r}{meant}")
     if limits["lower"] is not None and not value >= limits["lower"]:
         raise errors.ConfigError(f"expected {field.name} of at least {limits['lower']}, got {value}")
-    if limits["upper"] is not None and not value <= limits["upper"]:
-        raise errors.ConfigError(f"expected {field.name} of at most {limits['upper']}, got {value}")
-    return value
+    if upper is not None and not value <= upper:
+        raise errors.ConfigError(f"expected {field.name} of at most {upper}, got {value}")
+
+
+class _ListParser(flags.ListParser):
+    """Parses a list as absl does, but keeps a path with a comma whole where it exists."""
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        if isinstance(argument, str) and '"' not in argument:
+            return _split_paths(argument)
+        return super().parse(argument)
+
+
+def _split_paths(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")] if text else []
+    # A blank part, which is an error of the user's, stays.
+    return parts if "" in parts else filesystem.rejoin(text.split(","), filesystem.exists)
 
 
 def _parse(field: dataclasses.Field[Any], kind: Any, text: str) -> Any:
@@ -179,7 +232,10 @@ def define_flags(
         default = None if field.default is dataclasses.MISSING else field.default
         arguments = (field.name, default, limits["help"])
         if _is_list(kind):
-            flags.DEFINE_list(field.name, default and list(default), limits["help"], **common)
+            serializer = flags.CsvListSerializer(",")
+            flags.DEFINE(
+                _ListParser(), field.name, default and list(default), limits["help"], serializer=serializer, **common
+            )
         elif limits["choices"]:
             flags.DEFINE_enum(field.name, default, list(limits["choices"]), limits["help"], **common)
         elif kind is bool:
@@ -199,7 +255,8 @@ def define_flags(
 def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | None = None) -> None:
     """Runs a command: defines its flags, parses them, calls it with its configuration; never returns.
 
-    Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`) or with 130 after Ctrl-C.
+    Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`), with 130 after Ctrl-C or
+    with 143 after SIGTERM; `train`, which saves first, with 0.
     Flags are defined only in the process that runs the command, so that modules with flags of one name can be
     imported together.
 
@@ -221,24 +278,81 @@ def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | No
                 print(
                     f"note: --{old} is now --{new}; the old name will be removed in the next release", file=sys.stderr
                 )
-        try:
-            values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)}
-            command(config_class(**values))
-        except KeyboardInterrupt:
-            print(
-                "\nInterrupted; all files written so far are complete. Run the same command to resume.", file=sys.stderr
-            )
-            sys.exit(130)
-        except Exception as error:
-            if absl_logging.get_verbosity() >= absl_logging.DEBUG:
-                raise
-            print(_describe(error), file=sys.stderr)
-            sys.exit(1)
+        values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)}
+        code = execute(lambda: command(config_class(**values)))
+        if code:
+            sys.exit(code)
 
     if doc:
         sys.modules["__main__"].__doc__ = doc
     define_flags(config_class)
-    app.run(main)
+    app.run(main, flags_parser=_parse_command_line)
+
+
+def execute(command: Callable[[], Any]) -> int:
+    """Calls a function as commands do: what goes wrong is one line on standard error, and an exit code.
+
+    Args:
+        command: Function without arguments; its result is not used.
+
+    Returns:
+        0; 1 after an error, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: The process received SIGTERM, with the code 143.
+        Exception: An error of the function, under `--verbosity=1`.
+
+    Examples:
+        >>> execute(lambda: None)
+        0
+    """
+    # As after Ctrl-C, locks are released and temporary files removed.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        command()
+        return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted; all files written so far are complete. Run the same command to resume.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if absl_logging.get_verbosity() >= absl_logging.DEBUG:
+            raise
+        print(_describe(error), file=sys.stderr)
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _parse_command_line(arguments: list[str]) -> Any:
+    """Parses the flags of a command line, whose flag files are checked before."""
+    try:
+        flag_files.check_flag_files(arguments[1:])
+    except errors.ConfigError as error:
+        print(_describe(error), file=sys.stderr)
+        sys.exit(1)
+    return app.parse_flags_with_usage(arguments)
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hides what libraries write to standard error while they are imported, unless an import fails.
+
+    TensorFlow 2.21 writes two lines there whatever its log level, which would stand before every error of a command.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as captured:
+        original = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(original, 2)
+            captured.seek(0)
+            sys.stderr.write(captured.read().decode("utf-8", "replace"))
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 class _StandardOutput(logging.StreamHandler):  # type: ignore[type-arg]  # No arguments before Python 3.11.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from isic_tf.artifacts import safe_npz
 from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools.io import filesystem, saved_files
 
 _MAX_BYTES = 2**35
 
@@ -52,18 +52,14 @@ def read_embeddings(path: str, names: Sequence[str]) -> np.ndarray:
 
 def _read_arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the names, text `[n]`, and the embeddings, float32 `[n, networks, f]`."""
-    try:
+    with saved_files.explained_damage(path, "an archive of embeddings", "write it again with isic_tf.predict"):
         with filesystem.open(path) as file:
             arrays = safe_npz.unpack(file, _MAX_BYTES)
         names = arrays["image_name"]
         features = arrays["embeddings"]
-    except (ValueError, KeyError) as error:
-        raise errors.CorruptRecordError(
-            f"{path} is not an archive of embeddings ({error!r}); write it again with isic_tf.predict"
-        ) from error
-    if names.dtype.kind != "U" or features.dtype != np.float32 or features.ndim != 3 or len(names) != len(features):
-        raise errors.CorruptRecordError(
-            f"{path} is not an archive of embeddings (its arrays are {names.dtype} {names.shape} and {features.dtype} "
-            f"{features.shape}); write it again with isic_tf.predict"
-        )
+        are_names = names.dtype.kind == "U" and names.ndim == 1
+        if not are_names or features.dtype != np.float32 or features.ndim != 3 or len(names) != len(features):
+            raise errors.CorruptRecordError(
+                f"its arrays are {names.dtype} {names.shape} and {features.dtype} {features.shape}"
+            )
     return names, features

@@ -3,21 +3,20 @@
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import prediction_sidecar, run_directory
+from isic_tf.artifacts import fold_progress, kept_weights, prediction_sidecar, run_directory
 from isic_tf.metrics import summaries
-from tfrecord_tools.io import atomic_write, csv_tables
+from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
 
-def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool) -> None:
+def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool, epoch: int) -> None:
     """Keeps the weights of an epoch where they are wanted.
 
     They are saved in any case: all workers read the variables together, and may disagree in the last bit on which
@@ -27,14 +26,14 @@ def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool) -> No
         directory: Directory of the fold.
         classifier: Keras model.
         wanted: Whether to keep them.
+        epoch: Epoch whose weights they are, from 1.
     """
-    with tempfile.TemporaryDirectory() as local:
+    with temporary_files.temporary_directory("weights") as local:
         # Keras writes HDF5 to local files only.
         weights = os.path.join(local, run_directory.BEST_WEIGHTS)
         classifier.save_weights(weights)
         if wanted:
-            with atomic_write.replaced(os.path.join(directory, run_directory.BEST_WEIGHTS)) as temporary:
-                tf.io.gfile.copy(weights, temporary)
+            kept_weights.replace_weights(os.path.join(directory, run_directory.BEST_WEIGHTS), weights, epoch)
 
 
 def finish_fold(
@@ -59,13 +58,24 @@ def finish_fold(
         _LOG.info(f"{name}: trained for {len(history)} epochs; not evaluated, because nothing was held out")
         return metrics
     oof = table[["image_name", "prediction", "fold", "target"]]
-    atomic_write.write_text(os.path.join(directory, run_directory.OOF_FILE), oof.to_csv(index=False))
+    atomic_write.write_text(os.path.join(directory, run_directory.OOF_FILE), csv_output.format_table(oof))
     summary = summaries.summarize(table)
-    kept = history[-1] if keep == "last" else max(history, key=lambda row: row["auc"])
-    metrics = {**summary, "kept_epoch": int(kept["epoch"]), "epochs": len(history)}
+    metrics = {**summary, "kept_epoch": fold_progress.kept_epoch(history, keep), "epochs": len(history)}
     _write_metrics(directory, metrics)
     _LOG.info(f"{name}: {summaries.describe(summary)}, epoch {metrics['kept_epoch']} of {len(history)}")
     return metrics
+
+
+def reopen_fold(directory: str) -> None:
+    """Removes the metrics and predictions of a fold that is trained on: its weights will change.
+
+    Args:
+        directory: Directory of the fold.
+    """
+    for name in (run_directory.METRICS_FILE, run_directory.OOF_FILE):
+        path = os.path.join(directory, name)
+        if filesystem.exists(path):
+            filesystem.remove(path)
 
 
 def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
@@ -73,7 +83,7 @@ def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
 
     Args:
         workdir: Run directory. Its `oof.csv` and, with several folds, `metrics.json` are written.
-        index: DataFrame with `image_name` and `patient_id` of the images that were held out.
+        index: DataFrame with `image_name`, `patient_id` and perhaps `lesion_id` of the images that were held out.
 
     Returns:
         The content of `metrics.json`; None with fewer than two folds.
@@ -86,16 +96,34 @@ def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
     for path in [*paths, joined]:
         prediction_sidecar.write_sidecar(path, patient_context=has_context, made_by="isic_tf.train")
     table = pd.concat([csv_tables.read_table(path, ("image_name", "prediction")) for path in paths])
-    atomic_write.write_text(joined, table.to_csv(index=False))
+    atomic_write.write_text(joined, csv_output.format_table(table))
+    _note_missing_predictions(workdir)
     if len(paths) < 2:
+        joined_metrics = os.path.join(workdir, run_directory.METRICS_FILE)
+        if filesystem.exists(joined_metrics):
+            _LOG.warning(f"note: {joined_metrics} was of several folds, of which one is left; removed")
+            filesystem.remove(joined_metrics)
         return None
-    patients = index.drop_duplicates("image_name").set_index("image_name")["patient_id"]
+    images = index.drop_duplicates("image_name").set_index("image_name")
+    people = {name: table["image_name"].map(images[name]) for name in ("patient_id", "lesion_id") if name in images}
     table = table.astype({"prediction": "float64", "target": "int64"})
-    summary = summaries.summarize(table.assign(patient_id=table["image_name"].map(patients)))
+    summary = summaries.summarize(table.assign(**people))
     metrics = {"folds": len(paths), **summary}
     _write_metrics(workdir, metrics)
     _LOG.info(f"{len(paths)} folds together: {summaries.describe(summary)}")
     return metrics
+
+
+def _note_missing_predictions(workdir: str) -> None:
+    """Warns of folds that are trained to the end but have lost their predictions."""
+    for path in run_directory.fold_files(workdir, run_directory.METRICS_FILE):
+        directory = os.path.dirname(path)
+        predictions = os.path.join(directory, run_directory.OOF_FILE)
+        if "auc" in run_directory.read_metrics(directory) and not filesystem.exists(predictions):
+            _LOG.warning(
+                f"note: {predictions} is missing, so that this fold is not among the predictions of all folds; run "
+                f"isic_tf.train --fold={os.path.basename(directory).removeprefix('fold')} to write it again"
+            )
 
 
 def _write_metrics(directory: str, metrics: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from isic_tf.artifacts import prediction_sidecar, table_checks
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, csv_tables
+from tfrecord_tools.io import atomic_write, csv_output, csv_tables, name_join
 
 _LOG = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 def join_by_name(
     paths: Sequence[str], tables: Sequence[pd.DataFrame], join: str
 ) -> tuple[list[pd.DataFrame], list[str]]:
-    """Brings prediction tables into the row order of the first one.
+    """Brings prediction tables into the row order and the spelling of names of the first one.
 
     Args:
         paths: What each table is called in errors and notes, `[files]`.
@@ -27,8 +27,10 @@ def join_by_name(
         The tables with their rows in one order; and a list of notes on the images that were left out.
 
     Raises:
-        IsicError: The names differ under `equal`, or no name is in all tables.
+        IsicError: The names differ under `equal`, no name is in all tables, or it is open which of two spellings of a
+            name is meant.
     """
+    tables = [tables[0], *(_adopt_names(tables[0], paths[0], table) for table in tables[1:])]
     # Indexes of objects: lookups in pandas' own string type take twenty times as long.
     indexes = [pd.Index(table["image_name"], dtype=object) for table in tables]
     first = indexes[0]
@@ -52,6 +54,15 @@ def join_by_name(
         for table, names in zip(tables, indexes, strict=True)
     ]
     return ordered, notes
+
+
+def _adopt_names(first: pd.DataFrame, first_path: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Spells the names of a table as the first table does."""
+    rows = name_join.find_rows(table["image_name"], first["image_name"], first_path)
+    is_found = rows >= 0
+    names = table["image_name"].to_numpy(object, copy=True)
+    names[is_found] = first["image_name"].to_numpy(object)[rows[is_found]]
+    return table.assign(image_name=names)
 
 
 def _describe_difference(first_path: str, first: pd.Index, path: str, names: pd.Index) -> list[str]:
@@ -149,5 +160,5 @@ def write_predictions(
     if problem:
         raise errors.IsicError(f"{path} is not written: {problem}; check the weights of the model for NaN")
     prediction_sidecar.write_sidecar(path, patient_context=patient_context, made_by=made_by, **facts)
-    atomic_write.write_text(path, table.to_csv(index=False))
+    atomic_write.write_text(path, csv_output.format_table(table))
     _LOG.info(f"wrote {len(table)} predictions to {path}, mean {values.mean():.4f}")

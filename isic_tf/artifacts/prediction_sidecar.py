@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
 
 def write_sidecar(path: str, *, patient_context: bool | None, made_by: str, **facts: Any) -> None:
@@ -46,9 +46,8 @@ def used_patient_context(paths: Sequence[str]) -> bool | None:
 def _read_patient_context(sidecar: str) -> bool | None:
     if not filesystem.exists(sidecar):
         return None
-    try:
-        return json.loads(filesystem.read(sidecar))["patient_context"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.CorruptRecordError(
-            f"{sidecar} is not the sidecar of a prediction file ({error!r}); remove or rename it"
-        ) from error
+    with saved_files.explained_damage(sidecar, "the sidecar of a prediction file", "remove or rename it"):
+        recorded = saved_files.read_json(sidecar)["patient_context"]
+        if not isinstance(recorded, (bool, type(None))):
+            raise errors.CorruptRecordError(f"expected patient_context to be true, false or null, got {recorded!r:.50}")
+        return recorded

@@ -3,7 +3,6 @@
 See `fold_results` for what a trained fold contains.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from typing import Any
 import pandas as pd
 import tensorflow as tf
 
+from isic_tf.artifacts import run_flags
 from tfrecord_tools import cli, errors
 from tfrecord_tools.io import atomic_write, csv_tables, filesystem
 
@@ -25,13 +25,6 @@ HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 OOF_FILE = "oof.csv"
 _POLICY_FILE = "augment_policy.json"
-# Names of earlier releases, in the flags of runs and on the command line.
-RENAMED_FLAGS = {
-    "accumulate": "gradient_accumulation_steps",
-    "backbone_rate": "backbone_lr_multiplier",
-    "keep": "keep_weights",
-    "malignant_repeats": "malignant_oversampling",
-}
 
 
 def claim(
@@ -41,6 +34,9 @@ def claim(
     index: pd.DataFrame,
     files: Sequence[bytes] = (),
     preparation: Mapping[str, Any] | None = None,
+    is_shared: bool = False,
+    defaults: Mapping[str, Any] | None = None,
+    can_grow: bool = False,
 ) -> None:
     """Writes the flags of a run, or checks them where the directory already has an epoch or a checkpoint.
 
@@ -52,35 +48,41 @@ def claim(
         files: Contents of files that the flags name. Other contents are another configuration.
         preparation: How the images were made, see `preprocessing_config.read_preprocessing`; recorded for predictions
             of image files.
+        is_shared: Whether another process is training a fold of the run, so that its flags are checked in any case.
+        defaults: Defaults of the flags, which a run of a release without them has.
+        can_grow: Whether a run may be given more `epochs`: its schedule does not depend on their number.
 
     Raises:
-        ConfigError: The directory belongs to another configuration.
+        ConfigError: The directory belongs to another configuration, or a value has several lines.
+        CorruptRecordError: The flags of the run are damaged.
     """
-    known = {"data_sha256": _digest_data(index, files), **(preparation or {})}
-    # What is known about the data is a comment to --flagfile.
-    lines = [f"# {name}={value}" for name, value in sorted(known.items())]
-    lines += [f"--{name}={value}" for name, value in sorted(flags.items()) if value is not None]
-    has_checkpoint = any(find_checkpoints(directory) for directory in fold_files(workdir, "checkpoints"))
-    if not has_checkpoint and not fold_files(workdir, HISTORY_FILE):
-        atomic_write.write_text(os.path.join(workdir, FLAGS_FILE), "\n".join(lines) + "\n")
+    path = os.path.join(workdir, FLAGS_FILE)
+    known = {"data_sha256": run_flags.digest_data(index, files), **(preparation or {})}
+    text = run_flags.format_flags(flags, known)
+    is_shared = is_shared and filesystem.exists(path)
+    if not is_shared and not is_begun(workdir):
+        atomic_write.write_text(path, text)
         return
     old = read_flags(workdir)
-    new = _parse_flags(lines)
-    differing = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name) and name not in free)
-    if differing:
-        changes = ", ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
-        raise errors.ConfigError(
-            f"{workdir} holds a run of another configuration ({changes}); choose another --workdir"
-        )
+    new = run_flags.parse_flags(path, text.encode())
+    differing, added = run_flags.find_differences(path, old, new, free, defaults or {})
+    if added:
+        _LOG.warning(f"note: {path} lacks {', '.join(added)}; taken as the default, as of an earlier release")
+    if differing == ["epochs"] and can_grow and not is_shared and int(new["epochs"]) > int(old["epochs"]):
+        _LOG.info(f"{workdir} grows from {old['epochs']} to {new['epochs']} epochs")
+        atomic_write.write_text(path, text)
+    elif differing:
+        raise errors.ConfigError(run_flags.describe_differences(workdir, old, new, differing))
 
 
-def _digest_data(index: pd.DataFrame, files: Sequence[bytes]) -> str:
-    """Returns the SHA-256 of the records' names, patients, labels, folds and shards, and of files."""
-    columns = ["shard", "position", "image_name", "patient_id", "target", "fold"]
-    # The directory of the shards may differ.
-    records = index[columns].assign(shard=index["shard"].map(os.path.basename))
-    content = records.sort_values(columns).to_csv(index=False).encode()
-    return hashlib.sha256(b"".join([content, *files])).hexdigest()
+def is_begun(workdir: str) -> bool:
+    """Returns whether a run has a checkpoint or an epoch, so that its flags are fixed.
+
+    Args:
+        workdir: Run directory; it may not exist.
+    """
+    has_checkpoint = any(find_checkpoints(directory) for directory in fold_files(workdir, "checkpoints"))
+    return has_checkpoint or any(fold_files(workdir, name) for name in (HISTORY_FILE, METRICS_FILE))
 
 
 def keep_policy(workdir: str, path: str) -> None:
@@ -104,17 +106,12 @@ def read_flags(workdir: str) -> dict[str, str]:
 
     Raises:
         IsicError: The directory does not hold a run.
+        CorruptRecordError: The flags are damaged; the error names the file and the line.
     """
     path = os.path.join(workdir, FLAGS_FILE)
-    if not tf.io.gfile.exists(path):
+    if not filesystem.exists(path):
         raise errors.IsicError(f"expected a run in {workdir}, found no {FLAGS_FILE}; check --workdir")
-    with tf.io.gfile.GFile(path) as file:
-        return _parse_flags(file.read().splitlines())
-
-
-def _parse_flags(lines: Sequence[str]) -> dict[str, str]:
-    matches = (re.fullmatch(r"(?:--|# )(\w+)=(.*)", line) for line in lines)
-    return {RENAMED_FLAGS.get(match[1], match[1]): match[2] for match in matches if match}
+    return run_flags.parse_flags(path, filesystem.read(path))
 
 
 def read_network(workdir: str) -> dict[str, Any]:
@@ -132,10 +129,7 @@ def read_network(workdir: str) -> dict[str, Any]:
         CorruptRecordError: Its flags are damaged.
     """
     damaged = f"{os.path.join(workdir, FLAGS_FILE)} is damaged"
-    try:
-        flags = read_flags(workdir)
-    except UnicodeDecodeError as error:
-        raise errors.CorruptRecordError(f"{damaged}: it is not UTF-8 text; restore it from a copy") from error
+    flags = read_flags(workdir)
     if not flags.get("backbone"):
         raise errors.CorruptRecordError(f"{damaged}: it lacks the line --backbone=NAME; restore it from a copy")
     image_size = flags.get("image_size", "")
@@ -239,16 +233,26 @@ def read_history(directory: str) -> list[dict[str, Any]]:
         directory: Directory of the fold.
 
     Returns:
-        A dict per epoch: `epoch` (int), `loss` (float) and further figures; empty where there is no history.
+        A dict per epoch: `epoch` (int, from 1 without gaps), `loss` (float) and further figures; empty where there is
+        no history.
 
     Raises:
-        IsicError: The file is damaged.
+        IsicError: The file is damaged; the error names it.
     """
     path = os.path.join(directory, HISTORY_FILE)
     if not tf.io.gfile.exists(path):
         return []
     table = csv_tables.read_table(path, ("epoch", "loss"))
-    return table.astype("float64").astype({"epoch": "int64"}).to_dict("records")
+    try:
+        rows = table.astype("float64").astype({"epoch": "int64"}).to_dict("records")
+    except ValueError as error:
+        raise errors.CorruptRecordError(f"{path} is damaged: {error}; restore it from a copy") from error
+    for number, row in enumerate(rows, 1):
+        if row["epoch"] != number:
+            raise errors.CorruptRecordError(
+                f"{path} is damaged: expected epoch {number} in row {number}, got {row['epoch']}; restore it"
+            )
+    return rows
 
 
 def write_history(directory: str, history: Sequence[Mapping[str, Any]]) -> None:

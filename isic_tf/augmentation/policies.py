@@ -13,14 +13,13 @@ sampled uniformly, as in RandAugment (Cubuk et al. 2020); `--augment_strength` i
 """
 
 import difflib
-import json
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 from isic_tf.augmentation import color, geometric, occlusion, presets
 from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools.io import filesystem, saved_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,12 +110,9 @@ def _read_file(path: str) -> Any:
         raise errors.ConfigError(
             f"expected --augment_policy to be {', '.join(presets.PRESETS)} or a JSON file, got {path!r}{meant}"
         )
-    if filesystem.size(path) > _MAX_BYTES:
-        raise errors.ConfigError(f"expected an augmentation policy of at most 1 MiB, {path} is larger; check the path")
-    try:
-        return _rename(json.loads(filesystem.read(path)), path)
-    except ValueError as error:
-        raise errors.ConfigError(f"{path} is not a valid JSON file: {error}") from error
+    with saved_files.explained_damage(path, "a valid augmentation policy", "correct the file or check the path"):
+        policy = saved_files.read_json(path, _MAX_BYTES)
+        return _rename(policy, path)
 
 
 def _rename(policy: Any, path: str) -> Any:
@@ -144,7 +140,8 @@ def check_policy(policy: Any, name: str) -> None:
     """
     if not isinstance(policy, dict):
         raise errors.ConfigError(f"{name}: expected an object of operations, got {policy!r}")
-    if policy.get("fill", "reflect") not in geometric.FILLS:
+    fill = policy.get("fill", "reflect")
+    if not isinstance(fill, str) or fill not in geometric.FILLS:
         raise errors.ConfigError(
             f"{name}: expected fill to be one of {', '.join(geometric.FILLS)}, got {policy['fill']!r}"
         )
@@ -202,7 +199,10 @@ def _is_pair(values: Any, low: float, high: float) -> bool:
 
 def _check_probabilities(name: str, operations: dict[str, Policy]) -> None:
     for word in ("together", "instead"):
-        for label in {entry[word] for entry in operations.values() if word in entry}:
+        labels = [entry[word] for entry in operations.values() if word in entry]
+        if not all(isinstance(label, str) for label in labels):
+            raise errors.ConfigError(f"{name}: expected {word} to be a name, got {labels}")
+        for label in set(labels):
             probabilities = [entry.get("p", 1.0) for entry in operations.values() if entry.get(word) == label]
             if word == "together" and len(set(probabilities)) > 1:
                 raise errors.ConfigError(f"{name}: expected one p for all of {label!r}, got {probabilities}")

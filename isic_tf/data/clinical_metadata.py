@@ -5,10 +5,14 @@ not, so that in this data the size predicts the label (0.2 % of 6000x4000 images
 and in other data it does not.
 """
 
+import logging
+
 import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
+
+_LOG = logging.getLogger(__name__)
 
 FIELDS = {"age": "age_approx", "sex": "sex", "site": "anatom_site_general_challenge"}
 _LEAKS = ("width", "height", "size", "image_size", "file_size", "bytes")
@@ -67,6 +71,44 @@ def width(text: str) -> int:
 
 def _count_categories(name: str) -> int:
     return len(schema.CATEGORIES[FIELDS[name]])
+
+
+def check_known(rows: pd.DataFrame, text: str) -> None:
+    """Checks that every field is known for some images; logs for how many it is not.
+
+    Args:
+        rows: See `encode`.
+        text: See `parse`.
+
+    Raises:
+        ConfigError: A field is unknown in every row, so that nothing can be learned from it.
+    """
+    counts = _count_unknown(rows, text)
+    useless = [name for name, count in counts.items() if count == len(rows)]
+    if useless and len(rows):
+        raise errors.ConfigError(
+            f"--metadata={','.join(useless)} needs {', '.join(FIELDS[name] for name in useless)}, unknown in all "
+            f"{len(rows)} records; omit it, or rebuild the records with a table that has it: tfrecord_tools.build "
+            "--records --csv"
+        )
+    log_unknown(rows, text)
+
+
+def log_unknown(rows: pd.DataFrame, text: str) -> None:
+    """Logs for how many images the fields are unknown.
+
+    Args:
+        rows: See `encode`.
+        text: See `parse`.
+    """
+    counts = _count_unknown(rows, text)
+    parts = [f"{name} of {count} ({count / len(rows):.1%})" for name, count in counts.items() if count]
+    if parts:
+        _LOG.warning(f"note: unknown metadata of {len(rows)} images: {', '.join(parts)}")
+
+
+def _count_unknown(rows: pd.DataFrame, text: str) -> dict[str, int]:
+    return {name: int((rows[FIELDS[name]] == schema.UNKNOWN).sum()) for name in parse(text)}
 
 
 def encode(rows: pd.DataFrame, text: str) -> np.ndarray:

@@ -5,34 +5,43 @@ stalls. So all records are read once beforehand. The order of a run is then that
 and after every resume.
 """
 
+import atexit
 import concurrent.futures
+import contextlib
 import functools
 import itertools
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import tensorflow as tf
 from tqdm import tqdm
 
-from tfrecord_tools.io import filesystem, tfrecord
+from isic_tf.data import decoding
+from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem, temporary_files, tfrecord
 
 _RECORDS_AT_ONCE = 64
 
 
-def skip_corrupt(rows: pd.DataFrame, threads: int) -> tuple[pd.DataFrame, list[str]]:
+def skip_corrupt(rows: pd.DataFrame, threads: int, directory: str | None = None) -> tuple[pd.DataFrame, list[str]]:
     """Reads and decodes every record, and leaves out those that cannot be read.
 
-    Intact records of a shard with a damaged frame are copied to a temporary file, which exists until the process ends.
+    Intact records of a shard with a damaged frame are copied to a temporary file, which exists until the process ends;
+    that of a process that was killed, until the next one that writes to the directory.
 
     Args:
         rows: DataFrame with `shard`, `position` and `image_name` of all records that a run will read.
         threads: Images decoded at once.
+        directory: Where to keep the temporary files, which hold patients' images, such as the run directory; the
+            system's directory for temporary files if None.
 
     Returns:
         The rows of intact records in the same order, with the `shard` and `position` where they can now be read; and
         a text for each record that was left out: its shard, position and name, and the reason.
+
+    Raises:
+        CorruptRecordError: A shard is compressed as a whole.
     """
     kept = []
     problems = []
@@ -46,7 +55,7 @@ def skip_corrupt(rows: pd.DataFrame, threads: int) -> tuple[pd.DataFrame, list[s
         intact_names = [name for name, reason in reasons.items() if not reason]
         if frames_damaged and intact_names:
             places = {name: place for place, name in enumerate(intact_names)}
-            copy = _copy(shard, set(intact_names))
+            copy = _copy(shard, set(intact_names), _temporary_directory(directory))
             intact_rows = intact_rows.assign(shard=copy, position=intact_rows["image_name"].map(places))
         kept.append(intact_rows)
     found = pd.concat(kept)
@@ -88,7 +97,11 @@ def examine(shard: str, threads: int) -> tuple[dict[str | int, str], bool]:
     Returns:
         Dict from the name of a record, or its position if the name cannot be read, to "" or what is wrong with it, in
         file order; and whether a frame is damaged, so that TensorFlow cannot read past it.
+
+    Raises:
+        CorruptRecordError: The shard is compressed as a whole.
     """
+    tfrecord.refuse_compressed(shard)
     reasons: dict[str | int, str] = {}
     frames_damaged = False
     records = enumerate(tfrecord.scan(shard))
@@ -105,25 +118,38 @@ def _examine_record(item: tuple[int, tuple[int, bytes | None, str]]) -> tuple[st
     if problem or data is None:
         return position, problem
     features, problems = tfrecord.parse(data)
+    if not problems:
+        image = features["image"]
+        problem = decoding.find_problem(image) or _find_damage(image)
+    return features.get("image_name", position), "; ".join(problems) or problem
+
+
+def _find_damage(image: bytes) -> str:
+    """Returns what a decoder only warns of; TensorFlow goes on with what it could read of such an image."""
+    # Only here, since training as such needs neither OpenCV nor simplejpeg.
+    from tfrecord_tools.imaging import codec
+
     try:
-        # An eighth still reads all data of the JPEG.
-        tf.io.decode_jpeg(features.get("image", b""), channels=3, ratio=8)
-    except tf.errors.InvalidArgumentError:
-        problems = problems or ["the image cannot be decoded"]
-    return features.get("image_name", position), "; ".join(problems)
+        codec.decode(image, "the image", at_least=1)
+    except errors.CorruptRecordError as error:
+        return str(error).split("; ")[0]
+    return ""
 
 
 @functools.cache
-def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+def _temporary_directory(parent: str | None) -> str:
+    opened = contextlib.ExitStack()
     # Removed when the process ends.
-    return tempfile.TemporaryDirectory(prefix="isic_tf_")
+    atexit.register(opened.close)
+    return opened.enter_context(temporary_files.temporary_directory("records", parent))
 
 
-def _copy(shard: str, names: set[str | int]) -> str:
+def _copy(shard: str, names: set[str | int], directory: str) -> str:
     """Copies the records of these names to a temporary file, and returns its path."""
-    handle, path = tempfile.mkstemp(prefix=f"{os.path.basename(shard)}-", dir=_temporary_directory().name)
+    path = os.path.join(directory, f"{os.path.basename(shard)}-{secrets.token_hex(4)}")
+    # Somebody may have removed the run directory since it was created.
+    filesystem.makedirs(directory)
     with filesystem.open(path, "wb") as file:
-        os.close(handle)
         for _, data, problem in tfrecord.scan(shard):
             if problem or data is None:
                 continue

@@ -1,22 +1,73 @@
 """Reads, parses and decodes records into images."""
 
+import concurrent.futures
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import pandas as pd
 import tensorflow as tf
 
-from tfrecord_tools.io import tf_example
+from tfrecord_tools import errors
+from tfrecord_tools.imaging import graph_codec
+from tfrecord_tools.io import image_formats, tf_example, tfrecord
+
+# Shards whose lengths are checked at once: in a bucket, each read waits for the network.
+_CHECKED_AT_ONCE = 16
+# The start of every PNG file.
+_PNG = b"\x89PNG"
+# Components of a CMYK JPEG.
+_CMYK = 4
 
 
 def read(files: str | tf.Tensor | Sequence[str]) -> tf.data.Dataset:
     """Reads serialized records in file order.
 
     Args:
-        files: Path of a shard, or several.
+        files: Path of a shard, or several. Shards named by a tensor must have been checked with `count_records`.
 
     Returns:
         Dataset of string `[]`.
+
+    Raises:
+        CorruptRecordError: The length of a record is damaged, see `count_records`.
     """
+    if not tf.is_tensor(files):
+        count_records([files] if isinstance(files, str) else files)
     return tf.data.TFRecordDataset(files)
+
+
+def count_records(files: Sequence[str]) -> list[int]:
+    """Counts the records of shards, and checks their lengths before TensorFlow reads them.
+
+    Args:
+        files: Paths of shards. Unchanged shards are read once per process.
+
+    Returns:
+        Number of records of each.
+
+    Raises:
+        CorruptRecordError: The length of a record is damaged, or a shard is compressed; see `tfrecord.check_lengths`.
+    """
+    with concurrent.futures.ThreadPoolExecutor(_CHECKED_AT_ONCE) as pool:
+        return list(pool.map(tfrecord.check_lengths, files))
+
+
+def check_positions(rows: pd.DataFrame) -> None:
+    """Refuses positions beyond the records of a shard, before a table with a place for each position is made.
+
+    Args:
+        rows: DataFrame with `shard` and `position`.
+
+    Raises:
+        CorruptRecordError: A position is too high, or a shard is damaged, see `count_records`.
+    """
+    last = rows.groupby("shard", sort=False)["position"].max()
+    for shard, position, count in zip(last.index, last, count_records(last.index), strict=True):
+        if position >= count:
+            raise errors.CorruptRecordError(
+                f"expected positions below {count}, the number of records of {shard}, got {position} in the index; "
+                "index the set again, or rebuild it"
+            )
 
 
 def parse(serialized: tf.Tensor | bytes, labeled: bool) -> dict[str, tf.Tensor]:
@@ -34,13 +85,13 @@ def parse(serialized: tf.Tensor | bytes, labeled: bool) -> dict[str, tf.Tensor]:
 
 
 def decode(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
-    """Decodes a JPEG to a square image.
+    """Decodes a JPEG or PNG to a square image.
 
     libjpeg's inverse DCT scales by 1/2, 1/4 or 1/8 while it decodes. The strongest scaling whose result is not smaller
-    than `image_size` is used; the rest is a resize, see `resize`.
+    than `image_size` is used; the rest is a resize, see `resize`. A PNG is decoded at its full size.
 
     Args:
-        image: JPEG, string `[]`.
+        image: JPEG or PNG, string `[]`.
         image_size: Side S in pixels.
 
     Returns:
@@ -51,19 +102,116 @@ def decode(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
         >>> decode(jpeg, 64).shape
         TensorShape([64, 64, 3])
     """
+    return resize(decode_reduced(image, image_size), image_size)
+
+
+def decode_reduced(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
+    """Decodes a JPEG or PNG, a JPEG at the smallest scale that is large enough.
+
+    The image is turned upright and CMYK is converted as `tfrecord_tools.imaging.codec` does for image files.
+
+    Args:
+        image: JPEG or PNG, string `[]`.
+        image_size: Side S in pixels.
+
+    Returns:
+        uint8 `[h, w, 3]`, RGB; both sides are at least S where those of the image are.
+    """
+
+    def decode_unusual() -> tf.Tensor:
+        # One operation of Python: even where they are not run, the operations of `decode_any` take longer to pass than
+        # a small JPEG takes to be decoded.
+        decoded = tf.numpy_function(_decode_in_python, [image, image_size], tf.uint8, stateful=False)
+        return tf.ensure_shape(decoded, [None, None, 3])
+
+    return tf.cond(graph_codec.is_plain_jpeg(image), lambda: _decode_reduced_jpeg(image, image_size), decode_unusual)
+
+
+def _decode_in_python(image: bytes, image_size: int) -> np.ndarray:
+    try:
+        return decode_any(tf.constant(image), tf.constant(image_size, tf.int32)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        # TensorFlow passes a ValueError on as the same kind of error again.
+        raise ValueError(error.message) from error
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
+def decode_any(image: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG, or a JPEG that may be rotated or CMYK, in a graph that needs no Python; see `decode_reduced`.
+
+    Args:
+        image: JPEG or PNG, string `[]`.
+        image_size: Side S in pixels, int32 `[]`.
+
+    Returns:
+        uint8 `[h, w, 3]`, RGB.
+    """
+
+    def decode_jpeg() -> tf.Tensor:
+        is_cmyk = tf.io.extract_jpeg_shape(image)[2] == _CMYK
+        file = tf.cond(is_cmyk, lambda: graph_codec.mark_cmyk(image), lambda: image)
+        return graph_codec.turn_jpeg_upright(file, _decode_reduced_jpeg(file, image_size))
+
+    return tf.cond(
+        tf.strings.substr(image, 0, len(_PNG)) == _PNG,
+        lambda: graph_codec.turn_png_upright(image, tf.io.decode_png(image, channels=3)),
+        decode_jpeg,
+    )
+
+
+def _decode_reduced_jpeg(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
     side = tf.reduce_min(tf.io.extract_jpeg_shape(image)[:2])
     ratios = (8, 4, 2)
     # libjpeg rounds a scaled side up.
     fits = [-(-side // ratio) >= image_size for ratio in ratios]
-    decoded = tf.case(
+    return tf.case(
         [(fit, _scaled_decode(image, ratio)) for fit, ratio in zip(fits, ratios, strict=True)],
         default=_scaled_decode(image, 1),
     )
-    return resize(decoded, image_size)
 
 
 def _scaled_decode(image: tf.Tensor | bytes, ratio: int) -> Callable[[], tf.Tensor]:
     return lambda: tf.io.decode_jpeg(image, channels=3, ratio=ratio)
+
+
+def find_problem(image: bytes) -> str:
+    """Decodes an image as `decode` does, at a small size, and returns why that fails.
+
+    Args:
+        image: Bytes of the image of a record.
+
+    Returns:
+        Text such as "the image cannot be decoded"; "" where the image can be decoded.
+    """
+    problem = image_formats.describe_format(image)
+    if problem:
+        return f"the image {problem}"
+    try:
+        # Even at an eighth of the size, all bytes of a JPEG are read.
+        _decode_small(image)
+    except tf.errors.InvalidArgumentError:
+        return "the image cannot be decoded"
+    return ""
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def _decode_small(image: tf.Tensor) -> tf.Tensor:
+    return tf.shape(decode_reduced(image, 1))
+
+
+def examine(data: bytes) -> tuple[str | None, str]:
+    """Parses and decodes one record.
+
+    Args:
+        data: Serialized `tf.train.Example`.
+
+    Returns:
+        The name of the image, None if it cannot be read; and what is wrong with the record, or "".
+    """
+    features, problems = tfrecord.parse(data)
+    if not problems:
+        problems = [problem for problem in [find_problem(features["image"])] if problem]
+    return features.get("image_name"), "; ".join(problems)
 
 
 def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:

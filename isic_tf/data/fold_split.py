@@ -1,16 +1,18 @@
-"""Splits record sets into training and held-out rows without leaking patients or duplicates."""
+"""Splits record sets into training and held-out rows without leaking patients, lesions, photographs or duplicates."""
 
 import pandas as pd
 
+from isic_tf.artifacts import person_numbers, related_images
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import duplicate_pairs
+from tfrecord_tools.io import identity
 
 
 def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Splits the index of a record set for one fold.
 
     Args:
-        index: DataFrame with `fold`, `target` and `patient_id`, see `record_index.read_index`.
+        index: DataFrame with `image_name`, `fold`, `target` and `patient_id`, see `record_index.read_index`, and
+            perhaps the columns of `person_numbers.add_keys`.
         fold: The held-out fold; None to hold out nothing.
 
     Returns:
@@ -19,7 +21,7 @@ def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, 
 
     Raises:
         ConfigError: The fold is not in the index.
-        LeakageError: A patient is in both parts.
+        LeakageError: A patient or a lesion is in both parts.
         IsicError: Labels are missing, or a part has one class only.
     """
     folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
@@ -34,13 +36,25 @@ def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, 
     _check_classes(name, "training part", kept)
     if fold is not None:
         _check_classes(name, "held-out part", held_out)
-    leaks = sorted((set(kept["patient_id"]) & set(held_out["patient_id"])) - {""})
-    if leaks:
-        raise errors.LeakageError(
-            f"fold {fold} leaks: {len(leaks)} patients are in training too (first: {leaks[0]}); make new folds with "
-            "tfrecord_tools.folds"
-        )
+    index = _with_keys(index)
+    _refuse_leaks(index.loc[kept.index], index.loc[held_out.index], fold)
     return kept, held_out
+
+
+def _with_keys(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if "patient_key" in rows else person_numbers.add_keys(rows)
+
+
+def _refuse_leaks(kept: pd.DataFrame, held_out: pd.DataFrame, fold: int | None) -> None:
+    """Refuses folds that separate the images of one patient or one lesion."""
+    for key, column in person_numbers.COLUMNS.items():
+        leaked = held_out[held_out[key].isin(set(kept[key]) - {""})]
+        if len(leaked):
+            kind = "patients" if column == "patient_id" else "lesions"
+            raise errors.LeakageError(
+                f"fold {fold} leaks: {leaked[key].nunique()} {kind} are in training too (first: "
+                f"{leaked[column].min()}); make new folds with tfrecord_tools.folds"
+            )
 
 
 def _check_classes(name: str, part: str, rows: pd.DataFrame) -> None:
@@ -57,7 +71,7 @@ def split_rows(
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     """Splits the rows of several record sets for one fold.
 
-    Training rows that show a held-out image, or in extra sets a held-out patient, are left out.
+    Training rows that show a held-out image, or in extra sets a held-out patient or lesion, are left out.
 
     Args:
         rows: See `mixture.read_sets`.
@@ -70,18 +84,22 @@ def split_rows(
     Raises:
         IsicError: See `split_by_fold`.
     """
+    rows = _with_keys(rows)
     kept, held_out = split_by_fold(rows[~rows["extra"]], fold)
     candidates = pd.concat([kept, rows[rows["extra"]]])
     extra = candidates["extra"]
-    names = set(held_out["image_name"])
-    patients = set(held_out["patient_id"]) - {""}
-    # Folds that others made may separate two duplicates.
-    duplicates = duplicate_pairs.find_linked_names(names, pairs) - names
+    patients, lesions = (set(held_out[column]) - {""} for column in person_numbers.COLUMNS)
+    # Folds that others made may separate two duplicates, or two copies of a file.
+    is_shown = related_images.find_photographs(candidates, held_out, pairs)
     reasons = {
         "without a label": extra & (candidates["target"] == schema.UNKNOWN),
-        "with the name of a held-out image": extra & candidates["image_name"].isin(names),
-        "listed as a duplicate of a held-out image": candidates["image_name"].isin(duplicates),
-        "of a held-out patient": extra & candidates["patient_id"].isin(patients),
+        "with the name of a held-out image": identity.find_matches(candidates["image_name"], held_out["image_name"]),
+        "with the bytes of a held-out image": related_images.find_equal_bytes(candidates, held_out),
+        "listed as a duplicate of a held-out image": is_shown,
+        "of a held-out patient": extra & candidates["patient_key"].isin(patients),
+        "of a held-out lesion": extra & candidates["lesion_key"].isin(lesions),
+        "of a patient or a lesion of such an image": extra
+        & related_images.find_people(candidates, held_out, is_shown & extra),
     }
     left_out = pd.Series(False, index=candidates.index)
     counts = {}

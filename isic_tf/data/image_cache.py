@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from isic_tf.data import input_pipeline, read_errors, record_loading
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, manifest, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +45,9 @@ def open_images(rows: pd.DataFrame, where: str, image_size: int, threads: int) -
         ConfigError: The images do not fit, or the directory is not local.
         CorruptRecordError: A record or a cached file is damaged.
     """
+    if where != "memory":
+        # Before the free space is compared.
+        temporary_files.remove_leftovers(where)
     parts, paths, _ = plan_images(rows, where, image_size)
     arrays = [_open(part, path, image_size, threads) for part, path in zip(parts, paths, strict=True)]
     # Array and position of each record number.
@@ -100,10 +103,8 @@ def _exists(path: str | None) -> bool:
 def _make_path(rows: pd.DataFrame, directory: str, image_size: int) -> str:
     """Names the file of a record set by its content: the shards and their manifests, the records and the size."""
     shards = sorted(set(rows["shard"]))
-    manifests = [os.path.join(os.path.dirname(shards[0]), f"{split}.manifest.json") for split in ("train", "test")]
-    described = [
-        json.loads(filesystem.read(manifest))["shards"] for manifest in manifests if filesystem.exists(manifest)
-    ]
+    manifests = [manifest.read_manifest(os.path.dirname(shards[0]), split) for split in ("train", "test")]
+    described = [found["shards"] for found in manifests if found]
     sizes = [(os.path.basename(shard), filesystem.size(shard)) for shard in shards]
     names = rows[["position", "image_name"]].to_csv(index=False)
     content = json.dumps([_LAYOUT, image_size, sizes, described, names], sort_keys=True)
@@ -153,12 +154,10 @@ def _open(rows: pd.DataFrame, path: str | None, image_size: int, threads: int) -
             images[first : first + len(batch)] = batch
         return images
     if not os.path.exists(path):
-        with atomic_write.replaced(path) as temporary, open(temporary, "wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            # Written rather than memory-mapped, so that a full disk raises an error instead of a signal.
-            for _, batch in _decode(rows, image_size, threads):
-                file.write(batch.tobytes())
+        # Folds that are trained at the same time, and workers, may share a cache: one of them decodes.
+        with output_lock.locked(path, wait=True):
+            if not os.path.exists(path):
+                _write(rows, path, shape, threads)
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -170,6 +169,16 @@ def _open(rows: pd.DataFrame, path: str | None, image_size: int, threads: int) -
             f"{path} holds {images.dtype} of the shape {images.shape}, expected uint8 {shape}; remove it"
         )
     return images
+
+
+def _write(rows: pd.DataFrame, path: str, shape: Sequence[int], threads: int) -> None:
+    """Decodes the images of a record set to a file: uint8 of the shape `[n, S, S, 3]`."""
+    with atomic_write.replaced(path) as temporary, open(temporary, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        # Written rather than memory-mapped, so that a full disk raises an error instead of a signal.
+        for _, batch in _decode(rows, shape[1], threads):
+            file.write(batch.tobytes())
 
 
 def _decode(rows: pd.DataFrame, image_size: int, threads: int) -> Iterator[tuple[int, np.ndarray]]:

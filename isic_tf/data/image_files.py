@@ -3,103 +3,144 @@
 import concurrent.futures
 import contextlib
 import logging
+import os
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from isic_tf.data import clinical_metadata, preprocessing_config, record_loading
-from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables
+from isic_tf.artifacts import person_numbers
+from isic_tf.data import clinical_metadata, label_tables, preprocessing_config, record_loading
+from tfrecord_tools import errors
+from tfrecord_tools.imaging import limits as image_limits
+from tfrecord_tools.io import csv_tables, filesystem, identity, name_join
 
 _LOG = logging.getLogger(__name__)
 
 
-def list_files(directory: str, csv: str | None, fields: str) -> pd.DataFrame:
+def list_files(
+    directory: str,
+    csv: str | None = None,
+    fields: str = "",
+    further_columns: Sequence[str] = (),
+    allow_missing: bool = False,
+) -> pd.DataFrame:
     """Lists the images of a directory in order of their names, as rows for `input_pipeline.make_eval_dataset`.
 
     Args:
         directory: Directory of JPEG, PNG or DICOM files, or one with a subdirectory `test` of such files.
-        csv: CSV file with `image_name` and the clinical metadata that the network uses; None if it uses none.
+        csv: CSV file with `image_name`, the clinical metadata that the network uses and, where known, `patient_id` and
+            `lesion_id`; None for none.
         fields: See `clinical_metadata.parse`.
+        further_columns: Columns to add as codes too, where the table has them.
+        allow_missing: Whether rows of the table may lack a file, and files the metadata that the network uses.
 
     Returns:
-        DataFrame of `image_name`, `path`, `number`, `shard`, `position` and the codes of the fields, -1 where unknown.
+        DataFrame of `image_name`, `path`, `number`, `shard`, `position`, the codes of the fields and the further
+        columns (int64, -1 where unknown), `patient_id` and, where the table has it, `lesion_id` (text in one spelling,
+        "" where unknown).
 
     Raises:
-        ConfigError: The network uses clinical metadata, and `csv` is None.
-        IsicError: There are no images, a name has several files, or the table lacks a column or an image.
+        ConfigError: The network uses clinical metadata, and `csv` is None; or there are subdirectories of both splits.
+        IsicError: There are no images, a name has several files, or the table lacks a column or an image, or has rows
+            without a file.
     """
+    found = _find_files(directory)
+    names = sorted(found)
+    rows = pd.DataFrame({"image_name": names, "path": [found[name][0] for name in names]})
+    rows = rows.assign(number=rows.index, position=rows.index, shard=directory)
+    columns = clinical_metadata.columns(fields)
+    if columns and not csv:
+        raise errors.ConfigError(
+            f"the network uses {fields} as well as the image: give a table of image_name, {', '.join(columns)} as --csv"
+        )
+    if not csv:
+        return rows.assign(patient_id="")
+    matched = _match_table(rows, csv, columns)
+    _settle_differences(rows, matched, directory, csv, bool(columns), allow_missing)
+    known = [name for name in further_columns if name in matched.rows]
+    for column in dict.fromkeys((*columns, *known)):
+        rows[column] = label_tables.encode_columns(csv, column, matched.rows[column])
+    return _add_people(rows, matched.rows)
+
+
+def _add_people(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Adds the patients and lesions of a table in the same order; a word for an unknown one, such as NA, is none."""
+    rows = rows.assign(patient_id="")
+    for column in ("patient_id", "lesion_id"):
+        if column in table:
+            rows[column] = person_numbers.first_spellings(table[column], identity.person_keys(table[column]))
+    return rows
+
+
+def _find_files(directory: str) -> dict[str, list[str]]:
     from tfrecord_tools.imaging import image_files
 
+    splits = image_files.list_splits(directory)
+    if len(splits) > 1:
+        raise errors.ConfigError(
+            f"expected one directory of images as --images, but {directory} has the subdirectories "
+            f"{' and '.join(splits)}; name the one to predict, such as {os.path.join(directory, splits[0])}"
+        )
     found = image_files.find_images(directory, "test")
     if not found:
-        raise errors.IsicError(f"{directory} holds no JPEG, PNG or DICOM files; check --images")
+        hint = f"name its subdirectory {splits[0]}" if splits else "check --images"
+        raise errors.IsicError(f"{directory} holds no JPEG, PNG or DICOM files; {hint}")
     repeated = sorted(name for name, paths in found.items() if len(paths) > 1)
     if repeated:
         raise errors.IsicError(
             f"expected one file per image in {directory}, {len(repeated)} images have more (first: {repeated[0]}); "
             "remove or rename the other files"
         )
-    names = sorted(found)
-    rows = pd.DataFrame({"image_name": names, "path": [found[name][0] for name in names]})
-    rows = rows.assign(number=rows.index, position=rows.index, shard=directory)
-    columns = clinical_metadata.columns(fields)
-    if not columns:
-        return rows
-    if not csv:
-        raise errors.ConfigError(
-            f"the network uses {fields} as well as the image: give a table of image_name, {', '.join(columns)} as --csv"
-        )
-    return _add_codes(rows, directory, csv, columns)
+    return found
 
 
-def _add_codes(rows: pd.DataFrame, directory: str, csv: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Adds columns of a table to rows of images, as codes; every image must be in the table."""
+class _Matched(typing.NamedTuple):
+    """A table brought into the order of the images."""
+
+    rows: pd.DataFrame  # text [n], "" where the table does not list an image
+    is_listed: np.ndarray  # bool [n]
+    without_file: pd.Series  # names that only the table holds
+
+
+def _match_table(rows: pd.DataFrame, csv: str, columns: Sequence[str]) -> _Matched:
+    """Reads a table of images, and looks up the images in it by name."""
     table = csv_tables.read_table(csv, ("image_name", *columns))
     csv_tables.refuse_repeats(csv, table, "hold")
-    missing = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
-    if len(missing):
-        raise errors.IsicError(
-            f"{len(missing)} images of {directory} are not in {csv} (first: {missing.iloc[0]}); add them to the table, "
-            "with blanks where a value is unknown"
-        )
-    rows = rows.merge(table[["image_name", *columns]], on="image_name", validate="one_to_one")
-    for column in columns:
-        rows[column] = [schema.encode(column, value) for value in rows[column]]
-    return rows
+    places = name_join.find_rows(rows["image_name"], table["image_name"], csv)
+    matched = table.reindex(np.where(places < 0, len(table), places), fill_value="").reset_index(drop=True)
+    without_file = table["image_name"].drop(table.index[places[places >= 0]])
+    name_join.refuse_empty_join(places, rows["image_name"], table["image_name"], f"the images and the rows of {csv}")
+    return _Matched(matched, places >= 0, without_file)
 
 
-def add_patients(rows: pd.DataFrame, csv: str | None, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Adds the patients of images from a table, where it lists them.
-
-    Args:
-        rows: See `list_files`.
-        csv: CSV file with `image_name` and optionally `patient_id`, or None.
-        columns: Further columns to add as codes, where the table has them and the rows do not.
-
-    Returns:
-        The rows with `patient_id` (text, "" where unknown) and these columns (int64, -1 where unknown).
-
-    Raises:
-        IsicError: The table is damaged or lists an image twice.
-    """
-    if not csv:
-        return rows.assign(patient_id="")
-    table = csv_tables.read_table(csv, ("image_name",))
-    csv_tables.refuse_repeats(csv, table, "hold")
-    matched = table.set_index("image_name").reindex(rows["image_name"]).fillna("").reset_index()
-    rows = rows.assign(patient_id=matched.get("patient_id", ""))
-    for column in columns:
-        if column in matched and column not in rows:
-            rows[column] = [schema.encode(column, value) for value in matched[column]]
-    return rows
+def _settle_differences(
+    rows: pd.DataFrame, matched: _Matched, directory: str, csv: str, has_metadata: bool, allow_missing: bool
+) -> None:
+    """Refuses, or logs, the images that only the directory or only the table holds."""
+    name_join.settle_missing(
+        matched.without_file, f"images of {csv} have no file in {directory}", "add the files", allow_missing
+    )
+    unlisted = rows.loc[~matched.is_listed, "image_name"]
+    name_join.settle_missing(
+        unlisted,
+        f"images of {directory} are not in {csv}",
+        "add them to the table, with blanks where a value is unknown",
+        # Without metadata, nothing but their patients is unknown.
+        allow_missing or not has_metadata,
+    )
 
 
 @contextlib.contextmanager
 def open_reader(
-    rows: pd.DataFrame, image_size: int, run: Mapping[str, str], threads: int
+    rows: pd.DataFrame,
+    image_size: int,
+    run: Mapping[str, str],
+    threads: int,
+    skipped: dict[str, str] | None = None,
+    limits: image_limits.ImageLimits = image_limits.DEFAULTS,
 ) -> Iterator[record_loading.ImageReader]:
     """Opens a function that decodes image files, several at once, as the records of a run were made.
 
@@ -110,27 +151,37 @@ def open_reader(
         image_size: Side S in pixels.
         run: Dict of the run's options as text, see `run_directory.read_flags`.
         threads: Images decoded at once.
+        skipped: Where files that cannot be decoded are skipped, the dict that receives the problem of each by image
+            name; None to stop at the first.
+        limits: What the decoding of an image may take.
 
     Yields:
         Function from numbers (int64 `[b]`, the column `number`) to images (uint8 `[b, S, S, 3]`), for
-        `input_pipeline.make_eval_dataset`.
+        `input_pipeline.make_eval_dataset`. A skipped image is black.
 
     Raises:
         IsicError: A file that is read inside the block, by the function or by a dataset that calls it, cannot be read
-            or decoded; the message names it.
+            or decoded, and is not skipped; the message names it.
     """
-    from tfrecord_tools.imaging import image_files
+    from tfrecord_tools.imaging import image_files, jpeg_colors
 
+    notes: list[str] = []
     options = {"image_size": image_size, **_choose_preprocessing(run)}
-    paths = rows["path"].tolist()
+    paths = rows.set_index("number")["path"]
+    names = rows.set_index("number")["image_name"]
     failures = []
 
     def decode(number: int) -> np.ndarray:
         try:
-            return image_files.prepare_image(paths[number], options)
+            return image_files.prepare_image(paths[number], options, limits, notes)
         except Exception as error:
-            failures.append(error)
-            raise
+            if skipped is None or not (isinstance(error, ValueError) or filesystem.is_failure(error)):
+                failures.append(error)
+                raise
+            # The manifest of a record set names files without the directories of this machine, too.
+            directory = os.path.join(os.path.dirname(paths[number]), "")
+            skipped[names[number]] = " ".join(str(error).split()).replace(directory, "")
+            return np.zeros((image_size, image_size, 3), np.uint8)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         try:
@@ -139,7 +190,10 @@ def open_reader(
             if not failures:
                 raise
             # A dataset turns it into many lines of TensorFlow's own.
-            raise errors.IsicError(str(failures[0])) from error
+            problem = " ".join(str(failures[0]).split())
+            raise errors.IsicError(f"{problem}; to skip unreadable images, use --on_error=skip") from error
+    if notes:
+        _LOG.warning(f"note: {jpeg_colors.describe_notes(len(set(notes)), notes[0])}")
 
 
 def _choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Reads label tables and encodes their columns."""
 
+import logging
 import re
 from collections.abc import Sequence
 
 import pandas as pd
 
+from isic_tf.artifacts import person_numbers
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import column_names, csv_tables, identity
+
+_LOG = logging.getLogger(__name__)
 
 LABEL_COLUMNS = ["image_name", "patient_id", "target"]
 # Optional columns, used for subgroups and for the audit of shortcuts.
@@ -21,8 +25,9 @@ def read_labels(path: str) -> pd.DataFrame:
         path: CSV file with `image_name`, `patient_id` and `target`.
 
     Returns:
-        DataFrame of `image_name` and `patient_id` (text), `target` (int, 0 or 1) and those of `TEXTS` and `NUMBERS`
-        that the file has, see `select_columns`.
+        DataFrame of `image_name` and `patient_id` (text, one spelling per patient, "" where unknown), `target` (int, 0
+        or 1), `lesion_id` (as `patient_id`) where the file has it, and those of `TEXTS` and `NUMBERS` that it has, see
+        `select_columns`.
 
     Raises:
         IsicError: A name occurs twice, a target is neither 0 nor 1, or another column is damaged.
@@ -51,11 +56,22 @@ def check_labels(path: str, table: pd.DataFrame) -> pd.DataFrame:
             f"{path} must label every image, the target of {unlabeled.iloc[0]} is blank; fill it in with 0 or 1, or "
             "delete the row"
         )
-    return select_columns(path, table, LABEL_COLUMNS)
+    people = [column for column in ("patient_id", "lesion_id") if column in table]
+    for column in people:
+        table[column] = _unify_spellings(path, column, table[column])
+    return select_columns(path, table, list(dict.fromkeys((*LABEL_COLUMNS, *people))))
+
+
+def _unify_spellings(path: str, column: str, texts: pd.Series) -> pd.Series:
+    """Spells each patient or lesion in one way, words for an unknown one as ""; logs what this changes."""
+    keys = identity.person_keys(texts)
+    for line in person_numbers.describe_changes(column, texts, keys):
+        _LOG.warning(f"note: {path}: {line}")
+    return person_numbers.first_spellings(texts, keys)
 
 
 def encode_columns(path: str, column: str, values: pd.Series) -> pd.Series:
-    """Encodes a column of a table as codes; see `schema.encode`.
+    """Encodes a column of a table as codes, see `schema.encode`; logs values that the schema does not have.
 
     Args:
         path: Name of the table in error messages.
@@ -68,6 +84,12 @@ def encode_columns(path: str, column: str, values: pd.Series) -> pd.Series:
     Raises:
         IsicError: A value is not one of the column's.
     """
+    unknown = column_names.count_unknown_values(column, values)
+    if unknown:
+        _LOG.warning(
+            f"note: {path}: {sum(unknown.values())} values of {column} are not in the schema and taken as unknown: "
+            f"{csv_tables.describe_first_cases(list(unknown))}"
+        )
     try:
         return values.map({value: schema.encode(column, value) for value in values.unique()})
     except ValueError as error:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import prediction_files
-from isic_tf.data import fold_split, record_seeds
+from isic_tf.data import fold_split, record_seeds, record_sets
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import filesystem, record_index
+from tfrecord_tools.io import filesystem, identity, name_join
 
 
 class Plan(typing.NamedTuple):
@@ -39,7 +39,9 @@ class Plan(typing.NamedTuple):
         return int(self.samples_per_epoch.sum())
 
 
-def read_sets(data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = None) -> pd.DataFrame:
+def read_sets(
+    data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = None, patients_are: str | None = None
+) -> pd.DataFrame:
     """Reads the indexes of all record sets of a run.
 
     Args:
@@ -47,15 +49,19 @@ def read_sets(data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = 
         extra_data_dir: Directories of record sets that are used for training only, whatever folds they have; or "".
         pseudo_csv: Prediction file that labels images without a label, in extra sets and in the test splits of all
             directories; or None.
+        patients_are: Whether equal numbers of patients in several sets are the `same` people or `different` ones; None
+            where it is not known.
 
     Returns:
-        DataFrame of all records, with the columns of `record_index.read_index` and `source` (the directory, as given),
-        `extra` (bool), `number` (int, the row, from 0), `key` (text that identifies the record: `image_name`, with a
-        suffix for the copy in an extra set), `label` (float, probability of being malignant, 0 to 1, -1 where unknown)
-        and `pseudo` (bool: the label is a prediction, and `target` is that prediction rounded).
+        DataFrame of all records, with the columns of `record_index.read_index` and of `person_numbers.add_keys`, and
+        `source` (the directory, as given), `extra` (bool), `number` (int, the row, from 0), `key` (text that identifies
+        the record: `image_name`, with a suffix for the copy in an extra set), `label` (float, probability of being
+        malignant, 0 to 1, -1 where unknown) and `pseudo` (bool: the label is a prediction, and `target` is that
+        prediction rounded).
 
     Raises:
-        ConfigError: A directory is given twice, or an image is in two sets with folds.
+        ConfigError: A directory is given twice, an image is in two sets with folds, or two sets number their patients
+            and it is not known whether these are the same people.
         IsicError: An index cannot be read, or the prediction file labels no image.
 
     Examples:
@@ -64,42 +70,28 @@ def read_sets(data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = 
         >>> len(plan.rows), len(plan.held_out)  # doctest: +SKIP
         (26500, 6626)
     """
-    main = _split_list(data_dir)
-    extra = _split_list(extra_data_dir)
+    main = filesystem.split_list(data_dir)
+    extra = filesystem.split_list(extra_data_dir)
     directories = main + extra
     if not main or len(set(directories)) < len(directories):
         raise errors.ConfigError(
             f"expected different directories in --data_dir and --extra_data_dir, got {', '.join(directories)!r}"
         )
-    tables = []
-    for place, directory in enumerate(directories):
-        table = _read_set(directory, extra=place >= len(main), with_test_split=bool(pseudo_csv))
-        if len(directories) > 1:
-            # A bare number is the set's own code for a patient; other identifiers are those of the archive.
-            is_code = table["patient_id"].str.fullmatch(r"-?\d+")
-            table["patient_id"] = table["patient_id"].where(~is_code, f"{place}:" + table["patient_id"])
-        tables.append(table)
-    rows = _add_pseudo_labels(pd.concat(tables, ignore_index=True), pseudo_csv)
-    repeated = rows.loc[~rows["extra"] & rows["image_name"].duplicated(), "image_name"]
+    rows = record_sets.read_rows(directories, len(main), bool(pseudo_csv), patients_are)
+    rows = _add_pseudo_labels(rows, pseudo_csv)
+    _refuse_images_of_two_sets(rows[~rows["extra"]])
+    return rows.assign(number=np.arange(len(rows)), key=_make_keys(rows["image_name"]))
+
+
+def _refuse_images_of_two_sets(rows: pd.DataFrame) -> None:
+    photographs = identity.image_keys(rows["image_name"])
+    first_sources = rows["source"].groupby(photographs).transform("first")
+    repeated = rows.loc[rows["source"] != first_sources, "image_name"]
     if len(repeated):
         raise errors.ConfigError(
             f"{len(repeated)} images are in two sets of --data_dir (first: {repeated.iloc[0]}); name one of the sets "
             "in --extra_data_dir, or rebuild it without them"
         )
-    return rows.assign(number=np.arange(len(rows)), key=_make_keys(rows["image_name"]))
-
-
-def _split_list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _read_set(directory: str, extra: bool, with_test_split: bool) -> pd.DataFrame:
-    table = record_index.read_index(directory, "train").assign(source=directory, extra=extra)
-    if not with_test_split or not filesystem.exists(os.path.join(directory, "test.index.csv")):
-        return table
-    test = record_index.read_index(directory, "test").assign(source=os.path.join(directory, "test"), extra=True)
-    # A label in the index of a test split is never used for training.
-    return pd.concat([table, test.assign(target=schema.UNKNOWN)])
 
 
 def _make_keys(names: pd.Series) -> pd.Series:
@@ -113,15 +105,18 @@ def _add_pseudo_labels(rows: pd.DataFrame, pseudo_csv: str | None) -> pd.DataFra
     rows = rows.assign(label=rows["target"].astype(float), pseudo=False)
     if not pseudo_csv:
         return rows
-    predictions = prediction_files.read_prediction_file(pseudo_csv).set_index("image_name")["prediction"]
+    predictions = prediction_files.read_prediction_file(pseudo_csv)
     unlabeled = rows["extra"] & (rows["target"] == schema.UNKNOWN)
-    pseudo = unlabeled & rows["image_name"].isin(predictions.index)
+    names = rows.loc[unlabeled, "image_name"].drop_duplicates()
+    places = pd.Series(name_join.find_rows(names, predictions["image_name"], pseudo_csv), names.to_numpy())
+    places = rows["image_name"].where(unlabeled).map(places).fillna(-1).astype("int64")
+    pseudo = places >= 0
     if not pseudo.any():
         raise errors.IsicError(
             f"{pseudo_csv} names none of the {unlabeled.sum()} images without a label in these sets; name a "
             "directory with their test records in --data_dir or --extra_data_dir"
         )
-    labels = rows["image_name"].map(predictions)
+    labels = pd.Series(predictions["prediction"].to_numpy()[places], rows.index)
     rows = rows.assign(
         pseudo=pseudo,
         label=rows["label"].where(~pseudo, labels),
@@ -144,7 +139,7 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
         ConfigError: A name fits no directory or several, or a weight is not a number above 0 and up to 100.
     """
     weights = dict.fromkeys(sources, 1.0)
-    for part in filter(None, text.split(",")):
+    for part in filesystem.rejoin(text.split(","), lambda joined: _is_weight_of_one(joined, sources)):
         name, _, value = part.partition("=")
         source = _find_source(name, sources)
         try:
@@ -155,6 +150,12 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
             raise errors.ConfigError(f"expected --mix=SET=WEIGHT with a weight above 0 and up to 100, got {part!r}")
         weights[source] = weight
     return weights
+
+
+def _is_weight_of_one(text: str, sources: Sequence[str]) -> bool:
+    """Returns whether a text with a comma is one weight, of a directory whose name has a comma."""
+    name = text.partition("=")[0]
+    return any(name in (source, os.path.basename(source.rstrip("/"))) for source in sources)
 
 
 def _find_source(name: str, sources: Sequence[str]) -> str:

@@ -1,14 +1,17 @@
 """The preprocessing of a record set: how its images were resized and corrected."""
 
-import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from tfrecord_tools.io import filesystem
+from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem, manifest
 
 # Assumed where the manifest of a record set does not list them.
-DEFAULTS = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
+DEFAULTS: dict[str, Any] = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
+
+_WORD = re.compile(r"\w{1,30}")
 
 
 def read_preprocessing(data_dir: str) -> dict[str, Any]:
@@ -20,12 +23,19 @@ def read_preprocessing(data_dir: str) -> dict[str, Any]:
     Returns:
         Dict of `resize` (text), `trim_border` (bool) and `color_constancy` (text), without those that the manifest
         does not list; empty if there is no manifest.
+
+    Raises:
+        CorruptRecordError: The manifest is damaged.
     """
-    path = os.path.join(data_dir, "train.manifest.json")
-    if not filesystem.exists(path):
-        return {}
-    manifest = json.loads(filesystem.read(path))
-    return {name: manifest[name] for name in DEFAULTS if manifest.get(name) is not None}
+    manifest_facts = manifest.read_manifest(data_dir, "train") or {}
+    found = {name: manifest_facts[name] for name in DEFAULTS if manifest_facts.get(name) is not None}
+    for name, value in found.items():
+        if type(value) is not type(DEFAULTS[name]) or (isinstance(value, str) and not _WORD.fullmatch(value)):
+            raise errors.CorruptRecordError(
+                f"{os.path.join(data_dir, 'train.manifest.json')}: expected a value like {DEFAULTS[name]!r} as {name}, "
+                f"got {value!r:.50}; recreate it with tfrecord_tools.index"
+            )
+    return found
 
 
 def find_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
@@ -39,4 +49,4 @@ def find_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
     """
     known = {name: run[name] for name in DEFAULTS if name in run}
     # Early versions did not write these options to the run directory.
-    return known or read_preprocessing(run.get("data_dir", "").split(",")[0])
+    return known or read_preprocessing(next(iter(filesystem.split_list(run.get("data_dir", ""))), ""))

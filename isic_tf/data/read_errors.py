@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from isic_tf.data import decoding
 from tfrecord_tools import errors
+from tfrecord_tools.io import tfrecord
 
 STALE_LABEL = "index and record disagree on the target of"
 STALE_NAME = "the shard holds another record where the index has"
@@ -32,8 +33,8 @@ def explain_read_error(files: Sequence[str], error: tf.errors.OpError) -> Except
         return errors.CorruptRecordError(
             "the index lists more images than its shards hold; index the set again, or rebuild it"
         )
-    about_records = isinstance(error, tf.errors.DataLossError) or re.search("(?i)jpe?g|feature|example", error.message)
-    if not about_records:
+    about_images = "(?i)jpe?g|png|decode|feature|example"
+    if not isinstance(error, tf.errors.DataLossError) and not re.search(about_images, error.message):
         return error
     for file in files:
         problem = _find_problem(file)
@@ -47,17 +48,12 @@ def explain_read_error(files: Sequence[str], error: tf.errors.OpError) -> Except
 
 def _find_problem(file: str) -> tuple[int, str] | None:
     """Reads a shard until a record fails; returns its position and the reason, or None."""
-    position = 0
-    try:
-        for serialized in decoding.read(file):
-            record = decoding.parse(serialized, labeled=False)
-            tf.io.decode_jpeg(record["image"], channels=3, ratio=8)
-            position += 1
-    except tf.errors.OpError as found:
-        first_line = found.message.split("\n")[0]
-        # Without the names of TensorFlow's nodes and operations.
-        reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line).strip()
-        return position, reason
+    for position, (_, data, damage) in enumerate(tfrecord.scan(file)):
+        if data is None:
+            return position, damage
+        name, problem = decoding.examine(data)
+        if problem:
+            return position, f"{name}: {problem}" if name else problem
     return None
 
 

@@ -12,9 +12,10 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from isic_tf.artifacts import person_numbers
 from isic_tf.data import decoding, read_errors
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, filesystem, tf_example
+from tfrecord_tools.io import csv_tables, filesystem, identity, tf_example
 
 _INDEX_COLUMNS = ["image_name", "patient_id", "target"]
 _MAX_AGE = 120
@@ -37,16 +38,17 @@ def parse_table(serialized: tf.Tensor | bytes, columns: Sequence[str] = ()) -> t
     return tuple(found[name] for name in names)
 
 
-def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFrame:
+def list_records(files: Sequence[str], columns: Sequence[str] = (), with_digests: bool = False) -> pd.DataFrame:
     """Lists the records of shards in file order, without decoding an image.
 
     Args:
         files: Paths of shards, see `tfrecord_tools.io.match_shards`.
         columns: Integers of the schema to read too, such as `sex`.
+        with_digests: Whether to compute digests of the bytes of the images too, see `identity.image_digest`.
 
     Returns:
         DataFrame of `shard`, `position` (int, from 0), `image_name`, the columns (int64, -1 where unknown), and
-        `labeled` (bool): whether the record has a label, which is not read.
+        `labeled` (bool): whether the record has a label, which is not read; with digests, `image_digest` (text).
 
     Raises:
         CorruptRecordError: A shard is corrupt or has another schema.
@@ -62,7 +64,7 @@ def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFr
         >>> rows[["position", "image_name", "sex"]].to_dict("records")
         [{'position': 0, 'image_name': 'ISIC_0000001', 'sex': 1}]
     """
-    rows = pd.concat([_list_shard(file, columns) for file in files], ignore_index=True)
+    rows = pd.concat([_list_shard(file, columns, with_digests) for file in files], ignore_index=True)
     repeated = rows.loc[rows["image_name"].duplicated(), "image_name"]
     if len(repeated):
         raise errors.IsicError(
@@ -72,15 +74,23 @@ def list_records(files: Sequence[str], columns: Sequence[str] = ()) -> pd.DataFr
     return rows
 
 
-def _list_shard(file: str, columns: Sequence[str]) -> pd.DataFrame:
+def _list_shard(file: str, columns: Sequence[str], with_digests: bool) -> pd.DataFrame:
     def parse(serialized: tf.Tensor) -> tuple[Any, ...]:
-        return parse_table(serialized, columns), _has_label(serialized)
+        image = decoding.parse(serialized, labeled=False)["image"] if with_digests else tf.constant(b"")
+        return parse_table(serialized, columns), _has_label(serialized), image
 
+    found = []
+    digests = []
+    labeled = []
     with read_errors.explained_read_errors([file]):
-        found = list(decoding.read(file).map(parse).as_numpy_iterator())
-    table = _make_table(file, [row for row, _ in found], columns)
-    table = table.assign(shard=file, labeled=[bool(labeled) for _, labeled in found], position=table.index)
-    return table[["shard", "position", "image_name", *columns, "labeled"]]
+        for row, has_label, image in decoding.read(file).map(parse).as_numpy_iterator():
+            found.append(row)
+            labeled.append(bool(has_label))
+            digests.append(identity.image_digest(image))
+    table = _make_table(file, found, columns)
+    table = table.assign(shard=file, labeled=labeled, position=table.index, image_digest=digests)
+    digest_columns = ["image_digest"] if with_digests else []
+    return table[["shard", "position", "image_name", *columns, "labeled", *digest_columns]]
 
 
 def _has_label(serialized: tf.Tensor) -> tf.Tensor:
@@ -89,53 +99,68 @@ def _has_label(serialized: tf.Tensor) -> tf.Tensor:
 
 
 def add_index(rows: pd.DataFrame) -> pd.DataFrame:
-    """Adds the patients and targets that the indexes next to the shards list; never a target of a test record.
+    """Adds what the indexes next to the shards list of the records; never a target of a test record.
 
     Args:
         rows: DataFrame with `shard` and `image_name`, see `list_records`.
 
     Returns:
-        The rows with `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
+        The rows with `patient_id` (text, one spelling per patient), `lesion_id` (text), the columns of
+        `person_numbers.add_keys` ("" where unknown) and `known_target` (int64, -1 where unknown).
 
     Raises:
         IsicError: An index is damaged.
     """
-    tables = [pd.DataFrame(columns=_INDEX_COLUMNS)]
+    names = [*_INDEX_COLUMNS, "lesion_id"]
+    tables = [person_numbers.add_keys(pd.DataFrame(columns=names, dtype=object))]
     for directory in sorted({os.path.dirname(shard) for shard in rows["shard"]}):
-        names = [name for name in filesystem.listdir(directory or ".") if name.endswith(".index.csv")]
+        files = [name for name in filesystem.listdir(directory or ".") if name.endswith(".index.csv")]
+        files = [name for name in files if filesystem.is_regular(os.path.join(directory, name))]
         # Training before test: for a name in both splits, the training index counts.
-        for name in sorted(names, key=lambda name: (name != "train.index.csv", name)):
-            table = csv_tables.read_table(os.path.join(directory, name), _INDEX_COLUMNS)[_INDEX_COLUMNS]
+        for name in sorted(files, key=lambda name: (name != "train.index.csv", name)):
+            table = csv_tables.read_table(os.path.join(directory, name), _INDEX_COLUMNS)
+            table = person_numbers.add_keys(table.reindex(columns=names, fill_value=""))
             tables.append(table.assign(target="") if name.startswith("test") else table)
     index = pd.concat(tables).drop_duplicates("image_name").set_index("image_name")
     targets = pd.to_numeric(rows["image_name"].map(index["target"]), errors="coerce")
-    patients = rows["image_name"].map(index["patient_id"]).fillna("")
-    return rows.assign(patient_id=patients, known_target=targets.fillna(schema.UNKNOWN).astype("int64"))
+    texts = ("patient_id", "lesion_id", *person_numbers.COLUMNS)
+    found = rows.assign(**{name: rows["image_name"].map(index[name]).fillna("") for name in texts})
+    return found.assign(
+        patient_id=person_numbers.first_spellings(found["patient_id"], found["patient_key"]),
+        known_target=targets.fillna(schema.UNKNOWN).astype("int64"),
+    )
 
 
 def add_patients(rows: pd.DataFrame) -> pd.DataFrame:
-    """Completes the patients of images from the records and the indexes next to their shards.
+    """Completes the patients of images from the records, where the indexes next to their shards do not list them.
 
     Args:
-        rows: DataFrame with `shard`, `image_name`, `patient_id` (see `add_index`) and `patient_code` (the number in the
-            record, -1 where unknown).
+        rows: DataFrame with `shard`, `image_name`, the columns that `add_index` adds, and `patient_code` (the number in
+            the record, -1 where unknown).
 
     Returns:
-        The rows with `patient_id` (text, "" where unknown). A bare number, which means another patient in another set
-        or split, is prefixed with the set and the split.
+        The rows with `patient_id` and `patient_key` (text, "" where unknown). A bare number, which means another
+        patient in another set or split, is prefixed in `patient_id` with the set and the split.
     """
-    patients = rows["patient_id"]
-    codes = rows["patient_code"].astype(str).where(rows["patient_code"] >= 0, "")
-    patients = patients.where(patients != "", codes)
+    if "patient_key" not in rows:
+        rows = person_numbers.add_keys(rows)
     splits = rows["shard"].str.replace(r"\d+-\d+\.tfrec$", "", regex=True)
-    is_code = patients.str.fullmatch(r"-?\d+")
-    return rows.assign(patient_id=patients.where(~is_code, splits + ":" + patients))
+    codes = rows["patient_code"].astype(str).where(rows["patient_code"] >= 0, "")
+    coded = [person_numbers.add_keys(part.assign(patient_id=codes)) for _, part in rows.groupby(splits, sort=False)]
+    is_unlisted = rows["patient_key"] == ""
+    keys = rows["patient_key"].mask(is_unlisted, pd.concat(coded)["patient_key"])
+    numbers = person_numbers.split_keys(keys)["number"]
+    patients = rows["patient_id"].mask(is_unlisted, "").mask(numbers.notna(), splits + ":" + numbers.fillna(""))
+    return rows.assign(patient_id=patients, patient_key=keys)
 
 
 def _make_table(shard: str, found: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
     """Makes a table of the results of `parse_table` for a shard; refuses codes that are not in the schema."""
     table = pd.DataFrame(found, columns=["image_name", *columns])
     table["image_name"] = table["image_name"].str.decode("utf-8")
+    if "patient_id" in columns:
+        # As in tables, numbers below 0 stand for unknown patients.
+        table["patient_id"] = table["patient_id"].clip(lower=schema.UNKNOWN)
     for column in columns:
         most = _find_largest_code(column)
         wrong = table[~table[column].between(schema.UNKNOWN, most)]
@@ -182,6 +207,7 @@ def add_columns(rows: pd.DataFrame, columns: Sequence[str], threads: int) -> pd.
 def _add_columns_of_shard(columns: Sequence[str], item: tuple[str, pd.DataFrame]) -> pd.DataFrame:
     shard, rows = item
     rows = rows.sort_values("position")
+    decoding.check_positions(rows)
     wanted = np.isin(np.arange(rows["position"].max() + 1), rows["position"])
     # Only the wanted records are parsed, since others may be damaged.
     numbered = decoding.read(shard).take(len(wanted)).enumerate()

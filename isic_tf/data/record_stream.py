@@ -118,9 +118,14 @@ def make_shard_reader(
     Returns:
         Function from the number of a shard, int64 `[]`, and how often each row is wanted, int64 `[n]` or None for
         once, to a dataset of (int64 `[]` row, string `[]` serialized record) in file order; and the number of shards.
+
+    Raises:
+        CorruptRecordError: The length of a record is damaged, or the rows name positions beyond the end of a shard.
     """
     codes, shards = pd.factorize(rows["shard"])
-    rows_at_positions = [_rows_at_positions(rows, codes == code) for code in range(len(shards))]
+    if read_files:
+        decoding.check_positions(rows)
+    rows_at_positions = [_rows_at_positions(rows, codes == code, read_files) for code in range(len(shards))]
     # A filter costs more than reading, so there is none where the folds of a set do not cut through its shards.
     complete = all((found >= 0).all() for found in rows_at_positions)
     table = tf.ragged.constant(rows_at_positions, tf.int64)
@@ -141,11 +146,17 @@ def make_shard_reader(
     return open_shard, len(shards)
 
 
-def _rows_at_positions(rows: pd.DataFrame, in_shard: np.ndarray) -> np.ndarray:
-    """Returns the row number at each position of a shard, int64, -1 where the rows have no record there."""
+def _rows_at_positions(rows: pd.DataFrame, in_shard: np.ndarray, keep_gaps: bool) -> np.ndarray:
+    """Returns the row number at each position of a shard, int64, -1 where the rows have no record there.
+
+    Without `keep_gaps`, only the positions of the rows remain, in order.
+    """
     positions = rows["position"].to_numpy()[in_shard]
+    numbers = np.flatnonzero(in_shard)
+    if not keep_gaps:
+        return numbers[np.argsort(positions, kind="stable")]
     found = np.full(positions.max() + 1, -1)
-    found[positions] = np.flatnonzero(in_shard)
+    found[positions] = numbers
     return found
 
 

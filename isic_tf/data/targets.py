@@ -52,21 +52,20 @@ def label(rows: pd.DataFrame, target: str) -> np.ndarray:
         target: One of `TARGETS`.
 
     Returns:
-        float32 `[n, 1]`, the probability; or `[n, 9]`, one-hot. In the latter a malignant image is a melanoma, as the
-        competition defines it.
+        float32 `[n, 1]`, the probability; or `[n, 9]`, one-hot. In the latter exactly the malignant images are
+        melanomas, as the competition defines it.
 
     Raises:
-        IsicError: A benign image is diagnosed as melanoma, or a malignant one as something else.
+        IsicError: A benign image is diagnosed as melanoma, or a malignant one as something else or not at all.
     """
     malignant = rows["label"].to_numpy(np.float32)
     if target == "binary":
         return malignant[:, None]
     classes = _class_of_diagnosis()[rows["diagnosis"].to_numpy()]
     is_melanoma = classes == MALIGNANT
-    is_other = ~is_melanoma & (classes != _UNKNOWN)
     _refuse(rows, is_melanoma & (malignant == 0), "diagnosed as melanoma but labeled benign")
-    _refuse(rows, is_other & (malignant > 0), "labeled malignant but not diagnosed as melanoma")
-    return np.eye(len(CLASSES), dtype=np.float32)[np.where(malignant > 0, MALIGNANT, classes)]
+    _refuse(rows, ~is_melanoma & (malignant > 0), "labeled malignant but not diagnosed as melanoma")
+    return np.eye(len(CLASSES), dtype=np.float32)[classes]
 
 
 def _class_of_diagnosis() -> np.ndarray:
@@ -77,11 +76,17 @@ def _class_of_diagnosis() -> np.ndarray:
 
 def _refuse(rows: pd.DataFrame, wrong: np.ndarray, problem: str) -> None:
     if wrong.any():
+        counts = rows.loc[wrong, "diagnosis"].value_counts()
+        found = ", ".join(f"{count} {_name_diagnosis(int(code))}" for code, count in counts.items())
         raise errors.IsicError(
-            f"{wrong.sum()} images are {problem} (first: {rows.loc[wrong, 'image_name'].iloc[0]}); --target=diagnosis "
-            "requires target=1 exactly for melanoma, and records with the diagnosis codes of tfrecord_tools.schema; "
-            "correct the table and rebuild the records, or use --target=binary"
+            f"{wrong.sum()} images are {problem} (first: {rows.loc[wrong, 'image_name'].iloc[0]}), but {found}; "
+            "--target=diagnosis requires target=1 exactly for melanoma, and records with the diagnosis codes of "
+            "tfrecord_tools.schema; correct the table and rebuild the records, or use --target=binary"
         )
+
+
+def _name_diagnosis(code: int) -> str:
+    return "without a diagnosis of the schema" if code == schema.UNKNOWN else schema.CATEGORIES["diagnosis"][code]
 
 
 def describe(rows: pd.DataFrame) -> str:

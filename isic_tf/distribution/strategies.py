@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from isic_tf.distribution import tpus, workers
 from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _refuse_unreachable(tpu: str, reads: Mapping[str, str | None], hosted: Mappi
     if address in ("", "local"):
         return
     for flag, paths in reads.items():
-        local_paths = [path for path in (paths or "").split(",") if path and not path.startswith("gs://")]
+        local_paths = [path for path in filesystem.split_list(paths or "") if not path.startswith("gs://")]
         if local_paths:
             raise errors.ConfigError(
                 f"the TPU {address} is on another machine and reads only from buckets: expected --{flag}=gs://..., got "

@@ -6,7 +6,7 @@ import logging
 
 from isic_tf.evaluation import evaluate_predictions, evaluator
 from tfrecord_tools import cli, errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, output_lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,8 +52,12 @@ class EvaluateConfig(cli.Config):
         help="Choose the threshold with this specificity (0 to 1) instead of that with "
         f"{evaluator.SENSITIVITY} sensitivity.",
     )
+    allow_missing: bool = cli.option(
+        False, help="Leave out images that have a label but no prediction, or a prediction but no label."
+    )
 
 
+@output_lock.locking("output", "report")
 def evaluate_files(config: EvaluateConfig) -> evaluate_predictions.Evaluation:
     """Evaluates prediction files, logs the text report, and writes the figures and the HTML report.
 
@@ -74,6 +78,7 @@ def evaluate_files(config: EvaluateConfig) -> evaluate_predictions.Evaluation:
         records=config.records,
         threshold=config.threshold,
         specificity=config.specificity,
+        allow_missing=config.allow_missing,
     )
     _LOG.info(str(evaluation))
     if config.output:

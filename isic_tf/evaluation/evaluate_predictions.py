@@ -11,6 +11,7 @@ from isic_tf.artifacts import prediction_sidecar
 from isic_tf.evaluation import evaluator, joined_tables, text_report
 from isic_tf.metrics import paired_auc_test, summaries
 from tfrecord_tools import errors
+from tfrecord_tools.io import identity
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -20,8 +21,9 @@ class Evaluation:
     `print(evaluation)` shows the text report; as the last expression of a notebook cell, it shows its curves.
 
     Attributes:
-        files: The figures of each prediction file, see `evaluator.assess`, with its `path` and `patient_context`
-            (whether other images of a patient influenced the prediction of one; None where unknown).
+        files: The figures of each prediction file, see `evaluator.assess`, with its `path`, `patient_context` (whether
+            other images of a patient influenced the prediction of one; None where unknown) and `unpredicted` (number of
+            images that have a label but no prediction).
         comparisons: The difference between the first file and each other, see `isic_tf.metrics.compare`, with their
             paths as `first` and `second`.
         tables: The evaluated DataFrame of each file: `image_name`, `patient_id`, `target`, `prediction` and metadata.
@@ -67,7 +69,7 @@ class Evaluation:
     def write_report(self, path: str | os.PathLike[str], workdir: str | os.PathLike[str] | None = None) -> str:
         """Writes the HTML report of the first prediction file, compared with the others.
 
-        The report names images and patients; with `workdir`, also the paths of the training machine.
+        The report names images and patients, but no directory of this machine.
 
         Args:
             path: HTML file to write.
@@ -99,6 +101,8 @@ class Evaluation:
         parts = []
         for file in self.files:
             parts.append(f"{file['path']}: {summaries.describe(file['summary'])}\n\n{text_report.write(file)}\n")
+            if file["unpredicted"]:
+                parts.append(f"{file['unpredicted']} images have a label but no prediction and are not evaluated.\n")
             if file["patient_context"]:
                 parts.append(f"In {file['path']} the patients' other images had a part, which some rules forbid.\n")
         for comparison in self.comparisons:
@@ -125,6 +129,7 @@ def evaluate(
     records: str | None = None,
     threshold: float | None = None,
     specificity: float | None = None,
+    allow_missing: bool = False,
 ) -> Evaluation:
     """Evaluates predictions: ranking, calibration, operating points, subgroups, patients and shortcuts.
 
@@ -133,18 +138,20 @@ def evaluate(
             same images: the first is then compared with each of the others.
         labels: CSV file or DataFrame with `image_name`, `patient_id` (blank where unknown) and `target` (0 or 1), and
             optionally `fold`, `source`, `sex`, `age_approx`, `anatom_site_general_challenge`, `diagnosis`, `width`,
-            `height` and `bytes`. It may hold more images.
+            `height` and `bytes`.
         records: Glob pattern of shards: they provide image sizes, file sizes, and the images of the report.
         threshold: Operating point, from 0 to 1: predictions from this value on are called malignant. None to choose it.
         specificity: Choose the threshold with this specificity, from 0 to 1; None for that with 90 % sensitivity.
+        allow_missing: Whether images with a label may lack a prediction, and the other way round; they are left out.
+            Out-of-fold predictions, which have a column `fold`, may be those of some folds only.
 
     Returns:
         `Evaluation`.
 
     Raises:
         ConfigError: Both `threshold` and `specificity` are given, or no predictions.
-        IsicError: A table is damaged, a predicted image has no label or a different target, the files hold different
-            images, or there is one class only.
+        IsicError: A table is damaged, an image has no prediction, no label or different targets, the files hold
+            different images, or there is one class only.
 
     Examples:
         >>> import pandas as pd
@@ -161,8 +168,9 @@ def evaluate(
     known = joined_tables.read_labels(labels)
     of_records = joined_tables.read_records(os.fspath(records)) if records else None
     labels_name = "the labels" if isinstance(labels, pd.DataFrame) else os.fspath(labels)
+    identity.log_merged(known, labels_name)
     tables = [
-        joined_tables.join(source, labels_name, known, of_records, name)
+        joined_tables.join(source, labels_name, known, of_records, name, allow_missing)
         for source, name in zip(predictions, names, strict=True)
     ]
     refuse_other_images(names, tables)
@@ -170,7 +178,8 @@ def evaluate(
     for name, source, table in zip(names, predictions, tables, strict=True):
         is_file = not isinstance(source, pd.DataFrame)
         context = prediction_sidecar.used_patient_context([name]) if is_file else None
-        files.append({"path": name, "patient_context": context, **evaluator.assess(table, threshold, specificity)})
+        figures = evaluator.assess(table, threshold, specificity)
+        files.append({"path": name, "patient_context": context, "unpredicted": len(known) - len(table), **figures})
     comparisons = [
         {"first": names[0], "second": name, **paired_auc_test.compare(tables[0], table)}
         for name, table in zip(names[1:], tables[1:], strict=True)

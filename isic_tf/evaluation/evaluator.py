@@ -87,16 +87,19 @@ def summarize(
         resamples: Number of resamples.
 
     Returns:
-        Dict of `images`, `malignant`, `patients`, `prevalence`; `auc`, `auc_low`, `auc_high`, `auc_delong_low`,
+        Dict of `images`, `malignant`, `patients`, `interval_note` ("", or why there are no intervals, see
+        `cluster_bootstrap.describe_too_few`), `prevalence`; `auc`, `auc_low`, `auc_high`, `auc_delong_low`,
         `auc_delong_high` (images taken as independent); `partial_auc` (above 80 % sensitivity, at most 0.2),
         `partial_auc_low`, `partial_auc_high`; `average_precision`, `average_precision_low`, `average_precision_high`;
         `resamples`.
     """
     targets = table["target"].to_numpy()
     scores = table["prediction"].to_numpy()
-    low, high = delong.interval(targets, scores)
+    note = cluster_bootstrap.describe_too_few(targets, table["patient"])
+    low, high = (None, None) if note else delong.interval(targets, scores)
     found = {
         **figures,
+        "interval_note": note,
         "prevalence": float(targets.mean()),
         "auc_delong_low": low,
         "auc_delong_high": high,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.evaluation import failure_cases, patient_panels, report_plots, report_template, svg_plots
 from tfrecord_tools.io import atomic_write
 
@@ -53,12 +53,16 @@ def write(
     flags = run_directory.read_flags(workdir) if workdir else {}
     missed, alarms = failure_cases.find(table, assessment["confusion"]["threshold"], count)
     pictures = failure_cases.load_pictures([*missed["image_name"], *alarms["image_name"]], workdir, records)
+    shown = shorten_paths([name, *(compared["second"] for _, _, compared in others)])
     context = {
         "patient_context": None,
         **assessment,
-        "name": name,
+        "name": shown[0],
         "plots": report_plots.plot_predictions(assessment, [table, *(other for _, other, _ in others)]),
-        "comparisons": [{**compared, "summary": other["summary"]} for other, _, compared in others],
+        "comparisons": [
+            {**compared, "summary": other["summary"], "second": second}
+            for (other, _, compared), second in zip(others, shown[1:], strict=True)
+        ],
         "training": plot_training(workdir),
         "missed": failure_cases.describe(missed, pictures),
         "alarms": failure_cases.describe(alarms, pictures),
@@ -66,11 +70,31 @@ def write(
         "side": failure_cases.SIDE,
         "panels": patient_panels.describe(table, records),
         "explained": records is not None and bool(workdir),
-        "flags": flags,
+        "flags": run_flags.hide_directories(flags),
         "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
     atomic_write.write_text(path, report_template.render(TEMPLATE, context))
     return path
+
+
+def shorten_paths(names: Sequence[str]) -> list[str]:
+    """Shortens absolute paths by the directory that they have in common: a report is for other people.
+
+    Args:
+        names: Paths of prediction files, or other names.
+
+    Returns:
+        As many names; those that are no absolute path are unchanged.
+
+    Examples:
+        >>> shorten_paths(["/home/jane/runs/b0/oof.csv", "/home/jane/runs/b4/oof.csv", "predictions"])
+        ['b0/oof.csv', 'b4/oof.csv', 'predictions']
+    """
+    directories = [os.path.dirname(name) for name in names if os.path.isabs(name)]
+    if not directories:
+        return list(names)
+    common = os.path.commonpath(directories)
+    return [os.path.relpath(name, common) if os.path.isabs(name) else name for name in names]
 
 
 def check(workdir: str, explained: bool) -> None:

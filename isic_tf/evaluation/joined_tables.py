@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from isic_tf.artifacts import prediction_files, table_checks
+from isic_tf.artifacts import person_numbers, prediction_files, table_checks
 from isic_tf.data import label_tables
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, record_index, tfrecord
+from tfrecord_tools.io import csv_tables, identity, name_join, record_index, tfrecord
 
 # A table, or the path of its CSV file.
 TableSource: TypeAlias = str | os.PathLike[str] | pd.DataFrame
@@ -147,33 +147,37 @@ def join(
     labels: pd.DataFrame,
     records: pd.DataFrame | None = None,
     name: str | None = None,
+    allow_missing: bool = False,
 ) -> pd.DataFrame:
     """Reads predictions and joins them with the labels, and with records where the tables know less.
 
     Args:
         source: See `read_predictions`.
         labels_name: What the labels are called in errors.
-        labels: See `read_labels`; it may hold more images.
+        labels: See `read_labels`.
         records: See `read_records`; None for none.
         name: What the predictions are called in errors; None for the path.
+        allow_missing: Whether images may have a label but no prediction, or a prediction but no label; they are left
+            out. Out-of-fold predictions, which have a column `fold`, may be those of some folds only.
 
     Returns:
         DataFrame in the order of the labels, see `evaluator.assess`. A column of several tables is taken from the
         predictions before the labels before the records.
 
     Raises:
-        IsicError: A table is damaged, a predicted image has no label or a different target, or none of the images is
-            in the records.
+        IsicError: A table is damaged, an image has no prediction, no label or different targets, or none of the images
+            is in the records.
     """
     path = name or ("predictions" if isinstance(source, pd.DataFrame) else os.fspath(source))
     table = read_predictions(source, path)
-    place = pd.Index(labels["image_name"]).get_indexer(table["image_name"])
-    unknown = sorted(table.loc[place < 0, "image_name"])
-    if unknown:
-        raise errors.IsicError(
-            f"{len(unknown)} images of {path} have no label in {labels_name} (first: {unknown[0]}); add their labels, "
-            "or remove their predictions"
-        )
+    place = name_join.find_rows(table["image_name"], labels["image_name"], labels_name)
+    name_join.refuse_empty_join(place, table["image_name"], labels["image_name"], f"{path} and {labels_name}")
+    unknown = table.loc[place < 0, "image_name"].sort_values()
+    remedy = "add their labels, or remove their predictions"
+    name_join.settle_missing(unknown, f"images of {path} have no label in {labels_name}", remedy, allow_missing)
+    _settle_unpredicted(path, table, labels_name, labels.drop(labels.index[place[place >= 0]]), allow_missing)
+    table = table[place >= 0].reset_index(drop=True)
+    place = place[place >= 0]
     order = np.argsort(place)
     table = table.iloc[order].reset_index(drop=True)
     place = place[order]
@@ -181,12 +185,35 @@ def join(
         _refuse_other_targets(path, table, labels_name, labels["target"].to_numpy()[place])
         table = table.drop(columns="target")
     table = _add_columns(table, labels, place)
+    # One spelling of each patient; a word for an unknown one, such as NA, is no patient.
+    keys = identity.person_keys(table["patient_id"])
+    table["patient_id"] = person_numbers.first_spellings(table["patient_id"], keys)
     if records is None:
         return table
-    place = pd.Index(records["image_name"]).get_indexer(table["image_name"])
+    place = name_join.find_rows(table["image_name"], records["image_name"], "the records")
     if (place < 0).all():
         raise errors.IsicError(f"none of the {len(table)} images of {path} is in the records; check --records")
+    absent = table.loc[place < 0, "image_name"]
+    name_join.settle_missing(absent, f"images of {path} are not in the records", "name more shards", allowed=True)
     return _add_columns(table, records.drop(columns=["shard", "position"]), place)
+
+
+def _settle_unpredicted(
+    path: str, table: pd.DataFrame, labels_name: str, others: pd.DataFrame, allow_missing: bool
+) -> None:
+    """Refuses, or logs, the images that have a label but no prediction; `others` are their rows of the labels."""
+    if "fold" in table and (table["fold"] != "").any():
+        if "fold" in others:
+            others = others[others["fold"].isin(table["fold"])]
+        else:
+            # They may be those of folds that are not trained.
+            allow_missing = True
+    name_join.settle_missing(
+        others["image_name"],
+        f"images of {labels_name} have no prediction in {path} and are not evaluated",
+        "predict them, or remove their labels",
+        allow_missing,
+    )
 
 
 def _refuse_other_targets(path: str, table: pd.DataFrame, labels_name: str, targets: np.ndarray) -> None:

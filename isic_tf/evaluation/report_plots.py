@@ -27,6 +27,8 @@ def plot_predictions(assessment: Mapping[str, Any], tables: Sequence[pd.DataFram
     return {
         "roc": svg_plots.roc(curves, (confusion["specificity"], sensitivity)),
         "precision_recall": svg_plots.precision_recall(curves, point),
-        "reliability": svg_plots.reliability(assessment["calibration"]["bins"]),
+        "reliability": svg_plots.reliability(
+            assessment["calibration"]["bins"], with_intervals=not assessment["summary"]["interval_note"]
+        ),
         "histogram": svg_plots.histogram(*curves[0], confusion["threshold"]),
     }

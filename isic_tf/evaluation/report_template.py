@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 
 from isic_tf.evaluation import number_format, svg_plots
+from isic_tf.metrics import cluster_bootstrap
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -27,7 +28,9 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         percent=numbers.percent,
         grouped=numbers.count,
     )
-    environment.globals.update(interval=numbers.interval, span=svg_plots.span, frame=svg_plots)
+    environment.globals.update(
+        interval=numbers.interval, span=svg_plots.span, frame=svg_plots, min_patients=cluster_bootstrap.MIN_PATIENTS
+    )
     return environment.get_template(template).render(context)
 
 

@@ -157,7 +157,8 @@ def evaluate_group(
 
     Returns:
         List of dicts of `group`, `images`, `malignant`, `patients`, `auc`, `auc_low`, `auc_high`, `sensitivity`,
-        `specificity` and `note`; the figures from `auc` on are None where the group is too small: see the note.
+        `specificity` and `note`; the figures from `auc` on are None where the group is too small: see the note. There
+        is no interval where there are too few patients, see `cluster_bootstrap.describe_too_few`.
     """
     categories = pd.Categorical(group)
     targets, scores, patient = (table[column].to_numpy() for column in ("target", "prediction", "patient"))

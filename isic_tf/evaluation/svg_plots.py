@@ -169,11 +169,12 @@ def precision_recall(curves: Sequence[Curve], point: tuple[float, float] | None)
     return plot(x, y, "Precision-recall curve: positive predictive value over sensitivity.", shapes)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> Plot:
+def reliability(bins: Sequence[Mapping[str, Any]], with_intervals: bool = True) -> Plot:
     """Lays out a reliability diagram: the observed malignant fraction over the mean prediction.
 
     Args:
         bins: Dicts of `images`, `predicted` and `observed`, see `calibration_metrics.assess`.
+        with_intervals: Whether to draw intervals, which few patients do not allow.
 
     Returns:
         See `plot`; the bars are Wilson's 95 % intervals (JASA 1927), for independent images.
@@ -184,9 +185,10 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Plot:
     intervals = [test.proportion_ci(method="wilson") for test in tests]
     low = [interval.low for interval in intervals]
     high = [interval.high for interval in intervals]
+    whiskers = {"kind": "bars", "style": "whisker", "x": predicted, "y": observed, "low": low, "high": high}
     shapes = [
         _DIAGONAL,
-        {"kind": "bars", "style": "whisker", "x": predicted, "y": observed, "low": low, "high": high},
+        *([whiskers] if with_intervals else []),
         {"kind": "line", "style": "curve series0", "x": predicted, "y": observed},
         {"kind": "dots", "style": "bin series0", "x": predicted, "y": observed},
     ]

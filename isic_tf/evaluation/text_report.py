@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isic_tf.evaluation.number_format import TEXT
+from isic_tf.metrics import cluster_bootstrap
 
 _NUMBER = re.compile(r"[-+]?\d[\d.]*|-")
 _CONFUSION_RATES = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
@@ -54,7 +55,8 @@ def compare(first: str, second: str, comparison: Mapping[str, Any]) -> str:
         ["", "", by_delong, f"DeLong, p {TEXT.significant(p, 2)}"],
         ["partial ROC AUC", f"{comparison['partial_auc_difference']:+.4f}", partial, "over patients"],
     ]
-    return align(f"{first} minus {second}, on the same images", rows)
+    note = f"; {comparison['interval_note']}" if comparison["interval_note"] else ""
+    return align(f"{first} minus {second}, on the same images{note}", rows)
 
 
 def align(title: str, rows: Sequence[Sequence[str]]) -> str:
@@ -92,7 +94,8 @@ def _summary(summary: Mapping[str, Any]) -> str:
         ["partial ROC AUC above 80 % sensitivity", *partial, "0.02 by chance, 0.2 at most"],
         ["average precision", *precision, f"{TEXT.number(summary['prevalence'])} by chance"],
     ]
-    return align(f"Ranking, 95 % intervals over {summary['resamples']} resamples of the patients", rows)
+    intervals = summary["interval_note"] or f"95 % intervals over {summary['resamples']} resamples of the patients"
+    return align(f"Ranking, {intervals}", rows)
 
 
 def _calibration(figures: Mapping[str, Any]) -> str:
@@ -150,7 +153,9 @@ def _groups(assessment: Mapping[str, Any]) -> str:
     for kind in [*kinds, *assessment["groups"]]:
         for place, group in enumerate(kind["rows"]):
             rows.append(["" if place else kind["by"], *_group_cells(group)])
-    table = _align_notes(f"Groups, at threshold {TEXT.threshold(assessment['confusion']['threshold'])}", rows)
+    needed = f"intervals with at least {cluster_bootstrap.MIN_PATIENTS} patients of each class"
+    threshold = TEXT.threshold(assessment["confusion"]["threshold"])
+    table = _align_notes(f"Groups, at threshold {threshold}; {needed}", rows)
     if not folds:
         return table
     mean = f"mean of the folds {TEXT.number(folds['mean_auc'])}"
@@ -194,7 +199,8 @@ def _patients(figures: Mapping[str, Any]) -> str:
         ["mean rank", f"{figures['mean_rank']:.1f}", "", of_images],
         ["mean percentile", TEXT.number(figures["mean_percentile"]), "", "1 at the top, 0 at the bottom"],
     ]
-    return align(f"{title}, mean over {figures['patients']} patients with malignant and benign ones", rows)
+    note = f"; {figures['interval_note']}" if figures["interval_note"] else ""
+    return align(f"{title}, mean over {figures['patients']} patients with malignant and benign ones{note}", rows)
 
 
 def _shortcuts(audit: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.evaluation import subgroups
+from isic_tf.metrics import cluster_bootstrap
 
 _FIGURES = ("mean_rank", "median_rank", "mean_percentile", "top_1", "top_1_by_chance", "auc_within")
 _INTERVALS = ("top_1_low", "top_1_high", "auc_within_low", "auc_within_high")
@@ -35,21 +36,31 @@ def rank(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str,
           the k), and `top_1_by_chance`, that of a random order;
         - `auc_within`: mean over patients of the ROC AUC of the patient's images;
         - `top_1_low`, `top_1_high`, `auc_within_low`, `auc_within_high`: 95 % intervals over resampled patients;
+        - `interval_note`: "", or why there are no intervals;
         - `note`: "", or why the figures from `mean_rank` on are None.
     """
     each = _rank_by_patient(table)
     counts = {"patients": len(each), "images": float(each["images"].mean()) if len(each) else None}
     if len(each) < subgroups.MIN_PATIENTS:
         note = f"too few: {len(each)} patients with malignant and benign images, {subgroups.MIN_PATIENTS} needed"
-        return {**counts, **dict.fromkeys([*_FIGURES, *_INTERVALS]), "note": note}
+        return {**counts, **dict.fromkeys([*_FIGURES, *_INTERVALS]), "interval_note": "", "note": note}
     means = each.mean()
     values = [means["rank"], each["rank"].median(), *means[["percentile", "top", "chance", "auc"]]]
+    figures = dict(zip(_FIGURES, map(float, values), strict=True))
+    intervals, interval_note = _resample(each, resamples, seed)
+    return {**counts, **figures, **intervals, "interval_note": interval_note, "note": ""}
+
+
+def _resample(each: pd.DataFrame, resamples: int, seed: int) -> tuple[dict[str, float | None], str]:
+    """Returns the intervals of the means over patients; or no interval, and why."""
+    if len(each) < cluster_bootstrap.MIN_PATIENTS:
+        needed = f"at least {cluster_bootstrap.MIN_PATIENTS} needed"
+        return dict.fromkeys(_INTERVALS), f"no interval: {len(each)} patients with both kinds of lesions, {needed}"
     rng = np.random.default_rng(seed)
     per_patient = each[["top", "auc"]].to_numpy()
     resampled = [per_patient[rng.integers(len(each), size=len(each))].mean(axis=0) for _ in range(resamples)]
     ends = np.quantile(resampled, [0.025, 0.975], axis=0).T.ravel()
-    figures = dict(zip([*_FIGURES, *_INTERVALS], map(float, [*values, *ends]), strict=True))
-    return {**counts, **figures, "note": ""}
+    return dict(zip(_INTERVALS, map(float, ends), strict=True)), ""
 
 
 def _rank_by_patient(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,14 +2,16 @@
 
 import dataclasses
 
+from isic_tf.artifacts import person_numbers
 from isic_tf.distribution.config import StrategyConfig
 from tfrecord_tools import cli
+from tfrecord_tools.imaging import limits
 
 TTA_POLICIES = ("dihedral", "training")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictConfig(StrategyConfig):
+class PredictConfig(StrategyConfig, limits.ImageLimits):
     """Options of `predict`: the trained folds of a run, and how they predict images.
 
     Examples:
@@ -26,10 +28,25 @@ class PredictConfig(StrategyConfig):
         None,
         help="With --images: CSV file with image_name, the columns of the run's --metadata, and optionally patient_id.",
     )
+    allow_missing: bool = cli.option(
+        False, help="With --csv: go on where rows of the table have no image file, or images no row."
+    )
+    on_error: str = cli.option(
+        "stop",
+        choices=("stop", "skip"),
+        help="How to handle image files that cannot be decoded: stop with an error, or skip them and list them in "
+        "OUTPUT.skipped.csv.",
+    )
     out_of_fold: bool = cli.option(
         False,
         help="Predict each image only with folds that did not train on it or its patient; adds the columns fold and "
         "target.",
+    )
+    patients_are: str | None = cli.option(
+        None,
+        choices=person_numbers.CHOICES,
+        help="Where these images and those trained on number their patients: whether equal numbers are the same people "
+        "or different ones. Only needed where the sets cannot tell.",
     )
     tta: int = cli.option(
         1,

@@ -7,49 +7,79 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from isic_tf.artifacts import seen_images
+from isic_tf.artifacts import person_numbers, seen_images
 from tfrecord_tools import errors, schema
+from tfrecord_tools.io import filesystem, identity
 
 _LOG = logging.getLogger(__name__)
+# Files whose bytes a record set may hold as they are.
+_COPIED_FILES = (".jpg", ".jpeg", ".png")
+_MAX_BYTES = 2**26
 
 
-def find_unseen(path: str, rows: pd.DataFrame, otherwise: bool = False) -> np.ndarray:
-    """Finds the images that some weights were not trained on, nor on other images of their patients.
+def find_unseen(path: str, rows: pd.DataFrame, otherwise: bool = False, patients_are: str | None = None) -> np.ndarray:
+    """Finds the images that some weights were not trained on, nor on other images of their lesions and patients.
 
     Args:
         path: Weights file.
-        rows: DataFrame with `image_name` and perhaps `patient_id` (text, "" where unknown).
+        rows: DataFrame with `image_name` and perhaps the columns of `person_numbers.add_keys`, or `patient_id` and
+            `lesion_id` (text, "" where unknown), and `image_digest`.
         otherwise: The result for all images where the training images of the weights are not known.
+        patients_are: `same` where equal numbers of patients in several sets are the same people.
 
     Returns:
         bool `[n]`.
     """
+    return _find_unseen(_read_training_images(path), _with_keys(rows), otherwise, patients_are)
+
+
+def _read_training_images(path: str) -> pd.DataFrame | None:
+    """Reads the training images of a weights file; None where they are not known."""
     origin = seen_images.find_origin(None, path)
-    if not origin:
+    return seen_images.read_seen_images(origin) if origin else None
+
+
+def _find_unseen(
+    training_images: pd.DataFrame | None, rows: pd.DataFrame, otherwise: bool, patients_are: str | None
+) -> np.ndarray:
+    if training_images is None:
         return np.full(len(rows), otherwise)
-    training_images = seen_images.read_seen_images(origin)
-    is_known = rows["image_name"].isin(training_images["image_name"])
-    if "patient_id" in rows:
-        is_known |= rows["patient_id"].isin(set(training_images["patient_id"]) - {""})
-    return ~is_known.to_numpy()
+    return ~seen_images.find_trained_on(rows, training_images, patients_are)
 
 
-def choose_networks(paths: Sequence[str], rows: pd.DataFrame, out_of_fold: bool) -> str | list[str]:
+def _with_keys(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if "patient_key" in rows else person_numbers.add_keys(rows)
+
+
+def choose_networks(
+    paths: Sequence[str], rows: pd.DataFrame, out_of_fold: bool, patients_are: str | None = None
+) -> str | list[str]:
     """Chooses the folds that predict each image; logs how many images were trained on.
 
     Args:
         paths: Weights of the folds, `[folds]`.
-        rows: DataFrame `[n]` with `image_name` and `patient_id` (text, "" where unknown).
-        out_of_fold: Whether to leave out the folds that trained on an image or its patient.
+        rows: DataFrame `[n]` with `image_name` and perhaps further columns, see `find_unseen`; or with `path`, files
+            whose bytes are compared.
+        out_of_fold: Whether to leave out the folds that trained on an image, its lesion or its patient.
+        patients_are: Whether equal numbers of patients in several sets are the `same` people or `different` ones; None
+            where it is not known.
 
     Returns:
         For each image a text of one digit per fold, 1 where the fold predicts it; without `out_of_fold` one text for
         all images.
 
     Raises:
-        LeakageError: All folds trained on an image or its patient.
+        ConfigError: With `out_of_fold`, patients are numbers, and it is not known whether these are the same people
+            that were trained on.
+        LeakageError: All folds trained on an image, its lesion or its patient.
     """
-    unseen = np.stack([find_unseen(path, rows, otherwise=not out_of_fold) for path in paths])
+    training_images = [_read_training_images(path) for path in paths]
+    rows = _with_keys(rows)
+    if any(table is not None and (table["image_digest"] != "").any() for table in training_images):
+        rows = _add_digests(rows)
+    if patients_are is None:
+        _settle_open_numbers(paths, training_images, rows, out_of_fold)
+    unseen = np.stack([_find_unseen(table, rows, not out_of_fold, patients_are) for table in training_images])
     if not out_of_fold:
         trained_on = rows.loc[~unseen.all(axis=0), "image_name"]
         if len(trained_on):
@@ -66,6 +96,41 @@ def choose_networks(paths: Sequence[str], rows: pd.DataFrame, out_of_fold: bool)
             f"of them, for example {in_all.iloc[0]}; train the folds that hold them out"
         )
     return ["".join(digits) for digits in np.where(unseen, "1", "0").T]
+
+
+def _add_digests(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds the digests of image files; DICOM files are left out, since records hold no bytes of theirs."""
+    if "path" not in rows or "image_digest" in rows:
+        return rows
+    return rows.assign(image_digest=[_compute_digest(path) for path in rows["path"]])
+
+
+def _compute_digest(path: str) -> str:
+    """Returns the digest of an image file; "" for one that no record holds as it is, or that cannot be read."""
+    if not path.lower().endswith(_COPIED_FILES):
+        return ""
+    try:
+        return identity.image_digest(filesystem.read(path)) if filesystem.size(path) <= _MAX_BYTES else ""
+    except (OSError, errors.IsicError):
+        # Decoding it will fail with an error that names it, or skip it.
+        return ""
+
+
+def _settle_open_numbers(
+    paths: Sequence[str], training_images: Sequence[pd.DataFrame | None], rows: pd.DataFrame, out_of_fold: bool
+) -> None:
+    """Refuses out-of-fold predictions of patients who may have been trained on under their numbers; else logs them."""
+    for path, table in zip(paths, training_images, strict=True):
+        numbers = [] if table is None else person_numbers.find_open_numbers(rows, table)
+        source = f"the training images of {os.path.dirname(path)}"
+        if out_of_fold:
+            person_numbers.refuse_open_numbers(numbers, "the images", source)
+        elif numbers:
+            _LOG.warning(
+                f"note: the images and {source} share {len(numbers)} numbers of patients or lesions (such as "
+                f"{numbers[0]}); if these are the same people, the predictions are optimistic (--patients_are)"
+            )
+            return
 
 
 def add_folds(table: pd.DataFrame, rows: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.special
 import tensorflow as tf
 
-from isic_tf.inference import prediction_shards, predictor
+from isic_tf.inference import fold_networks, prediction_shards, predictor
 from isic_tf.models import patient_context_head, set_transformer
 from isic_tf.patient_context import length_bucketing, set_model_training
 
@@ -78,7 +78,7 @@ def make_corrector(classifier: tf.keras.Model) -> Corrector:
 
 
 def correct_parts(
-    directory: str, table: pd.DataFrame, rows: pd.DataFrame, networks: Sequence[tf.keras.Model]
+    directory: str, table: pd.DataFrame, rows: pd.DataFrame, networks: fold_networks.FoldNetworks
 ) -> pd.DataFrame:
     """Replaces predictions of single images by predictions of each patient's images together.
 
@@ -90,21 +90,22 @@ def correct_parts(
         table: See `prediction_shards.read_parts`.
         rows: DataFrame of the images with `image_name`, `part`, `patient_id` and `networks`, see
             `fold_selection.choose_networks`.
-        networks: Classifiers of all folds.
+        networks: Networks of all folds.
 
     Returns:
         The table with the mean probability of the networks that predict an image.
     """
     own_rows = rows.set_index("image_name").loc[table["image_name"]]
     parts = rows["part"].unique()
-    correct = make_corrector(networks[0])
+    correct = make_corrector(networks.network)
+    head = cast(patient_context_head.Context, patient_context_head.find_context_layer(networks.network))
     total = np.zeros(len(own_rows))
     count = np.zeros(len(own_rows))
-    for place, network in enumerate(networks):
+    for place in range(len(networks)):
         is_used = (own_rows["networks"].str[place] == "1").to_numpy()
         if is_used.any():
             head_inputs = prediction_shards.read_part_embeddings(directory, parts, place)[is_used]
-            head = cast(patient_context_head.Context, patient_context_head.find_context_layer(network))
+            networks.choose(place)
             weights = head.sets.get_weights()
             logits = correct(weights, head_inputs, own_rows["patient_id"][is_used])
             total[is_used] += scipy.special.expit(logits)

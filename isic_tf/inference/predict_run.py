@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from isic_tf.metrics import logit
 from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.postprocessing import calibration
 from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools.io import atomic_write, csv_output, filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def predict(
     records, images = prediction_inputs.split_source(source)
     config = config or PredictConfig()
     options = {field.name: getattr(config, field.name) for field in dataclasses.fields(PredictConfig)}
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_files.temporary_directory("predictions", _choose_temporary_parent(os.fspath(run))) as directory:
         output = os.path.join(directory, "predictions.csv")
         job = _prepare(
             PredictFilesConfig(**options, workdir=os.fspath(run), records=records, images=images, output=output)
@@ -87,7 +86,7 @@ def predict_files(config: PredictFilesConfig) -> pd.DataFrame:
         (float64, the probability), in the order of the sample.
 
     Raises:
-        ConfigError: Options contradict each other.
+        ConfigError: Options contradict each other, or another process writes the same output.
         CorruptRecordError: A shard is damaged.
         IsicError: See `predict`; or the names are not those of the sample submission.
 
@@ -103,7 +102,16 @@ def predict_files(config: PredictFilesConfig) -> pd.DataFrame:
         order = submission_format.match_sample(names, config.sample_submission, flags="--records or --images")
     _log_job(job)
     directory = _choose_parts_directory(config.output, job.strategy)
+    embeddings = config.embeddings if workers.is_chief(job.strategy) else None
+    with output_lock.locked(directory.removesuffix(".parts"), embeddings):
+        return _predict_to_files(job, directory, order)
+
+
+def _predict_to_files(job: PredictionJob, directory: str, order: Sequence[str] | None) -> pd.DataFrame:
+    """Predicts and writes to locked files; see `predict_files`."""
+    config = job.config
     table = _predict_images(job, directory)
+    skipped = prediction_shards.read_skipped(directory, job.parts)
     if order:
         table = _convert_to_submission(table, order)
     if workers.is_chief(job.strategy):
@@ -116,8 +124,23 @@ def predict_files(config: PredictFilesConfig) -> pd.DataFrame:
             tta=config.tta,
             calibrated=config.calibrated,
         )
+        _write_skipped(f"{config.output}.skipped.csv", skipped)
     filesystem.rmtree(directory)
     return table
+
+
+def _write_skipped(path: str, skipped: pd.DataFrame) -> None:
+    """Lists the images that were skipped in a file beside the output; removes that of an earlier prediction."""
+    if len(skipped):
+        atomic_write.write_text(path, csv_output.format_table(skipped))
+        _LOG.info(f"wrote the {len(skipped)} images that were skipped to {path}")
+    elif filesystem.exists(path):
+        filesystem.remove(path)
+
+
+def _choose_temporary_parent(run: str) -> str | None:
+    """Returns where names and scores of images may lie for a while: in the run, unless it is read-only."""
+    return run if os.path.isdir(run) and os.access(run, os.W_OK) else None
 
 
 def _prepare(config: PredictFilesConfig) -> PredictionJob:
@@ -133,7 +156,7 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
         config.strategy, config.tpu, {"records": config.records}, {"images": config.images}
     )
     rows = prediction_inputs.list_rows(config, run, with_context_model=bool(context_model))
-    rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold))
+    rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold, config.patients_are))
     # Images of one unit that are predicted by the same networks are completed together.
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
     return PredictionJob(config, run, paths, rows, strategy, view, context_model, fitted_calibration)
@@ -146,6 +169,11 @@ def _check_options(config: PredictFilesConfig) -> None:
     if config.csv and config.records:
         raise errors.ConfigError(
             "expected --csv only with --images: records hold the metadata that the network uses; leave out --csv"
+        )
+    if config.on_error == "skip" and (config.records or config.sample_submission):
+        raise errors.ConfigError(
+            "expected --on_error=skip only with --images and without --sample_submission: damaged records are removed "
+            "by tfrecord_tools.verify --quarantine, and a submission needs all images"
         )
     if config.prevalence is not None and not config.calibrated:
         raise errors.ConfigError(
@@ -225,10 +253,11 @@ def _choose_parts_directory(output: str, strategy: tf.distribute.Strategy) -> st
 def _predict_images(job: PredictionJob, directory: str) -> pd.DataFrame:
     """Returns the predictions of all images in the order of the rows; writes the embeddings that are asked for."""
     done = prediction_shards.open_parts(directory, job.compute_digest())
-    models = resumable_prediction.predict_missing_parts(job, directory, done)
+    networks = resumable_prediction.predict_missing_parts(job, directory, done)
     table = prediction_shards.read_parts(directory, job.parts)
-    if job.has_context_head:
-        table = patient_bag_predictor.correct_parts(directory, table, job.rows, models)
+    job = _without_skipped(job, prediction_shards.read_skipped(directory, job.parts))
+    if job.has_context_head and networks:
+        table = patient_bag_predictor.correct_parts(directory, table, job.rows, networks)
     if job.context_model:
         table = _apply_context_model(job, job.context_model, table, directory)
     if job.config.embeddings and workers.is_chief(job.strategy):
@@ -244,6 +273,18 @@ def _predict_images(job: PredictionJob, directory: str) -> pd.DataFrame:
         scores = table["prediction"].to_numpy()
         table["prediction"] = calibration.apply_calibration(job.calibration, scores, job.config.prevalence)
     return table
+
+
+def _without_skipped(job: PredictionJob, skipped: pd.DataFrame) -> PredictionJob:
+    """Returns the job without the images that were skipped, which are counted in the log."""
+    if skipped.empty:
+        return job
+    first = f"{skipped['image_name'].iloc[0]}: {skipped['problem'].iloc[0]}"
+    if len(skipped) == len(job.rows):
+        raise errors.IsicError(f"none of the {len(skipped)} images can be decoded (first: {first}); check --images")
+    _LOG.warning(f"note: {len(skipped)} of {len(job.rows)} images cannot be decoded and are skipped (first: {first})")
+    is_kept = ~job.rows["image_name"].isin(skipped["image_name"])
+    return dataclasses.replace(job, rows=job.rows[is_kept].reset_index(drop=True))
 
 
 def _apply_context_model(

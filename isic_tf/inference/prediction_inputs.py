@@ -55,34 +55,36 @@ def list_rows(config: PredictFilesConfig, run: Mapping[str, Any], with_context_m
         IsicError: No shard or file matches, a name is repeated, a test record is labeled, or metadata are missing.
     """
     if config.images:
-        return _list_image_files(config.images, config.csv, run, with_context_model)
-    return _list_records(config.records or "", run, with_context_model)
+        rows = _list_image_files(config, run, with_context_model)
+    else:
+        rows = _list_records(config.records or "", run, with_context_model)
+    clinical_metadata.log_unknown(rows, run.get("metadata", ""))
+    return rows
 
 
-def _list_image_files(images: str, csv: str | None, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
-    rows = image_files.list_files(images, csv, run.get("metadata", ""))
-    rows = image_files.add_patients(rows, csv, lesion_features.COLUMNS if with_context_model else ())
+def _list_image_files(config: PredictFilesConfig, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
+    columns = lesion_features.COLUMNS if with_context_model else ()
+    fields = run.get("metadata", "")
+    rows = image_files.list_files(config.images or "", config.csv, fields, columns, config.allow_missing)
     return rows.assign(unit=rows.index // _FILES_PER_PART, known_target=schema.UNKNOWN)
 
 
 def _list_records(records: str, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
-    with_patients = run.get("context") == "set" or with_context_model
     columns = list(clinical_metadata.columns(run.get("metadata", "")))
     if with_context_model:
         # It uses metadata that the network may not use.
         columns = list(lesion_features.COLUMNS)
-    if with_patients:
-        columns.append("patient_id")
-    rows = record_metadata.list_records(record_index.match_shards(records), columns)
-    if with_patients:
-        rows = rows.rename(columns={"patient_id": "patient_code"})
+    # Patients and bytes tell which images the networks were trained on.
+    shards = record_index.match_shards(records)
+    rows = record_metadata.list_records(shards, [*columns, "patient_id"], with_digests=True)
+    rows = rows.rename(columns={"patient_id": "patient_code"})
     _refuse_labeled_test_records(rows)
     rows = record_metadata.add_index(rows).assign(unit=rows["shard"])
-    return record_metadata.add_patients(rows) if with_patients else rows
+    return record_metadata.add_patients(rows)
 
 
 def _refuse_labeled_test_records(rows: pd.DataFrame) -> None:
-    of_test = rows["shard"].map(os.path.basename).str.startswith("test")
+    of_test = rows["shard"].map(os.path.basename).str.lower().str.startswith("test")
     labeled = rows.loc[rows["labeled"] & of_test, "image_name"]
     if len(labeled):
         raise errors.IsicError(

@@ -15,12 +15,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools.io import atomic_write, csv_tables, filesystem
+from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem
 
 _LOG = logging.getLogger(__name__)
 
 _DIGEST_FILE = "made_of.txt"
 _COLUMNS = ("image_name", "prediction")
+_SKIPPED_COLUMNS = ("image_name", "problem")
 # Concurrent requests to a bucket: each takes a tenth of a second.
 _MAX_REQUESTS = 32
 _BLOCK_BYTES = 2**20
@@ -71,7 +72,13 @@ def open_parts(directory: str, made_of: str) -> set[int]:
     return {int(name[len("part-") : -len(".csv")]) for name in names}
 
 
-def write_part(directory: str, number: int, table: pd.DataFrame, embeddings: np.ndarray | None = None) -> None:
+def write_part(
+    directory: str,
+    number: int,
+    table: pd.DataFrame,
+    embeddings: np.ndarray | None = None,
+    skipped: pd.DataFrame | None = None,
+) -> None:
     """Writes a part; it counts as complete once all of it is written.
 
     Args:
@@ -79,17 +86,39 @@ def write_part(directory: str, number: int, table: pd.DataFrame, embeddings: np.
         number: Number of the part.
         table: DataFrame of `image_name` and `prediction`.
         embeddings: float32 `[n, folds, f]`, or None.
+        skipped: DataFrame of `image_name` and `problem` of the images of the part that were skipped; None for none.
     """
+    if skipped is not None:
+        atomic_write.write_text(_skipped_path(directory, number), csv_output.format_table(skipped))
     if embeddings is not None:
         path = _path(directory, number, "npy")
         with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
             np.save(file, embeddings, allow_pickle=False)
     # Last, because its existence marks the part as complete. Nine digits restore a float32 exactly.
-    atomic_write.write_text(_path(directory, number, "csv"), table.to_csv(index=False, float_format="%.9g"))
+    atomic_write.write_text(_path(directory, number, "csv"), csv_output.format_table(table, float_format="%.9g"))
 
 
 def _path(directory: str, number: int, extension: str) -> str:
     return os.path.join(directory, f"part-{number:05d}.{extension}")
+
+
+def _skipped_path(directory: str, number: int) -> str:
+    return os.path.join(directory, f"skipped-{number:05d}.csv")
+
+
+def read_skipped(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
+    """Reads which images of parts were skipped.
+
+    Args:
+        directory: See `open_parts`.
+        numbers: Numbers of the parts.
+
+    Returns:
+        DataFrame of `image_name` and `problem` (text), in the order of the parts.
+    """
+    paths = [_skipped_path(directory, number) for number in sorted(numbers)]
+    tables = [csv_tables.read_table(path, _SKIPPED_COLUMNS) for path in paths if filesystem.exists(path)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(_SKIPPED_COLUMNS), dtype=str)
 
 
 def read_parts(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
@@ -102,7 +131,9 @@ def read_parts(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
     Returns:
         DataFrame of `image_name` (text) and `prediction` (float64).
     """
-    tables = [csv_tables.read_table(_path(directory, number, "csv"), _COLUMNS) for number in sorted(numbers)]
+    # A part whose images were all skipped has no rows.
+    paths = [_path(directory, number, "csv") for number in sorted(numbers)]
+    tables = [csv_tables.read_table(path, _COLUMNS, may_be_empty=True) for path in paths]
     return pd.concat(tables, ignore_index=True).astype({"prediction": "float64"})
 
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +12,9 @@ from tqdm import tqdm
 
 from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors
 from isic_tf.distribution import cpu, workers
-from isic_tf.inference import prediction_shards, predictor, test_time_augmentation
+from isic_tf.inference import fold_networks, prediction_shards, test_time_augmentation
 from isic_tf.inference.config import PredictFilesConfig
-from isic_tf.models import classifiers, patient_context_head
-from isic_tf.models.config import read_model_config
+from isic_tf.models import patient_context_head
 from isic_tf.patient_context.second_stage import Stage
 from tfrecord_tools import errors
 
@@ -80,11 +77,13 @@ class PredictionJob:
         # The rows hold the metadata. Of the images, which are read later, size and time of change are compared.
         sources = self.rows["path"] if "path" in self.rows else self.rows["shard"].unique()
         stamps = prediction_shards.list_stamps(sources)
-        versions = (config.tta, config.tta_policy, config.seed, self.embedding_layer)
+        versions = (config.tta, config.tta_policy, config.seed, self.embedding_layer, config.on_error)
         return prediction_shards.digest(self.paths, *versions, self.run, policy, self.rows.to_csv(), stamps)
 
 
-def predict_missing_parts(job: PredictionJob, directory: str, done: Collection[int]) -> list[tf.keras.Model]:
+def predict_missing_parts(
+    job: PredictionJob, directory: str, done: Collection[int]
+) -> fold_networks.FoldNetworks | None:
     """Predicts the parts that are not done, and writes each once all its images are predicted.
 
     Args:
@@ -93,7 +92,7 @@ def predict_missing_parts(job: PredictionJob, directory: str, done: Collection[i
         done: Numbers of the parts that are complete.
 
     Returns:
-        The classifiers of all folds; empty where nothing was left to predict and nothing else needs them.
+        The networks of all folds; None where nothing was left to predict and nothing else needs them.
 
     Raises:
         CorruptRecordError: A shard is corrupt.
@@ -101,13 +100,18 @@ def predict_missing_parts(job: PredictionJob, directory: str, done: Collection[i
     """
     missing = job.rows[~job.rows["part"].isin(done)]
     shards = [] if job.config.images else sorted(set(job.rows["shard"]))
-    with read_errors.explained_read_errors(shards), _open_reader(job) as reader:
-        return _predict_rows(job, missing, directory, reader)
+    skipped: dict[str, str] = {}
+    writer = _PartWriter(missing, directory, skipped)
+    with read_errors.explained_read_errors(shards), _open_reader(job, skipped) as reader:
+        return _predict_rows(job, missing, writer, reader)
 
 
-def _open_reader(job: PredictionJob) -> contextlib.AbstractContextManager[ImageReader | None]:
+def _open_reader(job: PredictionJob, skipped: dict[str, str]) -> contextlib.AbstractContextManager[ImageReader | None]:
     if job.config.images:
-        return image_files.open_reader(job.rows, job.run["image_size"], job.run, _count_threads(job))
+        collected = skipped if job.config.on_error == "skip" else None
+        return image_files.open_reader(
+            job.rows, job.run["image_size"], job.run, _count_threads(job), collected, job.config
+        )
     return contextlib.nullcontext()
 
 
@@ -116,32 +120,24 @@ def _count_threads(job: PredictionJob) -> int:
 
 
 def _predict_rows(
-    job: PredictionJob, rows: pd.DataFrame, directory: str, reader: ImageReader | None
-) -> list[tf.keras.Model]:
+    job: PredictionJob, rows: pd.DataFrame, writer: "_PartWriter", reader: ImageReader | None
+) -> fold_networks.FoldNetworks | None:
     # Several workers create variables together, whatever each has left. A context head is applied to all parts.
     if rows.empty and workers.is_single_worker(job.strategy) and not job.has_context_head:
-        return []
-    with job.strategy.scope():
-        workdir = os.path.dirname(os.path.dirname(job.paths[0]))
-        config = read_model_config(workdir, job.run)
-        models = [classifiers.build_from_config(config, path) for path in job.paths]
-    # Each selection of networks has a graph of its own, which TensorFlow reports as an error of the caller.
-    tf.get_logger().addFilter(_is_not_retracing)
-    writer = _PartWriter(rows, directory)
+        return None
+    networks = fold_networks.FoldNetworks(job.paths, job.run, job.strategy)
+    predict = networks.make_predictor(job.view, job.config.tta, job.embedding_layer)
     total = len(job.rows)
     with tqdm(total=total, initial=total - len(rows), unit="image", disable=None) as progress:
         for selection, own in rows.groupby("networks", sort=False):
             used = np.array([digit == "1" for digit in selection])
-            selected = [model for model, is_used in zip(models, used, strict=True) if is_used]
-            predict = predictor.make_predictor(
-                selected, job.strategy, view=job.view, count=job.config.tta, embed=job.embedding_layer
-            )
-            for names, probabilities, *features in predict(_make_dataset(job, own, reader)):
+            folds = np.flatnonzero(used).tolist()
+            for names, probabilities, *features in predict(_make_dataset(job, own, reader), folds):
                 embeddings = _spread(features[0], used) if features else None
                 writer.add(names, probabilities, embeddings)
                 progress.update(len(names))
     writer.refuse_incomplete_parts()
-    return models
+    return networks
 
 
 def _make_dataset(job: PredictionJob, rows: pd.DataFrame, reader: ImageReader | None) -> tf.data.Dataset:
@@ -156,10 +152,6 @@ def _make_dataset(job: PredictionJob, rows: pd.DataFrame, reader: ImageReader | 
     )
 
 
-def _is_not_retracing(record: logging.LogRecord) -> bool:
-    return "retracing" not in record.getMessage()
-
-
 def _spread(embeddings: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Returns the embeddings of some networks as those of all, float32 `[n, networks, f]`, NaN for the others."""
     spread = np.full((len(embeddings), len(used), embeddings.shape[-1]), np.nan, np.float32)
@@ -168,10 +160,11 @@ def _spread(embeddings: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 
 class _PartWriter:
-    """Collects predictions, and writes each part once all its images are predicted."""
+    """Collects predictions, and writes each part once all its images are predicted, without those that are skipped."""
 
-    def __init__(self, rows: pd.DataFrame, directory: str) -> None:
+    def __init__(self, rows: pd.DataFrame, directory: str, skipped: Mapping[str, str]) -> None:
         self._directory = directory
+        self._skipped = skipped
         self._names = rows.groupby("part")["image_name"].agg(list)
         self._parts = dict(zip(rows["image_name"], rows["part"], strict=True))
         self._collected: dict[int, dict[str, tuple[float, np.ndarray | None]]] = {}
@@ -189,8 +182,11 @@ class _PartWriter:
         collected = self._collected.pop(part)
         probabilities, embeddings = zip(*(collected[name] for name in names), strict=True)
         table = pd.DataFrame({"image_name": names, "prediction": probabilities})
-        stacked = None if embeddings[0] is None else np.stack(embeddings)
-        prediction_shards.write_part(self._directory, part, table, stacked)
+        is_kept = np.array([name not in self._skipped for name in names])
+        stacked = None if embeddings[0] is None else np.stack(embeddings)[is_kept]
+        problems = [(name, self._skipped[name]) for name in names if name in self._skipped]
+        skipped = pd.DataFrame(problems, columns=["image_name", "problem"]) if problems else None
+        prediction_shards.write_part(self._directory, part, table[is_kept], stacked, skipped)
 
     def refuse_incomplete_parts(self) -> None:
         if self._collected:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import optimize, special
 from sklearn.metrics import brier_score_loss, log_loss
 
-from isic_tf.metrics import logistic, logit
+from isic_tf.metrics import cluster_bootstrap, logistic, logit
 
 _BINS = 10
 # Two-sided 95 % quantile of the normal distribution.
@@ -30,8 +30,9 @@ def assess(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> dict[
         - `ece`: expected calibration error over 10 bins of equal width (Naeini et al., AAAI 2015), `ece_equal_count`
           over 10 bins with equal numbers of images, since few images are predicted above 0.1;
         - `slope` and `intercept` of a logistic regression of the target on the prediction's logit (Cox, Biometrika
-          1958): 1 and 0 for calibrated probabilities; `slope_low` to `intercept_high`, their 95 % intervals (sandwich
-          estimate over patients); all None where the classes are separable or the predictions all alike;
+          1958): 1 and 0 for calibrated probabilities; all None where the classes are separable or the predictions all
+          alike; `slope_low` to `intercept_high`, their 95 % intervals (sandwich estimate over patients), None where
+          there are too few patients, see `cluster_bootstrap.describe_too_few`;
         - `in_the_large`: the intercept where the slope is fixed at 1, below 0 where predictions are too high;
         - `mean_prediction` and `prevalence`;
         - `bins`: list of dicts, one per bin of equal numbers of images: `low`, `high`, `images`, `predicted`,
@@ -147,4 +148,7 @@ def cox(targets: np.ndarray, logits: np.ndarray, groups: np.ndarray) -> dict[str
     original = back @ fitted
     reach = _Z * np.sqrt(np.diag(covariance))
     values = np.stack([original, original - reach, original + reach], axis=1).ravel().tolist()
-    return dict(zip(_COX_FIGURES, values, strict=True))
+    found = dict(zip(_COX_FIGURES, values, strict=True))
+    if cluster_bootstrap.describe_too_few(targets, groups):
+        found.update(slope_low=None, slope_high=None, intercept_low=None, intercept_high=None)
+    return found

@@ -1,5 +1,7 @@
 """Compares two predictions of the same images."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -8,7 +10,7 @@ from isic_tf.metrics import cluster_bootstrap, delong, roc, summaries
 _FIGURES = {"auc": cluster_bootstrap.roc_auc, "partial_auc": cluster_bootstrap.partial_auc}
 
 
-def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str, float | None]:
+def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Compares the ROC AUCs of two predictions of the same images.
 
     Args:
@@ -21,8 +23,9 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, se
     Returns:
         Dict of `difference`, the first AUC minus the second; `low` and `high`, its 95 % interval over patients;
         `delong_low`, `delong_high` and `delong_p` (two-sided), by DeLong's test, which treats images as independent,
-        None where it cannot be computed; and `partial_auc_difference`, `partial_auc_low`, `partial_auc_high`, likewise
-        over patients.
+        None where it cannot be computed; `partial_auc_difference`, `partial_auc_low`, `partial_auc_high`, likewise
+        over patients; and `interval_note`: "", or why there are no intervals and no test, see
+        `cluster_bootstrap.describe_too_few`.
 
     Examples:
         >>> table = {"image_name": list("abcd"), "patient_id": list("pqrs"), "target": [0, 1, 0, 1]}
@@ -37,7 +40,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, se
     count = cluster_bootstrap.affordable(targets, resamples)
     resampled = cluster_bootstrap.resample(targets, scores, patient, _FIGURES, count, seed)
     ends = {name: cluster_bootstrap.interval(of_first - of_second) for name, (of_first, of_second) in resampled.items()}
+    note = cluster_bootstrap.describe_too_few(targets, patient)
     by_delong = delong.compare(targets, *scores)
+    if note:
+        by_delong.update(low=None, high=None, p=None)
     partial_first, partial_second = (roc.partial_roc_auc(targets, row) for row in scores)
     return {
         "difference": by_delong["difference"],
@@ -49,4 +55,5 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, resamples: int = 1000, se
         "partial_auc_difference": partial_first - partial_second,
         "partial_auc_low": ends["partial_auc"][0],
         "partial_auc_high": ends["partial_auc"][1],
+        "interval_note": note,
     }

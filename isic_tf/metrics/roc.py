@@ -73,7 +73,7 @@ def roc_auc_interval(
         level: Fraction of resamples inside the interval.
 
     Returns:
-        (low, high); both None where over 5 % of the resamples lack a class, as with fewer than three patients of one.
+        (low, high); both None where there are too few patients, see `cluster_bootstrap.describe_too_few`.
 
     Examples:
         >>> targets = [0, 1] * 50

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isic_tf.metrics import roc
+from isic_tf.metrics import cluster_bootstrap, roc
 from tfrecord_tools import errors
+from tfrecord_tools.io import identity
 
 
 def score(table: pd.DataFrame) -> dict[str, float]:
@@ -27,15 +28,28 @@ def score(table: pd.DataFrame) -> dict[str, float]:
 
 
 def group_by_patient(table: pd.DataFrame) -> pd.Series:
-    """Returns the patient of each image; an image of an unknown patient is a patient of its own.
+    """Returns the patient of each image: that of another image of its lesion, its lesion or itself where it is unknown.
 
     Args:
-        table: DataFrame with `image_name` and `patient_id` ("" where unknown).
+        table: DataFrame with `image_name`, `patient_id` and perhaps `lesion_id` (text in any spelling; "" or a word such
+            as `unknown` where unknown).
 
     Returns:
-        Series of text, `[n]`.
+        Series of text, `[n]`, equal for images of one patient.
+
+    Examples:
+        >>> table = {"image_name": list("abcd"), "patient_id": ["p", "", "", ""], "lesion_id": ["l", "l", "m", ""]}
+        >>> group_by_patient(pd.DataFrame(table)).tolist()
+        ['p', 'p', 'lesion m', 'image d']
     """
-    return table["patient_id"].where(table["patient_id"] != "", "image " + table["image_name"])
+    # One key for all spellings of a patient, and none for a word such as `unknown`.
+    patients = identity.person_keys(table["patient_id"])
+    others = "image " + table["image_name"]
+    if "lesion_id" in table:
+        lesions = identity.person_keys(table["lesion_id"])
+        patients_of_lesions = patients.replace("", None).groupby(lesions).transform("first")
+        others = others.where(lesions == "", patients_of_lesions.fillna("lesion " + lesions))
+    return patients.where(patients != "", others)
 
 
 def figures(table: pd.DataFrame) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def summarize(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict
 
     Returns:
         Dict of images, malignant, patients, auc, partial_auc, auc_low and auc_high (None where there are too few
-        patients).
+        patients), and interval_note ("", or why there is no interval).
 
     Raises:
         IsicError: There is one class only, or a prediction is not finite.
@@ -93,8 +107,10 @@ def summarize(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict
         (3, 0.75)
     """
     found = figures(table)
-    low, high = roc.roc_auc_interval(table["target"], table["prediction"], group_by_patient(table), resamples, seed)
-    return {**found, "auc_low": low, "auc_high": high}
+    patients = group_by_patient(table)
+    low, high = roc.roc_auc_interval(table["target"], table["prediction"], patients, resamples, seed)
+    note = cluster_bootstrap.describe_too_few(table["target"], patients)
+    return {**found, "auc_low": low, "auc_high": high, "interval_note": note}
 
 
 def describe(summary: Mapping[str, Any]) -> str:
@@ -106,7 +122,8 @@ def describe(summary: Mapping[str, Any]) -> str:
     Returns:
         Text without a line break.
     """
-    interval = "(too few patients for an interval)"
+    # Metrics of release 0.1 have no note.
+    interval = f"({summary.get('interval_note') or 'no interval: too few patients'})"
     if summary["auc_low"] is not None:
         interval = f"[{summary['auc_low']:.4f}, {summary['auc_high']:.4f}] (95 % interval over patients)"
     counts = f"{summary['images']} images, {summary['malignant']} malignant, {summary['patients']} patients"

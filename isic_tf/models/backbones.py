@@ -4,14 +4,15 @@ To add a backbone: add its name to `BACKBONES`, how it is created to `_create`, 
 `make_normalization`, the weights that can be downloaded to `published`, and their file name to `_weights_file`.
 """
 
+import difflib
 import os
-import tempfile
 
 import efficientnet.model
 import tensorflow as tf
 
+from isic_tf.artifacts import kept_weights
 from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools.io import filesystem, temporary_files
 
 _FIRST = tuple(f"efficientnet-{size}" for size in (*(f"b{number}" for number in range(8)), "l2"))
 _SECOND = tuple(f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l"))
@@ -38,6 +39,22 @@ def published(backbone: str) -> tuple[str, ...]:
     if backbone == "efficientnet-l2":
         return ()
     return ("imagenet",) if backbone in _SECOND else ("imagenet", "noisy-student")
+
+
+def default_weights(backbone: str) -> str:
+    """Returns the weights that a backbone starts from where none are given: the best of those that are published.
+
+    Args:
+        backbone: One of `BACKBONES`.
+
+    Returns:
+        One of `WEIGHTS`; "none" where nothing is published.
+
+    Examples:
+        >>> default_weights("efficientnet-b0"), default_weights("efficientnetv2-s")
+        ('noisy-student', 'imagenet')
+    """
+    return ("none", *published(backbone))[-1]
 
 
 def weights_path(weights: str) -> str | None:
@@ -118,8 +135,26 @@ def _weights_file(backbone: str, weights: str) -> str:
     return autoaugment if weights == "imagenet" else f"{backbone}_{weights}_notop.h5"
 
 
+def check_file(path: str) -> None:
+    """Checks that there is a weights file.
+
+    Args:
+        path: See `load_weights`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
+    if not filesystem.exists(path):
+        close = difflib.get_close_matches(path, WEIGHTS, 1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}{meant}")
+    if filesystem.isdir(path):
+        raise errors.ConfigError(f"expected a weights file at {path}, which is a directory; {kinds}")
+
+
 def load_weights(model: tf.keras.Model, path: str) -> None:
-    """Loads weights from a file into a model.
+    """Loads weights from a file into a model; those that a run kept only if their SHA-256 is the recorded one.
 
     Args:
         model: Keras model.
@@ -129,15 +164,16 @@ def load_weights(model: tf.keras.Model, path: str) -> None:
         ConfigError: There is no such file.
         CorruptRecordError: The file is damaged, or holds weights of another model.
     """
-    if not filesystem.exists(path):
-        kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
-        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}")
+    check_file(path)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_files.temporary_directory("weights") as folder:
             # Keras reads HDF5 from local files only.
             local = os.path.join(folder, os.path.basename(path))
             tf.io.gfile.copy(path, local)
+            kept_weights.check_digest(path, local)
             model.load_weights(local)
+    except errors.IsicError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise errors.CorruptRecordError(
             f"{path} does not hold weights of this network: {error}; name weights of the same backbone and model "

@@ -25,7 +25,10 @@ class ModelConfig(cli.Config):
         "efficientnet-b0", choices=backbones.BACKBONES, help="Image encoder (EfficientNet variant)."
     )
     weights: str = cli.option(
-        "noisy-student", help=f"Initial weights: {', '.join(backbones.WEIGHTS)}, or the path of a weights file."
+        None,
+        derive=lambda config: backbones.default_weights(config.backbone),
+        help=f"Initial weights: {', '.join(backbones.WEIGHTS)}, or the path of a weights file; where not given, "
+        "noisy-student, for EfficientNetV2 imagenet, and for efficientnet-l2, of which none are published, none.",
     )
     pooling: str = cli.option(
         "gap",

@@ -8,6 +8,25 @@ from tfrecord_tools import cli
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
+def default_warmup(epochs: int, schedule: str = "cosine") -> float:
+    """Returns the epochs of warm-up where none are given: one, but at most a tenth of the run.
+
+    Args:
+        epochs: Epochs of the run.
+        schedule: One of `lr_schedules.SCHEDULES`; `deotte` changes the rate only between epochs, so that its warm-up
+            has complete epochs.
+
+    Returns:
+        0 to 1.
+
+    Examples:
+        >>> default_warmup(15), default_warmup(5), default_warmup(5, "deotte")
+        (1.0, 0.5, 0.0)
+    """
+    fraction = min(1.0, epochs / 10)
+    return float(int(fraction)) if schedule == "deotte" else fraction
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(cli.Config):
     """Options of the optimizer and the learning-rate schedule.
@@ -27,9 +46,14 @@ class OptimizerConfig(cli.Config):
         choices=optimizers.OPTIMIZERS,
         help="Optimizer. lamb, novograd, radam and ranger require tensorflow-addons (Python <= 3.11).",
     )
-    learning_rate: float = cli.option(3e-4, lower=0.0, help="Peak learning rate.")
+    learning_rate: float = cli.option(3e-4, lower=0.0, upper=1e30, help="Peak learning rate.")
     schedule: str = cli.option("cosine", choices=lr_schedules.SCHEDULES, help="Learning-rate schedule after warm-up.")
-    warmup_epochs: float = cli.option(1.0, lower=0.0, help="Epochs of linear learning-rate warm-up.")
+    warmup_epochs: float = cli.option(
+        None,
+        lower=0.0,
+        derive=lambda config: default_warmup(config.epochs, config.schedule),
+        help="Epochs of linear learning-rate warm-up; where not given, 1 but at most a tenth of --epochs.",
+    )
     hold_epochs: float = cli.option(0.0, lower=0.0, help="Epochs at the peak learning rate, for --schedule=deotte.")
     weight_decay: float = cli.option(
         0.01,

@@ -66,7 +66,8 @@ def make_schedule(
     """
     peak = factor * config.learning_rate
     total = config.epochs * steps
-    warmup = round(config.warmup_epochs * steps)
+    # No more than the run has, so that the product is a finite number.
+    warmup = round(min(config.warmup_epochs, config.epochs) * steps)
     if warmup >= total:
         raise errors.ConfigError(
             f"expected a warm-up shorter than the run's {total} steps, got {warmup}; lower --warmup_epochs or raise "

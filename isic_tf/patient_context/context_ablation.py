@@ -109,7 +109,9 @@ def _compare(known: OutOfFold, scores: np.ndarray, others: np.ndarray, name: str
     table = pd.DataFrame({"image_name": known.names, "patient_id": known.patients, "target": known.targets})
     found = paired_auc_test.compare(table.assign(prediction=scores), table.assign(prediction=others))
     gain = _mean_of_folds(known, scores) - _mean_of_folds(known, others)
-    interval = "too few patients" if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]"
+    interval = f"({found['interval_note']})"
+    if found["low"] is not None:
+        interval = f"[{found['low']:+.4f}, {found['high']:+.4f}]"
     p_value = "" if found["delong_p"] is None else f", p by DeLong {found['delong_p']:.2g}"
     _LOG.info(f"{name}: {gain:+.4f} in the mean of folds, {found['difference']:+.4f} {interval} in all images{p_value}")
     return {"mean_of_folds": gain, **{key: found[key] for key in ("difference", "low", "high", "delong_p")}}

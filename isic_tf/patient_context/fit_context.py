@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import embedding_archive, prediction_files, prediction_sidecar, submission_format
+from isic_tf.data import label_tables
 from isic_tf.distribution import strategies
 from isic_tf.metrics import logit
 from isic_tf.patient_context import context_ablation, lesion_features, second_stage
 from isic_tf.patient_context.config import ContextConfig, ContextFilesConfig
 from isic_tf.postprocessing import ensemble_predictions, out_of_fold
 from tfrecord_tools import errors
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import csv_tables, identity, name_join, output_lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -127,9 +128,10 @@ def run_context(config: ContextFilesConfig) -> pd.DataFrame:
     """
     _check_files(config)
     _check_method(config)
-    if config.predictions:
-        return _apply_to_files(config, config.predictions)
-    return _fit_and_write(config, config.oof or ())
+    with output_lock.locked(config.output, None if config.predictions else config.model_dir):
+        if config.predictions:
+            return _apply_to_files(config, config.predictions)
+        return _fit_and_write(config, config.oof or ())
 
 
 def _check_files(config: ContextFilesConfig) -> None:
@@ -256,14 +258,21 @@ def read_lesions(
     """
     table = csv_tables.read_table(metadata, ("image_name", "patient_id"))
     csv_tables.refuse_repeats(metadata, table, "hold")
-    places = pd.Index(table["image_name"], dtype=object).get_indexer(names)
+    places = name_join.find_rows(names, table["image_name"], metadata)
+    name_join.refuse_empty_join(places, names, table["image_name"], f"the predictions and {metadata}")
     is_missing = places < 0
     if is_missing.any():
         first = names[int(np.argmax(is_missing))]
         raise errors.IsicError(f"{is_missing.sum()} images are not in {metadata} (first: {first}); check --metadata")
+    others = table["image_name"].drop(table.index[places])
+    name_join.settle_missing(
+        others, f"images of {metadata} have no prediction, so they are no context of others", "predict them", True
+    )
     rows = table.iloc[places].reset_index(drop=True)
-    absent = [name for name in lesion_features.COLUMNS if name not in rows]
+    absent = [name for name in lesion_features.COLUMNS if name not in rows or (rows[name] == "").all()]
     if absent:
         _LOG.warning(f"note: {metadata} has no {', '.join(absent)}; predicting without")
+    for name in set(lesion_features.COLUMNS) & set(rows):
+        rows[name] = label_tables.encode_columns(metadata, name, rows[name])
     features = embedding_archive.read_embeddings(os.fspath(embeddings), names) if embeddings else None
-    return lesion_features.gather(logits, rows["patient_id"], rows, features)
+    return lesion_features.gather(logits, identity.person_keys(rows["patient_id"]), rows, features)

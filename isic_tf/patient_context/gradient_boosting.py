@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from isic_tf.artifacts import safe_npz
 from isic_tf.metrics import logistic
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
 # One lesion in 57 is malignant, some hundreds in all: many small trees, each split of which sees half of the columns.
 _BOOSTERS = 3
@@ -157,22 +157,22 @@ def load(path: str) -> Boost:
     """
     if not filesystem.exists(path):
         raise errors.IsicError(f"expected a boosted model at {path}, but the file does not exist; run isic_tf.context")
-    try:
+    with saved_files.explained_damage(path, "a valid boosted model", "write it again with isic_tf.context"):
         with filesystem.open(path) as file:
             arrays = safe_npz.unpack(file, _MAX_BYTES)
         model = Boost(**{name: arrays[name] for name in Boost._fields})
         _check(model)
-    except (ValueError, KeyError) as error:
-        raise errors.CorruptRecordError(
-            f"{path} is not a valid boosted model ({error!r}); write it again with isic_tf.context"
-        ) from error
     return model
 
 
 def _check(model: Boost) -> None:
     """Refuses arrays with which applying the model could fail or never end."""
-    kinds = {"column": "i", "left": "i", "right": "i", "roots": "i", "threshold": "f", "value": "f"}
-    if any(getattr(model, name).dtype.kind != kind or getattr(model, name).ndim != 1 for name, kind in kinds.items()):
+    kinds = {
+        **dict.fromkeys(("column", "left", "right", "roots"), ("i", 1)),
+        **dict.fromkeys(("threshold", "value", "coefficients"), ("f", 1)),
+        "intercept": ("f", 0),
+    }
+    if any((getattr(model, name).dtype.kind, getattr(model, name).ndim) != kind for name, kind in kinds.items()):
         raise errors.CorruptRecordError("unexpected dtypes or shapes")
     if len({part.shape for part in (model.column, model.threshold, model.left, model.right, model.value)}) > 1:
         raise errors.CorruptRecordError("node arrays of different lengths")

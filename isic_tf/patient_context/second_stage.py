@@ -16,11 +16,12 @@ from isic_tf.patient_context.config import METHODS, RELATIVE_METHODS
 from isic_tf.patient_context.set_model_training import SetModelOptions
 from isic_tf.postprocessing import calibration, cross_validation
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
 _FILE = "context.json"
 _BOOST_FILE = "boost.npz"
 _SET_DIRECTORY = "set"
+_MAX_FILES = 1000
 # Names of fields of `Stage` in the file, where they differ.
 _KEYS = {"num_files": "files", "uses_embeddings": "looks", "lone_calibration": "alone"}
 
@@ -273,16 +274,24 @@ def load_stage(directory: str | os.PathLike[str]) -> Stage:
 
 def _read_stage(path: str) -> Stage:
     """Reads a stage without its model."""
-    try:
-        content = json.loads(filesystem.read(path))
+    with saved_files.explained_damage(path, "a valid patient-context model", "write it again with isic_tf.context"):
+        content = saved_files.read_json(path)
         fields = {name: content[_KEYS.get(name, name)] for name in Stage._fields if name != "model"}
         stage = Stage(**fields, model=None)
-        if stage.method not in METHODS or not isinstance(stage.num_files, int) or not isinstance(stage.columns, list):
-            raise errors.CorruptRecordError("unsupported method or fields")
-        if stage.method not in RELATIVE_METHODS:
-            calibration.apply_calibration(typing.cast(dict[str, Any], stage.lone_calibration), np.array([0.5]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.CorruptRecordError(
-            f"{path} is not a valid patient-context model ({error!r}); write it again with isic_tf.context"
-        ) from error
+        _check_fields(stage)
     return stage
+
+
+def _check_fields(stage: Stage) -> None:
+    """Refuses fields with which applying the stage could fail."""
+    kinds = {"method": str, "num_files": int, "uses_embeddings": bool, "patient_context": bool, "columns": list}
+    for name, kind in kinds.items():
+        value = getattr(stage, name)
+        if type(value) is not kind:
+            raise errors.CorruptRecordError(f"expected {name} of type {kind.__name__}, got {value!r:.50}")
+    if stage.method not in METHODS or not 1 <= stage.num_files <= _MAX_FILES:
+        raise errors.CorruptRecordError(f"unsupported method {stage.method!r:.50} of {stage.num_files} files")
+    if not all(isinstance(column, str) for column in stage.columns) or len(set(stage.columns)) < len(stage.columns):
+        raise errors.CorruptRecordError("expected different names as columns")
+    if stage.method not in RELATIVE_METHODS:
+        calibration.check_calibration(typing.cast(dict[str, Any], stage.lone_calibration))

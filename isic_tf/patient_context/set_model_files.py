@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from isic_tf.artifacts import safe_npz
 from isic_tf.models.set_transformer import build_set_transformer
 from isic_tf.patient_context.set_model import SetModel
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
 _WEIGHTS = "set.npz"
 _FACTS = "set.json"
@@ -60,26 +59,21 @@ def load(directory: str) -> SetModel:
     Raises:
         CorruptRecordError: A file is missing or damaged.
     """
-    try:
-        facts = json.loads(_read(directory, _FACTS))
-        content = _read(directory, _WEIGHTS)
+    with saved_files.explained_damage(directory, "a valid set model", "write it again with isic_tf.context --method=set"):
+        facts = saved_files.read_json(_find(directory, _FACTS), _MAX_BYTES)
+        content = filesystem.read(_find(directory, _WEIGHTS))
         if facts["version"] != _VERSION or facts["sha256"] != hashlib.sha256(content).hexdigest():
             raise errors.CorruptRecordError(f"{_WEIGHTS} is not the file that {_FACTS} was written with")
         return _assemble(facts, safe_npz.unpack(io.BytesIO(content), _MAX_BYTES))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise errors.CorruptRecordError(
-            f"expected a set model in {directory}, but it is missing or damaged: {error}; write it again with "
-            "isic_tf.context --method=set"
-        ) from error
 
 
-def _read(directory: str, name: str) -> bytes:
+def _find(directory: str, name: str) -> str:
     path = os.path.join(directory, name)
     if not filesystem.exists(path):
         raise errors.CorruptRecordError(f"{name} does not exist")
     if filesystem.size(path) > _MAX_BYTES:
         raise errors.CorruptRecordError(f"{name} has more than {_MAX_BYTES} bytes")
-    return filesystem.read(path)
+    return path
 
 
 def _assemble(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> SetModel:
@@ -88,15 +82,17 @@ def _assemble(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Set
     for name, most in _MAX_NETWORK.items():
         _check_size(name, network[name], most)
     _check_size("members", facts["members"], _MAX_MEMBERS)
-    numbers = [facts[name] for name in _NUMBERS]
-    if not all(type(number) is float and math.isfinite(number) for number in numbers):
-        raise errors.CorruptRecordError(f"expected finite numbers as {', '.join(_NUMBERS)}, got {numbers}")
+    saved_files.check_numbers(facts, _NUMBERS)
+    numbers = [float(facts[name]) for name in _NUMBERS]
     mean, scale, missing = (arrays[name] for name in _ARRAYS)
+    _check_inputs(mean, scale, missing, network["dim"])
+    # Before a network of this size is built.
+    if facts["members"] * network["blocks"] * network["units"] > sum(array.size for array in arrays.values()):
+        raise errors.CorruptRecordError("the weights do not fit the network")
     shapes = [weight.shape for weight in build_set_transformer(**network).weights]
     members = [
         [arrays[f"member{number}_{place}"] for place in range(len(shapes))] for number in range(facts["members"])
     ]
-    _check_inputs(mean, scale, missing, network["dim"])
     if any([weight.shape for weight in weights] != shapes for weights in members):
         raise errors.CorruptRecordError("the weights do not fit the network")
     if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -14,10 +14,11 @@ from sklearn.isotonic import IsotonicRegression
 from isic_tf.artifacts import run_directory, table_checks
 from isic_tf.metrics import logistic, logit
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
 CALIBRATION_FILE = "calibration.json"
 METHODS = ("platt", "isotonic", "temperature")
+_NUMBERS = {"platt": ("slope", "intercept"), "temperature": ("temperature",)}
 # So that no calibration reverses the ranks or makes all scores equal.
 _MIN_SLOPE = 1e-3
 
@@ -137,15 +138,11 @@ def read_calibration(workdir: str) -> dict[str, Any]:
     path = os.path.join(workdir, CALIBRATION_FILE)
     if not filesystem.exists(path):
         raise errors.IsicError(f"no calibration at {path}; create it with isic_tf.calibrate")
-    try:
-        calibration = json.loads(filesystem.read(path))
-        for prevalence in (None, calibration["prevalence"]):
-            if not (np.diff(apply_calibration(calibration, np.array([0.0, 0.5, 1.0]), prevalence)) >= 0).all():
-                raise errors.IsicError("the calibrated probability falls where the score rises")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.CorruptRecordError(
-            f"{path} is not a calibration ({error!r}); create it again with isic_tf.calibrate"
-        ) from error
+    with saved_files.explained_damage(path, "a calibration", "create it again with isic_tf.calibrate"):
+        calibration = saved_files.read_json(path)
+        check_calibration(calibration)
+        if not isinstance(calibration.get("fitted_to"), (str, type(None))):
+            raise errors.CorruptRecordError("expected fitted_to to be a name or null")
     # Other weights or more folds change the run's own predictions.
     digest = _digest(os.path.join(workdir, run_directory.OOF_FILE))
     if calibration.get("run_oof_sha256") not in (None, digest):
@@ -154,6 +151,40 @@ def read_calibration(workdir: str) -> dict[str, Any]:
             "isic_tf.calibrate"
         )
     return calibration
+
+
+def check_calibration(calibration: Mapping[str, Any]) -> None:
+    """Checks that a calibration read from a file can be applied. To be called inside `saved_files.explained_damage`.
+
+    Args:
+        calibration: See `fit_calibration`.
+
+    Raises:
+        IsicError: A value is not of its type, or the calibrated probability falls where the score rises.
+        Exception: Another error of those that `saved_files.explained_damage` replaces.
+    """
+    numbers = ("prevalence", *_NUMBERS.get(calibration["method"], ()))
+    used_at = ("used_at",) if calibration.get("used_at") is not None else ()
+    saved_files.check_numbers(calibration, (*numbers, *used_at))
+    if calibration["method"] == "isotonic":
+        _check_steps(calibration["scores"], calibration["probabilities"])
+    scores = np.linspace(0, 1, 101)
+    for prevalence in (None, calibration["prevalence"]):
+        with np.errstate(divide="raise", invalid="raise", over="raise"):
+            calibrated = apply_calibration(calibration, scores, prevalence)
+        if not ((calibrated >= 0) & (calibrated <= 1)).all() or not (np.diff(calibrated) >= 0).all():
+            raise errors.IsicError("the calibrated probability falls where the score rises")
+
+
+def _check_steps(scores: Any, probabilities: Any) -> None:
+    """Checks the steps of an isotonic calibration."""
+    for values in (scores, probabilities):
+        steps = np.asarray(values, np.float64)
+        is_rising = steps.ndim == 1 and len(steps) > 0 and bool((np.diff(steps) >= 0).all())
+        if not isinstance(values, list) or not is_rising or not 0 <= steps[0] <= steps[-1] <= 1:
+            raise errors.CorruptRecordError("expected scores and probabilities from 0 to 1 that do not fall")
+    if len(scores) != len(probabilities):
+        raise errors.CorruptRecordError(f"expected as many scores as probabilities, got {len(scores)}")
 
 
 def is_of_training(calibration: Mapping[str, Any]) -> bool:

@@ -129,4 +129,6 @@ def describe_interval(known: Any, scores: np.ndarray) -> str:
         return ""
     resamples = cluster_bootstrap.affordable(known.targets, 1000)
     low, high = roc.roc_auc_interval(known.targets, scores, known.patients, resamples)
-    return " too few patients" if low is None else f" [{low:.4f}, {high:.4f}]"
+    if low is None:
+        return f" {cluster_bootstrap.describe_too_few(known.targets, known.patients)}"
+    return f" [{low:.4f}, {high:.4f}]"

@@ -95,7 +95,9 @@ def _difference_interval(known: OutOfFold, pair: np.ndarray) -> tuple[float | No
     metrics = {"auc": cluster_bootstrap.roc_auc}
     resampled = cluster_bootstrap.resample(known.targets, pair, known.patients, metrics, resamples)["auc"]
     low, high = cluster_bootstrap.interval(resampled[0] - resampled[1])
-    return low, " [too few patients]" if low is None else f" [{low:+.4f}, {high:+.4f}]"
+    if low is None:
+        return low, f" ({cluster_bootstrap.describe_too_few(known.targets, known.patients)})"
+    return low, f" [{low:+.4f}, {high:+.4f}]"
 
 
 def _log_files(known: OutOfFold, blend: ensembling.Blend, paths: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from isic_tf.artifacts import prediction_files, prediction_sidecar, submission_format
 from isic_tf.postprocessing import ensemble_evaluation, ensembling, out_of_fold
 from tfrecord_tools import cli, errors
+from tfrecord_tools.io import output_lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ class EnsembleResult:
     metrics: pd.DataFrame | None
 
 
+@output_lock.locking("output", "oof_output")
 def ensemble(config: EnsembleConfig) -> EnsembleResult:
     """Combines files of the same images from several models, by name.
 

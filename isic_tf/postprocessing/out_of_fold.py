@@ -8,8 +8,10 @@ import pandas as pd
 
 from isic_tf.artifacts import prediction_files
 from isic_tf.data import label_tables
+from isic_tf.metrics import summaries
 from isic_tf.postprocessing import cross_validation
 from tfrecord_tools import errors, schema
+from tfrecord_tools.io import name_join
 
 _REMEDY = "give the oof.csv of a run, whose column fold says which network did not train on an image"
 
@@ -20,7 +22,7 @@ class OutOfFold(typing.NamedTuple):
     names: list[str]
     scores: np.ndarray  # float64 [n, files]
     targets: np.ndarray  # 0 or 1, [n]
-    patients: np.ndarray | None  # text [n], the image's own name where the patient is unknown; None without labels
+    patients: np.ndarray | None  # text [n], see `summaries.group_by_patient`; None without labels
     folds: np.ndarray  # int64 [n], of the cross-validation
     notes: list[str]  # on images left out and on shared patients
 
@@ -52,7 +54,7 @@ def read(paths: Sequence[str], labels: str | None = None, join: str = "equal") -
     targets = _find_targets(paths, tables, known, labels)
     patients = None
     if known is not None:
-        patients = known["patient_id"].where(known["patient_id"] != "", "image " + names)
+        patients = summaries.group_by_patient(known.assign(image_name=names))
     folds = np.stack([table["fold"] for table in tables], axis=1)
     chosen, fold_notes = cross_validation.choose_folds(paths, folds, targets, patients)
     return OutOfFold(
@@ -91,7 +93,7 @@ def _read_file(path: str) -> tuple[pd.DataFrame, str]:
 def _read_labels(path: str, names: pd.Series) -> pd.DataFrame:
     """Returns the labels of the images, in their order."""
     table = label_tables.read_labels(path)
-    rows = pd.Index(table["image_name"], dtype=object).get_indexer(names.astype(object))
+    rows = name_join.find_rows(names, table["image_name"], path)
     unlabeled = names[rows < 0]
     if len(unlabeled):
         raise errors.IsicError(

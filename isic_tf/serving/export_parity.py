@@ -12,13 +12,14 @@ from isic_tf.inference import predictor
 from isic_tf.metrics import cluster_bootstrap, roc, summaries
 from isic_tf.serving import tflite
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import record_index
+from tfrecord_tools.io import name_join, record_index
 
 # Largest difference of a probability that rounding explains: between float32 programs of one network, or as intended.
 TOLERANCES = {"saved_model": 1e-4, "float32": 1e-4, "float16": 0.01, "int8": 0.1}
 # Largest loss of ROC AUC that rounding explains.
 _MAX_LOSS = 0.01
 _BATCH = 32
+_NO_INTERVAL = f"no interval: fewer than {cluster_bootstrap.MIN_PATIENTS} patients of a class"
 
 
 def read_rows(records: str, labels: str | None, columns: Sequence[str]) -> pd.DataFrame:
@@ -40,13 +41,15 @@ def read_rows(records: str, labels: str | None, columns: Sequence[str]) -> pd.Da
     if not labels:
         return rows
     table = label_tables.read_labels(labels)[["image_name", "patient_id", "target"]]
-    unlabeled = rows.loc[~rows["image_name"].isin(table["image_name"]), "image_name"]
+    places = name_join.find_rows(rows["image_name"], table["image_name"], labels)
+    unlabeled = rows.loc[places < 0, "image_name"]
     if len(unlabeled):
         raise errors.IsicError(
             f"{len(unlabeled)} images of {records} have no label in {labels} (first: {unlabeled.iloc[0]}); add their "
             "labels, or name other shards"
         )
-    rows = rows.merge(table, on="image_name", validate="one_to_one")
+    known = table.iloc[places].reset_index(drop=True)
+    rows = rows.reset_index(drop=True).assign(patient_id=known["patient_id"], target=known["target"])
     if rows["target"].nunique() < 2:
         raise errors.IsicError(
             f"the loss of ROC AUC needs benign and malignant images, but those of {records} are all of one class; name "
@@ -168,7 +171,8 @@ def compare(rows: pd.DataFrame, reference: np.ndarray, found: Mapping[str, np.nd
     Returns:
         DataFrame of the run, then one row per form: `form`, `images`, `difference` (the largest of a probability) and,
         with labels, `auc`, `drop` (loss of ROC AUC), and `drop_low` and `drop_high`, its 95 % interval over patients
-        that are resampled for both alike; NaN where too few patients have malignant images.
+        that are resampled for both alike; NaN where there are too few patients, see
+        `cluster_bootstrap.describe_too_few`.
     """
     scores = np.stack([reference, *found.values()]).astype(np.float64)
     table = pd.DataFrame({"form": ["run", *found], "images": len(rows)})
@@ -235,6 +239,6 @@ def tabulate(sizes: Mapping[str, float], table: pd.DataFrame | None = None) -> l
         columns["loss"] = [f"{value:.4f}" for value in table["drop"]]
         intervals = zip(table["drop_low"], table["drop_high"], strict=True)
         columns["95 % interval of the loss"] = [
-            f"{low:.4f} to {high:.4f}" if np.isfinite(low) else "too few patients" for low, high in intervals
+            f"{low:.4f} to {high:.4f}" if np.isfinite(low) else _NO_INTERVAL for low, high in intervals
         ]
     return [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]

@@ -19,7 +19,7 @@ from isic_tf.models import classifiers, patient_context_head
 from isic_tf.models.config import read_model_config
 from isic_tf.serving import export_parity, model_card, saved_model, tflite
 from tfrecord_tools import cli, errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ class _Job:
     directory: str
 
 
+@output_lock.locking("output")
 def export(config: ExportConfig) -> ExportResult:
     """Exports a run as one model with its model card; with records, compares the model with the run.
 
@@ -127,7 +128,7 @@ def export(config: ExportConfig) -> ExportResult:
         `ExportResult`: the path of the directory, and the comparison of the model with the run.
 
     Raises:
-        ConfigError: The output exists, or the fold is not trained.
+        ConfigError: The output exists, another process writes it, or the fold is not trained.
         CorruptRecordError: The flags, the metrics or the weights of the run, or a shard, are damaged.
         IsicError: The run has no trained fold, or the records or labels do not fit.
 
@@ -200,8 +201,9 @@ def _replaced_directory(path: str) -> Iterator[str]:
     """Yields a temporary directory that becomes `path` when the block ends, and is removed when it fails."""
     path = path.rstrip("/")
     parent, name = os.path.split(path)
-    temporary = os.path.join(parent, f".tmp-{os.getpid()}-{name}")
-    filesystem.makedirs(temporary)
+    temporary = os.path.join(parent, temporary_files.make_name(name))
+    with filesystem.explained_write_errors(path):
+        filesystem.makedirs(temporary)
     try:
         yield temporary
         filesystem.rmtree(path)

@@ -9,7 +9,7 @@ from typing import Any
 import markupsafe
 import tensorflow as tf
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
 from isic_tf.evaluation import number_format, report_template
 from tfrecord_tools import schema
@@ -23,7 +23,7 @@ _NUMBERS = number_format.NumberFormat(
     minus="-",
     space=" ",
     interval_pattern="{low} to {high}",
-    missing_interval="too few patients",
+    missing_interval="no interval: too few patients",
 )
 
 
@@ -100,7 +100,7 @@ def collect(
     metrics = {os.path.basename(directory): run_directory.read_metrics(directory) for directory in directories}
     together = {"all together": run_directory.read_metrics(workdir)} if len(directories) > 1 else {}
     return {
-        "run": run,
+        "run": run_flags.hide_directories(run),
         "folds": list(metrics),
         "unfinished": [name for name, found in metrics.items() if not found],
         "metrics": [_format_metrics(name, found) for name, found in {**metrics, **together}.items() if "auc" in found],
@@ -126,7 +126,7 @@ def _format_metrics(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "patients": metrics.get("patients", "?"),
         "auc": _NUMBERS.number(metrics.get("auc")),
         "partial_auc": _NUMBERS.number(metrics.get("partial_auc")),
-        "interval": _NUMBERS.interval(metrics.get("auc_low"), metrics.get("auc_high")),
+        "interval": metrics.get("interval_note") or _NUMBERS.interval(metrics.get("auc_low"), metrics.get("auc_high")),
     }
 
 

@@ -128,10 +128,7 @@ def decode(files: tf.Tensor, image_size: int) -> tf.Tensor:
         problem = "expected the bytes of a JPEG or PNG file for every image, got something else at position (from 0)"
         with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(file) | is_png, [problem, position])]):
             file = tf.identity(file)
-        return tf.cond(is_png, lambda: decode_png(file), lambda: decoding.decode(file, image_size))
-
-    def decode_png(file: tf.Tensor) -> tf.Tensor:
-        return decoding.resize(tf.io.decode_png(file, channels=3), image_size)
+        return decoding.resize(decoding.decode_any(file, image_size), image_size)
 
     numbered = (tf.range(tf.size(files)), files)
     return tf.map_fn(decode_one, numbered, fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8))

@@ -1,6 +1,7 @@
 """Saves and restores checkpoints."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -10,8 +11,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from isic_tf.artifacts import fold_progress, fold_results, run_directory
 from isic_tf.distribution import preemption, workers
+from isic_tf.optim import ema
+from isic_tf.training import validation
+from isic_tf.training.fold_setup import Fold
 from tfrecord_tools import errors
+from tfrecord_tools.io import atomic_write, filesystem
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ def restore(state: tf.train.Checkpoint, paths: Sequence[str]) -> None:
     """
     for path in paths:
         try:
-            state.restore(path).assert_consumed()
+            _restore(state, path)
             return
         except (tf.errors.OpError, AssertionError, ValueError, IndexError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
@@ -52,9 +58,107 @@ def restore(state: tf.train.Checkpoint, paths: Sequence[str]) -> None:
     if paths:
         directory = os.path.dirname(paths[0])
         raise errors.CorruptRecordError(
-            f"expected an intact checkpoint in {directory}, but all {len(paths)} are damaged; remove the directory to "
-            "train the fold again"
+            f"expected an intact checkpoint in {directory}, but all {len(paths)} are damaged; remove "
+            f"{os.path.dirname(directory)} to train the fold again"
         )
+
+
+def _restore(state: tf.train.Checkpoint, path: str) -> None:
+    """Restores a checkpoint; one of release 0.1 holds no history."""
+    variables = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    history = getattr(state, "history", None)
+    if history is None or any(name.startswith("history/") for name in variables):
+        state.restore(path).assert_consumed()
+        return
+    del state.history
+    try:
+        state.restore(path).assert_consumed()
+    finally:
+        state.history = history
+
+
+def restore_history(fold: Fold, state: tf.train.Checkpoint, is_resumed: bool) -> fold_progress.History:
+    """Reads the history of a fold's epochs, and holds it against the checkpoint; the file is mended if it can be.
+
+    Args:
+        fold: See `fold_setup.Fold`.
+        state: Its state, see `loop.start_state`.
+        is_resumed: Whether that is the state of a checkpoint.
+
+    Returns:
+        History of the epochs that are done.
+
+    Raises:
+        CorruptRecordError: History and checkpoint contradict each other, or one of them is lost.
+    """
+    if not is_resumed:
+        if run_directory.is_finished(fold.directory):
+            # Only its predictions or metrics are lost.
+            return run_directory.read_history(fold.directory)
+        fold_progress.refuse_lost_checkpoints(fold.directory)
+        return []
+    epochs = int(state.epoch)
+    step = int(state.step)
+    if not epochs * fold.steps <= step <= (epochs + 1) * fold.steps:
+        raise errors.CorruptRecordError(
+            f"the checkpoint in {fold.directory} is damaged: expected a step of epoch {epochs + 1}, whose steps are "
+            f"{epochs * fold.steps + 1} to {(epochs + 1) * fold.steps}, got {step}; remove {fold.directory} to train "
+            "the fold again"
+        )
+    recorded = state.history.numpy().decode()
+    history, is_mended = fold_progress.restore_history(fold.directory, epochs, recorded)
+    state.history.assign(json.dumps(history))
+    if is_mended and fold.is_written:
+        run_directory.write_history(fold.directory, history)
+    return history
+
+
+def restore_weights(
+    fold: Fold, state: tf.train.Checkpoint, evaluated: tf.keras.Model, history: fold_progress.History
+) -> None:
+    """Holds the kept weights against the history; weights that are lost are kept again if they are the checkpoint's.
+
+    Args:
+        fold: See `fold_setup.Fold`.
+        state: Its state, see `loop.start_state`.
+        evaluated: The classifier that is kept, see `train_state.make_evaluated`; changed where weights are kept again.
+        history: See `restore_history`.
+
+    Raises:
+        CorruptRecordError: Weights that are needed are lost.
+    """
+    keep = fold.config.keep_weights
+    problem = fold_progress.find_weights_problem(fold.directory, history, keep)
+    # All workers take part in keeping weights; the first of them may have written the file since another looked.
+    if not workers.mean_over_workers(fold.strategy, bool(problem)):
+        return
+    last = len(history)
+    is_at_its_end = int(state.epoch) == last and int(state.step) == last * fold.steps
+    is_last_kept = fold_progress.kept_epoch(history, keep) == last
+    if is_at_its_end and is_last_kept:
+        _LOG.warning(f"note: {problem or fold.directory}; kept again from the checkpoint, which holds them")
+        validation.average_batch_statistics(state.model)
+        ema.copy_averages(state, evaluated)
+        fold_results.keep_weights(fold.output, evaluated, True, last)
+    elif (keep == "last" or "auc" not in history[-1]) and last < fold.config.epochs:
+        _LOG.warning(f"note: {problem}; those of a later epoch will take their place")
+    else:
+        fold_progress.refuse_lost_weights(fold.directory, problem)
+
+
+def _list_checkpoints(directory: str) -> None:
+    """Writes TensorFlow's own list of the checkpoints anew: it may be empty or damaged although they are whole."""
+    paths = run_directory.find_checkpoints(directory)[::-1]
+    listing = os.path.join(directory, "checkpoint")
+    if paths:
+        lines = [f'model_checkpoint_path: "{os.path.basename(paths[-1])}"']
+        for path in paths:
+            lines.append(f'all_model_checkpoint_paths: "{os.path.basename(path)}"')
+            # Without its time a checkpoint would be forgotten, and never be removed.
+            lines.append(f"all_model_checkpoint_timestamps: {filesystem.stamp(f'{path}.index')[1] / 1e9}")
+        atomic_write.write_text(listing, "\n".join([*lines, "last_preserved_timestamp: 0"]) + "\n")
+    elif filesystem.exists(listing):
+        filesystem.remove(listing)
 
 
 def _accept() -> None:
@@ -83,6 +187,7 @@ def saving(
     Yields:
         `Saver`.
     """
+    _list_checkpoints(directory)
     manager = tf.train.CheckpointManager(state, directory, max_to_keep=2)
     asked_to_stop = threading.Event()
     agree_steps = min(_AGREE_STEPS, save_steps)

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import Any, ClassVar
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import person_numbers, run_directory, run_flags
 from isic_tf.augmentation import presets
 from isic_tf.distribution.config import StrategyConfig
 from isic_tf.models.config import ModelConfig
@@ -23,6 +23,12 @@ class DataConfig(cli.Config):
     )
     mix: str = cli.option(
         "", help="Occurrences per epoch of each record of a set, such as 'ham=0.5'; 1 for sets not named."
+    )
+    patients_are: str | None = cli.option(
+        None,
+        choices=person_numbers.CHOICES,
+        help="Where several record sets, or the weights to start from, number their patients: whether equal numbers "
+        "are the same people or different ones. Only needed where the sets cannot tell.",
     )
     duplicates: str | None = cli.option(
         None, help="CSV file of duplicate pairs: training records that duplicate a held-out image are dropped."
@@ -70,7 +76,7 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         'efficientnet-b0'
     """
 
-    RENAMED: ClassVar[dict[str, str]] = run_directory.RENAMED_FLAGS
+    RENAMED: ClassVar[dict[str, str]] = run_flags.RENAMED_FLAGS
 
     workdir: str = cli.option(help="Run directory: one configuration, one subdirectory per fold.")
     fold: str = cli.option("0", help="Fold to hold out; 'all': each in turn; 'full': hold out nothing.")

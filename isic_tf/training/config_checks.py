@@ -130,6 +130,9 @@ def _check_initial_weights(config: TrainConfig) -> None:
             f"--init_from and --weights=PATH are mutually exclusive, got {config.init_from} and {config.weights}; "
             "leave out one of them"
         )
+    path = backbones.weights_path(config.weights)
+    if path:
+        backbones.check_file(path)
 
 
 def _check_early_stopping(config: TrainConfig) -> None:

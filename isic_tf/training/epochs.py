@@ -1,6 +1,7 @@
 """Runs the epochs of a fold: steps, validation, weights and history, checkpoint, log line."""
 
 import contextlib
+import json
 import logging
 import os
 import time
@@ -65,7 +66,11 @@ class EpochResult(NamedTuple):
 
 
 def run_epochs(
-    fold: Fold, state: tf.train.Checkpoint, evaluated: tf.keras.Model, predict: predictor.Predictor
+    fold: Fold,
+    state: tf.train.Checkpoint,
+    evaluated: tf.keras.Model,
+    predict: predictor.Predictor,
+    history: History | None = None,
 ) -> History:
     """Runs the remaining epochs of a fold.
 
@@ -74,6 +79,7 @@ def run_epochs(
         state: See `train_state.make_state`.
         evaluated: The classifier that is evaluated and kept, see `train_state.make_evaluated`.
         predict: Its predictor, see `patient_bag_predictor.make_predictor`.
+        history: History of the epochs done, see `fold_progress.restore_history`; None where none are done.
 
     Returns:
         The history of all epochs, see `run_directory.read_history`.
@@ -83,7 +89,7 @@ def run_epochs(
     """
     config = fold.config
     first_epoch = int(state.epoch)
-    history: History = run_directory.read_history(fold.directory)[:first_epoch]
+    history = list(history or [])
     schedule = lr_schedules.make_schedule(config, fold.steps)
     with _monitoring(fold, state) as monitors:
         first_record = int(state.step) * config.global_batch_size
@@ -211,8 +217,9 @@ def _close_epoch(fold: Fold, state: tf.train.Checkpoint, evaluated: tf.keras.Mod
     best_auc = float(state.best_auc)
     # Where nothing is held out, the last epoch counts as the best.
     is_kept = fold.config.keep_weights == "last" or "auc" not in row or auc > best_auc
-    fold_results.keep_weights(fold.output, evaluated, is_kept)
+    fold_results.keep_weights(fold.output, evaluated, is_kept, int(row["epoch"]))
     run_directory.write_history(fold.output, history)
+    state.history.assign(json.dumps(history))
     state.best_auc.assign(max(auc, best_auc))
     state.epoch.assign(len(history))
     state.loss.assign(0.0)

@@ -1,5 +1,7 @@
 """Plans the folds of a run: training rows, held-out rows, and initial weights."""
 
+import dataclasses
+import logging
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import seen_images
+from isic_tf.artifacts import fold_progress, run_directory, seen_images
 from isic_tf.augmentation import presets
 from isic_tf.data import (
     clinical_metadata,
@@ -20,10 +22,13 @@ from isic_tf.data import (
 )
 from isic_tf.models import backbones
 from isic_tf.optim import lr_schedules
-from isic_tf.training import warm_start
+from isic_tf.optim.config import OptimizerConfig, default_warmup
+from isic_tf.training import validation, warm_start
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import duplicate_pairs, filesystem
+
+_LOG = logging.getLogger(__name__)
 
 
 class Fold(NamedTuple):
@@ -111,14 +116,17 @@ def plan_folds(
         IsicError: Options do not fit the records, or labels contradict diagnoses.
     """
     pairs = _read_pairs(config)
+    if pairs is not None:
+        duplicate_pairs.refuse_foreign_pairs(str(config.duplicates), pairs, rows["image_name"])
     # Before the records are read, so that options that do not fit are found at once.
     plans = _make_plans(rows, folds, pairs, config)
     skipped = ""
     if config.on_corrupt == "skip":
-        rows, problems = corrupt_records.skip_corrupt(rows, config.threads)
+        rows, problems = corrupt_records.skip_corrupt(rows, config.threads, config.workdir)
         skipped = corrupt_records.describe(problems)
     columns = clinical_metadata.columns(config.metadata) + (["diagnosis"] if config.target == "diagnosis" else [])
     rows = record_metadata.add_columns(rows, columns, config.threads)
+    clinical_metadata.check_known(rows, config.metadata)
     if columns or skipped:
         plans = _make_plans(rows, folds, pairs, config)
     for plan in plans.values():
@@ -190,8 +198,67 @@ def choose_source(plan: mixture.Plan, fold: int | None, config: TrainConfig) -> 
     source = warm_start.find_source(config.init_from, fold) if config.init_from else None
     origin = seen_images.find_origin(source, backbones.weights_path(config.weights))
     if origin:
-        warm_start.check_leakage(plan, origin, _read_pairs(config))
+        warm_start.check_leakage(plan, origin, _read_pairs(config), config.patients_are)
     return source
+
+
+def needs_training(directory: str, config: TrainConfig) -> bool:
+    """Returns whether a fold is not trained to the end, or lacks something that training it on restores.
+
+    Args:
+        directory: Directory of the fold.
+        config: The configuration of the run.
+
+    Raises:
+        CorruptRecordError: The metrics of the fold are damaged.
+    """
+    if not run_directory.is_finished(directory):
+        return True
+    problem = fold_progress.find_result_problem(directory, config.keep_weights)
+    if problem:
+        _LOG.warning(f"note: {problem}; the fold is finished once more")
+        return True
+    return has_grown(directory, config)
+
+
+def has_grown(directory: str, config: TrainConfig) -> bool:
+    """Returns whether a fold was trained to the end of a run that has more epochs now.
+
+    Args:
+        directory: Directory of the fold.
+        config: The configuration of the run.
+
+    Raises:
+        CorruptRecordError: The metrics of the fold are damaged.
+    """
+    epochs = run_directory.read_metrics(directory).get("epochs", config.epochs)
+    if epochs >= config.epochs:
+        return False
+    return not validation.is_past_best(run_directory.read_history(directory), config.early_stop_patience)
+
+
+def keep_warmup(config: TrainConfig) -> TrainConfig:
+    """Takes over the warm-up that a run began with, where the default is asked for: that depends on the epochs.
+
+    Args:
+        config: The configuration of the run.
+
+    Returns:
+        The configuration, with the warm-up of the run directory if it holds a run.
+
+    Raises:
+        CorruptRecordError: The flags of the run are damaged.
+    """
+    is_default = config.warmup_epochs == default_warmup(config.epochs, config.schedule)
+    if not is_default or not run_directory.is_begun(config.workdir):
+        return config
+    flags = run_directory.read_flags(config.workdir)
+    recorded = {name: flags[name] for name in ("warmup_epochs",) if name in flags}
+    own = run_directory.parse_config(OptimizerConfig, config.workdir, recorded)
+    if not recorded or own.warmup_epochs == config.warmup_epochs:
+        return config
+    _LOG.info(f"warming up for {own.warmup_epochs} epochs, as the run in {config.workdir} began")
+    return dataclasses.replace(config, warmup_epochs=own.warmup_epochs)
 
 
 def count_steps(plan: mixture.Plan, config: TrainConfig) -> int:

@@ -9,13 +9,12 @@ import dataclasses
 import functools
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import fold_results, run_directory, seen_images
+from isic_tf.artifacts import disk_space, fold_results, run_directory, run_lock, seen_images
 from isic_tf.data import image_cache, mixture, preprocessing_config, read_errors, record_loading, targets
 from isic_tf.distribution import cpu, preemption, strategies, workers
 from isic_tf.inference import patient_bag_predictor
@@ -29,6 +28,7 @@ from isic_tf.training import (
     fold_setup,
     history_plot,
     losses,
+    memory_estimate,
     train_state,
     validation,
     warm_start,
@@ -37,6 +37,7 @@ from isic_tf.training.config import TrainConfig
 from isic_tf.training.fold_setup import Fold
 from isic_tf.training.run_result import RunResult
 from tfrecord_tools import errors
+from tfrecord_tools.io import temporary_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ _LOG = logging.getLogger(__name__)
 _FREE_OPTIONS = (
     "data_dir",
     "extra_data_dir",
+    "patients_are",
     "strategy",
     "tpu",
     "cache",
@@ -70,7 +72,8 @@ def train(config: TrainConfig) -> RunResult:
         (`dry_run=True`), which writes nothing, its `estimate` holds the time and memory that training would take.
 
     Raises:
-        ConfigError: Options contradict each other, or do not fit the data, the machine or the run directory.
+        ConfigError: Options contradict each other, or do not fit the data, the machine or the run directory; or another
+            process trains one of the folds.
         LeakageError: The initial weights were trained on held-out images, or a patient is in training and held out.
         CorruptRecordError: A record, a shard or a checkpoint is damaged.
         DivergenceError: The training diverges.
@@ -82,36 +85,43 @@ def train(config: TrainConfig) -> RunResult:
         >>> result.roc_auc  # doctest: +SKIP
         0.9312
     """
+    config = fold_setup.keep_warmup(config)
     strategy = _choose_strategy(config)
     config_checks.check_config(config, strategy)
     # flags.txt records the options as given, not the number of cores of this machine.
     resolved = dataclasses.replace(config, threads=config.threads or cpu.count_cores())
 
-    all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv)
+    all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv, config.patients_are)
     held_out_folds = fold_setup.parse_fold(config.fold, all_rows)
+    directories = {fold: run_directory.fold_dir(config.workdir, fold) for fold in held_out_folds}
+    is_chief = workers.is_chief(strategy)
+    if is_chief and not config.dry_run:
+        run_lock.refuse_others([path for path in directories.values() if not run_directory.is_finished(path)])
     rows, plans, skipped = fold_setup.plan_folds(all_rows, held_out_folds, resolved)
     _LOG.info(strategies.describe_strategy(strategy))
     if config.dry_run:
         return RunResult(config.workdir, _estimate(plans, rows, strategy, resolved))
 
-    directories = {fold: run_directory.fold_dir(config.workdir, fold) for fold in plans}
-    unfinished = [fold for fold, directory in directories.items() if not run_directory.is_finished(directory)]
+    unfinished = [fold for fold, directory in directories.items() if fold_setup.needs_training(directory, config)]
     # Before anything is written: weights that leak, or do not exist, are an error.
     sources = {fold: fold_setup.choose_source(plans[fold], fold, resolved) for fold in unfinished}
-    is_chief = workers.is_chief(strategy)
-    if is_chief:
-        _claim_run_directory(config, rows)
-    images = _open_cache(rows, resolved) if unfinished else None
-    for fold, directory in directories.items():
-        if fold not in unfinished:
-            _LOG.info(f"{directory} is already trained; choose another --workdir to train it again")
-        else:
-            with _open_output(directory, is_chief) as output:
-                train_fold(
-                    Fold(plans[fold], resolved, strategy, directory, output, sources[fold], images, skipped=skipped)
-                )
+    with contextlib.ExitStack() as locks:
         if is_chief:
-            fold_results.merge_folds(config.workdir, rows)
+            own = [directories[fold] for fold in unfinished]
+            claim = functools.partial(_claim_run_directory, config, rows)
+            locks.enter_context(run_lock.claimed(config.workdir, own, claim))
+        images = _open_cache(rows, resolved) if unfinished else None
+        for fold, directory in directories.items():
+            if fold not in unfinished:
+                _LOG.info(f"{directory} is already trained; choose another --workdir to train it again")
+            else:
+                with _open_output(directory, is_chief) as output:
+                    train_fold(
+                        Fold(plans[fold], resolved, strategy, directory, output, sources[fold], images, skipped=skipped)
+                    )
+            if is_chief:
+                with run_lock.updating(config.workdir):
+                    fold_results.merge_folds(config.workdir, rows)
     return RunResult(config.workdir)
 
 
@@ -138,11 +148,21 @@ def _estimate(
     return dry_runs.estimate_training(plan, rows, strategy, own, folds=len(plans))
 
 
-def _claim_run_directory(config: TrainConfig, rows: pd.DataFrame) -> None:
-    """Records the configuration in the run directory, or checks that it is the one of the run that is resumed."""
+def _claim_run_directory(config: TrainConfig, rows: pd.DataFrame, is_shared: bool) -> None:
+    """Records the configuration in the run directory, or checks that it is that of the run it resumes or shares."""
     preprocessing = preprocessing_config.read_preprocessing(rows["source"].iloc[0])
     named_files = fold_setup.read_named_files(config)
-    run_directory.claim(config.workdir, config.settings(), _FREE_OPTIONS, rows, named_files, preprocessing)
+    run_directory.claim(
+        config.workdir,
+        config.settings(),
+        _FREE_OPTIONS,
+        rows,
+        named_files,
+        preprocessing,
+        is_shared,
+        defaults={field.name: field.default for field in dataclasses.fields(config)},
+        can_grow=config.schedule != "cosine",
+    )
     policy = fold_setup.policy_file(config)
     if policy:
         run_directory.keep_policy(config.workdir, policy)
@@ -156,7 +176,7 @@ def _open_cache(rows: pd.DataFrame, config: TrainConfig) -> record_loading.Image
 
 def _open_output(directory: str, is_chief: bool) -> contextlib.AbstractContextManager[str]:
     """Returns the directory to write. All workers must save, since they read the variables together."""
-    return contextlib.nullcontext(directory) if is_chief else tempfile.TemporaryDirectory()
+    return contextlib.nullcontext(directory) if is_chief else temporary_files.temporary_directory("worker")
 
 
 def train_fold(fold: Fold) -> pd.DataFrame:
@@ -175,24 +195,32 @@ def train_fold(fold: Fold) -> pd.DataFrame:
     """
     config = fold.config
     held_out = fold.plan.held_out
+    if fold.is_written and fold_setup.has_grown(fold.directory, config):
+        fold_results.reopen_fold(fold.directory)
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(config.seed)
     _describe_data(fold)
     state, is_resumed = start_state(fold)
-    _describe_start(fold, state, is_resumed)
-    _record_training_images(fold)
-    evaluated = train_state.make_evaluated(fold.strategy, state, config)
-    predict = patient_bag_predictor.make_predictor(evaluated, fold.strategy, held_out)
     shards = sorted({*fold.plan.rows["shard"], *held_out["shard"]})
-    with read_errors.explained_read_errors(shards), workers.lost_worker_errors():
-        epochs.run_epochs(fold, state, evaluated, predict)
+    with (
+        disk_space.explained_full_disk(fold.output, lambda: memory_estimate.describe_files(state)),
+        read_errors.explained_read_errors(shards),
+        workers.lost_worker_errors(),
+    ):
+        history = checkpointing.restore_history(fold, state, is_resumed)
+        evaluated = train_state.make_evaluated(fold.strategy, state, config)
+        checkpointing.restore_weights(fold, state, evaluated, history)
+        _describe_start(fold, state, is_resumed)
+        _record_training_images(fold)
+        predict = patient_bag_predictor.make_predictor(evaluated, fold.strategy, held_out)
+        if is_resumed or not run_directory.is_finished(fold.directory):
+            history = epochs.run_epochs(fold, state, evaluated, predict, history)
         # Evaluated again from the file: the predictions are those of the file, however often the run was resumed.
         backbones.load_weights(evaluated, os.path.join(fold.directory, run_directory.BEST_WEIGHTS))
         table = validation.validate(predict, held_out, config, fold.images)
-    if fold.is_written:
-        history_plot.draw_history(fold.directory, fold.name)
-        history = run_directory.read_history(fold.directory)
-        fold_results.finish_fold(fold.directory, table if len(table) else None, history, config.keep_weights)
+        if fold.is_written:
+            history_plot.draw_history(fold.directory, fold.name)
+            fold_results.finish_fold(fold.directory, table if len(table) else None, history, config.keep_weights)
     return table
 
 
@@ -215,7 +243,7 @@ def start_state(fold: Fold) -> tuple[tf.train.Checkpoint, bool]:
     if fold.source and not checkpoints:
         load = functools.partial(warm_start.load_weights, source=fold.source, config=config)
     # Initial weights that would be replaced are not loaded.
-    is_replaced = bool(fold.source or checkpoints)
+    is_replaced = bool(fold.source or checkpoints) or run_directory.is_finished(fold.directory)
     initial = dataclasses.replace(config, weights="none") if is_replaced else config
     state = train_state.make_state(fold.strategy, initial, fold.steps, load)
     checkpointing.restore(state, checkpoints)
@@ -254,4 +282,7 @@ def _record_training_images(fold: Fold) -> None:
     origin = seen_images.find_origin(fold.source, backbones.weights_path(weights))
     if not origin and weights not in backbones.WEIGHTS:
         _LOG.info(f"  {weights} has no record of its training images: they may include held-out images")
+    if not fold.is_written:
+        # Nothing of patients is written to the temporary directory of a worker.
+        return
     seen_images.write_seen_images(fold.output, seen_images.list_seen_images(fold.plan, origin))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
@@ -79,14 +79,45 @@ def count_state(state: tf.train.Checkpoint) -> int:
     Returns:
         Bytes per device.
     """
+    return count_checkpoint(state) + _count_bytes(state.model.trainable_weights)
+
+
+def count_checkpoint(state: tf.train.Checkpoint) -> int:
+    """Counts the bytes of a checkpoint: the weights, the variables of the optimizers and the averages.
+
+    Args:
+        state: See `train_state.make_state`.
+
+    Returns:
+        Bytes.
+    """
     slots = []
     for optimizer in (state.optimizer, *state.others):
         # A method of the optimizers of tensorflow-addons, a list of the others.
         variables = optimizer.variables
         slots += variables() if callable(variables) else variables
-    gradients = state.model.trainable_weights
-    parts = [*state.model.weights, *state.averages, *slots, *gradients]
-    return sum(math.prod(part.shape) * part.dtype.size for part in parts)
+    return _count_bytes([*state.model.weights, *state.averages, *slots])
+
+
+def describe_files(state: tf.train.Checkpoint) -> str:
+    """Describes how much room the files of a fold take.
+
+    Args:
+        state: See `train_state.make_state`.
+
+    Returns:
+        Text such as "33 MB for each of up to 3 checkpoints and 16 MB for each of up to 2 copies of the weights".
+    """
+    checkpoint = count_checkpoint(state) / 1e6
+    weights = _count_bytes(state.model.weights) / 1e6
+    return (
+        f"{checkpoint:.1f} MB for each of up to 3 checkpoints and {weights:.1f} MB for each of up to 2 copies of the "
+        "weights"
+    )
+
+
+def _count_bytes(variables: Iterable[tf.Variable]) -> int:
+    return sum(math.prod(part.shape) * part.dtype.size for part in variables)
 
 
 def estimate_memory(state: tf.train.Checkpoint, batch_size: int, replicas: int, micro_batches: int) -> MemoryEstimate:

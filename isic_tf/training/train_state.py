@@ -38,7 +38,8 @@ def make_state(
         - `epoch`: epochs done; `step`: steps done in all epochs, which is also the position in the data;
         - `loss` and `gradient_norm`: sums over the steps of an unfinished epoch;
         - `bad_step`: the first step that diverged; -1 for none;
-        - `best_auc`: the best ROC AUC so far; -1 for none.
+        - `best_auc`: the best ROC AUC so far; -1 for none;
+        - `history`: JSON of the history of the epochs done, see `fold_progress.restore_history`; "" for none.
     """
     with strategy.scope():
         classifier = _build(config)
@@ -60,6 +61,8 @@ def make_state(
         ]
         averaged = ema.averaged_weights(classifier) if config.ema else []
         averages = [ema.start_average(weight) for weight in averaged]
+    with tf.device("CPU:0"):
+        history = tf.Variable("", dtype=tf.string)
     return tf.train.Checkpoint(
         model=classifier,
         optimizer=optimizer,
@@ -72,6 +75,7 @@ def make_state(
         gradient_norm=tf.Variable(0.0),
         bad_step=tf.Variable(-1, dtype=tf.int64),
         best_auc=tf.Variable(-1.0, dtype=tf.float64),
+        history=history,
     )
 
 

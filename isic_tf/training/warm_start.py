@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import run_directory, seen_images
+from isic_tf.artifacts import person_numbers, run_directory, seen_images
 from isic_tf.data import mixture
 from isic_tf.models import classifiers
 from isic_tf.models.config import read_model_config
 from tfrecord_tools import errors
-from tfrecord_tools.io import duplicate_pairs, filesystem
+from tfrecord_tools.io import filesystem
 
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
@@ -50,28 +50,39 @@ def find_source(init_from: str, fold: int | None) -> str:
     )
 
 
-def check_leakage(plan: mixture.Plan, origin: str, pairs: pd.DataFrame | None = None) -> None:
+def check_leakage(
+    plan: mixture.Plan, origin: str, pairs: pd.DataFrame | None = None, patients_are: str | None = None
+) -> None:
     """Checks that weights were not trained on images that a fold holds out, nor on their duplicates or patients.
 
     Args:
         plan: See `mixture.plan_fold`.
         origin: Directory that records the training images of the weights, see `seen_images.find_origin`.
         pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`; None for none.
+        patients_are: Whether equal numbers of patients in several sets are the `same` people or `different` ones; None
+            where it is not known.
 
     Raises:
+        ConfigError: The held-out patients and those trained on are numbers, and it is not known whether these are the
+            same people.
         LeakageError: The weights were trained on such images.
     """
-    held_out = plan.held_out
     trained_on = seen_images.read_seen_images(origin)
-    names = duplicate_pairs.find_linked_names(trained_on["image_name"], pairs)
-    patients = set(trained_on["patient_id"]) - {""}
-    leaked = held_out["image_name"].isin(names) | held_out["patient_id"].isin(patients)
+    # Images that are not held out may tell that two of them are of one patient.
+    rows = pd.concat([plan.held_out, plan.rows])
+    if "patient_key" not in rows:
+        rows = person_numbers.add_keys(rows)
+    leaked = seen_images.find_trained_on(rows, trained_on, patients_are, pairs)[: len(plan.held_out)]
+    held_out = rows.iloc[: len(plan.held_out)]
     if leaked.any():
         raise errors.LeakageError(
             f"the weights in {origin} were trained on {leaked.sum()} of the {len(held_out)} held-out images, their "
-            f"duplicates or their patients (first: {held_out.loc[leaked, 'image_name'].iloc[0]}); use the weights of a "
-            "run with the same folds"
+            f"duplicates, their lesions or their patients (first: {held_out.loc[leaked, 'image_name'].iloc[0]}); use "
+            "the weights of a run with the same folds"
         )
+    if patients_are is None:
+        numbers = person_numbers.find_open_numbers(held_out, trained_on)
+        person_numbers.refuse_open_numbers(numbers, "the held-out images", f"the training images of {origin}")
 
 
 def load_weights(classifier: tf.keras.Model, source: str, config: "TrainConfig") -> list[str]:

@@ -11,7 +11,7 @@ from isic_tf.augmentation import augmenter, policies, presets
 from isic_tf.data import record_metadata, record_seeds
 from isic_tf.visualization import image_sheet, record_images
 from tfrecord_tools import cli, schema
-from tfrecord_tools.io import record_index
+from tfrecord_tools.io import output_lock, record_index
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class ShowConfig(cli.Config):
     )
 
 
+@output_lock.locking("output")
 def show(config: ShowConfig) -> str:
     """Draws a contact sheet: one row per image, the original, then its augmented versions.
 

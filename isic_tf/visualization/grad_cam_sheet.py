@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from isic_tf.visualization import grad_cam, image_sheet, record_images
 from tfrecord_tools import cli
+from tfrecord_tools.io import output_lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class ExplainConfig(cli.Config):
     seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the sample of records.")
 
 
+@output_lock.locking("output")
 def explain(config: ExplainConfig) -> str:
     """Draws a sheet of images, their Grad-CAM maps and the probabilities of melanoma.
 

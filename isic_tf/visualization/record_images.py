@@ -27,7 +27,7 @@ def choose_records(rows: pd.DataFrame, count: int, names: str, seed: int) -> pd.
         IsicError: A name is not in the records.
     """
     if names:
-        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        wanted = filesystem.rejoin(names.split(","), set(rows["image_name"]).__contains__)
         missing = sorted(set(wanted) - set(rows["image_name"]))
         if missing:
             raise errors.IsicError(

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import logging
 
 import pytest
@@ -18,6 +19,13 @@ MODULES = sorted(
 )
 
 
+class _Finder(doctest.DocTestFinder):
+    """Finds the examples of decorated functions too, which otherwise belong to the module of the decorator."""
+
+    def _from_module(self, module, object):
+        return super()._from_module(module, inspect.unwrap(object) if inspect.isfunction(object) else object)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -25,8 +33,10 @@ def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
     cli.show_log(logging.ERROR)
     module = importlib.import_module(name)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    result = doctest.testmod(module, optionflags=options)
-    assert not result.failed
+    runner = doctest.DocTestRunner(optionflags=options)
+    for found in _Finder().find(module, name):
+        runner.run(found)
+    assert not runner.failures
 
 
 def test_every_public_function_of_both_packages_has_an_example():

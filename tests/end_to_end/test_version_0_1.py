@@ -1,6 +1,8 @@
 """What version 0.1 wrote is opened and gives the numbers that it gave then; see `data/v0_1/README.md`."""
 
+import hashlib
 import inspect
+import io
 import json
 import pathlib
 import shutil
@@ -126,13 +128,19 @@ def test_the_records_indexed_anew_have_the_same_index_and_manifest(here):
     )
     record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records="records/test*.tfrec", csv="test.csv"))
     after = contents("records")
-    manifests = [{name: json.loads(files.pop(f"records/{name}.manifest.json")) for name in ("train", "test")}
-                 for files in (before, after)]  # fmt: skip
+    for split in ("train", "test"):
+        old, new = (json.loads(files.pop(f"records/{split}.manifest.json")) for files in (before, after))
+        assert old.pop("tool_version")
+        assert new.pop("tool_version")
+        content = after.pop(f"records/{split}.index.csv")
+        # What 0.1 did not write.
+        assert new.pop("index_sha256") == hashlib.sha256(content).hexdigest()
+        assert old == new
+        index = pd.read_csv(io.BytesIO(content), dtype=str)
+        assert index.pop("image_digest").str.fullmatch("[0-9a-f]{16}").all()
+        assert index.pop("lesion_id").isna().all()
+        assert index.to_csv(index=False).encode() == before.pop(f"records/{split}.index.csv")
     assert after == before
-    for one in manifests:
-        assert one["train"].pop("tool_version")
-        assert one["test"].pop("tool_version")
-    assert manifests[0] == manifests[1]
 
 
 @pytest.mark.parametrize("workdir", ["run", "run_interrupted"])

@@ -14,6 +14,9 @@ from tfrecord_tools import cli, errors
 
 PROGRAM = """
 import dataclasses
+import os
+import signal
+import sys
 import typing
 from absl import logging
 from tfrecord_tools import cli
@@ -26,6 +29,12 @@ class Config(cli.Config):
 
 def work(config):
     errors = {"value": ValueError("expected 1, got 2"), "key": KeyError("gone"), "stop": KeyboardInterrupt()}
+    if config.fail == "terminate":
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            print("cleaned up", file=sys.stderr)
     if config.fail:
         raise errors[config.fail]
     logging.info("a remark")
@@ -50,6 +59,7 @@ def run(tmp_path, *arguments, first=""):
         (("--fail=key",), 1, "ERROR: KeyError: 'gone' (--verbosity=1 shows where)"),
         (("--fail=value", "--verbosity=1"), 1, "ValueError: expected 1, got 2"),
         (("--fail=stop",), 130, "Interrupted; all files written so far are complete. Run the same command to resume."),
+        (("--fail=terminate",), 143, "cleaned up"),
         (("--nubmer=5",), 1, "Pass --helpshort or --helpfull to see help on flags."),
     ],
 )
@@ -192,3 +202,43 @@ def test_log_lines_go_to_the_standard_output_of_the_moment_once(capsys):
     logging.getLogger("isic_tf.somewhere").info("100 % done")
     logging.getLogger("tfrecord_tools").debug("not shown")
     assert capsys.readouterr().out == "100 % done\n"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Derived(cli.Config):
+    epochs: int = cli.option(15, lower=1, help="Epochs.")
+    warmup: float = cli.option(None, lower=0.0, derive=lambda config: config.epochs / 10, help="Warm-up.")
+
+
+def test_an_option_that_is_not_given_may_follow_from_others():
+    assert Derived().warmup == 1.5
+    assert Derived(epochs=5).warmup == Derived.from_text({"epochs": "5"}).warmup == 0.5
+    assert Derived(epochs=5, warmup=0).warmup == 0.0
+    values = flags.FlagValues()
+    cli.define_flags(Derived, values, "program")
+    values(["program", "--epochs=20"])
+    assert values["warmup"].value is None
+    with pytest.raises(errors.ConfigError, match="expected epochs to be a whole number, got 'x'"):
+        Derived(epochs="x")
+    with pytest.raises(errors.ConfigError, match="expected warmup of at least 0.0, got -1"):
+        Derived(warmup=-1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"warmup": float("inf")}, "expected warmup to be a finite number, got inf"),
+        ({"epochs": 2**63}, "expected epochs of at most 9223372036854775807, got 9223372036854775808"),
+    ],
+)
+def test_a_number_that_no_tensor_holds_is_refused(values, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        Derived(**values)
+
+
+def test_a_line_of_a_flagfile_with_two_flags_is_one_line_of_error(tmp_path):
+    (tmp_path / "flags.txt").write_text("--number=5 --fail=value\n")
+    result = run(tmp_path, f"--flagfile={tmp_path}/flags.txt")
+    assert result.returncode == 1
+    assert result.stderr.startswith("ERROR: expected one flag as --name=value in line 1 of ")
+    assert result.stderr.count("\n") == 1

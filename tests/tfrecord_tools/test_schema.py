@@ -14,6 +14,12 @@ from tfrecord_tools.io import csv_tables
         ("anatom_site_general_challenge", "oral/genital", 5),
         ("anatom_site_general_challenge", "SKIN", -1),
         ("diagnosis", "unknown", 0),
+        ("diagnosis", "Keratoacanthoma", -1),
+        # Another word before the comma, or none, is no category.
+        ("diagnosis", "Suspected melanoma, NOS", -1),
+        ("diagnosis", ", melanoma", -1),
+        ("age_approx", "unknown", -1),
+        ("age_approx", "-1", -1),
         ("diagnosis", "lentigo NOS", 4),
         ("diagnosis", "atypical melanocytic proliferation", 8),
         ("age_approx", "45.0", 45),
@@ -52,9 +58,19 @@ def test_encode_refuses_values_that_are_not_an_age_or_a_label(column, value, mes
         ("diagnosis", "UNK", "unknown"),
         ("anatom_site_general_challenge", "anterior torso", "torso"),
         ("anatom_site_general_challenge", "lateral torso", "torso"),
+        ("anatom_site_general_challenge", "Scalp", "head/neck"),
+        ("anatom_site_general_challenge", "acral", "palms/soles"),
+        ("diagnosis", "Melanoma, NOS", "melanoma"),
+        ("diagnosis", "Melanoma in situ, lentigo maligna type", "melanoma"),
+        ("diagnosis", "Basal cell carcinoma, nodular", "basal cell carcinoma"),
+        ("diagnosis", "Nevus, Atypical, Dysplastic, or Clark", "nevus"),
+        ("diagnosis", "Squamous  cell carcinoma in situ, Bowens disease", "squamous cell carcinoma"),
+        ("diagnosis", "Lentigo, NOS", "lentigo NOS"),
+        ("diagnosis", "Solar or actinic keratosis", "actinic keratosis"),
+        ("sex", "F", "female"),
     ],
 )
-def test_the_isic_2019_name_of_a_category_has_its_code(column, value, same):
+def test_the_name_of_a_category_in_another_data_set_has_its_code(column, value, same):
     assert schema.encode(column, value) == schema.encode(column, same) >= 0
 
 

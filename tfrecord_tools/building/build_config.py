@@ -4,11 +4,12 @@ import dataclasses
 import os
 
 from tfrecord_tools import cli, errors
-from tfrecord_tools.imaging import preprocessing
+from tfrecord_tools.imaging import limits, preprocessing
+from tfrecord_tools.io import filesystem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildConfig(cli.Config):
+class BuildConfig(limits.ImageLimits):
     """Options of `build_record_set`: what a record set is built from, and how.
 
     Examples:
@@ -52,6 +53,7 @@ class BuildConfig(cli.Config):
         None,
         help="CSV file with image_name and fold to use instead of --num_folds; the index of a record set also works.",
     )
+    allow_missing: bool = cli.option(False, help="With --images: leave out rows of --csv that have no image file.")
     on_error: str = cli.option(
         "stop",
         choices=("stop", "skip"),
@@ -98,7 +100,7 @@ def check_options(config: BuildConfig) -> None:
     if config.images and not config.csv:
         raise errors.ConfigError("--images needs --csv, the table that lists the images; give both")
     if config.records:
-        sources = {os.path.abspath(os.path.dirname(pattern)) for pattern in config.records.split(",")}
+        sources = {os.path.abspath(os.path.dirname(pattern)) for pattern in filesystem.split_list(config.records)}
         if os.path.abspath(config.output) in sources:
             raise errors.ConfigError(
                 f"--output must not be the directory of --records, got {config.output} for both; choose another "

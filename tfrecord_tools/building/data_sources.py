@@ -2,29 +2,30 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.building import record_scan, table_validation
+from tfrecord_tools.building import code_comparison, record_scan, table_validation
 from tfrecord_tools.imaging import image_files
-from tfrecord_tools.io import csv_tables, record_index
+from tfrecord_tools.io import csv_tables, filesystem, identity, name_join, record_index
 
 _LOG = logging.getLogger(__name__)
 
 
 def patient_codes(patient_ids: pd.Series) -> np.ndarray:
-    """Numbers the patients of a table as records do.
+    """Numbers the patients of a table as records do, each once in whatever spelling.
 
     Args:
-        patient_ids: Text `[n]`, "" where unknown.
+        patient_ids: Text `[n]`, blank or a word such as `unknown` where unknown.
 
     Returns:
-        int64 `[n]`, codes from 0 in order of first appearance; -1 where blank.
+        int64 `[n]`, codes from 0 in order of first appearance; -1 where unknown.
     """
-    return csv_tables.factorize_nonblank(patient_ids)
+    return csv_tables.factorize_nonblank(identity.person_keys(patient_ids))
 
 
 def code_rows(table: pd.DataFrame, split: str) -> list[dict[str, int]]:
@@ -45,26 +46,57 @@ def code_rows(table: pd.DataFrame, split: str) -> list[dict[str, int]]:
     return [dict(zip(coded, values, strict=True)) for values in zip(*coded.values(), strict=True)]
 
 
-def read_images(csv: str, images: str, split: str) -> pd.DataFrame:
+def read_images(csv: str, images: str, split: str, allow_missing: bool = False) -> pd.DataFrame:
     """Reads a table and finds its image files.
 
     Args:
         csv: CSV file with the columns of `table_validation.REQUIRED`.
         images: Directory of the files, or of a subdirectory of them named like the split.
         split: `train` or `test`.
+        allow_missing: Whether rows of the table may lack a file; they are left out.
 
     Returns:
-        DataFrame of the table's text, and the columns that `shard_jobs.make_jobs` reads.
+        DataFrame of the table's text, and the columns that `shard_jobs.make_jobs` reads; `image_digest` is that of the
+        files that may be copies of each other, "" for the others.
 
     Raises:
         IsicError: Lists all problems of the table and the files.
     """
-    table = csv_tables.read_table(csv, ())
     paths = image_files.find_images(images, split)
+    table = _take_names(csv_tables.read_table(csv, ()), list(paths), csv)
+    table = _settle_differences(table, csv, paths, images, allow_missing)
     _refuse_problems(f"{csv} does not match {images}", table_validation.find_problems(table, split, paths))
-    table_validation.log_unknown_categories(table, split)
+    _log_table(csv, table, split)
     found = [paths[name][0] for name in table["image_name"]]
+    table = table.assign(image_digest=_digest_copies(found))
     return table.assign(path=found, offset=0, length=0, integers=code_rows(table, split))
+
+
+def _settle_differences(
+    table: pd.DataFrame, csv: str, paths: Mapping[str, list[str]], images: str, allow_missing: bool
+) -> pd.DataFrame:
+    """Logs the files that the table does not list; leaves out rows without a file where that is allowed."""
+    if "image_name" not in table:
+        return table
+    unlisted = sorted(set(paths) - set(table["image_name"]))
+    name_join.settle_missing(unlisted, f"images of {images} are not in {csv} and are ignored", "add rows", allowed=True)
+    has_file = table["image_name"].isin(list(paths))
+    if not allow_missing or not has_file.any():
+        # With all other problems, `table_validation.find_problems` lists them.
+        return table
+    missing = table.loc[~has_file, "image_name"]
+    name_join.settle_missing(missing, f"images of {csv} have no file in {images}", "add the files", allowed=True)
+    return table[has_file].reset_index(drop=True)
+
+
+def _digest_copies(paths: list[str]) -> list[str]:
+    """Returns the digests of local files that share their size with others; "" for files that cannot be copies."""
+    sizes = pd.Series([os.path.getsize(path) if os.path.isfile(path) else -1 for path in paths])
+    may_be_copies = (sizes > 0) & sizes.duplicated(keep=False)
+    return [
+        identity.image_digest(filesystem.read(path)) if may_be_copy else ""
+        for path, may_be_copy in zip(paths, may_be_copies, strict=True)
+    ]
 
 
 def read_records(pattern: str, csv: str | None, split: str) -> pd.DataFrame:
@@ -85,16 +117,47 @@ def read_records(pattern: str, csv: str | None, split: str) -> pd.DataFrame:
         IsicError: Lists all problems of the table; or see `record_scan.scan_records`.
     """
     records, _ = record_scan.scan_records(record_index.match_shards(pattern), split)
+    code_comparison.log_unused_features(pattern, records)
     if not csv:
+        code_comparison.log_foreign_codes(pattern, records)
         _refuse_unlabeled(records, split)
         return records
-    table = csv_tables.read_table(csv, ())
+    table = _take_names(csv_tables.read_table(csv, ()), records["image_name"].tolist(), csv)
     _refuse_problems(f"{csv} does not match {pattern}", _find_problems(table, records, split))
-    table_validation.log_unknown_categories(table, split)
-    num_absent = len(table) - len(records)
-    if num_absent:
-        _LOG.warning(f"note: {num_absent} rows of {csv} have no record and are ignored")
+    _log_table(csv, table, split)
+    absent = table.loc[~table["image_name"].isin(records["image_name"]), "image_name"].tolist()
+    if absent:
+        _LOG.warning(f"note: {len(absent)} rows of {csv} have no record and are ignored (first: {absent[0]})")
+    _log_dropped(csv, table, records, split)
     return _merge_records(table.assign(coded=code_rows(table, split)), records)
+
+
+def _take_names(table: pd.DataFrame, names: list[str], csv: str) -> pd.DataFrame:
+    """Gives images of a table the names of their files or records, where these are spelled in another way."""
+    if "image_name" not in table or table["image_name"].duplicated().any():
+        # The problems of such a table are listed with all others.
+        return table
+    rows = name_join.find_rows(names, table["image_name"], csv)
+    is_found = rows >= 0
+    renamed = table["image_name"].to_numpy(object, copy=True)
+    renamed[rows[is_found]] = np.array(names, object)[is_found]
+    return table.assign(image_name=renamed)
+
+
+def _log_table(csv: str, table: pd.DataFrame, split: str) -> None:
+    """Logs what a build does not use of a valid table."""
+    table_validation.log_unused_columns(csv, table, (*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS))
+    table_validation.log_unknown_categories(table, split)
+
+
+def _log_dropped(csv: str, table: pd.DataFrame, records: pd.DataFrame, split: str) -> None:
+    """Logs which integers of the records a table without these columns replaces by none."""
+    for column in table_validation.CODED[split]:
+        known = sum(integers.get(column, schema.UNKNOWN) != schema.UNKNOWN for integers in records["integers"])
+        if known and column not in table:
+            _LOG.warning(
+                f"note: {csv} has no {column}, so that of {known} records is left out; add the column to keep it"
+            )
 
 
 def _refuse_problems(title: str, problems: list[str]) -> None:
@@ -119,14 +182,19 @@ def _find_problems(table: pd.DataFrame, records: pd.DataFrame, split: str) -> li
         unlisted = sorted(set(records["image_name"]) - set(names))
         if unlisted:
             cases = csv_tables.describe_first_cases(unlisted)
-            problems.append(f"{len(unlisted)} records that are not in the table: {cases}")
+            other = f" (its first image is {names.iloc[0]!r})" if len(unlisted) == len(records) and len(names) else ""
+            problems.append(f"{len(unlisted)} records that are not in the table: {cases}{other}")
     return problems
 
 
 def _merge_records(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Joins records to the rows of a table by name; the integers are those of the table and the original's size."""
-    places = records[["image_name", "path", "offset", "length", "integers"]]
-    rows = table.merge(places, on="image_name", validate="one_to_one")
+    columns = ["image_name", "image_digest", "path", "offset", "length", "integers"]
+    # The records' own lesions are those of an index beside them.
+    columns += [] if "lesion_id" in table else ["lesion_id"]
+    # A column of the table that has the name of a place, such as `path`, is not used.
+    table = table.drop(columns=[column for column in columns if column != "image_name"], errors="ignore")
+    rows = table.merge(records[columns], on="image_name", validate="one_to_one")
     integers: list[dict[str, Any]] = []
     for coded, own in zip(rows["coded"], rows["integers"], strict=True):
         size = {name: own[name] for name in own if name in ("width", "height")}

@@ -5,9 +5,9 @@ import logging
 import pandas as pd
 from tqdm import tqdm
 
-from tfrecord_tools import errors
+from tfrecord_tools import errors, schema
 from tfrecord_tools.imaging import dicom, image_files
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,11 +33,16 @@ def write_tag_table(images: str, split: str, output: str) -> pd.DataFrame:
     """
     found = image_files.find_images(images, split)
     rows = []
+    impossible_ages = []
     for name in tqdm(sorted(found), "tags", unit="image", disable=None):
         path = found[name][0]
         data = filesystem.read(path)
         if image_files.is_dicom(path, data):
-            tags = dicom.read_tags(dicom.read(data, path))
+            dataset = dicom.read(data, path)
+            tags = dicom.read_tags(dataset)
+            age = dicom.read_text(dataset, "PatientAge")
+            if age and not tags["age_approx"]:
+                impossible_ages.append(f"{path}: {age}")
             # The public data repeats the image name there, which would make each image a separate patient.
             if tags["patient_id"] == name:
                 tags["patient_id"] = ""
@@ -46,10 +51,15 @@ def write_tag_table(images: str, split: str, output: str) -> pd.DataFrame:
         raise errors.IsicError(
             f"expected DICOM files in {images}, got {len(found)} images of other formats; check --images"
         )
+    if impossible_ages:
+        _LOG.warning(
+            f"note: {len(impossible_ages)} values of PatientAge are not an age from 0 to {schema.MAX_AGE} years and "
+            f"are left blank: {csv_tables.describe_first_cases(impossible_ages)}"
+        )
     table = pd.DataFrame(rows)
     if split == "train":
         table["target"] = ""
-    atomic_write.write_text(output, table.to_csv(index=False))
+    atomic_write.write_text(output, csv_output.format_table(table))
     known = ", ".join(f"{(table[column] != '').sum()} with {column}" for column in list(table)[1:])
     _LOG.info(f"{len(table)} images in {output}: {known}")
     return table

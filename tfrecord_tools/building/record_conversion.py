@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from tfrecord_tools import schema
-from tfrecord_tools.imaging import codec, dicom, image_files, preprocessing
-from tfrecord_tools.io import filesystem, tf_example, tfrecord
+from tfrecord_tools.imaging import codec, dicom, image_files, jpeg_markers, jpeg_metadata, preprocessing
+from tfrecord_tools.imaging import limits as image_limits
+from tfrecord_tools.io import tf_example, tfrecord
 
 # What the tags of a DICOM file and the row of the table both state.
 TAGGED = ("sex", "age_approx", "anatom_site_general_challenge")
+# Stands among them for a DICOM file whose headers leave open whether its pixels are RGB.
+COLORS = "colors"
 
 _Decode = Callable[..., tuple[np.ndarray, tuple[int, int]]]
 
@@ -36,7 +39,9 @@ class ConversionOptions:
     quality: int = 95
 
 
-def to_record(row: Mapping[str, Any], options: ConversionOptions) -> tuple[bytes, list[str] | None]:
+def to_record(
+    row: Mapping[str, Any], options: ConversionOptions, limits: image_limits.ImageLimits = image_limits.DEFAULTS
+) -> tuple[bytes, list[str] | None]:
     """Converts one row to a serialized record.
 
     Args:
@@ -44,41 +49,51 @@ def to_record(row: Mapping[str, Any], options: ConversionOptions) -> tuple[bytes
             image file); and `integers`, the record's int64 features except width and height. If width and height are
             not among them, they are those of the original image.
         options: `ConversionOptions`.
+        limits: What the decoding of an image may take.
 
     Returns:
-        The record's bytes; and the names among `TAGGED` on which the tags of a DICOM file and the row disagree, or
-        None if the source is not a DICOM file.
+        The record's bytes; and the names among `TAGGED` on which the tags of a DICOM file and the row disagree, and
+        `COLORS` where its headers leave its colors open, or None if the source is not a DICOM file.
 
     Raises:
         CorruptRecordError: The image cannot be decoded.
         Exception: The file cannot be read, see `filesystem.is_failure`.
     """
     if row["length"]:
-        return _convert_record(row, options), None
+        return _convert_record(row, options, limits), None
     path = row["path"]
     integers = row["integers"]
-    data = filesystem.read(path)
-    decode = functools.partial(codec.decode, data, path)
+    data = image_files.read_file(path, limits)
+    decode = functools.partial(codec.decode, data, path, limits=limits)
     disagreements = None
+    notes: list[str] = []
     if image_files.is_dicom(path, data):
-        dataset = dicom.read(data, path)
-        decode = functools.partial(dicom.decode, dataset, path)
+        dataset = dicom.read(data, path, limits)
+        decode = functools.partial(dicom.decode, dataset, path, limits=limits, notes=notes)
         tags = dicom.read_tags(dataset)
         disagreements = [
             name for name in TAGGED if schema.encode(name, tags[name]) != integers.get(name, schema.UNKNOWN)
         ]
     jpeg, (width, height) = _encode(decode, options)
+    if disagreements is not None and notes:
+        disagreements.append(COLORS)
     record = tf_example.to_example(jpeg, row["image_name"], **{"width": width, "height": height, **integers})
     return record, disagreements
 
 
-def _convert_record(row: Mapping[str, Any], options: ConversionOptions) -> bytes:
-    """Converts a record of another set; its JPEG is kept if nothing about the pixels changes."""
+def _convert_record(row: Mapping[str, Any], options: ConversionOptions, limits: image_limits.ImageLimits) -> bytes:
+    """Converts a record of another set; its JPEG is kept, without metadata, if nothing about the pixels changes."""
     features, _ = tfrecord.parse(tfrecord.read_at(row["path"], row["offset"], row["length"]))
-    jpeg = features["image"]
-    if not _is_finished(jpeg, options):
-        source = f"{row['path']} at byte {row['offset']}"
-        jpeg, _ = _encode(functools.partial(codec.decode, jpeg, source, upright=False), options)
+    original = features["image"]
+    source = f"{row['path']} at byte {row['offset']}"
+    decode = functools.partial(codec.decode, original, source, limits=limits)
+    jpeg = None
+    if _is_finished(original, options):
+        # Finds damage; an eighth of the size is enough, since all bytes are read.
+        decode(at_least=1)
+        jpeg = jpeg_metadata.strip_metadata(original)
+    if jpeg is None:
+        jpeg, _ = _encode(decode, options)
     return tf_example.to_example(jpeg, row["image_name"], **row["integers"])
 
 
@@ -98,5 +113,7 @@ def _is_finished(jpeg: bytes, options: ConversionOptions) -> bool:
     """Returns whether a record's JPEG already is what the options ask for."""
     if options.trim_border or options.color_constancy != "none":
         return False
-    header = codec.jpeg_header(jpeg)
-    return header is not None and header[:2] == (options.image_size, options.image_size)
+    header = jpeg_markers.read_header(jpeg)
+    if header is None or header.orientation != 1:
+        return False
+    return (header.width, header.height) == (options.image_size, options.image_size)

@@ -2,6 +2,10 @@
 
 import dataclasses
 
+import pandas as pd
+
+from tfrecord_tools.io import identity
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecordSet:
@@ -25,3 +29,28 @@ class RecordSet:
     records: int
     shards: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+
+
+def describe_people(index: pd.DataFrame) -> str:
+    """Describes whose images a record set holds, for a log.
+
+    Args:
+        index: DataFrame of text with `patient_id` and `lesion_id`.
+
+    Returns:
+        Text such as `12 patients`, or `12 patients and unknown patients (8 records, 3 lesions)`.
+
+    Examples:
+        >>> describe_people(pd.DataFrame({"patient_id": ["P1", "p1", "-1"], "lesion_id": ["", "", "L1"]}))
+        '1 patients and unknown patients (1 records, 1 lesions)'
+    """
+    patients = identity.person_keys(index["patient_id"])
+    is_unknown = patients == ""
+    num_patients = patients[~is_unknown].nunique()
+    parts = [f"{num_patients} patients"] if num_patients else []
+    if is_unknown.any():
+        lesions = identity.person_keys(index.loc[is_unknown, "lesion_id"])
+        num_lesions = lesions[lesions != ""].nunique()
+        known = f", {num_lesions} lesions" if num_lesions else ""
+        parts.append(f"unknown patients ({is_unknown.sum()} records{known})")
+    return " and ".join(parts)

@@ -13,6 +13,7 @@ import pandas as pd
 from tfrecord_tools import errors, schema
 from tfrecord_tools.building import (
     build_config,
+    channel_check,
     data_sources,
     dicom_tag_table,
     record_conversion,
@@ -22,7 +23,8 @@ from tfrecord_tools.building import (
     shard_jobs,
     shard_staging,
 )
-from tfrecord_tools.io import csv_tables, filesystem, manifest
+from tfrecord_tools.imaging import jpeg_colors, limits
+from tfrecord_tools.io import csv_tables, filesystem, identity, manifest, output_lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,9 +44,9 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
         The `RecordSet` in `output`.
 
     Raises:
-        ConfigError: Options contradict each other, or a required one is missing.
+        ConfigError: Options contradict each other, a required one is missing, or another process builds the split.
         CorruptRecordError: An image cannot be read, and `on_error` is `stop`; or no image can be read.
-        LeakageError: The folds file splits a patient.
+        LeakageError: The folds file splits a patient, a lesion or a photograph.
         IsicError: The table is invalid; the message lists all its problems.
 
     Examples:
@@ -59,10 +61,17 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
             "csv_from_dicom writes a table of DICOM tags, not a record set; call write_dicom_tags with this config"
         )
     output = cast(str, config.output)
+    # Another process may build the other split in the same directory.
+    with output_lock.locked(os.path.join(output, config.split)):
+        return _build_split(config, output)
+
+
+def _build_split(config: build_config.BuildConfig, output: str) -> record_set.RecordSet:
+    """Builds a split whose place is locked; see `build_record_set`."""
     shard_staging.refuse_foreign_shards(output, config.split)
     rows = _assign_shards(config, _read_rows(config))
     options = _conversion_options(config)
-    jobs = shard_jobs.make_jobs(rows, output, config.split, options, config.on_error)
+    jobs = shard_jobs.make_jobs(rows, output, config.split, options, config.on_error, limits.extract(config))
     entries = _write_shards(config, output, jobs)
     if not any(entry["shard"]["records"] for entry in entries):
         problem = entries[0]["skipped"][0]["problem"]
@@ -70,14 +79,19 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
             f"none of the {len(rows)} images can be read (first: {problem}); check --images, or copy the images again"
         )
     # The manifest is written first: with it, a run that is killed from here on can be repeated in the same directory.
-    _write_manifest(config, output, rows, entries, options)
-    _write_index(config, output, rows, entries)
+    index = _make_index(config, rows, entries)
+    shard_assignment.log_copies(index)
+    _write_manifest(config, output, rows, entries, options, index)
+    manifest.write_index(output, config.split, index)
     shard_staging.put_in_place(output, config.split, entries)
     built = _summarize(config, output, entries)
-    _log_summary(built, rows, entries)
+    _log_summary(built, index, entries)
+    places = channel_check.list_places(built.shards)
+    channel_check.warn_of_exchanged_channels(f"{config.split} of {output}", places)
     return built
 
 
+@output_lock.locking("csv_from_dicom")
 def write_dicom_tags(config: build_config.BuildConfig) -> pd.DataFrame:
     """Writes a table of the tags of DICOM files, to complete before a build.
 
@@ -107,13 +121,15 @@ def write_dicom_tags(config: build_config.BuildConfig) -> pd.DataFrame:
 def _read_rows(config: build_config.BuildConfig) -> pd.DataFrame:
     if config.records:
         return data_sources.read_records(config.records, config.csv, config.split)
-    return data_sources.read_images(cast(str, config.csv), cast(str, config.images), config.split)
+    csv, images = cast(str, config.csv), cast(str, config.images)
+    return data_sources.read_images(csv, images, config.split, config.allow_missing)
 
 
 def _assign_shards(config: build_config.BuildConfig, table: pd.DataFrame) -> pd.DataFrame:
     num_folds = config.num_folds if config.split == "train" else 0
     fold_table = csv_tables.read_table(config.folds, ("image_name", "fold")) if config.folds else None
-    return shard_assignment.assign_shards(table, config.num_shards, num_folds, fold_table)
+    identity.log_merged(table, cast(str, config.csv or config.records))
+    return shard_assignment.assign_shards(table, config.num_shards, num_folds, fold_table, config.folds or "")
 
 
 def _conversion_options(config: build_config.BuildConfig) -> record_conversion.ConversionOptions:
@@ -167,6 +183,7 @@ def _write_manifest(
     rows: pd.DataFrame,
     entries: Sequence[_Entry],
     options: record_conversion.ConversionOptions,
+    index: pd.DataFrame,
 ) -> None:
     source: dict[str, Any] = {"files": data_sources.list_file_types(rows)}
     if config.csv:
@@ -176,6 +193,7 @@ def _write_manifest(
         output,
         config.split,
         [entry["shard"] for entry in entries if entry["shard"]["records"]],
+        index,
         **dataclasses.asdict(options),
         source=source,
         skipped=_list_skipped(entries),
@@ -183,15 +201,17 @@ def _write_manifest(
     )
 
 
-def _write_index(config: build_config.BuildConfig, output: str, rows: pd.DataFrame, entries: Sequence[_Entry]) -> None:
+def _make_index(config: build_config.BuildConfig, rows: pd.DataFrame, entries: Sequence[_Entry]) -> pd.DataFrame:
+    """Returns the index of the records in `entries`."""
     listed = rows.assign(fold=rows["fold"].replace(schema.UNKNOWN, ""))
     if config.split != "train":
         listed["target"] = ""
     parts = [part for _, part in listed.groupby("shard", sort=True)]
-    index = pd.concat([shard_staging.index_rows(entry, part) for entry, part in zip(entries, parts, strict=True)])
+    indexed = [shard_staging.index_rows(entry, part) for entry, part in zip(entries, parts, strict=True)]
+    index = pd.concat(indexed, ignore_index=True)
     if config.split == "train":
         index["target"] = [schema.encode("target", target) for target in index["target"]]
-    manifest.write_index(output, config.split, index)
+    return index
 
 
 def _list_skipped(entries: Sequence[_Entry]) -> list[dict[str, str]]:
@@ -217,12 +237,10 @@ def _summarize(config: build_config.BuildConfig, output: str, entries: Sequence[
     )
 
 
-def _log_summary(built: record_set.RecordSet, rows: pd.DataFrame, entries: Sequence[_Entry]) -> None:
+def _log_summary(built: record_set.RecordSet, index: pd.DataFrame, entries: Sequence[_Entry]) -> None:
     split = built.split
-    patients = rows["patient_id"].nunique()
-    _LOG.info(
-        f"{split}: {built.records} records of {patients} patients in {len(built.shards)} shards in {built.directory}"
-    )
+    patients = record_set.describe_people(index)
+    _LOG.info(f"{split}: {built.records} records of {patients} in {len(built.shards)} shards in {built.directory}")
     tags = _count_tags(entries)
     differing = [f"{name} {tags[name]}" for name in record_conversion.TAGGED if tags.get(name)]
     if differing:
@@ -230,6 +248,9 @@ def _log_summary(built: record_set.RecordSet, rows: pd.DataFrame, entries: Seque
             f"{split}: tags of {tags['files']} DICOM files differ from the table, whose values are used: "
             f"{', '.join(differing)}"
         )
+    num_open = sum(entry["tags"].get(record_conversion.COLORS, 0) for entry in entries)
+    if num_open:
+        _LOG.warning(f"{split}: {jpeg_colors.describe_notes(num_open)}")
     skipped = _list_skipped(entries)
     if skipped:
         _LOG.warning(

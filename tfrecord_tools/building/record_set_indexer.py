@@ -9,9 +9,15 @@ from typing import Any
 import pandas as pd
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.building import record_scan, record_set, shard_assignment
-from tfrecord_tools.io import csv_tables, filesystem, manifest, record_index, tfrecord
-from tfrecord_tools.splits import stratified_group_folds
+from tfrecord_tools.building import (
+    channel_check,
+    code_comparison,
+    record_scan,
+    record_set,
+    shard_assignment,
+    table_validation,
+)
+from tfrecord_tools.io import csv_tables, filesystem, identity, manifest, name_join, output_lock, record_index, tfrecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +42,9 @@ class IndexConfig(cli.Config):
 
 
 def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:
-    """Writes the manifest and the index of each split, in one pass and without decoding images.
+    """Writes the manifest and the index of each split, in one pass.
+
+    Images are not decoded, except a sample for `channel_check.warn_of_exchanged_channels`.
 
     The split of a shard follows from its file name, see `tfrecord.split_of`.
 
@@ -48,7 +56,7 @@ def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:
 
     Raises:
         CorruptRecordError: A shard is damaged.
-        LeakageError: The folds split a patient.
+        LeakageError: The folds split a patient, a lesion or a photograph.
         IsicError: A shard has another schema, an image name occurs twice, the table contradicts a record, the folds do
             not cover the set, or the shards are in several directories.
 
@@ -63,34 +71,48 @@ def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:
     if config.csv:
         table = csv_tables.read_table(config.csv, ("image_name",))
         csv_tables.refuse_repeats(config.csv, table, "list")
+        table_validation.log_unused_columns(config.csv, table, (*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS))
     fold_table = csv_tables.read_table(config.folds, ("image_name", "fold")) if config.folds else None
     indexed = []
     for split, files in files_by_split.items():
-        indexed.append(_index_split(split, files, table, fold_table if split == "train" else None, config.output))
+        with output_lock.locked(os.path.join(config.output or _find_directory(files), split)):
+            folds = fold_table if split == "train" else None
+            # A table of the training images may come with the shards of both splits.
+            must_match = split == "train" or len(files_by_split) == 1
+            indexed.append(_index_split(config, split, files, table, folds, must_match))
     return indexed
 
 
 def _index_split(
+    config: IndexConfig,
     split: str,
     files: Sequence[str],
     table: pd.DataFrame | None,
     fold_table: pd.DataFrame | None,
-    output: str | None,
+    must_match: bool,
 ) -> record_set.RecordSet:
     source = _find_directory(files)
     records, entries = record_scan.scan_records(files, split)
-    if table is not None:
-        records = _join_table(records, table, split)
-    records["fold"] = _look_up_folds(records, fold_table)
+    code_comparison.log_unused_features(f"{split} of {config.records}", records)
+    if table is None:
+        code_comparison.log_foreign_codes(f"{split} of {config.records}", records)
+    else:
+        records = _join_table(config, records, table, split, must_match)
+    identity.log_merged(records, source or ".")
+    records["fold"] = _look_up_folds(records, fold_table, config.folds or "")
+    shard_assignment.log_copies(records)
     records["shard"] = records["path"].map(os.path.basename)
     records["position"] = records.groupby("shard").cumcount()
-    if output:
-        _link_shards(files, output)
-    directory = output or source
+    if config.output:
+        _link_shards(files, config.output)
+    directory = config.output or source
     _write_manifest(directory, source, split, records, entries)
     manifest.write_index(directory, split, records)
-    known = ", ".join(f"{(records[column] != '').sum()} with {column}" for column in ("patient_id", "target", "fold"))
+    columns = ("patient_id", "lesion_id", "target", "fold")
+    known = ", ".join(f"{(records[column] != '').sum()} with {column}" for column in columns)
     _LOG.info(f"{split}: {len(records)} records in {len(entries)} shards in {directory or '.'}: {known}")
+    places = list(zip(records["path"], records["offset"], records["length"], strict=True))
+    channel_check.warn_of_exchanged_channels(f"{split} of {directory or '.'}", places)
     return record_set.RecordSet(
         directory=directory or ".",
         split=split,
@@ -109,12 +131,11 @@ def _find_directory(files: Sequence[str]) -> str:
     return directories[0]
 
 
-def _look_up_folds(records: pd.DataFrame, fold_table: pd.DataFrame | None) -> pd.Series:
+def _look_up_folds(records: pd.DataFrame, fold_table: pd.DataFrame | None, fold_source: str) -> pd.Series:
     """Returns the fold of each record, "" for no fold."""
     if fold_table is None:
         return pd.Series("", index=records.index)
-    groups = stratified_group_folds.group_codes(records["patient_id"])
-    folds = pd.Series(shard_assignment.look_up_folds(records, groups, fold_table), index=records.index)
+    folds = pd.Series(shard_assignment.look_up_folds(records, fold_table, fold_source), index=records.index)
     return folds.astype(object).replace(schema.UNKNOWN, "")
 
 
@@ -125,30 +146,43 @@ def _write_manifest(
     found = manifest.read_manifest(source, split) or {"source": {"files": ["tfrec"]}}
     facts = {name: value for name, value in found.items() if name not in manifest.COMPUTED}
     facts["image_size"] = _common_side(records["size"])
-    manifest.write_manifest(directory, split, entries, **facts)
+    manifest.write_manifest(directory, split, entries, records, **facts)
 
 
-def _join_table(records: pd.DataFrame, table: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Takes patients from the table, and checks its targets; logs which images are only in one of the two."""
-    absent = records.loc[~records["image_name"].isin(table["image_name"]), "image_name"].tolist()
+def _join_table(
+    config: IndexConfig, records: pd.DataFrame, table: pd.DataFrame, split: str, must_match: bool
+) -> pd.DataFrame:
+    """Takes patients and lesions from the table, and compares the other columns with the records.
+
+    Logs which images are only in one of the two.
+    """
+    csv = str(config.csv)
+    rows = name_join.find_rows(records["image_name"], table["image_name"], csv)
+    if must_match:
+        joined = f"the records {config.records} and the rows of {csv}"
+        name_join.refuse_empty_join(rows, records["image_name"], table["image_name"], joined)
+    absent = records.loc[rows < 0, "image_name"].tolist()
     if absent:
         cases = csv_tables.describe_first_cases(absent)
         _LOG.warning(f"{split}: {len(absent)} records are not in the table: {cases}")
-    unused = table.loc[~table["image_name"].isin(records["image_name"]), "image_name"].tolist()
+    unused = table.loc[~table.index.isin(rows), "image_name"].tolist()
     if unused:
         cases = csv_tables.describe_first_cases(unused)
         _LOG.warning(f"{split}: {len(unused)} images of the table have no record: {cases}")
-    listed = table.set_index("image_name").reindex(records["image_name"]).set_axis(records.index)
+    listed = table.reindex(rows).set_axis(records.index)
     if split == "train" and "target" in table:
-        _compare_targets(records, listed["target"].fillna(""))
-    if "patient_id" not in table:
-        return records
-    return records.assign(patient_id=listed["patient_id"].fillna(records["patient_id"]))
+        _compare_targets(records, listed["target"].fillna(""), csv)
+    code_comparison.compare_codes(f"{split} of {config.records}", records, listed.fillna(""), split)
+    people = [column for column in ("patient_id", "lesion_id") if column in table]
+    return records.assign(**{column: listed[column].fillna(records[column]) for column in people})
 
 
-def _compare_targets(records: pd.DataFrame, listed: pd.Series) -> None:
+def _compare_targets(records: pd.DataFrame, listed: pd.Series, csv: str) -> None:
     """Refuses targets that contradict those of the records, and logs how many records have none."""
-    expected = pd.Series([schema.encode("target", value) for value in listed], index=records.index)
+    try:
+        expected = pd.Series([schema.encode("target", value) for value in listed], index=records.index)
+    except ValueError as error:
+        raise errors.IsicError(f"{csv}: {error}") from error
     own = pd.to_numeric(records["target"].replace("", str(schema.UNKNOWN)))
     differing = records.loc[(expected >= 0) & (own >= 0) & (expected != own), "image_name"].tolist()
     if differing:

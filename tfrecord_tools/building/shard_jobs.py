@@ -10,6 +10,7 @@ import pandas as pd
 
 import tfrecord_tools
 from tfrecord_tools.building import record_conversion
+from tfrecord_tools.imaging import limits as image_limits
 
 _ROW_COLUMNS = ["image_name", "path", "offset", "length", "integers"]
 
@@ -26,6 +27,7 @@ class ShardJob:
         rows: Rows in order, see `record_conversion.to_record`.
         fingerprint: Hash of everything that determines the shard's bytes.
         staged: Path of the shard in the staging directory, without the random suffix and extension.
+        limits: What the decoding of an image may take.
     """
 
     split: str
@@ -35,6 +37,7 @@ class ShardJob:
     rows: list[dict[str, Any]]
     fingerprint: str
     staged: str
+    limits: image_limits.ImageLimits = image_limits.DEFAULTS
 
     @property
     def entry_path(self) -> str:
@@ -43,7 +46,12 @@ class ShardJob:
 
 
 def make_jobs(
-    rows: pd.DataFrame, output: str, split: str, options: record_conversion.ConversionOptions, on_error: str
+    rows: pd.DataFrame,
+    output: str,
+    split: str,
+    options: record_conversion.ConversionOptions,
+    on_error: str,
+    limits: image_limits.ImageLimits = image_limits.DEFAULTS,
 ) -> list[ShardJob]:
     """Describes the work of each shard.
 
@@ -53,6 +61,7 @@ def make_jobs(
         split: `train` or `test`.
         options: How to convert the images.
         on_error: `stop` or `skip`.
+        limits: What the decoding of an image may take.
 
     Returns:
         List of `ShardJob`, by number of the shard.
@@ -67,8 +76,9 @@ def make_jobs(
             options=options,
             on_error=on_error,
             rows=job_rows,
-            fingerprint=_fingerprint(split, shard, options, on_error, job_rows),
+            fingerprint=_fingerprint(split, shard, options, on_error, limits, job_rows),
             staged=os.path.join(staging_directory(output, split), f"{split}{shard:02d}"),
+            limits=limits,
         )
         jobs.append(job)
     return jobs
@@ -84,14 +94,24 @@ def _fingerprint(
     shard: int,
     options: record_conversion.ConversionOptions,
     on_error: str,
+    limits: image_limits.ImageLimits,
     rows: list[dict[str, Any]],
 ) -> str:
     """Computes a hash of everything that determines a shard's bytes; local sources count by their size and time."""
-    job = {"split": split, "shard": shard, "options": dataclasses.asdict(options), "on_error": on_error, "rows": rows}
+    job: dict[str, Any] = {
+        "split": split,
+        "shard": shard,
+        "options": dataclasses.asdict(options),
+        "on_error": on_error,
+        "rows": rows,
+    }
     sources = []
     for path in sorted({row["path"] for row in rows}):
         if os.path.exists(path):
             stat = os.stat(path)
             sources.append((path, stat.st_size, stat.st_mtime_ns))
+    if on_error == "skip":
+        # Other limits leave other images out.
+        job["limits"] = dataclasses.asdict(limits)
     facts = [tfrecord_tools.__version__, job, sources]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

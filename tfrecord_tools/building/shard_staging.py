@@ -23,16 +23,17 @@ def find_finished(job: shard_jobs.ShardJob, output: str) -> dict[str, Any] | Non
         output: Directory of the record set.
 
     Returns:
-        Dict of `fingerprint`, `staged` (path of the shard), `shard` (see `manifest.describe_shard`), `skipped` (list of
-        `image_name` and `problem`) and `tags` (counts of DICOM `files` and of disagreements by tag); or None.
+        Dict of `fingerprint`, `staged` (path of the shard), `shard` (see `manifest.describe_shard`), `digests` (of the
+        image of each record, see `identity.image_digest`), `skipped` (list of `image_name` and `problem`) and `tags`
+        (counts of DICOM `files` and of disagreements by tag); or None.
     """
     if not filesystem.exists(job.entry_path):
         return None
     try:
         entry = json.loads(filesystem.read(job.entry_path))
-        if entry["fingerprint"] != job.fingerprint:
-            return None
         shard = entry["shard"]
+        if entry["fingerprint"] != job.fingerprint or len(entry["digests"]) != shard["records"]:
+            return None
         for path in (entry["staged"], os.path.join(output, shard["name"])):
             if filesystem.exists(path) and manifest.describe_shard(path, shard["name"], shard["records"]) == shard:
                 return entry
@@ -45,7 +46,7 @@ def find_finished(job: shard_jobs.ShardJob, output: str) -> dict[str, Any] | Non
 def clear_leftovers(output: str, split: str, entries: Iterable[Mapping[str, Any]]) -> None:
     """Removes the unfinished files of earlier runs, and those finished from other jobs.
 
-    No other run may be working on the split.
+    No other run may be working on the split, see `output_lock`.
 
     Args:
         output: Directory of the record set.
@@ -59,7 +60,7 @@ def clear_leftovers(output: str, split: str, entries: Iterable[Mapping[str, Any]
         if name not in kept:
             filesystem.remove(os.path.join(staging, name))
     for name in filesystem.listdir(output):
-        if re.fullmatch(rf"\.tmp-\d+-{split}\.(manifest\.json|index\.csv)", name):
+        if re.fullmatch(rf"\.tmp-\d+-([0-9a-f]{{8}}-)?{split}\.(manifest\.json|index\.csv)", name):
             filesystem.remove(os.path.join(output, name))
 
 
@@ -112,9 +113,9 @@ def index_rows(entry: Mapping[str, Any], rows: pd.DataFrame) -> pd.DataFrame:
         rows: DataFrame of the shard's rows.
 
     Returns:
-        DataFrame with `schema.INDEX_COLUMNS`; `position` counts from 0.
+        DataFrame with `schema.INDEX_COLUMNS` and `schema.OPTIONAL_INDEX_COLUMNS`; `position` counts from 0.
     """
     skipped = {row["image_name"] for row in entry["skipped"]}
     kept = rows[~rows["image_name"].isin(skipped)].reset_index(drop=True)
-    kept = kept.assign(shard=entry["shard"]["name"], position=range(len(kept)))
-    return kept[list(schema.INDEX_COLUMNS)]
+    kept = kept.assign(shard=entry["shard"]["name"], position=range(len(kept)), image_digest=entry["digests"])
+    return kept.reindex(columns=[*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS], fill_value="")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tfrecord_tools import errors
 from tfrecord_tools.building import record_conversion, shard_jobs
-from tfrecord_tools.io import atomic_write, filesystem, manifest, tfrecord
+from tfrecord_tools.io import atomic_write, filesystem, identity, manifest, tfrecord
 
 
 def make_shard(job: shard_jobs.ShardJob, advance: Callable[[], object] = lambda: None) -> None:
@@ -30,22 +30,23 @@ def make_shard(job: shard_jobs.ShardJob, advance: Callable[[], object] = lambda:
     # Attempts at one shard may run at the same time on several machines; the last one to end wins.
     staged = f"{job.staged}-{secrets.token_hex(4)}.tfrec"
     with atomic_write.replaced(staged) as temporary:
-        count, skipped, tags = _write_records(job, temporary, advance)
+        digests, skipped, tags = _write_records(job, temporary, advance)
+        count = len(digests)
         shard = manifest.describe_shard(temporary, f"{job.split}{job.shard:02d}-{count}.tfrec", count)
-    entry = {"fingerprint": job.fingerprint, "staged": staged, "shard": shard, "skipped": skipped, "tags": tags}
-    atomic_write.write_text(job.entry_path, json.dumps(entry))
+    entry = {"fingerprint": job.fingerprint, "staged": staged, "shard": shard, "digests": digests}
+    atomic_write.write_text(job.entry_path, json.dumps({**entry, "skipped": skipped, "tags": tags}))
 
 
 def _write_records(
     job: shard_jobs.ShardJob, path: str, advance: Callable[[], object]
-) -> tuple[int, list[dict[str, str]], collections.Counter[str]]:
+) -> tuple[list[str], list[dict[str, str]], collections.Counter[str]]:
     """Writes the records of a job to a file.
 
     Returns:
-        Number of records; the skipped images, each with its problem; and the number of DICOM `files` together with how
-        many of them disagree with the table, by name of the tag.
+        The digest of the image of each record, see `identity.image_digest`; the skipped images, each with its problem;
+        and the number of DICOM `files` together with how many of them disagree with the table, by name of the tag.
     """
-    count = 0
+    digests = []
     skipped = []
     tags: collections.Counter[str] = collections.Counter()
     name = "the first image"
@@ -58,7 +59,7 @@ def _write_records(
                     skipped.append({"image_name": name, "problem": problem})
                 else:
                     tfrecord.write(file, record)
-                    count += 1
+                    digests.append(identity.image_digest(tfrecord.parse(record)[0]["image"]))
                 if disagreements is not None:
                     tags.update(["files", *disagreements])
                 advance()
@@ -70,13 +71,13 @@ def _write_records(
             f"cannot write {shard} in {directory} at image {name}: {_one_line(error)}; free disk space, then run the "
             "same command to resume"
         ) from error
-    return count, skipped, tags
+    return digests, skipped, tags
 
 
 def _convert(row: Mapping[str, Any], job: shard_jobs.ShardJob) -> tuple[bytes | None, list[str] | None, str]:
     """Returns the record, the tags that disagree (see `to_record`) and ""; or None twice and the problem."""
     try:
-        record, disagreements = record_conversion.to_record(row, job.options)
+        record, disagreements = record_conversion.to_record(row, job.options, job.limits)
     except Exception as error:
         if not isinstance(error, ValueError) and not filesystem.is_failure(error):
             raise

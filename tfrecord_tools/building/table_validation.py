@@ -2,12 +2,12 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from tfrecord_tools import schema
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import column_names, csv_tables
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,8 +17,9 @@ CODED = {
     "train": ("sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "target"),
     "test": ("sex", "age_approx", "anatom_site_general_challenge"),
 }
+_PEOPLE = ("image_name", "patient_id", "lesion_id")
 _SAFE_NAME = re.compile(r"[^/\\\0\r\n]+")
-_NUMBERS = {"age_approx": "0 to 120 or blank", "target": "0 or 1"}
+_NUMBERS = {"age_approx": f"0 to {schema.MAX_AGE} or blank", "target": "0 or 1"}
 
 
 def find_problems(table: pd.DataFrame, split: str, paths: Mapping[str, Sequence[str]]) -> list[str]:
@@ -46,17 +47,19 @@ def find_problems(table: pd.DataFrame, split: str, paths: Mapping[str, Sequence[
         cases["images without a target"] = table.loc[table["target"] == "", "image_name"]
     for kind, rows in cases.items():
         if len(rows):
-            problems.append(f"{len(rows)} {kind}: {csv_tables.describe_first_cases(rows)}")
+            problems.append(f"{len(rows)} {kind}: {csv_tables.describe_first_cases(rows.tolist())}")
     return problems
 
 
 def _find_bad_names(names: pd.Series, paths: Mapping[str, Sequence[str]]) -> dict[str, pd.Series]:
     unsafe = names.map(lambda name: not _SAFE_NAME.fullmatch(name) or name in (".", ".."))
     num_files = names.map(lambda name: len(paths.get(name, ())))
+    nothing_fits = bool(paths) and not names.isin(list(paths)).any()
+    example = f" (the first file is {min(paths)!r})" if nothing_fits else ""
     return {
         "image names that are blank or lead outside the directory": names[unsafe],
         "image names listed more than once": names[names.duplicated()],
-        "listed images without a file": names[~unsafe & (num_files == 0)],
+        f"listed images without a file{example}": names[~unsafe & (num_files == 0)],
         "images with more than one file": names[num_files > 1],
     }
 
@@ -82,10 +85,22 @@ def log_unknown_categories(table: pd.DataFrame, split: str) -> None:
     for column in schema.CATEGORIES:
         if column not in table or column not in CODED[split]:
             continue
-        codes = table[column].map(lambda value, column=column: schema.encode(column, value))
-        unknown = table.loc[(table[column] != "") & (codes < 0), column]
-        if len(unknown):
-            values = csv_tables.describe_first_cases(unknown.unique())
-            _LOG.warning(
-                f"note: {len(unknown)} values of {column} are not in the schema and are written as unknown: {values}"
-            )
+        counts = column_names.count_unknown_values(column, table[column])
+        if counts:
+            texts = [f"{text} ({count})" if len(counts) > 1 else text for text, count in counts.items()]
+            values = csv_tables.describe_first_cases(texts)
+            total = sum(counts.values())
+            _LOG.warning(f"note: {total} values of {column} are not in the schema and are written as unknown: {values}")
+
+
+def log_unused_columns(path: str, table: pd.DataFrame, used: Iterable[str] = ()) -> None:
+    """Logs the columns of a table that a command does not use.
+
+    Args:
+        path: Name of the table.
+        table: DataFrame of text.
+        used: Columns that the command uses besides names, people and the columns that become integers of a record.
+    """
+    unused = column_names.list_unused(table, {*_PEOPLE, *CODED["train"], *used})
+    if unused:
+        _LOG.warning(f"note: {path}: columns that are not used: {', '.join(unused)}")

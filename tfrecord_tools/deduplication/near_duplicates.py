@@ -14,8 +14,17 @@ from tqdm import tqdm
 
 from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.deduplication import image_similarity
-from tfrecord_tools.imaging import codec, image_files
-from tfrecord_tools.io import atomic_write, csv_tables, duplicate_pairs, filesystem, record_index, tfrecord
+from tfrecord_tools.imaging import codec, image_files, jpeg_colors, limits
+from tfrecord_tools.io import (
+    atomic_write,
+    components,
+    csv_output,
+    csv_tables,
+    filesystem,
+    output_lock,
+    record_index,
+    tfrecord,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +39,7 @@ _Decoder = Callable[[], tuple[np.ndarray, tuple[int, int]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DuplicatesConfig(cli.Config):
+class DuplicatesConfig(limits.ImageLimits):
     """Options for searching near-duplicate images.
 
     Examples:
@@ -58,6 +67,7 @@ class DuplicatesConfig(cli.Config):
     workers: int = cli.option(os.cpu_count() or 1, lower=1, help="Number of threads.")
 
 
+@output_lock.locking("output")
 def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
     """Finds pairs of images that show one photograph, and writes them; the same input gives the same bytes.
 
@@ -82,12 +92,12 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
         raise errors.ConfigError(
             f"expected one of --images and --records, got {'both' if config.images else 'neither'}"
         )
-    names, views = read_views(source, config.workers)
+    names, views = read_views(source, config.workers, limits.extract(config))
     counts = str(len(names))
     first = None
     if config.against:
         first = len(names)
-        other_names, other_views = read_views(config.against, config.workers)
+        other_names, other_views = read_views(config.against, config.workers, limits.extract(config))
         counts = f"{first} against {len(other_names)}"
         names = names + other_names
         views = views + other_views
@@ -97,20 +107,23 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
         couples = np.sort(couples, axis=1)
     table = pd.DataFrame(couples, columns=list(schema.PAIR_COLUMNS)).assign(distance=distances.round(4))
     table = table.sort_values(["distance", *schema.PAIR_COLUMNS], ignore_index=True)
-    atomic_write.write_text(config.output, table.to_csv(index=False))
-    clusters = np.sum(np.bincount(duplicate_pairs.label_components(pairs, len(names))) > 1)
+    atomic_write.write_text(config.output, csv_output.format_table(table))
+    clusters = np.sum(np.bincount(components.label_components(pairs, len(names))) > 1)
     same_name = np.sum(couples[:, 0] == couples[:, 1])
     note = f" ({same_name} of them with the same name)" if config.against else ""
     _LOG.info(f"{counts} images: {len(table)} pairs{note} in {clusters} clusters, written to {config.output}")
     return table
 
 
-def read_views(source: str, workers: int) -> tuple[list[str], list[np.ndarray]]:
+def read_views(
+    source: str, workers: int, image_limits: limits.ImageLimits = limits.DEFAULTS
+) -> tuple[list[str], list[np.ndarray]]:
     """Reads a set of images, decoded at a reduced scale, and keeps small views of each image.
 
     Args:
         source: Directory of image files, or glob pattern of shards.
         workers: Number of threads.
+        image_limits: What the decoding of an image may take.
 
     Returns:
         Image names, and for each image what `image_similarity.make_views` returns.
@@ -121,15 +134,18 @@ def read_views(source: str, workers: int) -> tuple[list[str], list[np.ndarray]]:
     """
     names: list[str] = []
     views: list[np.ndarray] = []
+    notes: list[str] = []
     total = None
     opened: Iterator[tuple[str, _Decoder]]
     if filesystem.isdir(source):
         found = image_files.find_images(source, "train")
+        if "test" in image_files.list_splits(source):
+            _LOG.warning(f"note: the subdirectory test of {source} is not searched; name it to search it")
         files = [(name, path) for name, paths in found.items() for path in paths]
         total = len(files)
-        opened = ((name, functools.partial(_decode_file, path)) for name, path in files)
+        opened = ((name, functools.partial(_decode_file, path, image_limits, notes)) for name, path in files)
     else:
-        opened = _open_records(source)
+        opened = _open_records(source, image_limits)
     progress = tqdm(desc="read", total=total, unit="image", disable=None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
         # In blocks, so that at most the files of one block are in memory.
@@ -137,22 +153,26 @@ def read_views(source: str, workers: int) -> tuple[list[str], list[np.ndarray]]:
             names += [name for name, _ in block]
             views += pool.map(_make_views, [decode for _, decode in block])
             progress.update(len(block))
+    if notes:
+        _LOG.warning(f"note: {jpeg_colors.describe_notes(len(notes), notes[0])}")
     if not names:
         raise errors.IsicError(f"no images in {source}, expected JPEG, PNG or DICOM files; check the path")
     csv_tables.refuse_repeats(source, pd.DataFrame({"image_name": names}), "hold")
     return names, views
 
 
-def _decode_file(path: str) -> tuple[np.ndarray, tuple[int, int]]:
-    return image_files.open_file(path)(at_least=image_similarity.SIDE)
+def _decode_file(
+    path: str, image_limits: limits.ImageLimits, notes: list[str]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    return image_files.open_file(path, image_limits, notes)(at_least=image_similarity.SIDE)
 
 
-def _open_records(pattern: str) -> Iterator[tuple[str, _Decoder]]:
+def _open_records(pattern: str, image_limits: limits.ImageLimits) -> Iterator[tuple[str, _Decoder]]:
     """Yields the name of each record, and the function that decodes its image."""
     for path in record_index.match_shards(pattern):
         for offset, _, features in tfrecord.read(path):
             source = f"{path} at byte {offset}"
-            decode = functools.partial(codec.decode, features["image"], source, image_similarity.SIDE)
+            decode = functools.partial(codec.decode, features["image"], source, image_similarity.SIDE, limits=image_limits)
             yield features["image_name"], decode
 
 
@@ -190,7 +210,7 @@ def match_views(
     pairs = _find_nearest(image_similarity.embed(rings), owners, first, workers)
     distances = _map_blocks("compare", compare, pairs, workers)
     # In a cluster with more images than a view has nearest ones, some pairs have not been compared yet.
-    clusters = duplicate_pairs.label_components(owners[pairs[distances <= max_distance]], len(views))
+    clusters = components.label_components(owners[pairs[distances <= max_distance]], len(views))
     more = _list_cluster_pairs(owners, clusters, first)
     more = more[~np.isin(more @ (len(rows), 1), pairs @ (len(rows), 1))]
     distances = np.append(distances, _map_blocks("complete", compare, more, workers))

@@ -1,28 +1,33 @@
 """Reads CSV tables as text, and checks them."""
 
+import codecs
+import csv
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools import errors, schema
-from tfrecord_tools.io import filesystem
+from tfrecord_tools import errors
+from tfrecord_tools.io import column_names, csv_output, filesystem
 
 # Words for an unknown value, besides a blank.
 _BLANKS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-# Columns that are recognized in any case of letters, for example Image_Name.
-_NAMES = {
-    *schema.METADATA,
-    *schema.INDEX_COLUMNS,
-    *schema.OPTIONAL_INDEX_COLUMNS,
-    *schema.PAIR_COLUMNS,
-    "prediction",
-    "source",
-    "bytes",
-}
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
+# The first bytes of files that people take for CSV files.
+_OTHER_FORMATS = {
+    codecs.BOM_UTF16_LE: "encoded in UTF-16",
+    codecs.BOM_UTF16_BE: "encoded in UTF-16",
+    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed by GZIP",
+}
+# Longest text in a known column.
+_MAX_CELL = 1000
+_MAX_SHOWN = 80
+_HEADER_BYTES = 2**20
+_CONTROL_BYTES = bytes({*range(32), 127} - {*b"\r\n"})
 
 
 def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) -> pd.DataFrame:
@@ -30,7 +35,7 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
 
     Args:
         path: CSV file with a header, UTF-8 with or without a byte order mark. Columns of the schema and `columns` are
-            recognized in any case of letters.
+            recognized as `column_names.rename_columns` does.
         columns: Names of the required columns.
         may_be_empty: Whether a header without rows is allowed.
 
@@ -38,8 +43,8 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
         DataFrame of stripped strings, "" where blank or, except in `image_name`, a word like NA.
 
     Raises:
-        IsicError: The file does not exist, is not a CSV file (for example has semicolons), has no rows, or lacks a
-            column.
+        IsicError: The file does not exist, is not a CSV file (for example has semicolons), has no rows, lacks a column,
+            has two columns that contradict each other, or a known column has no name or a text that no such column has.
 
     Examples:
         >>> import tempfile
@@ -48,11 +53,9 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
         ...     read_table(file.name, ["image_name"]).to_dict("list")
         {'image_name': ['007'], 'sex': [''], 'note': ['1e5']}
     """
-    if not filesystem.exists(path):
-        raise errors.IsicError(f"CSV file {path} not found; check the path")
+    content = _read_file(path)
+    refuse_separators(path, content, columns)
     try:
-        content = filesystem.read(path)
-        refuse_separators(path, content, columns)
         with warnings.catch_warnings():
             # Rows longer than the header would lose a column, or by default shift all of them.
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -64,11 +67,67 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
                 encoding="utf-8-sig",
                 skipinitialspace=True,
             )
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        # pandas renames the second of two columns of one name.
+        header = _read_header(content)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
         raise errors.IsicError(
-            f"{path} is not a comma-separated UTF-8 table: {str(error).strip()}; export it as CSV in UTF-8"
+            f"{path} is not a comma-separated UTF-8 table: {' '.join(str(error).split())}; export it as CSV in UTF-8"
         ) from error
-    return check_table(path, table, columns, may_be_empty)
+    if len(header) == len(table.columns):
+        table.columns = pd.Index(header, dtype=object)
+    table = check_table(path, table, columns, may_be_empty)
+    if b"'" in content:
+        table = table.apply(csv_output.unmark_column)
+    if b'"' in content or _may_have_odd_cells(content):
+        _refuse_odd_cells(path, table, columns)
+    return table
+
+
+def _read_file(path: str) -> bytes:
+    """Reads a file that may be a CSV file; refuses other formats by their first bytes."""
+    if not filesystem.exists(path):
+        raise errors.IsicError(f"CSV file {path} not found; check the path")
+    if filesystem.isdir(path) or not filesystem.is_regular(path):
+        raise errors.IsicError(f"expected a CSV file, got {path}, which is a directory or a device; add a file name")
+    content = filesystem.read(path)
+    for start, kind in _OTHER_FORMATS.items():
+        if content.startswith(start):
+            raise errors.IsicError(f"{path} is {kind}, expected a CSV file; export it as CSV in UTF-8")
+    place = content.find(b"\0")
+    if place >= 0:
+        raise errors.IsicError(
+            f"{path} has a zero byte (the first at byte {place}), expected text in UTF-8; it is encoded in UTF-16, or "
+            "damaged: export it as CSV in UTF-8"
+        )
+    return content
+
+
+def _read_header(content: bytes) -> list[str]:
+    """Returns the names of the columns as they are in the file."""
+    text = content[:_HEADER_BYTES].decode("utf-8-sig", "replace")
+    lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    return next((names for names in lines if any(names)), [])
+
+
+def _may_have_odd_cells(content: bytes) -> bool:
+    """Returns whether a file has a control character or a very long line."""
+    without = content.translate(None, _CONTROL_BYTES)
+    return len(without) < len(content) or max(map(len, content.splitlines()), default=0) > _MAX_CELL
+
+
+def _refuse_odd_cells(path: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuses line breaks, other control characters and pages of text in known columns."""
+    for name in dict.fromkeys((*column_names.KNOWN, *columns)):
+        if name not in table:
+            continue
+        is_odd = table[name].str.contains(r"[\x00-\x1f\x7f]") | (table[name].str.len() > _MAX_CELL)
+        if is_odd.any():
+            row = int(np.flatnonzero(is_odd)[0])
+            raise errors.IsicError(
+                f"{path}: {name} must be a line of at most {_MAX_CELL} characters without control characters, row "
+                f"{row + 1} has {describe_first_cases([table[name].iloc[row]])}; look for a quotation mark without its "
+                "partner"
+            )
 
 
 def check_table(path: str, table: pd.DataFrame, columns: Sequence[str], may_be_empty: bool = False) -> pd.DataFrame:
@@ -84,19 +143,51 @@ def check_table(path: str, table: pd.DataFrame, columns: Sequence[str], may_be_e
         DataFrame of stripped strings, "" where blank or, except in `image_name`, a word like NA.
 
     Raises:
-        IsicError: The table has no rows, or lacks a column.
+        IsicError: The table has no rows, lacks a column or an image name, or has two columns that contradict each
+            other.
     """
-    table.columns = normalize_column_names(table.columns.str.strip(), {*columns, *_NAMES})
+    names = [str(name) for name in table.columns]
+    table = pd.DataFrame({place: _clean(name, table.iloc[:, place]) for place, name in enumerate(names)})
+    table = column_names.rename_columns(path, table.set_axis(names, axis=1), columns)
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        found = ", ".join(map(str, table.columns))
+        found = describe_columns(table)
         raise errors.IsicError(
             f"{path} needs the columns {', '.join(columns)}; it has only {found}; add or rename {', '.join(missing)}"
         )
+    if "image_name" in table:
+        table = _drop_blank_rows(path, table, "image_name" in columns)
     if table.empty and not may_be_empty:
         raise errors.IsicError(f"{path} has a header but no rows; add rows or use another file")
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    return table.apply(lambda column: column if column.name == "image_name" else column.mask(column.isin(_BLANKS), ""))
+    return table
+
+
+def _clean(name: str, values: pd.Series) -> pd.Series:
+    """Strips the texts of a column, and makes words for unknown values blanks."""
+    values = values.fillna("").str.strip()
+    return values if column_names.find_known(name) == "image_name" else values.mask(values.isin(_BLANKS), "")
+
+
+def _drop_blank_rows(path: str, table: pd.DataFrame, needs_names: bool) -> pd.DataFrame:
+    """Leaves out rows without any text, as spreadsheets append them; refuses other rows without a name."""
+    unnamed = table["image_name"] == ""
+    if not unnamed.any():
+        return table
+    is_blank = (table == "").all(axis=1)
+    rows = np.flatnonzero(unnamed & ~is_blank)
+    if needs_names and len(rows):
+        raise errors.IsicError(
+            f"{path} must name the image of every row, but the image_name of {len(rows)} is blank (first: row "
+            f"{rows[0] + 1}); fill it in, or delete these rows"
+        )
+    return table[~is_blank].reset_index(drop=True)
+
+
+def describe_columns(table: pd.DataFrame, most: int = 30) -> str:
+    """Returns the names of the first columns of a table, separated by commas."""
+    names = [_shorten(str(name)) for name in table.columns]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def refuse_repeats(path: str, table: pd.DataFrame, verb: str) -> None:
@@ -135,7 +226,7 @@ def factorize_nonblank(values: pd.Series) -> np.ndarray:
     return codes.astype(np.int64)
 
 
-def refuse_separators(path: str, content: bytes, columns: Iterable[str]) -> None:
+def refuse_separators(path: str, content: bytes, columns: Sequence[str]) -> None:
     """Checks that a table is separated by commas, where another separator would give the required columns.
 
     Args:
@@ -146,36 +237,17 @@ def refuse_separators(path: str, content: bytes, columns: Iterable[str]) -> None
     Raises:
         IsicError: The separator is not a comma.
     """
-    header = io.BytesIO(content).readline().decode("utf-8-sig", "replace").replace('"', "").casefold()
-    required = {column.casefold() for column in columns}
-    if not required or "," in header:
+    first_line = content[:_HEADER_BYTES].decode("utf-8-sig", "replace").lstrip("\r\n").splitlines()[:1]
+    header = "".join(first_line).replace('"', "")
+    if "," in header:
         return
     for separator, name in _SEPARATORS.items():
-        found = {part.strip() for part in header.split(separator)}
-        if len(found) > 1 and required <= found:
+        parts = header.split(separator)
+        found = {column_names.find_known(part, columns) for part in parts} - {None}
+        if len(parts) > 1 and (found >= set(columns) if columns else len(found) > 1):
             raise errors.IsicError(
                 f"{path} is separated by {name}, expected commas: save it as a comma-separated table (CSV)"
             )
-
-
-def normalize_column_names(found: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Returns the column names of a table in their known spelling, whatever their case of letters.
-
-    Args:
-        found: Names of the columns of a table.
-        known: Known names.
-
-    Returns:
-        List of names, as many as `found`. A name stays as it is where two columns would get the same name.
-
-    Examples:
-        >>> normalize_column_names(["Image_Name", "Target", "TARGET"], ["image_name", "target"])
-        ['image_name', 'Target', 'TARGET']
-    """
-    originals = list(found)
-    spelling = {name.casefold(): name for name in known}
-    names = [spelling.get(name.casefold(), name) for name in originals]
-    return [name if names.count(name) == 1 else old for old, name in zip(originals, names, strict=True)]
 
 
 def describe_first_cases(rows: Sequence[object], most: int = 5) -> str:
@@ -192,7 +264,11 @@ def describe_first_cases(rows: Sequence[object], most: int = 5) -> str:
         >>> describe_first_cases(["a", "b", "c"], most=2)
         "'a', 'b' and 1 more"
     """
-    shown = ", ".join(repr(value) for value in rows[:most])
+    shown = ", ".join(_shorten(repr(value)) for value in rows[:most])
     if len(rows) <= most:
         return shown
     return f"{shown} and {len(rows) - most} more"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,13 +1,12 @@
-"""Pairs of duplicate images: reads them, and groups the images that they link."""
+"""Pairs of duplicate images: reads them, and finds the images that they link."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import components, csv_tables, identity
 
 
 def read_pairs(path: str) -> pd.DataFrame:
@@ -41,34 +40,35 @@ def read_pairs(path: str) -> pd.DataFrame:
     return pairs
 
 
-def label_components(links: np.ndarray, count: int) -> np.ndarray:
-    """Computes the connected components that links between numbered items form.
+def refuse_foreign_pairs(path: str, pairs: pd.DataFrame, names: pd.Series) -> None:
+    """Refuses a list of duplicates that names none of some images, as a list of other data does.
 
     Args:
-        links: int `[p, 2]`, pairs of items from 0 to `count` - 1; p may be 0, pairs may repeat.
-        count: Number of items.
+        path: The list, for the error.
+        pairs: See `read_pairs`; a list without pairs is accepted.
+        names: Text `[n]`, image names, in any spelling.
 
-    Returns:
-        int32 `[count]`, each item's component, from 0 without gaps; an item without a link is a component of its own.
-
-    Examples:
-        >>> label_components(np.array([[0, 3], [3, 1]]), 5).tolist()
-        [0, 0, 1, 0, 2]
+    Raises:
+        IsicError: No pair names one of the images.
     """
-    graph = sparse.coo_array((np.ones(len(links)), tuple(links.T)), shape=(count, count))
-    _, labels = sparse.csgraph.connected_components(graph, directed=False)
-    return labels
+    if pairs.empty or names.empty:
+        return
+    if not any(identity.find_matches(pairs[column], names).any() for column in schema.PAIR_COLUMNS):
+        raise errors.IsicError(
+            f"expected pairs of these {len(names)} images in {path}, got none ({names.iloc[0]!r} is an image, the list "
+            f"begins with {pairs.iloc[0, 0]!r}); check that both are of the same data, or omit --duplicates"
+        )
 
 
 def find_linked_names(names: Iterable[str], pairs: pd.DataFrame | None) -> set[str]:
     """Returns names and all names that duplicate pairs link to them, directly or through other images.
 
     Args:
-        names: Image names to start from; pairs need not mention them.
+        names: Image names to start from, in any spelling; pairs need not mention them.
         pairs: See `read_pairs`; None for no pairs.
 
     Returns:
-        Set of image names, a superset of `names`.
+        Set of image names, a superset of `names`; those of the pairs are spelled as there.
 
     Examples:
         >>> pairs = pd.DataFrame({"image_name_1": ["a", "c", "x"], "image_name_2": ["b", "b", "y"]})
@@ -78,8 +78,9 @@ def find_linked_names(names: Iterable[str], pairs: pd.DataFrame | None) -> set[s
     given = set(names)
     if pairs is None or pairs.empty:
         return given
-    flat = pairs[list(schema.PAIR_COLUMNS)].to_numpy(object).ravel()
-    codes, listed = pd.factorize(flat)
-    labels = label_components(codes.reshape(-1, 2), len(listed))
-    reached = labels[pd.Index(listed).isin(given)]
-    return given | set(listed[np.isin(labels, reached)])
+    flat = pd.Series(pairs[list(schema.PAIR_COLUMNS)].to_numpy(object).ravel())
+    codes, photographs = pd.factorize(identity.image_keys(flat))
+    labels = components.label_components(codes.reshape(-1, 2), len(photographs))
+    is_given = photographs.isin({identity.image_key(name) for name in given})
+    is_linked = np.isin(labels[codes], labels[is_given])
+    return given | set(flat[is_linked])

@@ -5,10 +5,20 @@ import takes seconds and 600 MB, more than everything else that building a shard
 """
 
 import builtins
+import contextlib
+import errno
 import glob as local_glob
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+
+from tfrecord_tools import errors
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+# A part of the path is not what it has to be.
+_WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def _remote(path: str) -> bool:
@@ -24,6 +34,67 @@ def _gfile() -> Any:
 def is_failure(error: BaseException) -> bool:
     """Returns whether an exception means that a file could not be read or written."""
     return isinstance(error, OSError) or type(error).__module__ == "tensorflow.python.framework.errors_impl"
+
+
+@contextlib.contextmanager
+def explained_write_errors(path: str) -> Iterator[None]:
+    """Replaces errors of the system by one that names the file to write and the remedy.
+
+    Args:
+        path: What the block writes.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        IsicError: The block failed because there is no room, or nothing can be written at the path.
+    """
+    try:
+        yield
+    except Exception as error:
+        explained = explain_write_error(path, error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def explain_write_error(path: str, error: BaseException) -> errors.IsicError | None:
+    """Returns an error that names the file to write, what went wrong and the remedy.
+
+    Args:
+        path: The file or directory that was to be written.
+        error: What the system raised.
+
+    Returns:
+        `IsicError`; None where the error does not mean that the place cannot be written.
+    """
+    number = getattr(error, "errno", None)
+    if number in _NO_ROOM:
+        return errors.IsicError(
+            f"expected room for {path}, but the disk is full; free disk space, then run the same command again"
+        )
+    if number in _NOT_ALLOWED:
+        remedy = "choose a place where this user may write"
+    elif number in _WRONG_PATH:
+        remedy = "choose another path, whose parts are directories"
+    elif not isinstance(error, OSError) and is_failure(error):
+        remedy = "check the path, the network and the permissions"
+    else:
+        return None
+    reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+    return errors.IsicError(f"expected to be able to write {path}, got: {reason}; {remedy}")
+
+
+def is_regular(path: str) -> bool:
+    """Returns whether a path is a file that can be read to its end: no directory, named pipe, socket or device."""
+    if not _remote(path):
+        return os.path.isfile(path)
+    try:
+        return not _gfile().stat(path).is_directory
+    except Exception as error:
+        if not is_failure(error):
+            raise
+        return False
 
 
 def open(path: str, mode: str = "rb") -> Any:
@@ -92,8 +163,67 @@ def listdir(path: str) -> list[str]:
 
 
 def glob(pattern: str) -> list[str]:
-    """Returns the sorted paths that match a glob pattern."""
-    return sorted(_gfile().glob(pattern) if _remote(pattern) else local_glob.glob(pattern))
+    """Returns the sorted paths that match a glob pattern; local names that exist as they are, such as `set[1]`, count.
+
+    Args:
+        pattern: Path of a file, or a glob pattern.
+
+    Returns:
+        Sorted paths.
+    """
+    return sorted(_gfile().glob(pattern) if _remote(pattern) else local_glob.glob(_escape_existing(pattern)))
+
+
+def _escape_existing(pattern: str) -> str:
+    """Escapes the longest beginning of a pattern that is the path of a file or directory."""
+    if not local_glob.has_magic(pattern):
+        return pattern
+    if os.path.exists(pattern):
+        return local_glob.escape(pattern)
+    parent, name = os.path.split(pattern)
+    return os.path.join(_escape_existing(parent), name) if parent not in ("", pattern) else pattern
+
+
+def split_list(text: str) -> list[str]:
+    """Splits a list of paths or glob patterns at its commas, except within a path that exists or a pattern that matches.
+
+    Args:
+        text: Paths separated by commas.
+
+    Returns:
+        Paths without blanks at their ends; none that are blank.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory(suffix=",b") as directory:
+        ...     split_list(f"{directory}, records/384") == [directory, "records/384"]
+        True
+    """
+    return rejoin(text.split(","), lambda path: exists(path) or bool(glob(path)))
+
+
+def rejoin(parts: Sequence[str], is_known: Callable[[str], bool]) -> list[str]:
+    """Joins neighbors in a list that was split at commas, where they are one name with a comma.
+
+    Args:
+        parts: Parts of the list.
+        is_known: Whether a text, which may have commas, is a name.
+
+    Returns:
+        Names without blanks at their ends, as long as possible; none that are blank.
+
+    Examples:
+        >>> rejoin(["a", "b", "c"], {"a,b", "c"}.__contains__)
+        ['a,b', 'c']
+    """
+    names = []
+    start = 0
+    while start < len(parts):
+        ends = range(len(parts), start + 1, -1)
+        end = next((end for end in ends if is_known(",".join(parts[start:end]).strip())), start + 1)
+        names.append(",".join(parts[start:end]).strip())
+        start = end
+    return [name for name in names if name]
 
 
 def makedirs(path: str) -> None:
@@ -102,6 +232,33 @@ def makedirs(path: str) -> None:
         _gfile().makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
+
+
+def make_missing(path: str) -> list[str]:
+    """Creates a directory and its parents where they do not exist.
+
+    Args:
+        path: Path of the directory; "" for the current one.
+
+    Returns:
+        Paths of the local directories that did not exist, the deepest first, for `remove_empty`.
+    """
+    missing = []
+    if not _remote(path):
+        place = path.rstrip("/")
+        while place and not os.path.exists(place):
+            missing.append(place)
+            place = os.path.dirname(place)
+    if path:
+        makedirs(path)
+    return missing
+
+
+def remove_empty(paths: Iterable[str]) -> None:
+    """Removes local directories, in order, up to the first that holds anything."""
+    with contextlib.suppress(OSError):
+        for path in paths:
+            os.rmdir(path)
 
 
 def replace(path: str, target: str) -> None:

@@ -15,19 +15,24 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import schema
-from tfrecord_tools.io import duplicate_pairs
+from tfrecord_tools.io import components
 
 _LOG = logging.getLogger(__name__)
 
-# Words that stand for an unknown patient or lesion in published tables and records.
-_UNKNOWN_WORDS = frozenset(
-    ("", "-", "--", "-1", ".", "?", "n/a", "n.a.", "na", "nan", "nil", "none", "notavailable", "null", "unk", "unknown")
-)
+# Words that stand for an unknown patient or lesion in published tables, records and DICOM files, without blanks.
+_UNKNOWN_WORDS = {
+    "-", "--", "---", ".", "..", "?", "??", "#n/a", "<na>", "anon", "anonym", "anonymised", "anonymized", "anonymous",
+    "deidentified", "missing", "n.a.", "n.d.", "n/a", "n/k", "na", "nan", "nat", "nil", "none", "notapplicable",
+    "notavailable", "notknown", "notprovided", "notrecorded", "notspecified", "null", "removed", "undefined", "unk",
+    "unknown", "unspecified",
+}  # fmt: skip
 _EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|dcm|dicom)$")
 _ARCHIVE_NAME = re.compile(r"isic[_-]?(\d+)(_downsampled)?")
 _NUMBER = re.compile(r"([+-]?)0*(\d+)(\.0*)?")
-# A patient with more than this share of the images is rarely one person.
+_MINUS_SIGN = "\u2212"
+# A patient with more than this share of the images, and so many times the images of others, is rarely one person.
 _LARGE_SHARE = 0.1
+_LARGE_RATIO = 2
 _DIGEST_DIGITS = 16
 
 
@@ -71,19 +76,25 @@ def person_key(identifier: str) -> str:
     folded = _fold(identifier)
     number = _NUMBER.fullmatch(folded)
     if number:
-        folded = ("-" if number[1] == "-" else "") + number[2]
+        # Numbers below 0, such as -1, -9 and -999, stand for unknown ones.
+        is_negative = number[1] == "-" and number[2] != "0"
+        return "" if is_negative else number[2]
     return "" if folded in _UNKNOWN_WORDS else folded
 
 
 def _fold(text: str) -> str:
-    """Removes blanks and invisible characters, and folds digits, widths and the case of letters."""
-    if text.isascii():
+    """Removes blanks and invisible characters, and folds digits, dashes, widths and the case of letters."""
+    if text.isascii() and text.isprintable():
         return "".join(text.split()).casefold()
-    normal = unicodedata.normalize("NFKC", text)
-    # Zero-width characters and byte order marks are of the category "format".
-    visible = "".join(letter for letter in normal if unicodedata.category(letter) not in ("Cf", "Cc"))
-    digits = "".join(str(unicodedata.decimal(letter, letter)) for letter in visible)
-    return unicodedata.normalize("NFKC", "".join(digits.split()).casefold())
+    letters = []
+    for letter in unicodedata.normalize("NFKC", text):
+        category = unicodedata.category(letter)
+        if category == "Pd" or letter == _MINUS_SIGN:
+            letters.append("-")
+        # Zero-width characters and byte order marks are of the category "format", Cf.
+        elif category not in ("Cf", "Cc"):
+            letters.append(str(unicodedata.decimal(letter, letter)))
+    return unicodedata.normalize("NFKC", "".join("".join(letters).split()).casefold())
 
 
 def image_keys(names: pd.Series) -> pd.Series:
@@ -102,7 +113,8 @@ def person_keys(identifiers: pd.Series) -> pd.Series:
     """Returns `person_key` of every identifier, and "" for zeros that stand for an unknown patient.
 
     `0` is a code like any other where records or tables number patients from 0. It stands for an unknown patient where
-    other identifiers are not numbers, and where more than a tenth of the images have it.
+    other identifiers are not numbers, and where more than a tenth of the images have it, and more than twice as many as
+    any other.
 
     Args:
         identifiers: Text `[n]`.
@@ -118,12 +130,13 @@ def person_keys(identifiers: pd.Series) -> pd.Series:
     """
     keys = identifiers.map({text: person_key(text) for text in identifiers.unique()}).astype(object)
     zero = keys == "0"
-    if zero.any():
-        others = keys[~zero & (keys != "")]
-        are_codes = bool(len(others)) and others.str.fullmatch(r"-?\d+").all()
-        if not are_codes or zero.mean() > _LARGE_SHARE:
-            keys = keys.mask(zero, "")
-    return keys
+    if not zero.any():
+        return keys
+    others = keys[~zero & (keys != "")]
+    most = others.value_counts().max() if len(others) else 0
+    are_codes = others.str.fullmatch(r"\d+").all()
+    is_large = zero.mean() > _LARGE_SHARE and zero.sum() > _LARGE_RATIO * most
+    return keys if are_codes and not is_large else keys.mask(zero, "")
 
 
 def image_digest(image: bytes) -> str:
@@ -144,7 +157,8 @@ def group_images(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> np.n
     Args:
         table: DataFrame of text with `image_name` and any of `patient_id`, `lesion_id` and `image_digest`, "" where
             unknown.
-        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`; pairs with another image are ignored.
+        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`. They may name other images, which link those
+            of the table too.
 
     Returns:
         int64 `[n]`, groups in order of first appearance, from 0 without gaps. An image about which nothing is known is
@@ -160,32 +174,25 @@ def group_images(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> np.n
         [0, 0, 0, 1, 0]
     """
     count = len(table)
-    keys = {"photograph": image_keys(table["image_name"])}
-    for column in ("patient_id", "lesion_id"):
-        if column in table:
-            keys[column] = person_keys(table[column])
-    if "image_digest" in table:
-        keys["image_digest"] = table["image_digest"]
-    links = []
-    for values in keys.values():
-        codes, _ = pd.factorize(values.replace("", None))
-        known = np.flatnonzero(codes >= 0)
-        links.append(np.stack([known, _first_rows(codes)[codes[known]]], axis=1))
+    names = [image_keys(table["image_name"])]
     if pairs is not None:
-        places = pd.Series(np.arange(count), keys["photograph"].to_numpy())
-        places = places[~places.index.duplicated()]
-        first, second = (image_keys(pairs[column]).map(places) for column in schema.PAIR_COLUMNS)
-        known = (first.notna() & second.notna()).to_numpy()
-        links.append(np.stack([first[known], second[known]], axis=1).astype(np.int64))
-    labels = duplicate_pairs.label_components(np.concatenate(links), count)
+        names += [image_keys(pairs[column]) for column in schema.PAIR_COLUMNS]
+    # The rows are the first items; each photograph, patient, lesion and digest is one more, linked to its rows.
+    photographs, distinct = pd.factorize(pd.concat(names))
+    photographs = photographs + count
+    num_items = count + len(distinct)
+    links = [np.stack([np.arange(count), photographs[:count]], axis=1), photographs[count:].reshape(2, -1).T]
+    columns = {column: person_keys(table[column]) for column in ("patient_id", "lesion_id") if column in table}
+    if "image_digest" in table:
+        columns["image_digest"] = table["image_digest"]
+    for values in columns.values():
+        codes, distinct = pd.factorize(values.replace("", None))
+        known = np.flatnonzero(codes >= 0)
+        links.append(np.stack([known, codes[known] + num_items], axis=1))
+        num_items += len(distinct)
+    labels = components.label_components(np.concatenate(links), num_items)[:count]
     groups, _ = pd.factorize(labels)
     return groups.astype(np.int64)
-
-
-def _first_rows(codes: np.ndarray) -> np.ndarray:
-    """Returns the first row of each code from 0."""
-    found, rows = np.unique(codes, return_index=True)
-    return rows[found >= 0]
 
 
 def describe_merged(table: pd.DataFrame) -> list[str]:
@@ -195,8 +202,9 @@ def describe_merged(table: pd.DataFrame) -> list[str]:
         table: See `group_images`.
 
     Returns:
-        One line per fact: identifiers that stand for an unknown patient or lesion, spellings that were merged, and a
-        patient with more than a tenth of the images; an empty list where there is nothing to say.
+        One line per fact: identifiers that stand for an unknown patient or lesion, spellings that were merged, a
+        patient with more than a tenth of the images, and images of equal bytes; an empty list where there is nothing to
+        say.
     """
     lines = []
     for column in ("patient_id", "lesion_id"):
@@ -208,21 +216,53 @@ def describe_merged(table: pd.DataFrame) -> list[str]:
         if len(unknown):
             words = ", ".join(repr(text) for text in sorted(unknown.unique())[:5])
             lines.append(f"{len(unknown)} values of {column} ({words}) stand for an unknown one and count as blank")
-        lines += _describe_spellings(column, texts[keys != ""], keys[keys != ""])
-        counts = keys[keys != ""].value_counts()
-        num_images = len(keys)
-        if column == "patient_id" and len(counts) > 2 and counts.iloc[0] > _LARGE_SHARE * num_images:
-            name = texts[keys == counts.index[0]].iloc[0]
-            lines.append(
-                f"patient {name!r} has {counts.iloc[0]} of {num_images} images; if this is not one person, leave "
-                "patient_id blank there"
-            )
+        lines += describe_spellings(column, texts[keys != ""], keys[keys != ""])
+        if column == "patient_id":
+            lines += _describe_large(texts, keys)
     names = table["image_name"]
-    return lines + _describe_spellings("image_name", names, image_keys(names))
+    lines += describe_spellings("image_name", names, image_keys(names))
+    if "image_digest" in table:
+        lines += _describe_copies(names, table["image_digest"])
+    return lines
 
 
-def _describe_spellings(column: str, texts: pd.Series, keys: pd.Series) -> list[str]:
-    """Describes keys that have several spellings."""
+def _describe_large(patient_ids: pd.Series, keys: pd.Series) -> list[str]:
+    """Describes the largest patient, where it has far more images than others."""
+    counts = keys[keys != ""].value_counts()
+    # An image of an unknown patient counts as a patient.
+    sizes = [*counts, *[1] * (keys == "").sum()]
+    if (
+        len(sizes) <= 2
+        or counts.empty
+        or counts.iloc[0] <= max(_LARGE_SHARE * len(keys), _LARGE_RATIO * np.median(sizes))
+    ):
+        return []
+    name = patient_ids[keys == counts.index[0]].iloc[0]
+    remedy = "if this is not one person, leave patient_id blank there"
+    return [f"patient {name!r} has {counts.iloc[0]} of {len(keys)} images; {remedy}"]
+
+
+def _describe_copies(names: pd.Series, digests: pd.Series) -> list[str]:
+    """Describes images of equal bytes."""
+    copies = digests[(digests != "") & digests.duplicated(keep=False)]
+    if copies.empty:
+        return []
+    example = names[digests == copies.iloc[0]]
+    shown = " and ".join(repr(name) for name in example.iloc[:2])
+    return [f"{len(copies)} images have equal bytes, of {copies.nunique()} photographs (for example {shown})"]
+
+
+def describe_spellings(column: str, texts: pd.Series, keys: pd.Series) -> list[str]:
+    """Describes keys that have several spellings.
+
+    Args:
+        column: Name of the column.
+        texts: Text `[n]`, as given.
+        keys: Text `[n]`, canonical forms.
+
+    Returns:
+        A line with the counts and an example; an empty list where no key has several spellings.
+    """
     spellings = pd.DataFrame({"text": texts, "key": keys}).drop_duplicates()
     merged = spellings[spellings["key"].duplicated(keep=False)]
     if merged.empty:

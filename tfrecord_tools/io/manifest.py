@@ -1,11 +1,13 @@
 """Reads and writes the two files beside the shards of a record set: the manifest and the index.
 
-The manifest describes the set and its shards, the index lists its records.
+The manifest describes the set and its shards, the index lists its records. The manifest holds the SHA-256 of the index
+too, so that an index that was changed afterwards is noticed.
 """
 
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +15,10 @@ import pandas as pd
 
 import tfrecord_tools
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, csv_output, filesystem, saved_files
 
 # Keys that `write_manifest` computes itself.
-COMPUTED = ("schema_version", "tool_version", "split", "records", "encodings", "shards")
+COMPUTED = ("schema_version", "tool_version", "split", "records", "index_sha256", "encodings", "shards")
 _BLOCK_BYTES = 2**20
 
 
@@ -49,18 +51,25 @@ def write_index(data_dir: str, split: str, table: pd.DataFrame) -> None:
         table: DataFrame with `schema.INDEX_COLUMNS` in record order, shards by file name, blanks as ""; where
             `schema.OPTIONAL_INDEX_COLUMNS` are absent, they are blank.
     """
+    atomic_write.write_text(os.path.join(data_dir, f"{split}.index.csv"), _format_index(table))
+
+
+def _format_index(table: pd.DataFrame) -> str:
+    """Returns the text of an index."""
     columns = [*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS]
-    text = pd.DataFrame(table).reindex(columns=columns, fill_value="").to_csv(index=False)
-    atomic_write.write_text(os.path.join(data_dir, f"{split}.index.csv"), text)
+    return csv_output.format_table(pd.DataFrame(table).reindex(columns=columns, fill_value=""))
 
 
-def write_manifest(data_dir: str, split: str, shards: Sequence[dict[str, Any]], **facts: Any) -> None:
+def write_manifest(
+    data_dir: str, split: str, shards: Sequence[dict[str, Any]], index: pd.DataFrame | None = None, **facts: Any
+) -> None:
     """Writes `{split}.manifest.json`; the same set gives the same bytes on every machine.
 
     Args:
         data_dir: Directory of the record set.
         split: `train` or `test`.
         shards: Entries of `describe_shard`.
+        index: The index that `write_index` writes beside it; None if there is none yet.
         **facts: Other facts about the set: image size, resize mode, JPEG quality, color options, source.
     """
     manifest = {
@@ -69,6 +78,7 @@ def write_manifest(data_dir: str, split: str, shards: Sequence[dict[str, Any]], 
         "split": split,
         "records": sum(shard["records"] for shard in shards),
         **facts,
+        **({} if index is None else {"index_sha256": hashlib.sha256(_format_index(index).encode()).hexdigest()}),
         "encodings": {name: list(values) for name, values in schema.CATEGORIES.items()},
         "shards": shards,
     }
@@ -100,14 +110,44 @@ def read_manifest(data_dir: str, split: str) -> dict[str, Any] | None:
     path = os.path.join(data_dir, f"{split}.manifest.json")
     if not filesystem.exists(path):
         return None
-    try:
-        manifest = json.loads(filesystem.read(path))
+    with saved_files.explained_damage(path, "a valid manifest", "recreate it with tfrecord_tools.index"):
+        manifest = saved_files.read_json(path)
         for shard in manifest["shards"]:
             kinds = [type(shard[name]) for name in ("name", "records", "bytes", "sha256")]
             if kinds != [str, int, int, str]:
-                raise TypeError(f"a shard reads {shard}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.CorruptRecordError(
-            f"{path} is not a valid manifest ({error!r}); recreate it with tfrecord_tools.index"
-        ) from error
+                raise errors.CorruptRecordError(f"a shard reads {shard!r:.100}")
+        if not isinstance(manifest.get("index_sha256", ""), str):
+            raise errors.CorruptRecordError(f"index_sha256 reads {manifest['index_sha256']!r:.100}")
+        _refuse_control_characters(manifest)
     return manifest
+
+
+def _refuse_control_characters(manifest: dict[str, Any]) -> None:
+    """Refuses line breaks and the like in facts, which become lines of other files."""
+    facts = [*manifest.items(), *(("shards", shard["name"]) for shard in manifest["shards"])]
+    for name, value in facts:
+        if isinstance(value, str) and any(unicodedata.category(letter) == "Cc" for letter in value):
+            raise errors.CorruptRecordError(f"{name} must be text without control characters, reads {value!r:.100}")
+
+
+def find_index_problem(data_dir: str, split: str) -> str:
+    """Compares the index with the one that the manifest was written with.
+
+    Args:
+        data_dir: Directory of the record set, with `{split}.index.csv`.
+        split: `train` or `test`.
+
+    Returns:
+        What is wrong and the remedy; "" if they belong together, and where the manifest is absent or of release 0.1.
+
+    Raises:
+        CorruptRecordError: The manifest is damaged.
+    """
+    expected = (read_manifest(data_dir, split) or {}).get("index_sha256")
+    path = os.path.join(data_dir, f"{split}.index.csv")
+    if not expected or hashlib.sha256(filesystem.read(path)).hexdigest() == expected:
+        return ""
+    return (
+        f"{path} is not the index that {split}.manifest.json was written with: patients, lesions, targets or folds may "
+        "have been changed since; restore it from a copy, or write both files again with tfrecord_tools.index"
+    )

@@ -1,11 +1,13 @@
 """Reads the index of a record set and finds its shards."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, filesystem
+from tfrecord_tools.io import csv_tables, filesystem, manifest, record_frames
 
 _INTEGER_COLUMNS = ("position", "target", "fold")
 
@@ -14,13 +16,14 @@ def match_shards(pattern: str) -> list[str]:
     """Returns the shards that match glob patterns.
 
     Args:
-        pattern: Glob pattern, or several separated by commas.
+        pattern: Glob pattern, or several separated by commas. A path that exists is meant as it is, also where it has
+            a comma or a bracket.
 
     Returns:
         Sorted paths, each once; CSV files, JSON files and directories are left out.
 
     Raises:
-        IsicError: No shard matches.
+        IsicError: No shard matches, or a match is a broken link, a named pipe or a device.
 
     Examples:
         >>> import pathlib, tempfile
@@ -30,8 +33,14 @@ def match_shards(pattern: str) -> list[str]:
         ...     [os.path.basename(path) for path in match_shards(f"{directory}/train*")]
         ['train00-9.tfrec', 'train01-9.tfrec']
     """
-    found = {file for part in pattern.split(",") for file in filesystem.glob(part)}
+    found = {file for part in filesystem.split_list(pattern) for file in filesystem.glob(part)}
     files = sorted(file for file in found if not file.endswith((".csv", ".json")) and not filesystem.isdir(file))
+    unreadable = [file for file in files if "://" not in file and not filesystem.is_regular(file)]
+    if unreadable:
+        raise errors.IsicError(
+            f"expected files as shards, got {unreadable[0]}, which is a broken link, a named pipe or a device; remove "
+            "it, or name the shards more closely"
+        )
     if not files:
         raise errors.IsicError(
             f"no shards match {pattern!r} in {os.getcwd()}; quote the pattern and check the directory"
@@ -51,12 +60,14 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
         `shard` is a path; `position`, `target` and `fold` are int64, -1 where blank; the others are text.
 
     Raises:
-        IsicError: The index does not exist, is damaged, or names a file outside `data_dir`.
+        CorruptRecordError: The index is not the one that the manifest beside it was written with.
+        IsicError: The index does not exist, is damaged, names a file outside `data_dir`, or a position that no record
+            of a shard has.
 
     Examples:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
-        ...     pathlib.Path(directory, "train00-1.tfrec").touch()
+        ...     _ = pathlib.Path(directory, "train00-1.tfrec").write_bytes(b"the bytes of one record")
         ...     lines = "shard,position,image_name,patient_id,target,fold", "train00-1.tfrec,0,ISIC_1,IP_7,1,"
         ...     _ = pathlib.Path(directory, "train.index.csv").write_text("\n".join(lines))
         ...     index = read_index(directory, "train")
@@ -69,6 +80,9 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
             f"{path} not found; create it with `python -m tfrecord_tools.index`, or build the {split} records with "
             "`python -m tfrecord_tools.build`"
         )
+    problem = manifest.find_index_problem(data_dir, split)
+    if problem:
+        raise errors.CorruptRecordError(problem)
     table = csv_tables.read_table(path, schema.INDEX_COLUMNS)
     index = table.reindex(columns=[*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS], fill_value="")
     outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
@@ -90,7 +104,25 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
             f"{path} lists {len(missing)} shards that do not exist, for example {missing[0]}; download them or "
             "rebuild the set"
         )
+    _check_positions(path, index, manifest.read_manifest(data_dir, split))
     return index
+
+
+def _check_positions(path: str, index: pd.DataFrame, found: Mapping[str, Any] | None) -> None:
+    """Refuses positions that no record of a shard can have; `found` is the manifest."""
+    counts = {shard["name"]: shard["records"] for shard in found["shards"]} if found else {}
+    for shard, positions in index.groupby("shard", sort=False)["position"]:
+        count = counts.get(os.path.basename(shard))
+        if count is None:
+            # The frame alone is the shortest record. A shard that was cut off still has the positions of its rows.
+            shortest = record_frames.HEADER_BYTES + record_frames.FOOTER_BYTES
+            count = max(filesystem.size(shard) // shortest, len(positions))
+        wrong = positions[(positions < 0) | (positions >= count) | positions.duplicated()]
+        if len(wrong):
+            raise errors.CorruptRecordError(
+                f"{path}: expected each position of {os.path.basename(shard)} once, from 0 to {count - 1} at most, got "
+                f"{wrong.iloc[0]}; recreate it with tfrecord_tools.index"
+            )
 
 
 def _parse_integers(path: str, column: pd.Series) -> pd.Series:

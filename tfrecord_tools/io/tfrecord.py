@@ -1,28 +1,27 @@
 """Reads and writes TFRecord files; reading names damage instead of trusting it.
 
-A record is 8 bytes of length (little endian), the masked CRC-32C of those 8 bytes, the data, and the masked CRC-32C of
-the data. TensorFlow's own reader trusts every length with a correct CRC and allocates that much memory. This reader
-first compares every length with the size of the file.
+TensorFlow's own reader trusts every length with a correct checksum and allocates that much memory. This reader first
+compares every length with the size of the file, and `check_lengths` does so for files that TensorFlow will read.
 """
 
+import functools
 import os
 import re
 import struct
 from collections.abc import Iterator
 from typing import Any
 
-import google_crc32c
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import filesystem, tf_example
+from tfrecord_tools.io import filesystem, record_frames, tf_example
 
 INTEGERS = (*schema.METADATA, "target")
 _BYTES = ("image", "image_name")
-_HEADER = 12
-_FOOTER = 4
-_WINDOW = 2**22
+_HEADER = record_frames.HEADER_BYTES
+_FOOTER = record_frames.FOOTER_BYTES
+# Bytes read at once while damaged data are skipped.
+_BLOCK_BYTES = 2**22
 
 
 def split_of(file: str) -> str:
@@ -38,13 +37,7 @@ def split_of(file: str) -> str:
         >>> split_of("records/test00-687.tfrec")
         'test'
     """
-    return "test" if re.search(r"(^|[-_])test", os.path.basename(file)) else "train"
-
-
-def masked_crc(data: bytes) -> int:
-    """Computes the masked CRC-32C of bytes, the checksum of the TFRecord format."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return "test" if re.search(r"(^|[-_])test", os.path.basename(file), re.IGNORECASE) else "train"
 
 
 def write(file: Any, data: bytes) -> None:
@@ -56,7 +49,7 @@ def write(file: Any, data: bytes) -> None:
     """
     length = struct.pack("<Q", len(data))
     for part in (length, data):
-        file.write(part + struct.pack("<I", masked_crc(part)))
+        file.write(part + struct.pack("<I", record_frames.masked_crc(part)))
 
 
 class _Reader:
@@ -80,13 +73,14 @@ class _Reader:
     def skip_to(self, end: int) -> None:
         """Reads on to `end`."""
         while self.position < end:
-            self.take(self.position, min(end - self.position, _WINDOW))
+            self.take(self.position, min(end - self.position, _BLOCK_BYTES))
 
 
 def scan(path: str, digest: Any = None) -> Iterator[tuple[int, bytes | None, str]]:
     """Reads all records of a TFRecord file, past damaged ones too.
 
-    After an invalid length, reading resumes at the next offset that holds a record with correct checksums.
+    After an invalid length, reading resumes at the next offset that holds an intact length. A compressed file is one
+    damaged record.
 
     Args:
         path: The file, local or in a bucket.
@@ -102,11 +96,13 @@ def scan(path: str, digest: Any = None) -> Iterator[tuple[int, bytes | None, str
         reader = _Reader(file, digest)
         while offset < size:
             header = reader.take(offset, min(_HEADER, size - offset))
-            length, problem = _read_length(header, size - offset)
+            length, problem = record_frames.read_length(header, size - offset)
             if problem:
-                start = _find_next_record(path, offset + 1, size)
+                compression = "" if offset else record_frames.describe_compression(path)
+                start = size if compression else _find_next(path, offset + 1, size)
                 reader.skip_to(start)
-                yield offset, None, f"{problem}; skipped {start - offset} bytes"
+                damage = f"the file {compression}" if compression else f"{problem}; skipped {start - offset} bytes"
+                yield offset, None, damage
                 offset = start
                 continue
             body = reader.take(offset + _HEADER, length + _FOOTER)
@@ -114,42 +110,88 @@ def scan(path: str, digest: Any = None) -> Iterator[tuple[int, bytes | None, str
                 yield offset, None, "the file ends inside this record"
                 return
             data = body[:length]
-            if masked_crc(data) == struct.unpack("<I", body[length:])[0]:
+            if record_frames.masked_crc(data) == struct.unpack("<I", body[length:])[0]:
                 yield offset, data, ""
             else:
                 yield offset, None, "the checksum of its data is wrong"
             offset += _HEADER + length + _FOOTER
 
 
-def _read_length(header: bytes, remaining: int) -> tuple[int, str]:
-    """Returns the length of a record and what is wrong with it; `remaining` counts the bytes to the end of the file."""
-    if len(header) < _HEADER:
-        return 0, f"{len(header)} bytes are too few for a record"
-    length, crc = struct.unpack("<QI", header)
-    if masked_crc(header[:8]) != crc:
-        return 0, "the checksum of its length is wrong"
-    if length > remaining - _HEADER - _FOOTER:
-        return 0, f"its length, {length} bytes, exceeds the rest of the file"
-    return length, ""
-
-
-def _find_next_record(path: str, offset: int, size: int) -> int:
-    """Returns the next offset at which an intact record starts, or the end of the file."""
+def _find_next(path: str, offset: int, size: int) -> int:
+    # In a file object of its own, since `scan` reads on where it stopped.
     with filesystem.open(path) as file:
-        while offset + _HEADER + _FOOTER < size:
+        return record_frames.find_next(file, offset, size)
+
+
+def list_places(path: str) -> Iterator[tuple[int, int]]:
+    """Lists where the records of a file are; reads their lengths only.
+
+    Args:
+        path: The file, local or in a bucket.
+
+    Yields:
+        (offset, length): where the record starts and the length of its data, both in bytes.
+
+    Raises:
+        CorruptRecordError: The length of a record is damaged, or exceeds the rest of the file; or the file is
+            compressed.
+    """
+    size = filesystem.size(path)
+    offset = 0
+    position = 0
+    with filesystem.open(path) as file:
+        while offset < size:
             file.seek(offset)
-            window = np.frombuffer(file.read(_WINDOW + _HEADER), np.uint8)
-            count = min(_WINDOW, len(window) - _HEADER)
-            # A length below 2^32 has four zero bytes at its end, which hardly ever occurs within a JPEG.
-            low = sum(window[place : place + count].astype(np.uint32) << 8 * place for place in range(4))
-            high = sum(window[place : place + count] != 0 for place in range(4, 8))
-            remaining = size - offset - np.arange(count) - _HEADER - _FOOTER
-            for start in np.flatnonzero((high == 0) & (low > 0) & (low <= remaining)):
-                _, problem = _read_length(window[start : start + _HEADER].tobytes(), size - offset - start)
-                if not problem:
-                    return int(offset + start)
-            offset += _WINDOW
-    return size
+            length, problem = record_frames.read_length(file.read(_HEADER), size - offset)
+            if problem:
+                refuse_compressed(path)
+                raise _corrupt(path, position, offset, problem)
+            yield offset, length
+            offset += _HEADER + length + _FOOTER
+            position += 1
+
+
+def check_lengths(path: str) -> int:
+    """Checks the length of every record, before TensorFlow reads a file; a file that is unchanged is checked once.
+
+    TensorFlow's reader allocates as many bytes as a length states, and may end the process where it is absurd.
+
+    Args:
+        path: The file, local or in a bucket.
+
+    Returns:
+        Number of records.
+
+    Raises:
+        CorruptRecordError: See `list_places`.
+    """
+    return _count_records(path, filesystem.stamp(path))
+
+
+@functools.lru_cache(maxsize=2**12)
+def _count_records(path: str, stamp: tuple[int, int]) -> int:
+    return sum(1 for _ in list_places(path))
+
+
+def refuse_compressed(path: str) -> None:
+    """Refuses a file that is compressed as a whole.
+
+    Args:
+        path: The file, local or in a bucket.
+
+    Raises:
+        CorruptRecordError: The file is compressed, by GZIP for example.
+    """
+    compression = record_frames.describe_compression(path)
+    if compression:
+        raise errors.CorruptRecordError(f"expected a TFRecord file without compression, but {path} {compression}")
+
+
+def _corrupt(path: str, position: int, offset: int, problem: str) -> errors.CorruptRecordError:
+    return errors.CorruptRecordError(
+        f"{path} is corrupt at record {position}, byte {offset}: {problem}; download it again, or keep the intact "
+        "records with tfrecord_tools.verify --quarantine"
+    )
 
 
 def parse(data: bytes) -> tuple[dict[str, Any], list[str]]:
@@ -211,14 +253,13 @@ def read(path: str, digest: Any = None) -> Iterator[tuple[int, int, dict[str, An
         `parse`.
 
     Raises:
-        CorruptRecordError: A record is damaged or has a different schema.
+        CorruptRecordError: A record is damaged or has a different schema, or the file is compressed.
     """
     for position, (offset, data, problem) in enumerate(scan(path, digest)):
         if data is None:
-            raise errors.CorruptRecordError(
-                f"{path} is corrupt at record {position}, byte {offset}: {problem}; download it again, or keep the "
-                "intact records with tfrecord_tools.verify --quarantine"
-            )
+            if not offset:
+                refuse_compressed(path)
+            raise _corrupt(path, position, offset, problem)
         features, problems = parse(data)
         if problems:
             raise errors.CorruptRecordError(
@@ -245,7 +286,10 @@ def read_at(path: str, offset: int, length: int) -> bytes:
     with filesystem.open(path) as file:
         file.seek(offset + _HEADER)
         body = file.read(length + _FOOTER)
-    if len(body) != length + _FOOTER or masked_crc(body[:length]) != struct.unpack("<I", body[length:])[0]:
+    if (
+        len(body) != length + _FOOTER
+        or record_frames.masked_crc(body[:length]) != struct.unpack("<I", body[length:])[0]
+    ):
         raise errors.CorruptRecordError(
             f"{path} no longer has an intact record at byte {offset}; if the file was replaced, run the command again"
         )

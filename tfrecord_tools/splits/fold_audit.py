@@ -1,4 +1,4 @@
-"""Measures how balanced folds are, and finds patients and duplicates that are in two folds."""
+"""Measures how balanced folds are, and finds patients, lesions and duplicates that are in two folds."""
 
 import logging
 from typing import Any
@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
+from tfrecord_tools.io import identity
+from tfrecord_tools.splits import leaks
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,7 +86,8 @@ def audit_folds(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> tuple
 
     Args:
         table: DataFrame with `image_name` (unique), `patient` (int, see `stratified_group_folds.group_codes`),
-            `target` (int, 1 for malignant) and `fold` (int, -1 for an image without a fold).
+            `target` (int, 1 for malignant) and `fold` (int, -1 for an image without a fold); optionally `patient_id`,
+            from which `patient` was made, and `lesion_id`, both text.
         pairs: DataFrame of text with `image_name_1` and `image_name_2`, the known duplicates; or None.
 
     Returns:
@@ -93,9 +96,9 @@ def audit_folds(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> tuple
             `compute_deviations`).
         figures: Dict with the differences between the largest and the smallest fold, `rate_spread` and
             `images_spread` relative to the mean, `images_apart` and `patients_apart` as counts; the largest
-            `total_variation`; and the counts `leaking_patients` and `leaking_pairs` (in two folds or more),
-            `listed_pairs`, `absent_pairs` (with an image that is not in the table) and `images_in_no_fold`. The counts
-            of pairs are absent without `pairs`.
+            `total_variation`; and the counts `leaking_patients`, `leaking_lesions`, `leaking_photographs` (under two
+            names) and `leaking_pairs` (in two folds or more), `listed_pairs`, `absent_pairs` (with an image that is not
+            in the table) and `images_in_no_fold`. The counts of pairs are absent without `pairs`.
 
     Raises:
         IsicError: No image is in a fold.
@@ -131,20 +134,25 @@ def audit_folds(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> tuple
         "images_apart": np.ptp(loads[:, 1]),
         "patients_apart": np.ptp(loads[:, 2]),
         "total_variation": spread[3],
-        "leaking_patients": (used.groupby("patient")["fold"].nunique() > 1).sum(),
+        **_count_leaks(table, pairs),
         "images_in_no_fold": len(table) - len(used),
     }
+    return by_fold, figures
+
+
+def _count_leaks(table: pd.DataFrame, pairs: pd.DataFrame | None) -> dict[str, Any]:
+    """Counts what is in two folds."""
+    if "patient_id" not in table:
+        table = table.assign(patient_id="patient " + table["patient"].astype(str))
+    folds = table["fold"].astype(object).replace(schema.UNKNOWN, None)
+    split = leaks.find_split(table, folds, pairs)
+    counts = {f"leaking_{kind}": len(cases) for kind, cases in split.items() if kind != "pairs"}
     if pairs is None:
-        return by_fold, figures
-    return by_fold, {**figures, **_count_pairs(table, pairs)}
-
-
-def _count_pairs(table: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
-    fold_by_name = table.set_index("image_name")["fold"]
-    first, second = (pairs[column].map(fold_by_name) for column in schema.PAIR_COLUMNS)
-    absent = first.isna() | second.isna()
-    leaking = (first >= 0) & (second >= 0) & (first != second)
-    return {"listed_pairs": len(pairs), "absent_pairs": absent.sum(), "leaking_pairs": leaking.sum()}
+        return counts
+    names = table["image_name"]
+    first, second = (identity.find_matches(pairs[column], names) for column in schema.PAIR_COLUMNS)
+    absent = np.count_nonzero(~(first & second))
+    return {**counts, "listed_pairs": len(pairs), "absent_pairs": absent, "leaking_pairs": len(split["pairs"])}
 
 
 def log_audit(by_fold: pd.DataFrame, figures: dict[str, Any]) -> None:
@@ -161,6 +169,8 @@ def log_audit(by_fold: pd.DataFrame, figures: dict[str, Any]) -> None:
         ("patients, max - min", figures["patients_apart"]),
         ("images per patient, largest total variation", f"{figures['total_variation']:.5f}"),
         ("patients in two folds", figures["leaking_patients"]),
+        ("lesions in two folds", figures["leaking_lesions"]),
+        ("photographs under two names in two folds", figures["leaking_photographs"]),
     ]
     if "listed_pairs" in figures:
         absent = f"{figures['absent_pairs']} with an image that is not in the table"
@@ -180,12 +190,11 @@ def refuse_leaks(source: str, figures: dict[str, Any]) -> None:
         figures: See `audit_folds`.
 
     Raises:
-        LeakageError: Patients or listed duplicates are in two folds.
+        LeakageError: Patients, lesions, photographs or listed duplicates are in two folds.
     """
-    patients = figures["leaking_patients"]
-    pairs = figures.get("leaking_pairs", 0)
-    if patients or pairs:
+    counts = {kind: figures.get(f"leaking_{kind}", 0) for kind in leaks.SPLIT_KINDS}
+    found = [f"{count} {leaks.SPLIT_KINDS[kind]}" for kind, count in counts.items() if count]
+    if found:
         raise errors.LeakageError(
-            f"{source} leaks: {patients} patients and {pairs} listed duplicate pairs are in two folds; create new "
-            "folds with --output and --duplicates"
+            f"{source} leaks: {' and '.join(found)} are in two folds; create new folds with --output and --duplicates"
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import csv_tables, name_join
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,10 +39,46 @@ def parse_folds(source: str, values: pd.Series) -> np.ndarray:
     return numbers.astype("int64").to_numpy()
 
 
+def match_folds(source: str, fold_table: pd.DataFrame, names: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Looks up the folds of images by name, in any spelling; logs how many images the file puts in no fold.
+
+    Args:
+        source: Name of the folds file.
+        fold_table: DataFrame of text with `image_name` and `fold`.
+        names: Text `[n]`, image names.
+
+    Returns:
+        folds: int64 `[n]`, the fold of each image; -1 for no fold.
+        rows: int64 `[n]`, the row of each image in the folds file; -1 if the file does not list it.
+
+    Raises:
+        IsicError: The file lists an image twice or in two spellings, or a fold is not a whole number.
+
+    Examples:
+        >>> fold_table = pd.DataFrame({"image_name": ["ISIC_0000001", "b"], "fold": ["3", "0"]})
+        >>> folds, rows = match_folds("folds.csv", fold_table, pd.Series(["b", "isic_1.jpg", "c"]))
+        >>> folds.tolist(), rows.tolist()
+        ([0, 3, -1], [1, 0, -1])
+    """
+    csv_tables.refuse_repeats(source, fold_table, "list")
+    rows = name_join.find_rows(names, fold_table["image_name"], source)
+    is_listed = rows >= 0
+    texts = pd.Series("", names.index, dtype=object)
+    texts[is_listed] = fold_table["fold"].to_numpy()[rows[is_listed]]
+    folds = parse_folds(f"the column fold of {source}", texts)
+    without = names[is_listed & (folds == schema.UNKNOWN)].tolist()
+    if without:
+        _LOG.warning(
+            f"note: {len(without)} of {len(names)} images have no fold in {source} (first: {without[0]}); they are in "
+            "no fold"
+        )
+    return folds, rows
+
+
 def read_folds(path: str, names: pd.Series) -> np.ndarray:
     r"""Reads the folds of images from a folds file or from the index of a record set.
 
-    Logs how many images of the table are not in the file, and the reverse.
+    Logs how many images of the table are not in the file or have no fold there, and the reverse.
 
     Args:
         path: CSV file with `image_name` and `fold`.
@@ -62,10 +98,9 @@ def read_folds(path: str, names: pd.Series) -> np.ndarray:
         [1, 0, -1]
     """
     table = csv_tables.read_table(path, ("image_name", "fold"))
-    csv_tables.refuse_repeats(path, table, "list")
-    folds = pd.Series(parse_folds(f"the column fold of {path}", table["fold"]), table["image_name"])
-    absent = names[~names.isin(folds.index)]
-    unknown = folds.index.difference(names, sort=False)
+    folds, rows = match_folds(path, table, names)
+    absent = names[rows < 0]
+    unknown = table.loc[~np.isin(np.arange(len(table)), rows), "image_name"].tolist()
     if len(absent) == len(names):
         raise errors.IsicError(
             f"{path} lists none of the table's {len(names)} images, but for example {unknown[0]!r}; check both paths"
@@ -74,6 +109,6 @@ def read_folds(path: str, names: pd.Series) -> np.ndarray:
         cases = csv_tables.describe_first_cases(absent.tolist())
         _LOG.warning(f"{len(absent)} images of the table are not in {path}: {cases}")
     if len(unknown):
-        cases = csv_tables.describe_first_cases(unknown.tolist())
+        cases = csv_tables.describe_first_cases(unknown)
         _LOG.warning(f"{len(unknown)} images of {path} are not in the table: {cases}")
-    return folds.reindex(names, fill_value=schema.UNKNOWN).to_numpy()
+    return folds

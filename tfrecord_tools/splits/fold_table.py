@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.io import atomic_write, csv_tables, duplicate_pairs
+from tfrecord_tools.io import atomic_write, csv_output, csv_tables, duplicate_pairs, identity, output_lock
 from tfrecord_tools.splits import fold_audit, fold_files, published_folds, stratified_group_folds
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +25,9 @@ class FoldsConfig(cli.Config):
         5
     """
 
-    csv: str = cli.option(help="CSV file with image_name, patient_id and, to balance the prevalence, target.")
+    csv: str = cli.option(
+        help="CSV file with image_name, patient_id or lesion_id or both, and, to balance the prevalence, target."
+    )
     output: str | None = cli.option(None, help="CSV file to write: image_name, fold (-1: no fold).")
     num_folds: int | None = cli.option(None, lower=2, help="Number of folds; 5 if not given.")
     seed: int | None = cli.option(
@@ -44,6 +46,7 @@ class FoldsConfig(cli.Config):
     )
 
 
+@output_lock.locking("output")
 def make_folds(config: FoldsConfig) -> pd.DataFrame:
     """Assigns the images of a table to folds, or reads their folds from a file; logs the balance and the leaks.
 
@@ -58,7 +61,8 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
 
     Raises:
         ConfigError: Options contradict each other, or there are fewer patients than folds.
-        LeakageError: The folds of a preset or a file have a patient or a listed pair in two folds.
+        LeakageError: The folds of a preset or a file have a patient, a lesion, a photograph or a listed pair in two
+            folds.
         IsicError: A table lacks a column, lists an image twice or has an invalid value.
 
     Examples:
@@ -70,13 +74,21 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
     """
     _check_options(config)
     table = _read_table(config)
-    pairs = duplicate_pairs.read_pairs(config.duplicates) if config.duplicates else None
+    pairs = None
+    if config.duplicates:
+        pairs = duplicate_pairs.read_pairs(config.duplicates)
+        duplicate_pairs.refuse_foreign_pairs(config.duplicates, pairs, table["image_name"])
+    groups = identity.group_images(table, pairs)
+    _LOG.info(
+        f"{len(table)} images in {groups.max() + 1} groups of patients, lesions and duplicates; the largest has "
+        f"{np.bincount(groups).max()} images"
+    )
     if config.audit:
         table["fold"] = fold_files.read_folds(config.audit, table["image_name"])
     elif config.preset:
         table["fold"] = published_folds.preset_folds(table["tfrecord"], config.preset)
     else:
-        table["fold"] = _assign(config, table, pairs)
+        table["fold"] = _assign(config, table, groups)
     by_fold, figures = fold_audit.audit_folds(table, pairs)
     fold_audit.log_audit(by_fold, figures)
     fold_audit.refuse_leaks(config.audit or config.preset or config.csv, figures)
@@ -85,7 +97,7 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
     audit = {name: np.asarray(value).item() for name, value in figures.items()}
     folds.attrs["audit"] = {**audit, "by_fold": by_fold.reset_index().to_dict("records")}
     if config.output:
-        atomic_write.write_text(config.output, folds.to_csv(index=False))
+        atomic_write.write_text(config.output, csv_output.format_table(folds))
     return folds
 
 
@@ -103,13 +115,17 @@ def _check_options(config: FoldsConfig) -> None:
 
 def _read_table(config: FoldsConfig) -> pd.DataFrame:
     """Reads the table with `patient` as a number and `target` as 1, 0 or -1; logs how many values are missing."""
-    columns = ("image_name", "patient_id", "tfrecord") if config.preset else ("image_name", "patient_id")
+    columns = ("image_name", "tfrecord") if config.preset else ("image_name",)
     table = csv_tables.read_table(config.csv, columns)
+    if "lesion_id" not in table:
+        table = csv_tables.check_table(config.csv, table, (*columns, "patient_id"))
     csv_tables.refuse_repeats(config.csv, table, "list")
-    table["patient"] = stratified_group_folds.group_codes(table["patient_id"])
-    blank = (table["patient_id"] == "").sum()
-    if blank:
-        _LOG.warning(f"note: {blank} images have no patient_id; each counts as a separate patient")
+    identity.log_merged(table, config.csv)
+    for column in ("patient_id", "lesion_id"):
+        if column not in table:
+            table[column] = ""
+    table["patient"] = stratified_group_folds.group_codes(table["patient_id"], table["lesion_id"])
+    _log_blanks(table)
     targets = table.get("target", pd.Series("", index=table.index))
     try:
         table["target"] = [schema.encode("target", value) for value in targets]
@@ -121,17 +137,20 @@ def _read_table(config: FoldsConfig) -> pd.DataFrame:
     return table
 
 
-def _assign(config: FoldsConfig, table: pd.DataFrame, pairs: pd.DataFrame | None) -> np.ndarray:
-    """Assigns folds to patients, or to the groups of patients that duplicate pairs link."""
-    patients = table["patient"].to_numpy()
-    targets = table["target"].to_numpy()
+def _log_blanks(table: pd.DataFrame) -> None:
+    """Logs how many images have no patient, and what stands for it."""
+    is_blank = identity.person_keys(table["patient_id"]) == ""
+    has_lesion = is_blank & (identity.person_keys(table["lesion_id"]) != "")
+    num_alone = (is_blank & ~has_lesion).sum()
+    if has_lesion.any():
+        _LOG.warning(f"note: {has_lesion.sum()} images have no patient_id; each of their lesions counts as a patient")
+    if num_alone:
+        _LOG.warning(f"note: {num_alone} images have no patient_id; each counts as a separate patient")
+
+
+def _assign(config: FoldsConfig, table: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
+    """Assigns folds to the groups of images that must stay together."""
     num_folds = _DEFAULT_NUM_FOLDS if config.num_folds is None else config.num_folds
     seed = _DEFAULT_SEED if config.seed is None else config.seed
-    if pairs is None:
-        return stratified_group_folds.assign_folds(patients, targets, num_folds, seed)
-    groups = stratified_group_folds.join_duplicates(patients, table["image_name"], pairs)
-    _LOG.info(
-        f"duplicates link {patients.max() + 1} patients to {groups.max() + 1} groups; the largest has "
-        f"{np.bincount(groups).max()} images"
-    )
+    targets, patients = table["target"].to_numpy(), table["patient"].to_numpy()
     return stratified_group_folds.assign_folds(groups, targets, num_folds, seed, patients)

@@ -1,12 +1,12 @@
 """Assigns patients to folds, stratified and without leaks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools import errors, schema
-from tfrecord_tools.io import duplicate_pairs
+from tfrecord_tools import errors
+from tfrecord_tools.io import identity
 from tfrecord_tools.splits import fold_audit
 
 # Weights of an imbalance in the initial assignment: malignant images, images, patients, each bin of images per patient.
@@ -21,47 +21,31 @@ _PATIENCE = 300
 _EXCHANGES = 128
 
 
-def group_codes(patient_ids: Iterable[str]) -> np.ndarray:
-    """Numbers the patients in order of first appearance; each blank ID is a group of its own.
+def group_codes(patient_ids: Iterable[str], lesion_ids: Iterable[str] | None = None) -> np.ndarray:
+    """Numbers the patients in order of first appearance, each once in whatever spelling.
+
+    Where the patient is unknown, the lesion counts as one; where both are, the image does.
 
     Args:
-        patient_ids: Text `[n]`, "" where unknown.
+        patient_ids: Text `[n]`, blank or a word such as `unknown` where unknown.
+        lesion_ids: Text `[n]`, the same for lesions; None if they are not known.
 
     Returns:
         int64 `[n]`, codes from 0 without gaps.
 
     Examples:
-        >>> group_codes(["b", "", "a", "b", ""]).tolist()
+        >>> group_codes(["B", "", "a", "b ", "unknown"]).tolist()
         [0, 1, 2, 0, 3]
+        >>> group_codes(["a", "", "", ""], ["x", "x", "y", "y"]).tolist()
+        [0, 1, 2, 2]
     """
-    keys = [patient_id or ("", row) for row, patient_id in enumerate(patient_ids)]
+    patients = identity.person_keys(pd.Series(list(patient_ids), dtype=object))
+    keys = [("patient", patient) if patient else ("image", row) for row, patient in enumerate(patients)]
+    if lesion_ids is not None:
+        lesions = identity.person_keys(pd.Series(list(lesion_ids), dtype=object))
+        for row in np.flatnonzero((patients == "") & (lesions != "")):
+            keys[row] = ("lesion", lesions[row])
     codes, _ = pd.factorize(pd.Series(keys, dtype=object))
-    return codes
-
-
-def join_duplicates(groups: np.ndarray, names: Sequence[str], pairs: pd.DataFrame) -> np.ndarray:
-    """Joins groups that duplicate pairs link, directly or through other groups.
-
-    Args:
-        groups: int `[n]`, see `group_codes`.
-        names: Text `[n]`, unique image names.
-        pairs: DataFrame of text with `image_name_1` and `image_name_2`. Pairs with an image that is not among `names`
-            are ignored.
-
-    Returns:
-        int64 `[n]`, codes in order of first appearance, from 0 without gaps.
-
-    Examples:
-        >>> pairs = pd.DataFrame({"image_name_1": ["a"], "image_name_2": ["c"]})
-        >>> join_duplicates(np.array([0, 1, 2]), ["a", "b", "c"], pairs).tolist()
-        [0, 1, 0]
-    """
-    index = pd.Index(names)
-    first, second = (index.get_indexer(pairs[column]) for column in schema.PAIR_COLUMNS)
-    known = (first >= 0) & (second >= 0)
-    links = np.stack([groups[first[known]], groups[second[known]]], axis=1)
-    components = duplicate_pairs.label_components(links, groups.max() + 1)
-    codes, _ = pd.factorize(components[groups])
     return codes
 
 
@@ -96,7 +80,8 @@ def assign_folds(
     counted = groups if patients is None else patients
     sizes = fold_audit.count_loads(groups, counted, targets).astype(np.float64)
     if not 2 <= num_folds <= len(sizes):
-        kind = "patients" if patients is None else "patients (those linked by duplicates count as one)"
+        is_joined = patients is not None and len(sizes) <= np.max(patients)
+        kind = "groups of patients, lesions and duplicates that stay together" if is_joined else "patients"
         raise errors.ConfigError(
             f"expected 2 to {len(sizes)} folds for {len(sizes)} {kind}, got {num_folds}; change --num_folds"
         )

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tfrecord_tools import cli, schema
 from tfrecord_tools.imaging import codec
-from tfrecord_tools.io import atomic_write
+from tfrecord_tools.io import atomic_write, output_lock
 from tfrecord_tools.synthetic import lesion_renderer
 
 _LOG = logging.getLogger(__name__)
@@ -70,6 +70,12 @@ def make_dataset(config: SynthConfig) -> dict[str, pd.DataFrame]:
         >>> "target" in tables["train"], "target" in tables["test"]
         (True, False)
     """
+    with output_lock.locked(os.path.join(config.output, "train.csv")):
+        return _write_splits(config)
+
+
+def _write_splits(config: SynthConfig) -> dict[str, pd.DataFrame]:
+    """Writes both splits to a locked place; see `make_dataset`."""
     counts = {"train": config.num_patients, "test": max(1, config.num_patients // 3)}
     tables = {}
     for position, (split, count) in enumerate(counts.items()):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tfrecord_tools import errors
 from tfrecord_tools.building import record_set_indexer
-from tfrecord_tools.io import atomic_write, filesystem, manifest, tfrecord
+from tfrecord_tools.io import atomic_write, csv_output, filesystem, manifest, tfrecord
 from tfrecord_tools.verification import split_check
 
 
@@ -52,7 +52,7 @@ def quarantine_split(checked: split_check.CheckedSplit, quarantine: str) -> list
             shards.append(shard)
     bad = checked.table.loc[checked.table["problem"] != "", ["path", "position", "offset", "image_name", "problem"]]
     bad = bad.assign(shard=bad["path"].map(os.path.basename)).drop(columns="path")
-    atomic_write.write_text(os.path.join(quarantine, f"{checked.split}.bad.csv"), bad.to_csv(index=False))
+    atomic_write.write_text(os.path.join(quarantine, f"{checked.split}.bad.csv"), csv_output.format_table(bad))
     if shards:
         _describe(checked, quarantine, shards)
     return shards

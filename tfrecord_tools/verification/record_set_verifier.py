@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tfrecord_tools import cli, errors
-from tfrecord_tools.io import duplicate_pairs, record_index
+from tfrecord_tools.imaging import limits
+from tfrecord_tools.io import duplicate_pairs, output_lock, record_index
+from tfrecord_tools.splits import leaks
 from tfrecord_tools.verification import quarantine, shard_checks, split_check
 
 _LOG = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ _MAX_IN_ERROR = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyConfig(cli.Config):
+class VerifyConfig(limits.ImageLimits):
     """Options of `verify_record_set`: which record sets to verify, and how.
 
     Examples:
@@ -58,6 +60,7 @@ class Verification:
     problems: tuple[str, ...] = ()
 
 
+@output_lock.locking("quarantine")
 def verify_record_set(config: VerifyConfig) -> Verification:
     """Checks each shard by itself, then all shards together; logs all problems.
 
@@ -83,29 +86,33 @@ def verify_record_set(config: VerifyConfig) -> Verification:
     if config.quarantine:
         quarantine.check_quarantine(config.quarantine, files)
     checked = [
-        split_check.check_split(found, config.decode, config.workers) for found in split_check.find_splits(files)
+        split_check.check_split(found, config.decode, config.workers, config)
+        for found in split_check.find_splits(files)
     ]
     warnings = [warning for one in checked for warning in one.list_warnings()]
     problems = [problem for one in checked for problem in one.list_problems()]
-    leaks = _find_leaks(checked, pairs)
+    leaking = _find_leaks(checked, pairs)
     records = pd.concat([one.table for one in checked], ignore_index=True)
     invalid = records[records["problem"] != ""]
     kinds = _describe_invalid(invalid)
     _log_invalid(kinds)
     for warning in warnings:
         _LOG.warning(f"warning: {warning}")
-    for line in [*problems, *leaks]:
+    for line in [*problems, *leaking]:
         _LOG.info(line)
     _LOG.info(
         f"{len(records) - len(invalid)} valid records and {len(invalid)} invalid records in "
         f"{records['path'].nunique()} shards"
     )
+    if pairs is not None:
+        named = records.loc[records["image_name"] != "", "image_name"]
+        duplicate_pairs.refuse_foreign_pairs(str(config.duplicates), pairs, named)
     if config.quarantine:
         for one in checked:
             quarantine.quarantine_split(one, config.quarantine)
-    found = Verification(records=records, warnings=tuple(warnings), problems=(*kinds, *problems, *leaks))
+    found = Verification(records=records, warnings=tuple(warnings), problems=(*kinds, *problems, *leaking))
     if found.problems:
-        counts = f"{len(invalid)} invalid records and {len(problems) + len(leaks)} problems of record sets"
+        counts = f"{len(invalid)} invalid records and {len(problems) + len(leaking)} problems of record sets"
         kind = errors.CorruptRecordError if len(invalid) or problems else errors.LeakageError
         raise _make_error(kind, counts, found)
     return found
@@ -117,6 +124,8 @@ def _make_error(kind: type[errors.IsicError], counts: str, found: Verification) 
     num_more = len(found.problems) - _MAX_IN_ERROR
     more = f"; and {num_more} more, see the log or the error's `verification.problems`" if num_more > 0 else ""
     remedy = "rebuild these shards, or keep the intact records with --quarantine"
+    if (found.records["problem"] == "").all():
+        remedy = "restore the files that differ, or write manifest and index again with tfrecord_tools.index"
     if kind is errors.LeakageError:
         remedy = "make new folds with tfrecord_tools.folds, and build the record sets with them"
     error = kind(f"{counts}: {first}{more}; {remedy}")
@@ -129,20 +138,21 @@ def _find_leaks(checked: Sequence[split_check.CheckedSplit], pairs: pd.DataFrame
     names: dict[str, set[str]] = {"train": set(), "test": set()}
     for one in checked:
         names[one.split] |= set(one.table["image_name"]) - {""}
-    leaks = []
+    found = []
     both = sorted(names["train"] & names["test"])
     if both:
-        leaks.append(f"{len(both)} images are in training and test (for example {both[0]})")
-    test_indexes = [
-        one.index.assign(fold=shard_checks.TEST_FOLD)
-        for one in checked
-        if one.split == "test" and one.index is not None
-    ]
+        found.append(f"{len(both)} images are in training and test (for example {both[0]})")
+    records = pd.concat([one.table.assign(split=one.split) for one in checked], ignore_index=True)
+    records = records[records["problem"] == ""]
+    copies = leaks.find_split(records[["image_name", "image_digest"]], records["split"])["photographs"]
+    if copies:
+        found.append(f"{len(copies)} photographs under two names are in training and test (for example {copies[0]})")
+    test_indexes = [one.list_images().assign(fold=shard_checks.TEST_FOLD) for one in checked if one.split == "test"]
     for one in checked:
-        if one.split == "train" and one.index is not None:
-            index = pd.concat([one.index, *test_indexes], ignore_index=True)
-            leaks += [f"{one.directory}: {leak}" for leak in shard_checks.check_leaks(index, pairs)]
-    return leaks
+        if one.split == "train":
+            index = pd.concat([one.list_images(), *test_indexes], ignore_index=True).fillna("")
+            found += [f"{one.directory}: {leak}" for leak in shard_checks.check_leaks(index, pairs)]
+    return found
 
 
 def _describe_invalid(invalid: pd.DataFrame) -> list[str]:

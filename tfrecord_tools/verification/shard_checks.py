@@ -7,26 +7,39 @@ from typing import Any
 
 import pandas as pd
 
-from tfrecord_tools import schema
-from tfrecord_tools.imaging import codec
-from tfrecord_tools.io import filesystem, tfrecord
+from tfrecord_tools import errors, schema
+from tfrecord_tools.imaging import channel_order, codec
+from tfrecord_tools.imaging import limits as image_limits
+from tfrecord_tools.io import filesystem, identity, image_formats, tfrecord
+from tfrecord_tools.splits import leaks
 
-COLUMNS = ("path", "position", "offset", "image_name", "target", "problem")
+COLUMNS = ("path", "position", "offset", "image_name", "target", "problem", "image_digest", "mean_red", "mean_blue")
 # Stands for the fold of all images of a test split.
 TEST_FOLD = "test"
+_NOT_DECODED = (float("nan"), float("nan"))
 
 
-def examine_shard(path: str, image_size: int | None, decode: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+def examine_shard(
+    path: str,
+    image_size: int | None,
+    decode: bool,
+    limits: image_limits.ImageLimits = image_limits.DEFAULTS,
+    with_digests: bool = True,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Reads all records of a shard, past damaged ones too.
 
     Args:
         path: The shard.
         image_size: Required side of the images, in pixels; None if unknown.
         decode: Whether to decode the images too.
+        limits: What the decoding of one image may take.
+        with_digests: Whether to compute the digests of the images.
 
     Returns:
         table: DataFrame of `COLUMNS`, one row per record or damaged part: `offset` is in bytes, `target` is the
-            record's own, -1 if it has none, and `problem` is "" if the record is valid.
+            record's own, -1 if it has none, `problem` is "" if the record is valid, and `image_digest` is that of
+            `identity.image_digest`, "" without an image or a digest. `mean_red` and `mean_blue` are those of
+            `channel_order.mean_red_and_blue`, NaN where the image is not decoded.
         facts: Dict of the file's `bytes` and `sha256`.
 
     Examples:
@@ -41,36 +54,41 @@ def examine_shard(path: str, image_size: int | None, decode: bool) -> tuple[pd.D
         problems = [damage]
         if data is not None and not damage:
             features, problems = tfrecord.parse(data)
+        means = _NOT_DECODED
         if not problems:
-            problems = _check_image(features["image"], image_size, decode)
+            problems, means = _check_image(features["image"], image_size, decode, limits)
         target = features.get("target", schema.UNKNOWN)
         if not problems and target not in (schema.UNKNOWN, 0, 1):
             problems = [f"target must be 0 or 1, is {target}"]
-        rows.append((path, position, offset, features.get("image_name", ""), target, "; ".join(problems)))
+        image_digest = identity.image_digest(features["image"]) if with_digests and "image" in features else ""
+        name = features.get("image_name", "")
+        rows.append((path, position, offset, name, target, "; ".join(problems), image_digest, *means))
     return pd.DataFrame(rows, columns=COLUMNS), {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def _check_image(image: bytes, image_size: int | None, decode: bool) -> list[str]:
-    header = codec.jpeg_header(image)
-    if header is None:
-        return ["image is not a JPEG"]
-    width, height = header[:2]
-    if width * height > codec.MAX_PIXELS:
-        return [f"image has {width}x{height} pixels, more than {codec.MAX_PIXELS}"]
-    if image_size and (width, height) != (image_size, image_size):
-        return [f"image is {width}x{height}, but the manifest states {image_size}x{image_size}"]
-    return _check_decoding(image) if decode else []
-
-
-def _check_decoding(image: bytes) -> list[str]:
-    import tensorflow as tf
-
-    # TensorFlow fails on a truncated JPEG; OpenCV may fill it with gray. At an eighth of the size, all bytes are read.
+def _check_image(
+    image: bytes, image_size: int | None, decode: bool, limits: image_limits.ImageLimits
+) -> tuple[list[str], tuple[float, float]]:
+    """Returns the problems of an image, and the means of red and blue, NaN where it is not decoded."""
+    problem = image_formats.describe_format(image)
+    if problem:
+        return [f"image {problem}"], _NOT_DECODED
+    size = codec.image_size(image)
+    if size is None:
+        return ["image has no intact header"], _NOT_DECODED
     try:
-        tf.io.decode_jpeg(image, channels=3, ratio=8)
-    except tf.errors.InvalidArgumentError:
-        return ["image cannot be decoded"]
-    return []
+        image_limits.check_size(limits, "image", *size)
+        if image_size and size != (image_size, image_size):
+            stated = f"the manifest states {image_size}x{image_size}"
+            return [f"image is {size[0]}x{size[1]}, but {stated}"], _NOT_DECODED
+        if not decode:
+            return [], _NOT_DECODED
+        # An eighth of the size is enough for the means, and all bytes of the file are read.
+        decoded, _ = codec.decode(image, "image", at_least=1, limits=limits)
+    except errors.CorruptRecordError as error:
+        # The remedy of `codec` is that for a file; the one for records is that of `verify_record_set`.
+        return [str(error).split("; ")[0]], _NOT_DECODED
+    return [], channel_order.mean_red_and_blue(decoded)
 
 
 def check_counts(
@@ -107,7 +125,7 @@ def check_counts(
 
 
 def check_index(index: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    """Compares the records of a split with its index: names in order, and targets.
+    """Compares the records of a split with its index: names in order, positions, targets, and images.
 
     Args:
         index: DataFrame of text, the index.
@@ -124,20 +142,29 @@ def check_index(index: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         if rows is None or rows["image_name"].tolist() != part["image_name"].tolist():
             problems.append(f"the index lists other images than {shard} holds")
             continue
+        positions = pd.to_numeric(rows["position"], errors="coerce").to_numpy()
+        num_misplaced = int((positions != part["position"].to_numpy()).sum())
+        if num_misplaced:
+            problems.append(f"{shard} has {num_misplaced} records at another position than the index")
         own = part["target"].to_numpy()
         indexed = pd.to_numeric(rows["target"].replace("", str(schema.UNKNOWN))).to_numpy()
         num_differing = int(((own != indexed) & (indexed >= 0)).sum())
         if num_differing:
             problems.append(f"{shard} has {num_differing} records with another target than the index")
+        if "image_digest" in rows:
+            listed = rows["image_digest"].to_numpy()
+            num_replaced = int(((listed != "") & (listed != part["image_digest"].to_numpy())).sum())
+            if num_replaced:
+                problems.append(f"{shard} has {num_replaced} records with another image than the index")
     return problems
 
 
 def check_leaks(index: pd.DataFrame, pairs: pd.DataFrame | None) -> list[str]:
-    """Finds patients and duplicates that are in two folds, or in training and test.
+    """Finds patients, lesions and duplicates that are in two folds, or in training and test; photographs in two folds.
 
     Args:
-        index: DataFrame of text with `schema.INDEX_COLUMNS`, the indexes of all splits; `fold` is `TEST_FOLD` in a
-            test split.
+        index: DataFrame of text with `image_name`, `patient_id`, `fold` and optionally `lesion_id` and `image_digest`,
+            the indexes of all splits; `fold` is `TEST_FOLD` in a test split.
         pairs: DataFrame of text with `image_name_1` and `image_name_2`, the known duplicates; or None.
 
     Returns:
@@ -148,23 +175,22 @@ def check_leaks(index: pd.DataFrame, pairs: pd.DataFrame | None) -> list[str]:
         >>> check_leaks(index, None)
         ['1 patients are in two folds (for example p)']
     """
-    used = index[index["fold"] != ""]
+    places = index["fold"].astype(object).replace("", None)
+    is_test = places == TEST_FOLD
+    splits = pd.Series("train", index.index, dtype=object).mask(is_test, "test").where(places.notna(), None)
+    in_two_folds = leaks.find_split(index, places.mask(is_test, None))
+    in_both_splits = leaks.find_split(index, splits)
     problems = []
-    folds = used[used["patient_id"] != ""].groupby("patient_id")["fold"].agg(set)
-    in_two_folds = folds[folds.map(lambda found: len(found - {TEST_FOLD}) > 1)]
-    if len(in_two_folds):
-        problems.append(f"{len(in_two_folds)} patients are in two folds (for example {in_two_folds.index[0]})")
-    in_both_splits = folds[folds.map(lambda found: TEST_FOLD in found and len(found) > 1)]
-    if len(in_both_splits):
-        problems.append(
-            f"{len(in_both_splits)} patients are in training and test (for example {in_both_splits.index[0]})"
-        )
+    for kind, cases in in_two_folds.items():
+        if cases:
+            problems.append(f"{len(cases)} {leaks.SPLIT_KINDS[kind]} are in two folds (for example {cases[0]})")
+    for kind in ("patients", "lesions"):
+        cases = in_both_splits[kind]
+        if cases:
+            problems.append(f"{len(cases)} {leaks.SPLIT_KINDS[kind]} are in training and test (for example {cases[0]})")
     if pairs is None:
         return problems
-    fold_by_name = used.drop_duplicates("image_name").set_index("image_name")["fold"]
-    first, second = (pairs[column].map(fold_by_name) for column in schema.PAIR_COLUMNS)
-    apart = pairs[first.notna() & second.notna() & (first != second)]
-    if len(apart):
-        names = " and ".join(apart.iloc[0][list(schema.PAIR_COLUMNS)])
-        problems.append(f"{len(apart)} pairs of listed duplicates are in two folds or splits (for example {names})")
+    apart = leaks.find_split(index, places, pairs)["pairs"]
+    if apart:
+        problems.append(f"{len(apart)} pairs of listed duplicates are in two folds or splits (for example {apart[0]})")
     return problems

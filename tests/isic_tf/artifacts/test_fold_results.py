@@ -75,9 +75,32 @@ def test_weights_are_kept_only_where_they_are_wanted(tmp_path):
     inputs = tf.keras.Input((1,))
     network = tf.keras.Model(inputs, tf.keras.layers.Dense(1)(inputs))
     network.layers[1].set_weights([np.array([[2.0]]), np.array([1.0])])
-    fold_results.keep_weights(str(tmp_path), network, wanted=False)
+    fold_results.keep_weights(str(tmp_path), network, wanted=False, epoch=1)
     assert list(tmp_path.iterdir()) == []
-    fold_results.keep_weights(str(tmp_path), network, wanted=True)
+    fold_results.keep_weights(str(tmp_path), network, wanted=True, epoch=1)
     network.layers[1].set_weights([np.zeros((1, 1)), np.zeros(1)])
     network.load_weights(str(tmp_path / "best.weights.h5"))
     assert network(tf.constant([[3.0]])).numpy().tolist() == [[7.0]]
+
+
+def test_a_fold_whose_predictions_are_lost_is_noted_and_stale_metrics_are_removed(tmp_path, capsys):
+    index = HELD_OUT[["image_name", "patient_id"]]
+    atomic_write.write_text(str(tmp_path / "flags.txt"), "--context=none\n")
+    for fold in (0, 1):
+        fold_results.finish_fold(str(tmp_path / f"fold{fold}"), HELD_OUT, HISTORY)
+    assert fold_results.merge_folds(str(tmp_path), index.drop_duplicates())["folds"] == 2
+    (tmp_path / "fold0" / "oof.csv").unlink()
+    capsys.readouterr()
+    assert fold_results.merge_folds(str(tmp_path), index) is None
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/fold0/oof.csv is missing, so that this fold is not among the predictions" in out
+    assert "isic_tf.train --fold=0 to write it again" in out
+    assert "metrics.json was of several folds, of which one is left; removed" in out
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_fold_that_is_trained_on_has_no_results(tmp_path):
+    fold_results.finish_fold(str(tmp_path), HELD_OUT, HISTORY)
+    fold_results.reopen_fold(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    fold_results.reopen_fold(str(tmp_path))

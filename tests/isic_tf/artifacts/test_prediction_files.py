@@ -97,3 +97,13 @@ def test_nothing_is_written_where_a_prediction_is_invalid(tmp_path):
     with pytest.raises(ValueError, match=r"o.csv is not written: expected predictions from 0 to 1, 1 of 2 are not \(b"):
         prediction_files.write_predictions(str(tmp_path / "o.csv"), table, patient_context=False, made_by="test")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_in_another_spelling_are_joined_under_the_first_files_names(capsys):
+    given = tables(["ISIC_0000001", "b"], ["b", "isic_1.jpg"])
+    joined, notes = prediction_files.join_by_name(["1.csv", "2.csv"], given, "equal")
+    assert [table["image_name"].tolist() for table in joined] == [["ISIC_0000001", "b"]] * 2
+    assert notes == []
+    assert "1 images are spelled in another way in 1.csv (for example 'isic_1.jpg'" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="'a.jpg' and 'a.png' are spellings of one photograph"):
+        prediction_files.join_by_name(["1.csv", "2.csv"], tables(["A"], ["a.jpg", "a.png"]), "inner")

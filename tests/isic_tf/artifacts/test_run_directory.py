@@ -145,3 +145,60 @@ def test_checkpoints_are_listed_from_the_newest(tmp_path):
     for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-9.data-00000-of-00001", "checkpoint", "ckpt-x.index"):
         (tmp_path / name).touch()
     assert run_directory.find_checkpoints(str(tmp_path)) == [str(tmp_path / "ckpt-10"), str(tmp_path / "ckpt-9")]
+
+
+def test_epochs_are_added_where_the_schedule_allows_it(tmp_path, index, capsys):
+    flags = {**FLAGS, "schedule": "constant"}
+    run_directory.claim(str(tmp_path), {**flags, "epochs": 3}, (), index)
+    with_epoch(tmp_path)
+    run_directory.claim(str(tmp_path), {**flags, "epochs": 5}, (), index, can_grow=True)
+    assert run_directory.read_flags(str(tmp_path))["epochs"] == "5"
+    assert f"{tmp_path} grows from 3 to 5 epochs" in capsys.readouterr().out
+    for changes, can_grow in (({"epochs": 4}, True), ({"epochs": 6}, False), ({"epochs": 6, "image_size": 32}, True)):
+        with pytest.raises(errors.ConfigError, match=rf"epochs was 5, is .*--init_from={tmp_path} to go on from the"):
+            run_directory.claim(str(tmp_path), {**flags, **changes}, (), index, can_grow=can_grow)
+    assert run_directory.read_flags(str(tmp_path))["epochs"] == "5"
+
+
+def test_a_flag_that_a_run_of_an_earlier_release_lacks_is_its_default(tmp_path, index, capsys):
+    run_directory.claim(str(tmp_path), FLAGS, (), index)
+    with_epoch(tmp_path)
+    run_directory.claim(str(tmp_path), {**FLAGS, "new": 1}, (), index, defaults={"new": 1})
+    assert "flags.txt lacks new; taken as the default, as of an earlier release" in capsys.readouterr().out
+    with pytest.raises(errors.CorruptRecordError, match="flags.txt is damaged: it lacks the line of 'new'"):
+        run_directory.claim(str(tmp_path), {**FLAGS, "new": 2}, (), index, defaults={"new": 1})
+
+
+def test_a_lost_line_is_named_at_the_next_start_and_in_predictions(tmp_path, index):
+    run_directory.claim(str(tmp_path), FLAGS, (), index)
+    with_epoch(tmp_path)
+    path = tmp_path / "flags.txt"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "--deterministic" not in line))
+    for read in (run_directory.read_flags, run_directory.read_network):
+        with pytest.raises(errors.CorruptRecordError, match=r"flags.txt is damaged: it lacks the line of 'determinis"):
+            read(str(tmp_path))
+    with pytest.raises(errors.CorruptRecordError, match=r"flags.txt is damaged: it lacks the line of 'determinis"):
+        run_directory.claim(str(tmp_path), FLAGS, (), index)
+
+
+def test_a_run_of_which_only_results_are_left_is_not_replaced(tmp_path, index):
+    run_directory.claim(str(tmp_path), FLAGS, (), index)
+    atomic_write.write_text(str(tmp_path / "fold0" / "metrics.json"), "{}")
+    with pytest.raises(errors.ConfigError, match="image_size was 64, is 128"):
+        run_directory.claim(str(tmp_path), {**FLAGS, "image_size": 128}, (), index)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch,loss\n1,0.5\n3,0.2\n", "history.csv is damaged: expected epoch 2 in row 2, got 3; restore it"),
+        ("epoch,loss\n2,0.5\n", "history.csv is damaged: expected epoch 1 in row 1, got 2"),
+        ("epoch,loss\n1,x\n", "history.csv is damaged: could not convert string to float: 'x'; restore it"),
+        ("epoch,loss\n1,\n", "history.csv is damaged: could not convert string to float"),
+        ("epoch\n1\n", "history.csv needs the columns epoch, loss"),
+    ],
+)
+def test_a_damaged_history_is_named(tmp_path, text, message):
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(errors.IsicError, match=message):
+        run_directory.read_history(str(tmp_path))

@@ -19,13 +19,13 @@ def test_arrays_are_read_back():
 
 
 def test_archives_larger_than_expected_are_refused():
-    with pytest.raises(ValueError, match="it holds 8128 bytes, more than 8000"):
+    with pytest.raises(ValueError, match="it holds 8128 bytes in 1 arrays, expected at most 8000"):
         safe_npz.unpack(pack(a=np.zeros(1000)), 8000)
 
 
 def test_python_objects_and_damaged_archives_are_refused():
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="holds Python objects"):
         safe_npz.unpack(pack(a=np.array([{}], object)), 10_000)
     for content in (b"", b"no archive", pack(a=np.zeros(1000)).getvalue()[:-30]):
-        with pytest.raises(ValueError, match="it is damaged"):
+        with pytest.raises(ValueError, match="the archive is damaged"):
             safe_npz.unpack(io.BytesIO(content), 10_000)

@@ -34,3 +34,24 @@ def test_sizes_are_refused_since_they_leak_the_label(name):
 def test_unknown_fields_are_answered_with_the_list():
     with pytest.raises(ValueError, match="expected --metadata to be some of age,sex,site, got 'patient'"):
         clinical_metadata.parse("patient")
+
+
+def test_a_field_that_no_image_has_is_refused():
+    rows = ROWS.assign(sex=-1, anatom_site_general_challenge=-1)
+    with pytest.raises(
+        ValueError,
+        match="--metadata=sex,site needs sex, anatom_site_general_challenge, unknown in all 2 records; omit it, or reb",
+    ):
+        clinical_metadata.check_known(rows, "age,sex,site")
+    clinical_metadata.check_known(rows, "age")
+    clinical_metadata.check_known(rows, "")
+    clinical_metadata.check_known(rows[:0], "sex")
+
+
+def test_unknown_shares_are_logged(capsys):
+    clinical_metadata.check_known(ROWS.assign(sex=0), "age,sex")
+    assert capsys.readouterr().out == "note: unknown metadata of 2 images: age of 1 (50.0%)\n"
+    clinical_metadata.log_unknown(ROWS.assign(sex=-1), "sex")
+    assert capsys.readouterr().out == "note: unknown metadata of 2 images: sex of 2 (100.0%)\n"
+    clinical_metadata.log_unknown(ROWS[:1], "age,sex,site")
+    assert capsys.readouterr().out == ""

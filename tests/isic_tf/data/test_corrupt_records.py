@@ -1,13 +1,23 @@
 import os
+import pathlib
 import re
 import shutil
 import struct
 
+import cv2
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from isic_tf.data import corrupt_records, decoding, fold_split, input_pipeline, mixture
+from tfrecord_tools import errors
 from tfrecord_tools.io import tf_example
+
+NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+PNG = cv2.imencode(".png", NOISE)[1].tobytes()
+JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
+# Zeros within its data, of which libjpeg only warns.
+HOLE = JPEG[:1500] + bytes(300) + JPEG[1800:]
 
 
 @pytest.fixture
@@ -52,7 +62,9 @@ def test_sound_records_are_left_as_they_are(record_set):
     [
         ("data", "the checksum of its data is wrong"),
         ("length", "the checksum of its length is wrong; skipped [0-9]+ bytes"),
-        ("image", "the image cannot be decoded"),
+        ("image", "the image has an unknown format, expected JPEG or PNG"),
+        ("truncated PNG", "the image cannot be decoded"),
+        ("hole", "the image is not an intact JPEG .*: Corrupt JPEG data"),
         ("truncated image", "the image cannot be decoded"),
         ("no example", "is not a tf.train.Example"),
         ("no image", "lacks image .bytes."),
@@ -71,6 +83,8 @@ def test_one_damaged_record_is_left_out_and_all_others_are_read(damaged, damage,
         serialized[1] = {
             "image": tf_example.to_example(b"no jpeg", name, target=int(image["target"])),
             "truncated image": tf_example.to_example(image["image"].numpy()[:-200], name, target=int(image["target"])),
+            "hole": tf_example.to_example(HOLE, name, target=int(image["target"])),
+            "truncated PNG": tf_example.to_example(PNG[:-9], name, target=int(image["target"])),
             "no example": b"\xff\xff\xff",
             "no image": tf.train.Example(
                 features=tf.train.Features(
@@ -89,6 +103,43 @@ def test_one_damaged_record_is_left_out_and_all_others_are_read(damaged, damage,
         rows.drop(index=rows.index[1]).drop(columns=["shard", "position"])
     )
     assert names(kept) == expected
+
+
+def test_copies_of_records_lie_in_the_run_until_the_process_ends(damaged, tmp_path):
+    rows, path, serialized = damaged
+    flip(path, len(serialized[0]) + 16 + 8)
+    run = tmp_path / "new" / "run"
+    closing = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corrupt_records.atexit, "register", closing.append)
+        kept, _ = corrupt_records.skip_corrupt(rows, 2, str(run))
+    copies = sorted(set(kept["shard"]) - set(rows["shard"]))
+    assert [pathlib.Path(copy).parent.parent for copy in copies] == [run]
+    assert pathlib.Path(copies[0]).parent.name.startswith(f".tmp-{os.getpid()}-")
+    assert names(kept) == kept["image_name"].tolist()
+    closing[0]()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_png_among_the_records_is_kept(damaged):
+    rows, path, serialized = damaged
+    image = decoding.parse(serialized[1], labeled=True)
+    name = rows["image_name"].iloc[1]
+    serialized[1] = tf_example.to_example(PNG, name, target=int(image["target"]))
+    write(path, serialized)
+    kept, problems = corrupt_records.skip_corrupt(rows, 2)
+    assert problems == []
+    assert names(kept) == rows["image_name"].tolist()
+
+
+def test_a_compressed_shard_is_refused_and_not_left_out(damaged):
+    rows, path, serialized = damaged
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        writer.write(serialized[0])
+    with pytest.raises(
+        errors.CorruptRecordError, match=f"{path} is compressed by GZIP; decompress it: gunzip < {path} "
+    ):
+        corrupt_records.skip_corrupt(rows, 2)
 
 
 def test_a_truncated_shard_loses_its_last_record_alone(damaged):

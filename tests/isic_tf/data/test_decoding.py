@@ -1,9 +1,11 @@
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from isic_tf.data import decoding, record_metadata
+from tfrecord_tools import errors
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import record_index, tf_example
 
@@ -48,6 +50,46 @@ def test_decode_of_any_shape_is_close_to_a_full_decode_and_resize(height, width,
     decoded = decoding.decode(data, side)
     assert decoded.dtype == tf.uint8
     assert np.abs(decoded.numpy() - full.numpy()).mean() < 2.5
+
+
+@pytest.mark.parametrize("convert", [lambda image: image, lambda image: image[..., :1], np.uint16])
+def test_a_png_is_decoded_in_the_graph_of_jpegs(convert):
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    png = cv2.imencode(".png", convert(image))[1].tobytes()
+    expected = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    files = tf.data.Dataset.from_tensor_slices([png, jpeg(64, 64), png])
+    decoded = list(files.map(lambda file: decoding.decode(file, 40)).as_numpy_iterator())
+    assert np.array_equal(decoded[0], expected)
+    assert np.array_equal(decoded[2], expected)
+    assert np.array_equal(decoded[1], decoding.decode(jpeg(64, 64), 40))
+
+
+def test_a_problem_of_an_image_is_found_by_decoding_it():
+    assert decoding.find_problem(jpeg(64, 64)) == ""
+    assert decoding.find_problem(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()) == ""
+    assert decoding.find_problem(jpeg(64, 64)[:-90]) == "the image cannot be decoded"
+    assert decoding.find_problem(b"no image") == "the image has an unknown format, expected JPEG or PNG"
+
+
+def test_a_record_is_examined_with_its_name():
+    assert decoding.examine(tf_example.to_example(jpeg(64, 64), "ISIC_1")) == ("ISIC_1", "")
+    assert decoding.examine(tf_example.to_example(b"", "a")) == ("a", "the image is empty, expected JPEG or PNG")
+    assert decoding.examine(b"\xff") == (None, "is not a tf.train.Example")
+
+
+def test_lengths_are_checked_before_a_shard_is_opened(tmp_path):
+    path = str(tmp_path / "train00-2.tfrec")
+    with tf.io.TFRecordWriter(path) as writer:
+        writer.write(b"one")
+        writer.write(b"two")
+    assert decoding.count_records([path, path]) == [2, 2]
+    decoding.check_positions(pd.DataFrame({"shard": path, "position": [0, 1]}))
+    with pytest.raises(errors.CorruptRecordError, match="positions below 2, the number of records of .*, got 7 in the"):
+        decoding.check_positions(pd.DataFrame({"shard": path, "position": [0, 7]}))
+    with open(path, "ab") as file:
+        file.write(b"rest")
+    with pytest.raises(errors.CorruptRecordError, match="is corrupt at record 2, byte 38: 4 bytes are too few for a"):
+        decoding.read(path)
 
 
 @pytest.mark.realdata

@@ -101,3 +101,49 @@ def test_errors_have_the_class_of_their_cause():
         fold_split.split_by_fold(ROWS.assign(patient_id=["p", "q", "p", "s"]), 0)
     with pytest.raises(errors.IsicError, match="fold 0: the training part must have both classes and no blanks, has"):
         fold_split.split_by_fold(ROWS.assign(target=[0, 1, 0, 0]), 0)
+
+
+def test_a_lesion_in_training_and_held_out_is_refused():
+    rows = ROWS.assign(patient_id="", lesion_id=["l", "m", "n", " L"])
+    with pytest.raises(errors.LeakageError, match=r"fold 0 leaks: 1 lesions are in training too \(first: l\)"):
+        fold_split.split_by_fold(rows, 0)
+    fold_split.split_by_fold(rows.assign(lesion_id=["l", "m", "n", "unknown"]), 0)
+
+
+def test_patients_are_compared_in_any_spelling():
+    with pytest.raises(errors.LeakageError, match="fold 0 leaks: 1 patients are in training too"):
+        fold_split.split_by_fold(ROWS.assign(patient_id=["p 1", "q", "P1", "s"]), 0)
+
+
+def test_copies_of_held_out_files_and_names_are_left_out_of_training():
+    rows = ROWS.assign(image_digest=["0f", "", "0f", ""], lesion_id="")
+    more = pd.DataFrame({"image_name": ["b2", "A1.jpg"], "patient_id": ["t", "u"], "image_digest": "", "lesion_id": ""})
+    rows = pd.concat([rows, more.assign(target=[0, 1], fold=1, extra=False)], ignore_index=True)
+    kept, held_out, left_out = fold_split.split_rows(rows, 0)
+    assert held_out["image_name"].tolist() == ["a0", "a1"]
+    assert kept["image_name"].tolist() == ["b1", "b2"]
+    assert left_out == {"with the name of a held-out image": 1, "with the bytes of a held-out image": 1}
+
+
+def test_extra_records_are_left_out_by_lesion_and_in_chains():
+    rows = ROWS.assign(lesion_id=["l", "", "", ""])
+    extra = pd.DataFrame(
+        [
+            ("c", "", "L"),  # of a held-out lesion
+            ("d", "p", "m"),  # of a held-out patient
+            ("e", "", "m"),  # of a lesion of that patient
+            ("A0", "v", ""),  # shows a held-out image
+            ("f", "v", ""),  # of the patient whom that image names otherwise
+            ("g", "w", "n"),
+        ],
+        columns=["image_name", "patient_id", "lesion_id"],
+    )
+    extra = extra.assign(target=0, fold=-1, extra=True)
+    kept, _, left_out = fold_split.split_rows(pd.concat([rows, extra], ignore_index=True), 0)
+    assert kept["image_name"].tolist() == ["b0", "b1", "g"]
+    assert left_out == {
+        "with the name of a held-out image": 1,
+        "of a held-out patient": 1,
+        "of a held-out lesion": 1,
+        "of a patient or a lesion of such an image": 2,
+    }

@@ -1,10 +1,13 @@
 import json
+import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
 
 from isic_tf.data import image_cache, input_pipeline, mixture
+from tfrecord_tools.io import output_lock
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,38 @@ def test_several_sets_are_cached_each_by_itself(table, record_set, tmp_path):
     assert not np.array_equal(found[0], found[2])
     # The same records, so one file.
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_of_two_trainings_at_the_same_time_one_decodes_for_both(table, tmp_path, count_decodes, capsys):
+    opened = []
+
+    def open_cache():
+        opened.append(image_cache.open_images(table, str(tmp_path), 32, 2))
+
+    path = image_cache.plan_images(table, str(tmp_path), 32)[1][0]
+    with output_lock.locked(path):
+        threads = [threading.Thread(target=open_cache) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        seen = ""
+        while seen.count(f"waiting for process {os.getpid()} on ") < 2:
+            seen += capsys.readouterr().out
+        assert not count_decodes
+    for thread in threads:
+        thread.join()
+    assert len(count_decodes) == 1
+    assert np.array_equal(opened[0](np.arange(9)), opened[1](np.arange(9)))
+    assert [str(file) for file in tmp_path.iterdir()] == [path]
+
+
+def test_what_killed_trainings_left_is_removed_though_nothing_is_decoded(table, tmp_path, count_decodes):
+    image_cache.open_images(table, str(tmp_path), 32, 2)
+    left = tmp_path / ".tmp-7-0123-32.npy"
+    left.touch()
+    os.utime(left, (1, 1))
+    image_cache.open_images(table, str(tmp_path), 32, 2)
+    assert len(count_decodes) == 1
+    assert not left.exists()
 
 
 def test_a_folder_is_taken_up_by_a_later_run_and_another_size_is_not(table, tmp_path, count_decodes, capsys):

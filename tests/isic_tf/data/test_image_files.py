@@ -1,3 +1,5 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -23,12 +25,12 @@ def write(path, *lines):
 
 
 def test_images_are_listed_by_name_with_the_codes_of_their_metadata(directory):
-    rows = image_files.list_files(str(directory), None, "")
+    rows = image_files.list_files(str(directory))
     assert rows["image_name"].tolist() == ["a", "b"]
     assert rows["path"].tolist() == [str(directory / "a.png"), str(directory / "b.png")]
     assert rows["number"].tolist() == rows["position"].tolist() == [0, 1]
     assert set(rows["shard"]) == {str(directory)}
-    csv = write(directory / "t.csv", "image_name,sex,age_approx", "b,female,", "a,male,45", "c,,")
+    csv = write(directory / "t.csv", "image_name,sex,age_approx", "b,female,", "a,male,45")
     rows = image_files.list_files(str(directory), csv, "age,sex")
     assert rows[["image_name", "age_approx", "sex"]].to_numpy().tolist() == [["a", 45, 0], ["b", -1, 1]]
 
@@ -41,7 +43,7 @@ def test_a_directory_without_images_is_refused(tmp_path):
 def test_an_image_with_two_files_is_refused(directory):
     (directory / "a.jpg").write_bytes(b"")
     with pytest.raises(errors.IsicError, match=r"expected one file per image in .*, 1 images have more \(first: a\)"):
-        image_files.list_files(str(directory), None, "")
+        image_files.list_files(str(directory))
 
 
 def test_metadata_without_a_table_and_an_image_without_metadata_are_refused(directory):
@@ -55,23 +57,64 @@ def test_metadata_without_a_table_and_an_image_without_metadata_are_refused(dire
         image_files.list_files(str(directory), csv, "sex")
 
 
-def test_patients_are_added_where_the_table_lists_them(directory):
-    rows = image_files.list_files(str(directory), None, "")
-    assert image_files.add_patients(rows, None)["patient_id"].tolist() == ["", ""]
-    csv = write(directory / "t.csv", "image_name,patient_id,sex", "b,IP_1,male", "z,IP_2,female")
-    found = image_files.add_patients(rows, csv, ("sex", "diagnosis"))
+def test_patients_lesions_and_further_columns_are_added_where_the_table_has_them(directory):
+    assert image_files.list_files(str(directory))["patient_id"].tolist() == ["", ""]
+    csv = write(directory / "t.csv", "image_name,patient_id,lesion_id,sex", "b,IP_1,IL_1,male", "a,unknown,,female")
+    found = image_files.list_files(str(directory), csv, "", ("sex", "diagnosis"))
     assert found["patient_id"].tolist() == ["", "IP_1"]
-    assert found["sex"].tolist() == [-1, 0]
+    assert found["lesion_id"].tolist() == ["", "IL_1"]
+    assert found["sex"].tolist() == [1, 0]
     assert "diagnosis" not in found
-    csv = write(directory / "t.csv", "image_name,sex", "a,male")
-    assert image_files.add_patients(rows, csv)["patient_id"].tolist() == ["", ""]
+    csv = write(directory / "t.csv", "image_name,sex", "a,male", "b,male")
+    assert image_files.list_files(str(directory), csv)["patient_id"].tolist() == ["", ""]
     csv = write(directory / "t.csv", "image_name", "a", "a")
     with pytest.raises(errors.IsicError, match="must hold every image once"):
-        image_files.add_patients(rows, csv)
+        image_files.list_files(str(directory), csv)
+
+
+def test_rows_of_the_table_without_a_file_are_refused_unless_allowed(directory, capsys):
+    csv = write(directory / "t.csv", "image_name,sex", "d,male", "b,male", "a,", "c,male")
+    text = f"2 images of {csv} have no file in {directory} (first: d)"
+    remedy = "; add the files, or go on without them with --allow_missing"
+    with pytest.raises(errors.IsicError, match=f"^{re.escape(text + remedy)}$"):
+        image_files.list_files(str(directory), csv)
+    rows = image_files.list_files(str(directory), csv, "sex", allow_missing=True)
+    assert rows[["image_name", "sex"]].to_numpy().tolist() == [["a", -1], ["b", 0]]
+    assert capsys.readouterr().out.splitlines()[-1] == f"note: {text}"
+
+
+def test_images_that_the_table_does_not_list_are_counted_and_need_leave_where_the_network_uses_it(directory, capsys):
+    csv = write(directory / "t.csv", "image_name,sex", "b,female")
+    assert len(image_files.list_files(str(directory), csv)) == 2
+    assert capsys.readouterr().out.splitlines()[-1] == f"note: 1 images of {directory} are not in {csv} (first: a)"
+    with pytest.raises(errors.IsicError, match=r"t.csv \(first: a\); add them .* or go on without them with --allow_m"):
+        image_files.list_files(str(directory), csv, "sex")
+    assert image_files.list_files(str(directory), csv, "sex", allow_missing=True)["sex"].tolist() == [-1, 1]
+
+
+def test_names_are_joined_in_whatever_spelling_but_not_where_none_fits(directory):
+    csv = write(directory / "t.csv", "image_name,patient_id", "A.PNG,P1", "b.png,P2")
+    assert image_files.list_files(str(directory), csv)["patient_id"].tolist() == ["P1", "P2"]
+    csv = write(directory / "t.csv", "image_name", "x", "y")
+    with pytest.raises(errors.IsicError, match="names in common, got none \\('a' in one, 'x' in the other\\)"):
+        image_files.list_files(str(directory), csv, allow_missing=True)
+
+
+def test_of_two_subdirectories_one_has_to_be_named(directory):
+    (directory / "test").mkdir()
+    (directory / "train").mkdir()
+    with pytest.raises(errors.ConfigError, match="has the subdirectories train and test; name the one to predict"):
+        image_files.list_files(str(directory))
+
+
+def test_a_directory_with_the_other_subdirectory_only_is_refused_with_its_name(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(errors.IsicError, match="holds no JPEG, PNG or DICOM files; name its subdirectory train"):
+        image_files.list_files(str(tmp_path))
 
 
 def test_files_are_decoded_by_their_numbers_and_feed_an_evaluation(directory):
-    rows = image_files.list_files(str(directory), None, "")
+    rows = image_files.list_files(str(directory))
     with image_files.open_reader(rows, 32, KNOWN, threads=2) as read:
         images = read(np.array([1, 0, 1]))
         dataset = input_pipeline.make_eval_dataset(rows, image_size=32, batch_size=2, images=read, threads=1)
@@ -84,7 +127,7 @@ def test_files_are_decoded_by_their_numbers_and_feed_an_evaluation(directory):
 
 
 def test_assumed_preprocessing_is_logged(directory, capsys):
-    rows = image_files.list_files(str(directory), None, "")
+    rows = image_files.list_files(str(directory))
     with image_files.open_reader(rows, 32, KNOWN, threads=1):
         assert capsys.readouterr().out == ""
     with image_files.open_reader(rows, 32, {"resize": "crop"}, threads=1):
@@ -96,12 +139,29 @@ def test_assumed_preprocessing_is_logged(directory, capsys):
 
 def test_a_file_that_cannot_be_decoded_is_named_also_through_a_dataset(directory):
     (directory / "c.jpg").write_bytes(b"\xff\xd8 and no more")
-    rows = image_files.list_files(str(directory), None, "")
+    rows = image_files.list_files(str(directory))
     with (
         pytest.raises(errors.IsicError, match=r"^\S*c\.jpg [^\n]*$"),
         image_files.open_reader(rows, 32, KNOWN, threads=1) as read,
     ):
         list(input_pipeline.make_eval_dataset(rows, image_size=32, batch_size=3, images=read, threads=1))
+    with (
+        pytest.raises(errors.IsicError, match="to skip unreadable images, use --on_error=skip$"),
+        image_files.open_reader(rows, 32, KNOWN, threads=1) as read,
+    ):
+        read(np.array([2]))
     # Another error in the block is not a file's.
     with pytest.raises(ZeroDivisionError), image_files.open_reader(rows, 32, KNOWN, threads=1):
         raise ZeroDivisionError
+
+
+def test_a_file_that_cannot_be_decoded_is_black_and_listed_where_such_files_are_skipped(directory):
+    (directory / "c.jpg").write_bytes(b"\xff\xd8 and no more")
+    rows = image_files.list_files(str(directory))
+    skipped = {}
+    with image_files.open_reader(rows, 32, KNOWN, threads=2, skipped=skipped) as read:
+        images = read(np.array([0, 2]))
+    assert images[0].any()
+    assert not images[1].any()
+    assert list(skipped) == ["c"]
+    assert skipped["c"].startswith("c.jpg ")

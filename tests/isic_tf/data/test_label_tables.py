@@ -64,3 +64,32 @@ def test_columns_are_encoded_by_the_schema():
     assert label_tables.encode_columns("t.csv", "sex", values).tolist() == [0, -1, 1, 0]
     with pytest.raises(errors.IsicError, match="^t.csv: .*3"):
         label_tables.encode_columns("t.csv", "target", pd.Series(["1", "3"]))
+
+
+def test_patients_and_lesions_have_one_spelling_and_unknown_ones_are_blank(write, capsys):
+    path = write(
+        "image_name,patient_id,target,lesion_id",
+        "a,IP_1,0,L1",
+        "b,ip_ 1,1,unknown",
+        "c,-1,1,l1",
+        "d,IP_2,0,",
+    )
+    table = label_tables.read_labels(path)
+    assert table["patient_id"].tolist() == ["IP_1", "IP_1", "", "IP_2"]
+    assert table["lesion_id"].tolist() == ["L1", "", "L1", ""]
+    assert capsys.readouterr().out.splitlines() == [
+        f"note: {path}: 2 spellings of patient_id are 1 (for example 'IP_1' and 'ip_ 1')",
+        f"note: {path}: 1 values of patient_id (such as '-1') stand for an unknown one",
+        f"note: {path}: 2 spellings of lesion_id are 1 (for example 'L1' and 'l1')",
+        f"note: {path}: 1 values of lesion_id (such as 'unknown') stand for an unknown one",
+    ]
+
+
+def test_values_that_are_no_category_are_counted(capsys):
+    values = pd.Series(["ARM", "torso", "", "leg", "ARM", "unknown"])
+    found = label_tables.encode_columns("t.csv", "anatom_site_general_challenge", values)
+    assert found.tolist() == [-1, 3, -1, -1, -1, -1]
+    assert capsys.readouterr().out == (
+        "note: t.csv: 3 values of anatom_site_general_challenge are not in the schema and taken as unknown: 'ARM', "
+        "'leg'\n"
+    )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from isic_tf.data import fold_split, mixture
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import duplicate_pairs
 
 
@@ -25,7 +25,7 @@ def folders(tmp_path):
 
 
 def test_sets_become_one_table_in_order(folders):
-    rows = mixture.read_sets(f"{folders['a']}, {folders['b']}", folders["c"])
+    rows = mixture.read_sets(f"{folders['a']}, {folders['b']}", folders["c"], patients_are="different")
     assert " ".join(rows["image_name"]) == "x0 x1 x2 x3 x4 y0 y1 y2 y3 x0 z1 z2 z3 z4"
     assert rows["number"].tolist() == list(range(14))
     assert rows["extra"].tolist() == [False] * 9 + [True] * 5
@@ -35,7 +35,7 @@ def test_sets_become_one_table_in_order(folders):
 
 
 def test_a_sets_own_patient_codes_are_not_those_of_another(folders):
-    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
+    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"], patients_are="different")
     found = rows.set_index("key")["patient_id"]
     assert found["x0"] == "0:7"
     assert found["y0"] == "1:7"
@@ -60,7 +60,7 @@ def test_sets_that_overlap_are_refused(folders, main, extra, message):
 
 
 def split(folders, fold, pairs=None):
-    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
+    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"], patients_are="different")
     table = None if pairs is None else pd.DataFrame(pairs, columns=list(schema.PAIR_COLUMNS))
     kept, held_out, left_out = fold_split.split_rows(rows, fold, table)
     return kept["key"].tolist(), held_out["key"].tolist(), left_out
@@ -143,7 +143,7 @@ def test_more_occurrences_than_there_are_seeds_are_refused():
 
 
 def test_the_plan_says_what_an_epoch_holds(folders):
-    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
+    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"], patients_are="different")
     plan = mixture.plan_fold(rows, 1, mix="c=0.5", malignant_oversampling=2)
     assert plan.size == plan.samples_per_epoch.sum() == 9
     assert plan.text.splitlines() == [
@@ -179,7 +179,76 @@ def test_a_mix_that_does_not_fit_is_refused(text, message):
 
 def test_pairs_are_read_from_their_file(folders, tmp_path):
     (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2\nx1,z3\n")
-    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"])
+    rows = mixture.read_sets(f"{folders['a']},{folders['b']}", folders["c"], patients_are="different")
     plan = mixture.plan_fold(rows, 0, pairs=duplicate_pairs.read_pairs(str(tmp_path / "pairs.csv")))
     assert "z3" not in set(plan.rows["image_name"])
     assert np.isin(["z2"], plan.rows["image_name"]).all()
+
+
+def test_numbers_that_may_be_the_same_people_need_an_answer(folders):
+    directories = f"{folders['a']},{folders['b']}"
+    with pytest.raises(
+        errors.ConfigError,
+        match="/a and .*/b share 1 numbers of patients or lesions .such as 7. that may be the same people: expected "
+        "--patients_are=same or --patients_are=different, got neither; choose one, or index the sets again",
+    ):
+        mixture.read_sets(directories)
+    assert mixture.read_sets(directories, patients_are="same")["patient_id"].tolist()[5:7] == ["0:7", "0:7"]
+    # One set needs no answer.
+    assert mixture.read_sets(folders["b"])["patient_id"].tolist() == ["7", "7", "IP_1", "IP_1"]
+
+
+def test_the_same_people_in_two_sets_are_followed(folders):
+    directories = f"{folders['a']},{folders['b']}"
+    with pytest.raises(errors.LeakageError, match=r"fold 0 leaks: 1 patients are in training too \(first: 0:7\)"):
+        mixture.plan_fold(mixture.read_sets(directories, patients_are="same"), 0)
+    rows = mixture.read_sets(folders["a"], folders["b"], patients_are="same")
+    plan = mixture.plan_fold(rows, 0)
+    assert plan.rows["image_name"].tolist() == ["x2", "x3", "y2", "y3"]
+    assert "left out: 2 of a held-out patient" in plan.text
+
+
+def write_set(folder, rows, columns=("image_name", "patient_id", "target", "fold"), split="train"):
+    """Writes an index with an empty shard."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{split}00-9.tfrec").touch()
+    table = pd.DataFrame(rows, columns=list(columns), dtype=str)
+    table = table.assign(shard=f"{split}00-9.tfrec", position=range(len(table)))
+    table.reindex(columns=[*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS], fill_value="").to_csv(
+        folder / f"{split}.index.csv", index=False
+    )
+    return str(folder)
+
+
+def test_names_in_any_spelling_are_one_image_and_one_patient(tmp_path, capsys):
+    main = [("ISIC_0000001", "IP_1", 0, 0), ("ISIC_0000002", "ip_1", 1, 0), ("b", "-1", 0, 1), ("c", "IP_2", 1, 1)]
+    more = [("isic_1_downsampled", "", 0, ""), ("d", "Ip_ 1", 1, ""), ("e", "unknown", 1, ""), ("f", "IP_2", 0, "")]
+    rows = mixture.read_sets(write_set(tmp_path / "a", main), write_set(tmp_path / "b", more))
+    assert rows["patient_id"].tolist() == ["IP_1", "IP_1", "", "IP_2", "", "IP_1", "", "IP_2"]
+    out = capsys.readouterr().out
+    assert "2 values of patient_id (such as '-1') stand for an unknown one" in out
+    assert "3 spellings of patient_id are 1 (for example 'IP_1' and 'ip_1')" in out
+    assert "2 spellings of image_name are 1 (for example 'ISIC_0000001' and 'isic_1_downsampled')" in out
+    plan = mixture.plan_fold(rows, 0)
+    assert plan.rows["image_name"].tolist() == ["b", "c", "e", "f"]
+
+
+def test_one_photograph_in_two_sets_with_folds_is_refused_in_any_spelling(tmp_path):
+    one = write_set(tmp_path / "a", [("ISIC_0000001", "", 0, 0)])
+    other = write_set(tmp_path / "b", [("ISIC_0000001_downsampled", "", 0, 1)])
+    with pytest.raises(errors.ConfigError, match="1 images are in two sets of --data_dir .first: ISIC_0000001_down"):
+        mixture.read_sets(f"{one},{other}")
+
+
+def test_pseudo_labels_are_joined_in_any_spelling_of_the_name(tmp_path, capsys):
+    main = write_set(tmp_path / "a", [("a", "7", 0, 0), ("b", "8", 1, 1)])
+    write_set(tmp_path / "a", [("ISIC_0000009", "9", "", ""), ("t", "7", "", "")], split="test")
+    predictions = tmp_path / "scores.csv"
+    predictions.write_text("image_name,prediction\nt,0.2\nisic_9.jpg,0.8\nelsewhere,0.5\n")
+    rows = mixture.read_sets(main, pseudo_csv=str(predictions))
+    assert rows["label"].tolist() == [0, 1, 0.8, 0.2]
+    assert rows["pseudo"].tolist() == [False, False, True, True]
+    assert "1 images are spelled in another way" in capsys.readouterr().out
+    # Both splits of a directory number the same patients.
+    assert rows["patient_id"].tolist() == ["7", "8", "9", "7"]
+    assert mixture.plan_fold(rows.assign(fold=[0, 1, -1, -1], target=[0, 1, 1, 0]), None).size == 4

@@ -7,7 +7,7 @@ from isic_tf.data import preprocessing_config
 
 @pytest.fixture
 def data_dir(tmp_path):
-    manifest = {"resize": "pad", "trim_border": True, "color_constancy": None, "image_size": 64}
+    manifest = {"shards": [], "resize": "pad", "trim_border": True, "color_constancy": None, "image_size": 64}
     (tmp_path / "train.manifest.json").write_text(json.dumps(manifest))
     return str(tmp_path)
 
@@ -27,3 +27,10 @@ def test_the_options_of_a_run_count_before_the_manifest_of_its_first_set(data_di
     assert preprocessing_config.find_preprocessing(run) == {"resize": "pad", "trim_border": True}
     found = preprocessing_config.find_preprocessing({**run, "resize": "crop", "trim_border": "False"})
     assert found == {"resize": "crop", "trim_border": "False"}
+
+
+@pytest.mark.parametrize("resize", ["two words", 3, ["pad"], ""])
+def test_preprocessing_that_is_not_a_word_is_refused(tmp_path, resize):
+    (tmp_path / "train.manifest.json").write_text(json.dumps({"shards": [], "resize": resize}))
+    with pytest.raises(ValueError, match="train.manifest.json.* resize"):
+        preprocessing_config.read_preprocessing(str(tmp_path))

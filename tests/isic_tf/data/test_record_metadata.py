@@ -1,5 +1,6 @@
 import shutil
 
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -69,3 +70,48 @@ def test_codes_that_the_schema_does_not_have_are_refused(tmp_path):
         ValueError, match="expected sex from -1 to 1, a has 7; records made with other tools may use other codes"
     ):
         record_metadata.list_records([str(path)], ["sex"])
+
+
+def test_digests_are_those_of_the_bytes(tmp_path):
+    path = tmp_path / "train00-2.tfrec"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(tf_example.to_example(b"", "a"))
+        writer.write(tf_example.to_example(b"a", "b"))
+    found = record_metadata.list_records([str(path)], with_digests=True)
+    # The first digits of SHA-256 of nothing and of "a", as published.
+    assert found["image_digest"].tolist() == ["e3b0c44298fc1c14", "ca978112ca1bbdca"]
+
+
+def test_people_of_an_index_have_one_spelling_and_keys_of_their_set(tmp_path):
+    (tmp_path / "train.index.csv").write_text(
+        "shard,position,image_name,patient_id,target,fold,lesion_id\n"
+        "s,0,a,P1,0,,L\ns,1,b,p1,0,,\ns,2,c,7,1,,\ns,3,d,-1,1,,l\n"
+    )
+    rows = pd.DataFrame({"image_name": list("abcde"), "shard": str(tmp_path / "train00-5.tfrec")})
+    found = record_metadata.add_index(rows)
+    assert found["patient_id"].tolist() == ["P1", "P1", "7", "", ""]
+    assert found["lesion_id"].tolist() == ["L", "", "", "l", ""]
+    # The first digits of SHA-256 of "c,7".
+    assert found["patient_key"].tolist() == ["p1", "p1", "ce658cd86e8eabd9#7", "", ""]
+    assert found["lesion_key"].tolist() == ["l", "", "", "l", ""]
+    completed = record_metadata.add_patients(found.assign(patient_code=[5, 5, 5, 6, 7]))
+    assert completed["patient_id"].tolist()[:3] == ["P1", "P1", f"{tmp_path}/train:7"]
+    assert completed["patient_id"].tolist()[3:] == [f"{tmp_path}/train:6", f"{tmp_path}/train:7"]
+    assert completed["patient_key"].str.endswith(("p1", "#7", "#6")).all()
+
+
+def test_numbers_of_records_are_those_of_the_index_made_of_them(tmp_path):
+    rows = pd.DataFrame({"image_name": list("abc"), "shard": str(tmp_path / "train00-3.tfrec")})
+    from_records = record_metadata.add_patients(record_metadata.add_index(rows).assign(patient_code=[7, -1, 8]))
+    lines = ["shard,position,image_name,patient_id,target,fold", "s,0,a,7,,", "s,1,b,,,", "s,2,c,8,,"]
+    (tmp_path / "train.index.csv").write_text("\n".join(lines) + "\n")
+    from_index = record_metadata.add_index(rows)
+    assert from_records["patient_key"].tolist() == from_index["patient_key"].tolist()
+    assert from_index["patient_key"].nunique() == 3
+
+
+def test_numbers_below_zero_are_unknown_patients(tmp_path):
+    path = tmp_path / "train00-1.tfrec"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(tf_example.to_example(b"", "a", patient_id=-9))
+    assert record_metadata.list_records([str(path)], ["patient_id"])["patient_id"].tolist() == [-1]

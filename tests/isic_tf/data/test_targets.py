@@ -35,9 +35,7 @@ def test_every_diagnosis_of_the_schema_is_in_one_class():
         (0, code("cafe-au-lait macule"), "unknown"),
         (0, code("SCC"), "squamous cell carcinoma"),
         (0, -1, "unknown"),
-        (1, code("melanoma"), "melanoma"),
-        # The label decides, as in the competition.
-        (1, -1, "melanoma"),
+        (1, code("Melanoma, NOS"), "melanoma"),
     ],
 )
 def test_an_image_is_labeled_with_its_class(label, diagnosis, expected):
@@ -60,11 +58,21 @@ def test_a_benign_melanoma_is_refused():
 
 def test_a_malignant_image_of_another_diagnosis_is_refused():
     with pytest.raises(ValueError, match="1 images are labeled malignant but not diagnosed as melanoma .first: i1."):
-        targets.label(table((1, -1), (1, code("BCC"))), "diagnosis")
+        targets.label(table((1, code("MEL")), (1, code("BCC"))), "diagnosis")
+
+
+def test_malignant_images_without_a_diagnosis_of_melanoma_are_listed_by_diagnosis():
+    rows = table((1, code("SCC")), (0, code("NV")), (1, code("BCC")), (1, code("SCC")), (1, -1), (1, code("unknown")))
+    message = (
+        "5 images are labeled malignant but not diagnosed as melanoma .first: i0., but 2 squamous cell carcinoma, 1 "
+        "basal cell carcinoma, 1 without a diagnosis of the schema, 1 unknown; --target=diagnosis requires target=1"
+    )
+    with pytest.raises(ValueError, match=message):
+        targets.label(rows, "diagnosis")
 
 
 def test_classes_are_counted_for_each_source():
-    rows = table((0, code("NV")), (1, -1), (0, -1), (0, code("NV"))).assign(source=["a", "a", "b", "a"])
+    rows = table((0, code("NV")), (1, code("MEL")), (0, -1), (0, code("NV"))).assign(source=["a", "a", "b", "a"])
     assert targets.describe(rows) == "  a: 2 nevus, 1 melanoma\n  b: 1 unknown"
 
 

@@ -146,7 +146,7 @@ def test_every_section_is_there(page):
     ]
     assert "CC BY-NC 4.0" in page.text
     assert "not a medical device" in page.text
-    assert "their metadata and pictures; the flags contain paths of the training machine" in page.text
+    assert "their metadata and pictures. Consider this before you share it." in page.text
     # ROC, precision and recall, reliability, histogram; loss and ROC AUC of the folds.
     assert len(page.all("svg")) == 6
 

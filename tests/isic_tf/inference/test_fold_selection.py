@@ -1,9 +1,11 @@
 import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from isic_tf.artifacts import seen_images
+from isic_tf.artifacts import person_numbers, seen_images
+from isic_tf.data import mixture
 from isic_tf.inference import fold_selection
 from tfrecord_tools import cli, errors
 
@@ -87,3 +89,55 @@ def test_a_network_of_no_fold_names_none(capsys):
     table = pd.DataFrame({"image_name": ["a"], "prediction": [0.1]})
     assert list(fold_selection.add_folds(table, rows, ["run/full/w.h5"])) == ["image_name", "prediction"]
     assert "note: no image has a fold; the column fold is left out" in capsys.readouterr().out
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Weights of one fold, trained on images a and b of patients 7 and 8 of a set; and the rows of the set."""
+    rows = person_numbers.add_keys(pd.DataFrame({"image_name": list("abcd"), "patient_id": ["7", "8", "7", "9"]}))
+    plan = mixture.Plan(rows[:2], np.array([2]), rows[2:], "")
+    seen_images.write_seen_images(str(tmp_path), seen_images.list_seen_images(plan))
+    return [str(tmp_path / "best.weights.h5")], rows
+
+
+def test_patients_of_a_set_are_recognized_by_their_numbers(numbered):
+    paths, rows = numbered
+    # c is another image of patient 7.
+    assert fold_selection.find_unseen(paths[0], rows).tolist() == [False, False, False, True]
+    assert fold_selection.choose_networks(paths, rows[3:], out_of_fold=True) == ["1"]
+    with pytest.raises(errors.LeakageError, match="all folds trained on 1 of them, for example c"):
+        fold_selection.choose_networks(paths, rows[2:], out_of_fold=True)
+
+
+def test_numbers_of_another_set_need_an_answer_out_of_fold(numbered, capsys):
+    paths, _ = numbered
+    rows = pd.DataFrame({"image_name": ["x", "y"], "patient_id": ["7", "10"]})
+    with pytest.raises(
+        errors.ConfigError, match="the images and the training images of .* share 1 numbers .*such as 7"
+    ):
+        fold_selection.choose_networks(paths, rows, out_of_fold=True)
+    assert fold_selection.choose_networks(paths, rows, True, "different") == ["1", "1"]
+    with pytest.raises(errors.LeakageError, match="all folds trained on 1 of them, for example x"):
+        fold_selection.choose_networks(paths, rows, True, "same")
+    # Else it is only said.
+    assert capsys.readouterr().out == ""
+    assert fold_selection.choose_networks(paths, rows, out_of_fold=False) == "1"
+    assert "share 1 numbers of patients or lesions (such as 7); if these are the same" in capsys.readouterr().out
+    assert fold_selection.choose_networks(paths, rows, False, "same") == "1"
+    assert "note: 1 of the 2 images, or their patients, were trained on" in capsys.readouterr().out
+
+
+def test_images_are_recognized_in_any_spelling_and_by_their_bytes(tmp_path):
+    seen = pd.DataFrame({"image_name": ["ISIC_1", "b"], "patient_id": "", "image_digest": ["", "e3b0c44298fc1c14"]})
+    seen_images.write_seen_images(str(tmp_path), seen)
+    weights = str(tmp_path / "w.h5")
+    for name in ("empty.PNG", "empty.dcm"):
+        (tmp_path / name).touch()
+    rows = pd.DataFrame({"image_name": ["isic_0000001_downsampled", "x", "y"], "image_digest": ["", "", "00"]})
+    assert fold_selection.find_unseen(weights, rows).tolist() == [False, True, True]
+    # The bytes of files are read; those of DICOM files are in no record.
+    files = [str(tmp_path / name) for name in ("empty.PNG", "empty.dcm")]
+    rows = pd.DataFrame({"image_name": ["x", "y"], "path": files})
+    with pytest.raises(errors.LeakageError, match="all folds trained on 1 of them, for example x"):
+        fold_selection.choose_networks([weights], rows, out_of_fold=True)
+    assert fold_selection.choose_networks([weights], rows[1:], out_of_fold=True) == ["1"]

@@ -2,6 +2,7 @@ import functools
 import os
 import pathlib
 import shutil
+import tempfile
 from types import SimpleNamespace
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 from dicom_files import made as make_dicom
 from harness import PREDICT, RECIPE, build_set, predicted
+from shard_files import rewrite_index
 
 import isic_tf
 from isic_tf.artifacts import prediction_files, run_directory, submission_format
@@ -33,7 +35,7 @@ from isic_tf.training import loop
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import codec, preprocessing
-from tfrecord_tools.io import csv_tables, record_index, tf_example
+from tfrecord_tools.io import csv_tables, output_lock, record_index, tf_example
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -119,9 +121,8 @@ def test_one_image_of_no_fold_leaves_the_others_theirs(half, run, record_set, tm
     shutil.copy(run / "flags.txt", tmp_path / "run")
     known = index["patient_id"] != index["patient_id"][0]
     last = index.index[known][-1]
-    index.assign(target=index["target"].astype("Int64").where(index.index != last)).to_csv(
-        tmp_path / "set" / "train.index.csv", index=False
-    )
+    targets = index["target"].astype("Int64").where(index.index != last)
+    rewrite_index(tmp_path / "set", "train", index.assign(target=targets))
     found = predicted(tmp_path / "run", tmp_path / "o.csv", records=f"{tmp_path}/set/train*.tfrec", out_of_fold=True)
     assert found["fold"].isna().tolist() == (~known).tolist()
     assert found.loc[index["image_name"][known], "fold"].tolist() == index["fold"][known].tolist()
@@ -596,6 +597,31 @@ def test_a_run_without_a_trained_fold_is_refused(tmp_path, index):
 def test_a_folder_for_an_output_is_refused_before_any_work(run, tmp_path):
     with pytest.raises(ValueError, match="expected file names as --output and --embeddings, got the directory"):
         predicted(run, tmp_path, records="x")
+
+
+def test_an_output_that_another_process_writes_is_refused_before_any_network_is_built(run, record_set, tmp_path):
+    for name, options in (("o.csv", {}), ("e.npz", {"embeddings": str(tmp_path / "e.npz")})):
+        message = rf"{name} to be free, but process \d+ on .* is writing it"
+        with output_lock.locked(str(tmp_path / name)), pytest.raises(errors.ConfigError, match=message):
+            predicted(run, tmp_path / "o.csv", records=f"{record_set}/test*.tfrec", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_and_scores_lie_in_the_run_while_they_are_returned(run, record_set, tmp_path, monkeypatch):
+    def stop(directory, made_of):
+        opened.append(pathlib.Path(directory))
+        raise KeyboardInterrupt
+
+    opened = []
+    before = sorted(run.iterdir())
+    monkeypatch.setattr(prediction_shards, "open_parts", stop)
+    for is_writable in (True, False):
+        monkeypatch.setattr(os, "access", lambda *_, is_writable=is_writable: is_writable)
+        with pytest.raises(KeyboardInterrupt):
+            predict_run.predict(run, f"{record_set}/test*.tfrec")
+    assert [path.parent.parent for path in opened] == [run, pathlib.Path(tempfile.gettempdir())]
+    assert not any(path.parent.exists() for path in opened)
+    assert sorted(run.iterdir()) == before
 
 
 def test_predictions_that_are_no_number_are_refused(tmp_path):

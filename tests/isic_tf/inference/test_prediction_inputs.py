@@ -1,6 +1,7 @@
 import pathlib
 
 import pytest
+from shard_files import write_shard
 
 from isic_tf.inference import prediction_inputs
 from isic_tf.inference.config import PredictFilesConfig
@@ -59,3 +60,10 @@ def test_a_context_model_needs_patients_and_all_metadata(record_set):
     assert {"sex", "age_approx", "anatom_site_general_challenge", "patient_code"} <= set(rows)
     assert set(rows["known_target"]) == {0, 1}
     assert (rows["patient_id"] != "").all()
+
+
+def test_unknown_metadata_of_the_images_are_counted(tmp_path, capsys):
+    write_shard(tmp_path, "test00-3.tfrec", [{"image_name": "a", "sex": 1}, {"image_name": "b"}, {"image_name": "c"}])
+    config = PredictFilesConfig(workdir="run", records=f"{tmp_path}/test*.tfrec", output="p.csv")
+    prediction_inputs.list_rows(config, {"metadata": "sex"})
+    assert "note: unknown metadata of 3 images: sex of 2 (66.7%)" in capsys.readouterr().out

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from isic_tf.artifacts import fold_results
 from isic_tf.models import backbones, classifiers
+from tfrecord_tools import errors
 
 # Parameters without the top, as published for ImageNet less its 1000 classes' (f + 1) * 1000; features f.
 COUNTS = {
@@ -116,3 +118,23 @@ def test_weights_that_cannot_be_downloaded_say_which_file_goes_where(monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ValueError, match=rf"could not be downloaded .*put {file} into {tmp_path}.*--weights=none"):
         backbones.build_backbone(backbone, 32, weights)
+
+
+def test_weights_that_a_run_kept_are_loaded_only_if_no_bit_changed(tmp_path):
+    inputs = tf.keras.Input((1,))
+    network = tf.keras.Model(inputs, tf.keras.layers.Dense(1, kernel_initializer="ones")(inputs))
+    fold_results.keep_weights(str(tmp_path), network, wanted=True, epoch=1)
+    path = tmp_path / "best.weights.h5"
+    backbones.load_weights(network, str(path))
+    content = path.read_bytes()
+    # The exponent of the weight of 1: read without the check, it would be another number.
+    place = content.rindex(np.float32(1).tobytes())
+    path.write_bytes(content[: place + 3] + bytes([content[place + 3] ^ 4]) + content[place + 4 :])
+    with pytest.raises(
+        errors.CorruptRecordError, match=r"best.weights.h5 is damaged: expected the SHA-256 .*; restore"
+    ):
+        backbones.load_weights(network, str(path))
+    # Weights of release 0.1 have no record.
+    (tmp_path / "best.weights.h5.json").unlink()
+    backbones.load_weights(network, str(path))
+    assert float(network.get_weights()[0][0, 0]) != 1

@@ -165,3 +165,13 @@ def test_too_few_patients_of_a_class_are_refused(tmp_path):
     path = write(tmp_path / "first.csv", target=targets, fold=[0] * 8)
     with pytest.raises(ValueError, match="at least two patients with malignant and two with benign images"):
         out_of_fold.read([path], str(tmp_path / "labels.csv"))
+
+
+def test_labels_are_joined_in_any_spelling_and_lesions_are_patients_where_these_are_unknown(tmp_path):
+    labels = tmp_path / "labels.csv"
+    patients, lesions = ["p", "P ", "q", "-1", "", "", "s", "s"], ["", "", "l", "L", "m", "m", "", ""]
+    table = pd.DataFrame({"image_name": [f"{name.upper()}.jpg" for name in NAMES], "patient_id": patients})
+    table.assign(lesion_id=lesions, target=TARGETS).to_csv(labels, index=False)
+    found = out_of_fold.read([write(tmp_path / "oof.csv")], str(labels))
+    assert found.names == NAMES
+    assert found.patients.tolist() == ["p", "p", "q", "q", "lesion m", "lesion m", "s", "s"]

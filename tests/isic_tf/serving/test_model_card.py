@@ -66,6 +66,14 @@ def test_values_cannot_break_the_card(run):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|a\\`b \\# c&amp; |" in text
 
 
+def test_the_card_names_no_directory_of_the_training_machine(run):
+    paths = {"data_dir": "/home/jane/sets/ham,/home/jane/isic", "init_from": "/home/jane/runs/b0", "cache": "~/jane/c"}
+    text = card(run, **paths, augment_policy="/home/jane/strong.json")
+    assert "jane" not in text
+    assert "| Record sets | ham,isic |" in text
+    assert "| Initial weights | b0 |" in text
+
+
 def test_the_card_describes_how_the_training_images_were_made(run, record_set):
     text = card(run, data_dir=str(record_set))
     assert "resize=stretch, trim\\_border=False, color\\_constancy=none" in text

@@ -1,3 +1,5 @@
+import cv2
+import image_bytes
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from scipy.special import expit
 
 from isic_tf.data import clinical_metadata, decoding
 from isic_tf.serving import saved_model
+from tfrecord_tools.imaging import codec, image_files
 
 SIZE = 8
 
@@ -45,6 +48,36 @@ def test_files_are_decoded_as_the_input_pipeline_does():
     assert found.shape == (2, SIZE, SIZE, 3)
     assert np.array_equal(found[0], decoding.decode(jpeg, SIZE))
     assert np.array_equal(found[1], decoding.resize(tf.constant(pixels), SIZE))
+
+
+SQUARE = cv2.resize(image_bytes.NOISE, (48, 48), interpolation=cv2.INTER_CUBIC)
+KINDS = {
+    "jpeg": image_bytes.jpeg(SQUARE),
+    "gray jpeg": cv2.imencode(".jpg", SQUARE[..., 0])[1].tobytes(),
+    "progressive jpeg": cv2.imencode(".jpg", SQUARE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
+    "cmyk jpeg": image_bytes.cmyk_jpeg(marked=True),
+    "cmyk jpeg without a marker": image_bytes.cmyk_jpeg(marked=False),
+    "png": image_bytes.png(SQUARE),
+    "png of 16 bits": image_bytes.png(SQUARE.astype(np.uint16) * 257),
+    **{f"jpeg turned by {number}": image_bytes.rotated_jpeg(number, SQUARE) for number in range(2, 9)},
+    **{f"png turned by {number}": image_bytes.rotated_png(number, SQUARE) for number in (3, 6)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_file_has_the_same_pixels_on_every_path(kind, tmp_path):
+    data = KINDS[kind]
+    path = tmp_path / "x.jpg"
+    path.write_bytes(data)
+    side = codec.image_size(data)[0]
+    # As `tfrecord_tools.build` and `predict --images` decode it; as a record; as a request of the exported model.
+    built = image_files.prepare_image(str(path), {"image_size": side}).astype(int)
+    record = decoding.decode(data, side).numpy()
+    served = saved_model.decode(tf.constant([data]), side)[0].numpy()
+    assert np.array_equal(served, record)
+    # TensorFlow's inverse DCT is the fast one of libjpeg.
+    assert np.abs(record - built).mean() < (0.5 if "jpeg" in kind else 1e-9)
+    assert np.abs(record - built).max() <= 6
 
 
 def test_a_file_of_another_kind_is_refused_with_its_position():

@@ -1,11 +1,16 @@
 import dataclasses
+import importlib
 import re
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from harness import ROOT, make_config, parse_train_flags
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.models import backbones
+from isic_tf.optim import lr_schedules
+from isic_tf.training import config_checks
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors
 
@@ -57,7 +62,7 @@ def test_a_run_directory_records_all_options_but_where_and_which_fold():
 def test_flags_of_release_0_1_are_accepted(line):
     name, value = line.split("=")
     config = parse_train_flags("--data_dir=records", "--workdir=run", f"--{line}")
-    assert str(getattr(config, run_directory.RENAMED_FLAGS[name])) == value
+    assert str(getattr(config, run_flags.RENAMED_FLAGS[name])) == value
 
 
 @pytest.mark.parametrize(
@@ -92,3 +97,104 @@ def test_damaged_flags_of_a_run_are_named(tmp_path):
         errors.CorruptRecordError, match="flags.txt is damaged: expected dropout to be a number, got 'abc'"
     ):
         TrainConfig.from_run(tmp_path)
+
+
+COMMANDS = {
+    "isic_tf": ["train", "predict", "evaluate", "calibrate", "ensemble", "context", "explain", "export", "show"],
+    "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth"],
+}
+
+
+def list_ends(config_class):
+    """Lists each option of a configuration with the values at the ends of its range."""
+    for field in dataclasses.fields(config_class):
+        limits = [field.metadata["lower"], field.metadata["upper"]]
+        if limits != [None, None]:
+            # Where there is no limit, more than anybody gives.
+            is_whole = "int" in str(field.type)
+            limits = [limits[0], (2**63 - 1 if is_whole else 1e308) if limits[1] is None else limits[1]]
+            limits = [value if value is None or not is_whole else int(value) for value in limits]
+        for value in [*limits, *(field.metadata["choices"] or ())]:
+            if value is not None:
+                yield field.name, value
+
+
+def make_minimal(config_class, **values):
+    """A configuration of the defaults but for some values."""
+    fields = dataclasses.fields(config_class)
+    # Ensembles need predictions to combine, and a file to write.
+    wanted = ("predictions", "output")
+    required = [field.name for field in fields if field.default is dataclasses.MISSING or field.name in wanted]
+    return config_class(**dict.fromkeys(required, "a,b") | values)
+
+
+@pytest.mark.parametrize("command", [f"{root}.{name}" for root, names in COMMANDS.items() for name in names])
+def test_every_option_of_a_command_may_be_at_the_ends_of_its_range(command):
+    config_class = importlib.import_module(command).CONFIG
+    for name, value in list_ends(config_class):
+        config = make_minimal(config_class, **{name: value})
+        assert getattr(config, name) == value
+        values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config_class)}
+        texts = {name: ",".join(given) if isinstance(given, tuple) else str(given) for name, given in values.items()}
+        known = {name: text for name, text in texts.items() if values[name] is not None}
+        assert config_class.from_text(known) == config
+
+
+# What a run cannot have, whatever else is given.
+REFUSED = {
+    ("warmup_epochs", 1e308): "expected a warm-up shorter than",
+    ("gradient_accumulation_steps", 2**63 - 1): "use",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), list(list_ends(TrainConfig)))
+def test_the_defaults_fit_every_option_at_the_ends_of_its_range(name, value):
+    config = make_minimal(TrainConfig, **{name: value})
+    if (name, value) in REFUSED:
+        with pytest.raises(errors.ConfigError, match=REFUSED[name, value]):
+            config_checks.check_config(config, tf.distribute.get_strategy())
+            lr_schedules.make_schedule(config, steps=23)
+        return
+    config_checks.check_config(config, tf.distribute.get_strategy())
+    for steps in (1, 23):
+        for first in (0, config.freeze_epochs * steps):
+            schedule = lr_schedules.make_schedule(config, steps, first=first)
+            rates = schedule(tf.constant([0, 1, steps - 1, steps, 15 * steps])).numpy()
+            assert (rates >= 0).all()
+            assert (rates <= np.float32(config.learning_rate) * 1.000001).all()
+
+
+@pytest.mark.parametrize("schedule", lr_schedules.SCHEDULES)
+@pytest.mark.parametrize("epochs", [1, 2, 9, 10, 100])
+@pytest.mark.parametrize("steps", [1, 2, 23])
+def test_the_default_warm_up_is_at_most_a_tenth_of_the_run(schedule, epochs, steps):
+    config = make_minimal(TrainConfig, schedule=schedule, epochs=epochs)
+    assert config.warmup_epochs <= min(1, epochs / 10)
+    assert config.warmup_epochs == (1 if epochs >= 10 else 0 if schedule == "deotte" else epochs / 10)
+    rates = lr_schedules.make_schedule(config, steps)(tf.range(epochs * steps)).numpy()
+    assert rates.max() == pytest.approx(config.learning_rate, rel=1e-3)
+
+
+def test_a_given_warm_up_that_does_not_fit_is_refused():
+    config = make_minimal(TrainConfig, epochs=1, warmup_epochs=1.0)
+    with pytest.raises(errors.ConfigError, match="expected a warm-up shorter than the run's 23 steps, got 23; lower"):
+        lr_schedules.make_schedule(config, 23)
+
+
+@pytest.mark.parametrize("backbone", backbones.BACKBONES)
+def test_the_default_weights_of_every_backbone_are_published(backbone):
+    config = make_minimal(TrainConfig, backbone=backbone)
+    assert config.weights == ("none", *backbones.published(backbone))[-1]
+    assert make_minimal(TrainConfig, backbone=backbone, weights="none").weights == "none"
+
+
+def test_weights_that_do_not_exist_are_refused_before_anything_is_read(tmp_path):
+    message = (
+        "expected a weights file at nosuch.h5, which does not exist; --weights is none, imagenet, noisy-student or"
+    )
+    with pytest.raises(errors.ConfigError, match=message):
+        config_checks.check_config(make_config(weights="nosuch.h5"), tf.distribute.get_strategy())
+    with pytest.raises(errors.ConfigError, match="did you mean imagenet"):
+        config_checks.check_config(make_config(weights="imagnet"), tf.distribute.get_strategy())
+    with pytest.raises(errors.ConfigError, match="which is a directory; --weights is"):
+        config_checks.check_config(make_config(weights=str(tmp_path)), tf.distribute.get_strategy())

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from harness import PREDICT, RECIPE, make_config, tiny, tiny_trunk
+from shard_files import rewrite_index
 
 from isic_tf.artifacts import prediction_files, run_directory
 from isic_tf.inference import predict_run, predictor
@@ -13,6 +14,7 @@ from isic_tf.models import backbones, classifiers
 from isic_tf.training import checkpointing, epochs, loop, train_state, validation
 from isic_tf.training.config import TrainConfig
 from isic_tf.training.run_result import RunResult
+from tfrecord_tools import errors
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ def test_a_corrupt_shard_is_named_in_training(record_set, tmp_path, tiny_model):
     data = bytearray(shard.read_bytes())
     data[-40] ^= 255
     shard.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"{shard.name} is corrupt at record \d+: corrupted record"):
+    with pytest.raises(ValueError, match=rf"{shard.name} is corrupt at record \d+: the checksum of its data is wrong"):
         run(tmp_path, tmp_path / "run")
 
 
@@ -209,7 +211,7 @@ def test_an_index_that_is_not_its_shards_is_named_in_training(record_set, tmp_pa
         index["target"] = index["target"].map({"0": "1", "1": "0"})
     else:
         index["image_name"] = "gone_" + index["image_name"]
-    index.to_csv(tmp_path / "train.index.csv", index=False)
+    rewrite_index(tmp_path, "train", index)
     with pytest.raises(ValueError, match=message):
         run(tmp_path, tmp_path / "run", cache=where)
 
@@ -399,9 +401,82 @@ def test_several_steps_an_execution_end_like_one(record_set, tmp_path, tiny_mode
         ({"metadata": "width"}, "--metadata=width is refused"),
         ({"profile": "9"}, "expected --profile=FIRST:LAST"),
         ({"tpu": "my-tpu"}, "expected --strategy=tpu or auto with --tpu=my-tpu, got default"),
+        ({"weights": "nosuch.h5"}, "expected a weights file at nosuch.h5, which does not exist; --weights is none"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(record_set, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run(record_set, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
+
+
+def test_of_two_trainings_at_the_same_time_only_those_of_one_configuration_go_on(
+    record_set, tmp_path, monkeypatch, tiny_model
+):
+    begun = []
+
+    def train_beside(fold):
+        """Trains a fold while other processes try to train in the run directory, before there is any epoch."""
+        begun.append(fold.name)
+        if len(begun) > 1:
+            return
+        flags = (tmp_path / "flags.txt").read_text()
+        for number in ("0", "all"):
+            with pytest.raises(errors.ConfigError, match=r"fold0 to be free, but process \d+ on .* is writing it"):
+                loop.train(make_config(**options, fold=number))
+        for changes in ({"seed": 2}, {"epochs": 4, "schedule": "deotte"}):
+            with pytest.raises(errors.ConfigError, match="holds a run of another configuration"):
+                loop.train(make_config(**{**options, **changes}, fold="1"))
+        loop.train(make_config(**options, fold="1"))
+        assert (tmp_path / "flags.txt").read_text() == flags
+
+    monkeypatch.setattr(loop, "train_fold", train_beside)
+    options = {"data_dir": str(record_set), "workdir": str(tmp_path), "schedule": "deotte"}
+    loop.train(make_config(**options, fold="0"))
+    assert begun == ["fold0", "fold1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["flags.txt"]
+    # Nobody trains and nothing is trained: another configuration may begin.
+    loop.train(make_config(**{**options, "seed": 2}, fold="1"))
+    assert begun == ["fold0", "fold1", "fold1"]
+
+
+def test_a_finished_run_grows_to_what_a_longer_one_is(record_set, tmp_path, tiny_model, capsys):
+    # A run of one epoch with the default warm-up; the longer one has the warm-up that it began with.
+    changes = {"schedule": "constant", "epochs": 1}
+    run(record_set, tmp_path / "grown", **changes)
+    directory = tmp_path / "grown" / "fold0"
+    # What is lost meanwhile is in the checkpoint.
+    (directory / "history.csv").unlink()
+    (directory / "checkpoints" / "checkpoint").write_bytes(b"")
+    grown = run(record_set, tmp_path / "grown", **{**changes, "epochs": 2})
+    out = capsys.readouterr().out
+    assert "grows from 1 to 2 epochs" in out
+    assert "history.csv has 0 epochs, which are not the 1 of the checkpoint" in out
+    longer = run(record_set, tmp_path / "longer", **{**changes, "epochs": 2, "warmup_epochs": 0.1})
+    assert np.allclose(grown, longer, atol=1e-5)
+    assert json.loads((directory / "metrics.json").read_text())["epochs"] == 2
+    # Predictions that are lost are made again, and nothing is trained.
+    (directory / "oof.csv").unlink()
+    before = (directory / "best.weights.h5").read_bytes()
+    assert run(record_set, tmp_path / "grown", **{**changes, "epochs": 2}).equals(grown)
+    assert "oof.csv is missing; the fold is finished once more" in capsys.readouterr().out
+    assert len(pd.read_csv(directory / "oof.csv")) == 60
+    assert (directory / "best.weights.h5").read_bytes() == before
+
+
+def test_a_full_disk_is_named_and_the_same_call_goes_on(record_set, tmp_path, tiny_model, monkeypatch):
+    original = tf.train.CheckpointManager.save
+
+    def save(manager, *arguments, **options):
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "{{node Save}} /runs/ckpt-1_temp/part-0; No space left on device"
+        )
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    message = (
+        r"expected room for /runs/ckpt-1_temp/part-0, but the disk is full .* MB for each of .*run the same command"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(record_set, tmp_path, epochs=1)
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", original)
+    assert len(run(record_set, tmp_path, epochs=1)) == 1

@@ -63,3 +63,12 @@ def test_a_batch_that_tpus_would_pad_is_named(state):
     # Fewer micro-batches, if they fit, before another batch size, which would change the training.
     text = memory_estimate.estimate_memory(state, 128, 8, 4).describe()
     assert "4 images at a time (not a multiple of 8, to which TPUs pad; use --gradient_accumulation_steps=1)" in text
+
+
+def test_the_room_of_the_files_of_a_fold_worked_by_hand(state):
+    # Weights, averages, the two moments of each weight, and step and learning rate of each of the two optimizers.
+    expected = 4 * 4 * WEIGHTS
+    assert expected <= memory_estimate.count_checkpoint(state) <= expected + 4 * 16
+    # 625 weights are 2500 bytes.
+    text = memory_estimate.describe_files(state)
+    assert text == "0.0 MB for each of up to 3 checkpoints and 0.0 MB for each of up to 2 copies of the weights"

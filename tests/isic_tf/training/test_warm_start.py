@@ -4,14 +4,14 @@ import pytest
 import tensorflow as tf
 from harness import make_config, tiny_trunk
 
-from isic_tf.artifacts import run_directory, seen_images
+from isic_tf.artifacts import person_numbers, run_directory, seen_images
 from isic_tf.data import mixture
 from isic_tf.models import backbones, classifiers
 from isic_tf.training import warm_start
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write
 
-TABLE = pd.DataFrame({"image_name": list("abcd"), "patient_id": ["p", "q", "7", "0:8"], "target": 0})
+TABLE = pd.DataFrame({"image_name": list("abcd"), "patient_id": ["p", "q", "7", ""], "target": 0})
 
 
 @pytest.fixture
@@ -52,8 +52,6 @@ def test_weights_trained_on_a_held_out_image_or_patient_are_refused(source):
     directory, _ = source
     fresh = pd.DataFrame({"image_name": ["x", "y"], "patient_id": ["r", ""]})
     warm_start.check_leakage(plan_of(TABLE, fresh), directory)
-    # A number is each set's own code: not the same patient.
-    warm_start.check_leakage(plan_of(TABLE, fresh.assign(patient_id=["7", "0:8"])), directory)
     for leaking in (fresh.assign(image_name=["x", "d"]), fresh.assign(patient_id=["r", "q"])):
         with pytest.raises(
             ValueError, match=r"were trained on 1 of the 2 held-out images, .* their patients \(first: [dy]\)"
@@ -62,6 +60,36 @@ def test_weights_trained_on_a_held_out_image_or_patient_are_refused(source):
     pairs = pd.DataFrame([["a", "other"], ["other", "x"]], columns=schema.PAIR_COLUMNS)
     with pytest.raises(ValueError, match=r"were trained on 1 of the 2 held-out images, .* their patients \(first: x\)"):
         warm_start.check_leakage(plan_of(TABLE, fresh), directory, pairs)
+
+
+def test_held_out_patients_are_recognized_by_their_numbers(source):
+    directory, _ = source
+    # Another image of patient 7 of the set that the weights were trained on.
+    rows = person_numbers.add_keys(TABLE)
+    held_out = pd.DataFrame({"image_name": ["x"], "patient_id": ["7"], "lesion_key": [""]})
+    of_the_set = held_out.assign(patient_key=rows["patient_key"].iloc[2])
+    with pytest.raises(errors.LeakageError, match=r"trained on 1 of the 1 held-out images, .* \(first: x\)"):
+        warm_start.check_leakage(plan_of(rows, of_the_set), directory, patients_are="different")
+    of_another_set = held_out.assign(patient_key="another#7")
+    warm_start.check_leakage(plan_of(rows, of_another_set), directory, patients_are="different")
+    warm_start.check_leakage(plan_of(rows, held_out.assign(patient_key="another#8")), directory)
+    with pytest.raises(errors.LeakageError, match="trained on 1 of the 1 held-out images"):
+        warm_start.check_leakage(plan_of(rows, of_another_set), directory, patients_are="same")
+    with pytest.raises(
+        errors.ConfigError, match="the held-out images and the training images of .*/fold1 share 1 numbers"
+    ):
+        warm_start.check_leakage(plan_of(rows, of_another_set), directory)
+
+
+def test_held_out_images_are_recognized_in_any_spelling_by_lesion_and_by_bytes(source, tmp_path):
+    rows = TABLE.assign(lesion_id=["", "", "", "l"], image_digest=["0f", "", "", ""])
+    seen_images.write_seen_images(str(tmp_path), seen_images.list_seen_images(plan_of(rows)))
+    blank = {"patient_id": "", "lesion_id": "", "image_digest": ""}
+    for name, changes in (("A.jpg", {}), ("x", {"lesion_id": "L"}), ("x", {"image_digest": "0f"})):
+        held_out = pd.DataFrame([{"image_name": name, **blank, **changes}])
+        with pytest.raises(errors.LeakageError, match="trained on 1 of the 1 held-out images"):
+            warm_start.check_leakage(plan_of(rows, held_out), str(tmp_path))
+    warm_start.check_leakage(plan_of(rows, pd.DataFrame([{"image_name": "x", **blank}])), str(tmp_path))
 
 
 def test_the_training_images_of_a_weights_file_are_found_beside_it(source, tmp_path):
@@ -77,7 +105,8 @@ def test_training_images_of_initial_weights_are_recorded_too(source):
     more = pd.DataFrame({"image_name": ["x", "a"], "patient_id": ["r", "p"]})
     seen = seen_images.list_seen_images(plan_of(more), directory)
     assert seen["image_name"].tolist() == ["a", "b", "c", "d", "x"]
-    assert seen["patient_id"].tolist() == ["p", "q", "", "", "r"]
+    # The first digits of SHA-256 of "c,7".
+    assert seen["patient_id"].tolist() == ["p", "q", "ce658cd86e8eabd9#7", "", "r"]
 
 
 def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(source, capsys):

@@ -54,3 +54,97 @@ def test_rows_of_images_have_their_paths_and_codes(tmp_path):
         {"sex": 0, "target": 1, "patient_id": 0},
         {"sex": -1, "target": 0, "patient_id": 1},
     ]
+
+
+def test_names_of_a_table_in_another_spelling_become_those_of_the_files(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("ISIC_0000001.jpg", "ISIC_0000002.jpg"):
+        (tmp_path / "in" / name).touch()
+    csv = tmp_path / "t.csv"
+    csv.write_text("isic_id,patient_id,target\nISIC_0000002,p,1\ntrain/isic_1.JPG,q,0\n")
+    rows = data_sources.read_images(str(csv), str(tmp_path / "in"), "train")
+    assert rows["image_name"].tolist() == ["ISIC_0000002", "ISIC_0000001"]
+    out = capsys.readouterr().out
+    assert "t.csv: the column isic_id is read as image_name" in out
+    assert "note: 1 images are spelled in another way in" in out
+
+
+def test_a_name_that_leads_outside_the_directory_is_still_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").touch()
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target\na,p,1\n../b,q,0\n")
+    with pytest.raises(ValueError, match="1 image names that are blank or lead outside the directory: '../b'"):
+        data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), "train")
+
+
+def test_names_of_a_table_in_another_spelling_become_those_of_the_records(tmp_path):
+    shard = write_shard(tmp_path, "train00-1.tfrec", [{"image_name": "ISIC_0000001", "sex": 0}])
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target,sex\nisic_1.jpg,p,1,female\n")
+    rows = data_sources.read_records(shard, str(tmp_path / "t.csv"), "train")
+    assert rows[["image_name", "integers"]].to_numpy().tolist() == [
+        ["ISIC_0000001", {"sex": 1, "target": 1, "patient_id": 0}]
+    ]
+
+
+def test_a_table_of_other_images_is_refused_with_a_name_of_each_side(tmp_path):
+    shard = write_shard(tmp_path, "train00-1.tfrec", [{"image_name": "b"}])
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target\nx,p,1\n")
+    with pytest.raises(ValueError, match=r"1 records that are not in the table: 'b' \(its first image is 'x'\)"):
+        data_sources.read_records(shard, str(tmp_path / "t.csv"), "train")
+
+
+def test_codes_outside_the_schema_and_unused_columns_are_noted(tmp_path, capsys):
+    record = {"image_name": "b", "target": 1, "sex": 3, "age_approx": 999}
+    shard = write_shard(tmp_path, "train00-1.tfrec", [record])
+    data_sources.read_records(shard, None, "train")
+    out = capsys.readouterr().out
+    assert "sex must be from -1 to 1, 1 records have other numbers (3), so they may have another code book" in out
+    assert "age_approx must be from -1 to 120, 1 records have other numbers (999)" in out
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target,sex,age,clinic\nb,p,1,male,50,X\n")
+    rows = data_sources.read_records(shard, str(tmp_path / "t.csv"), "train")
+    assert rows["integers"].tolist() == [{"sex": 0, "age_approx": 50, "target": 1, "patient_id": 0}]
+    assert "t.csv: columns that are not used: clinic" in capsys.readouterr().out
+
+
+def test_columns_with_the_names_of_places_do_not_displace_those_of_the_records(tmp_path):
+    shard = write_shard(tmp_path, "train00-1.tfrec", [{"image_name": "a"}])
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target,path,offset,integers\na,p,1,x,7,9\n")
+    rows = data_sources.read_records(shard, str(tmp_path / "t.csv"), "train")
+    assert rows[["path", "offset", "integers"]].to_numpy().tolist() == [[shard, 0, {"target": 1, "patient_id": 0}]]
+
+
+def test_values_of_records_that_a_table_has_no_column_for_are_counted(tmp_path, capsys):
+    records = [{"image_name": "a", "target": 1, "sex": 1}, {"image_name": "b", "target": 0, "sex": -1}]
+    shard = write_shard(tmp_path, "train00-2.tfrec", records)
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target\na,p,1\nb,q,0\n")
+    rows = data_sources.read_records(shard, str(tmp_path / "t.csv"), "train")
+    assert rows["integers"].tolist() == [{"target": 1, "patient_id": 0}, {"target": 0, "patient_id": 1}]
+    assert "t.csv has no sex, so that of 1 records is left out; add the column to keep it" in capsys.readouterr().out
+
+
+def test_one_patient_in_several_spellings_has_one_number_and_words_for_unknown_have_none():
+    patients = pd.Series(["IP_7", "ip_7 ", "unknown", "IP_\u200b7", "007", "7.0", "-1"])
+    assert data_sources.patient_codes(patients).tolist() == [0, 0, -1, 0, 1, 1, -1]
+
+
+def test_image_files_of_equal_bytes_have_equal_digests(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, content in (("a", b"one"), ("b", b"two"), ("c", b"one"), ("d", b"other")):
+        (tmp_path / "in" / f"{name}.jpg").write_bytes(content)
+    (tmp_path / "t.csv").write_text("image_name,patient_id\na,\nb,\nc,\nd,\n")
+    digests = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), "test")["image_digest"]
+    assert digests[0] == digests[2] != digests[1]
+    # No other file has the size of d.
+    assert digests[3] == ""
+
+
+def test_records_keep_the_lesions_of_their_index_where_the_table_has_none(tmp_path):
+    shard = write_shard(tmp_path, "test00-1.tfrec", [{"image_name": "a"}])
+    (tmp_path / "test.index.csv").write_text(
+        "shard,position,image_name,patient_id,target,fold,lesion_id\ntest00-1.tfrec,0,a,,,,L1\n"
+    )
+    csv = tmp_path / "t.csv"
+    csv.write_text("image_name,patient_id\na,p\n")
+    assert data_sources.read_records(shard, str(csv), "test")["lesion_id"].tolist() == ["L1"]
+    csv.write_text("image_name,patient_id,lesion_id\na,p,L2\n")
+    assert data_sources.read_records(shard, str(csv), "test")["lesion_id"].tolist() == ["L2"]

@@ -22,6 +22,18 @@ def test_tags_become_a_table_with_targets_to_fill_in(tmp_path, capsys):
     assert "target" not in (tmp_path / "t.csv").read_text()
 
 
+def test_impossible_ages_are_left_blank_with_a_note_and_formulas_are_marked(tmp_path, capsys):
+    (tmp_path / "a.dcm").write_bytes(made(PatientID="=1+1", PatientAge="999Y", BodyPartExamined="CHEST"))
+    (tmp_path / "b.dcm").write_bytes(made(PatientAge="055Y"))
+    (tmp_path / "c.dcm").write_bytes(made(PatientAge="old"))
+    dicom_tag_table.write_tag_table(str(tmp_path), "test", str(tmp_path / "t.csv"))
+    assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["a,'=1+1,,,torso", "b,,,55,", "c,,,,"]
+    out = capsys.readouterr().out
+    assert "note: 2 values of PatientAge are not an age from 0 to 120 years and are left blank: " in out
+    assert "a.dcm: 999Y'" in out
+    assert csv_tables.read_table(str(tmp_path / "t.csv"), ())["patient_id"].tolist() == ["=1+1", "", ""]
+
+
 def test_a_directory_without_dicom_files_is_refused(tmp_path):
     (tmp_path / "c.jpg").write_bytes(JPEG)
     with pytest.raises(ValueError, match="expected DICOM files in .*, got 1 images of other formats; check --images"):

@@ -1,13 +1,15 @@
 import dataclasses
 
+import image_bytes
 import numpy as np
 import pytest
 import tensorflow as tf
 from dicom_files import PICTURE, made
 from harness import CONVERT
 
+from tfrecord_tools import errors
 from tfrecord_tools.building import record_conversion
-from tfrecord_tools.imaging import codec
+from tfrecord_tools.imaging import codec, limits
 from tfrecord_tools.io import tf_example, tfrecord
 
 
@@ -74,3 +76,46 @@ def test_a_record_whose_pixels_change_is_encoded_again_and_keeps_the_originals_s
     assert found["image"] != jpeg
     assert (found["width"], found["height"]) == (6000, 4000)
     assert codec.jpeg_header(found["image"])[0] == change.get("image_size", 32)
+
+
+def record_of(path, image):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(tf_example.to_example(image, "a"))
+    offset, length, _ = next(tfrecord.read(str(path)))
+    return row(path, {}, offset, length)
+
+
+SQUARE = np.ascontiguousarray(PICTURE[:32, :32])
+
+
+def test_a_record_that_keeps_its_jpeg_loses_exif_comments_and_what_follows(tmp_path):
+    private = image_bytes.segment(0xE1, b"Exif\0\0" + image_bytes.exif_block(1) + b"Jane Doe")
+    source = record_of(
+        tmp_path / "a", image_bytes.jpeg(SQUARE, 70, private + image_bytes.segment(0xFE, b"Doe"), b"Doe")
+    )
+    record, _ = record_conversion.to_record(source, CONVERT)
+    assert features(record)["image"] == image_bytes.jpeg(SQUARE, 70)
+
+
+def test_a_record_that_is_stored_sideways_is_turned(tmp_path):
+    source = record_of(tmp_path / "a", image_bytes.rotated_jpeg(6, SQUARE))
+    found = features(record_conversion.to_record(source, CONVERT)[0])["image"]
+    upright, _ = codec.decode(image_bytes.rotated_jpeg(6, SQUARE), "a")
+    assert b"Exif" not in found
+    assert np.abs(codec.decode(found, "a")[0] - upright.astype(int)).mean() < 3
+
+
+def test_damage_inside_the_data_of_a_record_is_found_although_its_jpeg_would_be_kept(tmp_path):
+    data = image_bytes.jpeg(SQUARE, 70)
+    source = record_of(tmp_path / "a", data[:-60] + bytes(40) + data[-20:])
+    with pytest.raises(errors.CorruptRecordError, match="a at byte 0 is not an intact .*: Corrupt JPEG data"):
+        record_conversion.to_record(source, CONVERT)
+
+
+def test_limits_and_open_colors_reach_the_conversion(tmp_path):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(made(image_bytes.raw_rgb_jpeg(PICTURE), "1.2.840.10008.1.2.4.50"))
+    _, differing = record_conversion.to_record(row(path), CONVERT)
+    assert differing == [record_conversion.COLORS]
+    with pytest.raises(errors.CorruptRecordError, match="expected sides of at most 40"):
+        record_conversion.to_record(row(path), CONVERT, limits.ImageLimits(max_image_side=40))

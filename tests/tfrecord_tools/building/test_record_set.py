@@ -1,5 +1,6 @@
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from tfrecord_tools.building import record_set
@@ -29,3 +30,15 @@ def test_fields_are_given_by_name_and_none_may_be_missing():
         record_set.RecordSet(*FIELDS.values())
     with pytest.raises(TypeError, match="missing .* 'shards'"):
         record_set.RecordSet(**{name: value for name, value in FIELDS.items() if name != "shards"})
+
+
+@pytest.mark.parametrize(
+    ("patients", "lesions", "text"),
+    [
+        (["P1", "p1", "P2"], ["", "", "x"], "2 patients"),
+        (["", "-1", "nan"], ["x", "X", ""], "unknown patients (3 records, 1 lesions)"),
+        (["P1", "", ""], ["x", "", ""], "1 patients and unknown patients (2 records)"),
+    ],
+)
+def test_people_are_counted_in_whatever_spelling_and_unknown_ones_apart(patients, lesions, text):
+    assert record_set.describe_people(pd.DataFrame({"patient_id": patients, "lesion_id": lesions})) == text

@@ -371,3 +371,44 @@ def wait_until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_lesions_without_patients_are_grouped_indexed_and_counted(tmp_path, capsys):
+    (tmp_path / "jpeg").mkdir()
+    rows = []
+    for number in range(8):
+        image = np.full((8, 8, 3), 30 * (number // 4 * 4 + min(number % 4, 2)), "uint8")
+        cv2.imwrite(str(tmp_path / "jpeg" / f"i{number}.png"), image)
+        rows.append(f"i{number},unknown,L{number // 2},{number % 2}")
+    (tmp_path / "train.csv").write_text("\n".join(["image_name,patient_id,lesion_id,target", *rows, ""]))
+    build_set(tmp_path / "train.csv", tmp_path / "jpeg", tmp_path / "out", image_size=8)
+    index = record_index.read_index(str(tmp_path / "out"), "train").set_index("image_name").sort_index()
+    assert index["lesion_id"].tolist() == ["L0", "L0", "L1", "L1", "L2", "L2", "L3", "L3"]
+    assert index.groupby("lesion_id")["fold"].nunique().max() == 1
+    # i2 and i3, i6 and i7 are of equal bytes.
+    assert index["image_digest"].nunique() == 6
+    codes = [found["patient_id"] for shard in set(index["shard"]) for _, _, found in tfrecord.read(shard)]
+    assert codes == [-1] * 8
+    out = capsys.readouterr().out
+    assert "train: 8 records of unknown patients (8 records, 4 lesions) in" in out
+    assert "8 values of patient_id ('unknown') stand for an unknown one and count as blank" in out
+    assert "4 images have equal bytes, of 2 photographs (for example 'i2' and 'i3')" in out
+    (tmp_path / "folds.csv").write_text("image_name,fold\n" + "".join(f"i{n},{n % 2}\n" for n in range(8)))
+    with pytest.raises(errors.LeakageError, match="folds.csv puts 4 lesions in two folds"):
+        build_set(
+            tmp_path / "train.csv", tmp_path / "jpeg", tmp_path / "bad", folds=str(tmp_path / "folds.csv"), image_size=8
+        )
+
+
+def test_a_copy_under_another_name_is_in_the_fold_of_its_original(tmp_path):
+    (tmp_path / "jpeg").mkdir()
+    rows = []
+    for number in range(8):
+        content = cv2.imencode(".png", np.full((8, 8, 3), 30 * (number % 4), "uint8"))[1].tobytes()
+        (tmp_path / "jpeg" / f"i{number}.png").write_bytes(content)
+        rows.append(f"i{number},P{number},{number % 2}")
+    (tmp_path / "train.csv").write_text("\n".join(["image_name,patient_id,target", *rows, ""]))
+    build_set(tmp_path / "train.csv", tmp_path / "jpeg", tmp_path / "out", image_size=8)
+    fold = record_index.read_index(str(tmp_path / "out"), "train").set_index("image_name")["fold"]
+    assert [fold[f"i{number}"] for number in range(4)] == [fold[f"i{number + 4}"] for number in range(4)]
+    assert sorted(set(fold)) == [0, 1]

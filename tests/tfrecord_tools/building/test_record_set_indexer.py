@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from shard_files import write_shard
 
-from tfrecord_tools.building import record_set, record_set_indexer
-from tfrecord_tools.io import manifest, record_index
+from tfrecord_tools import errors
+from tfrecord_tools.building import data_sources, record_set, record_set_indexer
+from tfrecord_tools.io import identity, manifest, record_index
 
 
 @pytest.fixture
@@ -97,6 +98,41 @@ def test_a_table_that_contradicts_a_record_is_refused(kaggle, tmp_path):
         make(kaggle, tmp_path / "t.csv")
 
 
+def test_records_with_another_code_book_are_refused_and_the_remedy_mends_them(tmp_path, capsys):
+    rows = [{"image_name": name, "target": place % 2, "sex": place % 2} for place, name in enumerate("abcdef")]
+    shard = write_shard(tmp_path / "in", "train00-6.tfrec", rows)
+    lines = [f"{name},p{name},{place % 2},{('female', 'male')[place % 2]}" for place, name in enumerate("abcdef")]
+    (tmp_path / "t.csv").write_text("\n".join(["image_name,patient_id,target,sex", *lines]) + "\n")
+    with pytest.raises(ValueError, match=r"there 0 is female, 1 is male; .* `tfrecord_tools.build --records --csv`"):
+        make(tmp_path / "in", tmp_path / "t.csv")
+    assert not (tmp_path / "in" / "train.index.csv").exists()
+    mended = data_sources.read_records(shard, str(tmp_path / "t.csv"), "train")
+    assert [integers["sex"] for integers in mended["integers"]] == [1, 0] * 3
+
+
+def test_names_are_joined_in_any_spelling_and_a_join_of_nothing_is_refused(tmp_path, capsys):
+    write_shard(tmp_path / "in", "train00-1.tfrec", [{"image_name": "ISIC_0000001", "target": 0}])
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target\nisic_1.jpg,IP_7,0\n")
+    make(tmp_path / "in", tmp_path / "t.csv")
+    assert record_index.read_index(str(tmp_path / "in"), "train")["patient_id"].tolist() == ["IP_7"]
+    assert "1 images are spelled in another way in" in capsys.readouterr().out
+    (tmp_path / "t.csv").write_text("image_name,patient_id,target\nISIC_2,IP_7,0\n")
+    with pytest.raises(ValueError, match=r"to have names in common, got none \('ISIC_0000001' in one, 'ISIC_2' in"):
+        make(tmp_path / "in", tmp_path / "t.csv")
+
+
+def test_a_training_table_may_come_with_the_shards_of_both_splits(kaggle, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(TABLE)
+    assert [one.split for one in make(kaggle, tmp_path / "t.csv")] == ["test", "train"]
+    assert "test: 1 records are not in the table: 'e'" in capsys.readouterr().out
+
+
+def test_a_target_that_is_none_is_named_with_its_table(kaggle, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE.replace("IP_2,1", "IP_2,yes"))
+    with pytest.raises(ValueError, match=r"t.csv: target must be 0 or 1, got 'yes'"):
+        make(kaggle, tmp_path / "t.csv")
+
+
 def test_a_table_that_lists_an_image_twice_is_refused(kaggle, tmp_path):
     (tmp_path / "t.csv").write_text(TABLE + "a,IP_1,0\n")
     with pytest.raises(ValueError, match="t.csv must list every image once, but repeats 1, for example a"):
@@ -161,3 +197,38 @@ def test_a_real_file_of_another_schema_is_named(real_data, tmp_path):
                 output=str(tmp_path),
             )
         )
+
+
+def test_lesions_of_a_table_and_digests_of_the_images_are_indexed(tmp_path, capsys):
+    rows = [{"image_name": name, "target": 0} for name in "abcd"]
+    jpegs = [b"1", b"2", b"2", b"4"]
+    write_shard(tmp_path / "in", "train00-4.tfrec", rows, jpegs)
+    (tmp_path / "t.csv").write_text("image_name,patient_id,lesion_id\na,-1,L1\nb,-1,l1\nc,-1,L2\nd,-1,\n")
+    (tmp_path / "f.csv").write_text("image_name,fold\na,0\nb,0\nc,1\nd,\n")
+    make(tmp_path / "in", tmp_path / "t.csv", tmp_path / "f.csv")
+    found = record_index.read_index(str(tmp_path / "in"), "train")
+    assert found["lesion_id"].tolist() == ["L1", "l1", "L2", ""]
+    assert found["image_digest"].tolist() == [identity.image_digest(jpeg) for jpeg in jpegs]
+    out = capsys.readouterr().out
+    for line in (
+        "4 values of patient_id ('-1') stand for an unknown one and count as blank",
+        "2 spellings of lesion_id are 1 (for example 'L1' and 'l1')",
+        "2 images have equal bytes, of 1 photographs (for example 'b' and 'c')",
+        "note: 1 photographs are under two names in two folds, with equal bytes (for example b and c); to keep them",
+        f"note: 1 of 4 images have no fold in {tmp_path / 'f.csv'} (first: d); they are in no fold",
+    ):
+        assert line in out
+    (tmp_path / "f.csv").write_text("image_name,fold\na,0\nb,1\nc,1\nd,1\n")
+    with pytest.raises(errors.LeakageError, match=r"f.csv puts 1 lesions in two folds \(for example L1\), which leaks"):
+        make(tmp_path / "in", tmp_path / "t.csv", tmp_path / "f.csv")
+
+
+def test_a_changed_index_is_made_again_from_a_table_and_folds(kaggle, tmp_path):
+    make(kaggle)
+    path = kaggle / "train.index.csv"
+    path.write_text(path.read_text().replace(",a,0,", ",a,7,"))
+    with pytest.raises(errors.CorruptRecordError, match="is not the index that train.manifest.json was written with"):
+        record_index.read_index(str(kaggle), "train")
+    (tmp_path / "t.csv").write_text(TABLE)
+    make(kaggle, tmp_path / "t.csv")
+    assert record_index.read_index(str(kaggle), "train")["patient_id"].tolist() == ["IP_1", "IP_2", "IP_1", "1"]

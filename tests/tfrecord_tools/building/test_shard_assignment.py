@@ -1,6 +1,9 @@
+import re
+
 import pandas as pd
 import pytest
 
+from tfrecord_tools import errors
 from tfrecord_tools.building import shard_assignment
 
 
@@ -65,3 +68,50 @@ def test_assign_refuses_a_folds_file_that_lists_an_image_twice():
     twice = pd.DataFrame({"image_name": ["i0", "i0"], "fold": ["0", "1"]})
     with pytest.raises(ValueError, match="the folds file must list every image once, but repeats 1, for example i0"):
         shard_assignment.assign_shards(table("a"), 4, 5, twice)
+
+
+def test_lesions_and_photographs_stay_in_one_fold_and_shard_where_no_patient_is_known():
+    rows = table([""] * 12).assign(lesion_id=[f"L{number // 2}" for number in range(10)] + ["", "-1"])
+    rows["image_name"] = [*rows["image_name"][:10], "ISIC_0000001", "isic_1.jpg"]
+    assigned = shard_assignment.assign_shards(rows, num_shards=4, num_folds=2).set_index("image_name")
+    assert assigned[assigned["lesion_id"].str.startswith("L")].groupby("lesion_id")["shard"].nunique().max() == 1
+    assert assigned["shard"]["ISIC_0000001"] == assigned["shard"]["isic_1.jpg"]
+    assert assigned["fold"].value_counts().tolist() == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("columns", "leak"),
+    [
+        ({"patient_id": ["P1", "p1 ", "", ""]}, "1 patients in two folds (for example P1)"),
+        ({"lesion_id": ["x", "X", "", ""]}, "1 lesions in two folds (for example x)"),
+        (
+            {"patient_id": ["P", "P", "", ""], "lesion_id": ["", "", "x", "x"]},
+            "1 patients and 1 lesions in two folds (for example P)",
+        ),
+    ],
+)
+def test_a_folds_file_that_splits_patients_or_lesions_is_refused(columns, leak):
+    rows = table([""] * 4).assign(**columns)
+    with pytest.raises(errors.LeakageError, match=re.escape(f"f.csv puts {leak}, which leaks; put all images of")):
+        shard_assignment.look_up_folds(rows, fold_table("0101"), "f.csv")
+
+
+def test_a_folds_file_may_spell_names_in_another_way_but_not_split_a_photograph(capsys):
+    rows = table([""] * 2).assign(image_name=["ISIC_0000001", "b"])
+    folds = pd.DataFrame({"image_name": ["B.png", "isic_1_downsampled"], "fold": ["0", ""]})
+    assert shard_assignment.look_up_folds(rows, folds, "f.csv").tolist() == [-1, 0]
+    out = capsys.readouterr().out
+    assert "note: 2 images are spelled in another way in f.csv" in out
+    assert "note: 1 of 2 images have no fold in f.csv (first: ISIC_0000001); they are in no fold" in out
+    rows = rows.assign(image_name=["ISIC_0000001", "isic_1"])
+    folds = pd.DataFrame({"image_name": rows["image_name"], "fold": ["0", "1"]})
+    with pytest.raises(errors.LeakageError, match="puts 1 photographs under two names in two folds"):
+        shard_assignment.look_up_folds(rows, folds, "f.csv")
+
+
+@pytest.mark.parametrize(("folds", "is_noted"), [([0, 1, 1], True), ([0, 0, 1], False), ([0, "", 1], False)])
+def test_images_of_equal_bytes_in_two_folds_are_noted(folds, is_noted, capsys):
+    index = pd.DataFrame({"image_name": list("abc"), "image_digest": ["0f", "0f", ""], "fold": folds})
+    shard_assignment.log_copies(index)
+    expected = "note: 1 photographs are under two names in two folds, with equal bytes (for example a and b); to"
+    assert (expected in capsys.readouterr().out) == is_noted

@@ -6,6 +6,7 @@ from harness import CONVERT, make_jobs
 
 import tfrecord_tools
 from tfrecord_tools.building import shard_jobs
+from tfrecord_tools.imaging import limits
 
 
 def test_each_shard_has_a_job_with_its_rows_in_order(rows, tmp_path):
@@ -44,3 +45,15 @@ def test_the_fingerprint_does_not_depend_on_the_output(rows, tmp_path):
 def test_each_split_has_a_staging_directory_of_its_own():
     assert shard_jobs.staging_directory("out", "train") == "out/.making-train"
     assert shard_jobs.staging_directory("out", "test") == "out/.making-test"
+
+
+def test_limits_count_where_they_decide_which_images_are_skipped(rows, tmp_path):
+    for on_error in ("stop", "skip"):
+        usual, other = (
+            shard_jobs.make_jobs(
+                rows, str(tmp_path), "train", CONVERT, on_error, limits.ImageLimits(max_image_side=side)
+            )
+            for side in (1000, 2000)
+        )
+        assert (usual[0].fingerprint == other[0].fingerprint) is (on_error == "stop")
+        assert other[0].limits.max_image_side == 2000

@@ -64,7 +64,7 @@ def test_leftovers_of_other_runs_are_cleared_and_finished_shards_stay(rows, tmp_
     before = sorted(staging.iterdir())
     for leftover in (".tmp-7-train01-0000.tfrec", "train00-deadbeef.tfrec", "train01.json"):
         (staging / leftover).touch()
-    for leftover in (".tmp-7-train.manifest.json", ".tmp-7-train.index.csv", ".tmp-7-test.index.csv"):
+    for leftover in (".tmp-7-0badcafe-train.manifest.json", ".tmp-7-train.index.csv", ".tmp-7-test.index.csv"):
         (tmp_path / "out" / leftover).touch()
     shard_staging.clear_leftovers(
         str(tmp_path / "out"), "train", [shard_staging.find_finished(job, str(tmp_path / "out"))]
@@ -90,6 +90,7 @@ def test_shards_of_a_split_are_listed_by_their_names(tmp_path):
 
 def test_the_index_counts_positions_past_skipped_images(rows):
     entry = {"skipped": [{"image_name": "i1", "problem": "damaged"}], "shard": {"name": "train00-2.tfrec"}}
+    entry["digests"] = ["0a", "0b"]
     assert shard_staging.index_rows(entry, rows.iloc[:3]).to_dict("list") == {
         "shard": ["train00-2.tfrec"] * 2,
         "position": [0, 1],
@@ -97,4 +98,6 @@ def test_the_index_counts_positions_past_skipped_images(rows):
         "patient_id": ["p", "p"],
         "target": ["0", "0"],
         "fold": [0, 0],
+        "lesion_id": ["", ""],
+        "image_digest": ["0a", "0b"],
     }

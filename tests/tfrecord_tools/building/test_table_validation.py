@@ -68,3 +68,33 @@ def test_categories_without_a_code_are_logged(capsys):
     assert capsys.readouterr().out == (
         "note: 1 values of diagnosis are not in the schema and are written as unknown: 'XYZ'\n"
     )
+
+
+def test_categories_without_a_code_are_counted_and_words_for_unknown_are_none(capsys):
+    diagnoses = ["Merkel cell carcinoma", "Melanoma, NOS", "Unknown", "cyst", "cyst", "-1", ""]
+    names = [f"i{place}" for place in range(7)]
+    found = pd.DataFrame({"image_name": names, "diagnosis": diagnoses, "sex": ["unk"] * 7})
+    table_validation.log_unknown_categories(found, "train")
+    assert capsys.readouterr().out == (
+        "note: 3 values of diagnosis are not in the schema and are written as unknown: 'cyst (2)', "
+        "'Merkel cell carcinoma (1)'\n"
+    )
+    # Labels of a test table are ignored.
+    table_validation.log_unknown_categories(found, "test")
+    assert capsys.readouterr().out == ""
+
+
+def test_where_no_name_is_that_of_a_file_a_file_is_named():
+    found = table_validation.find_problems(table(image_name=["x", "y"]), "train", PATHS)
+    assert found == ["2 listed images without a file (the first file is 'a'): 'x', 'y'"]
+
+
+def test_unused_columns_are_named_once(capsys):
+    found = table(sex="male", lesion_id="", hospital="A", anatom_site_general_chalenge="torso", fold="0")
+    table_validation.log_unused_columns("t.csv", found, ["fold"])
+    assert capsys.readouterr().out == (
+        "note: t.csv: columns that are not used: hospital, anatom_site_general_chalenge (rename it if it is "
+        "anatom_site_general_challenge)\n"
+    )
+    table_validation.log_unused_columns("t.csv", table())
+    assert capsys.readouterr().out == ""

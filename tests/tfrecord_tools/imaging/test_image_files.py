@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -54,3 +56,48 @@ def test_find_images_lists_names_in_order_and_ignores_other_files(tmp_path):
         "b": [f"{tmp_path}/b.dicom"],
         "c": [f"{tmp_path}/test/c.dcm"],
     }
+
+
+def encode(extension):
+    return cv2.imencode(extension, np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+
+
+def test_files_without_a_known_extension_are_images_if_their_first_bytes_are(tmp_path):
+    for name, content in {
+        "a": encode(".jpg"),
+        "b.IMA": made(),
+        "1.2.840.7": made(),
+        "c.jfif": encode(".jpg"),
+        "d.txt": encode(".jpg"),
+        "e.jfif": b"text",
+        "DICOMDIR": made(),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    assert list(image_files.find_images(str(tmp_path), "test")) == ["1.2.840.7", "a", "b", "c"]
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path, capsys):
+    for name in ("a.jpg", "._a.jpg", ".DS_Store", "notes.txt", "table.csv"):
+        (tmp_path / name).write_bytes(b"text")
+    (tmp_path / "b.tif").write_bytes(encode(".tiff"))
+    (tmp_path / "c").write_bytes(encode(".bmp"))
+    (tmp_path / "copy.bak").write_bytes(encode(".png"))
+    for name in ("P1.jpg", "P2", "train", "test"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "test" / "x.gif").write_bytes(b"GIF89a")
+    assert list(image_files.find_images(str(tmp_path), "test")) == ["a"]
+    assert capsys.readouterr().out.splitlines() == [
+        f"note: passed over in {tmp_path}: 1 BMP files (first: c), 1 PNG files with another extension (first: "
+        "copy.bak), 1 TIFF files (first: b.tif), 2 directories (first: P1.jpg), 2 hidden files (first: .DS_Store), 2 "
+        "other files (first: notes.txt), 1 pipes, devices or broken links (first: pipe.jpg)",
+        f"note: passed over in {tmp_path}/test: 1 GIF files (first: x.gif)",
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_passed_over(tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "a.jpg").touch()
+    image_files.find_images(str(tmp_path), "test")
+    assert image_files.list_splits(str(tmp_path)) == ["train"]
+    assert capsys.readouterr().out == ""

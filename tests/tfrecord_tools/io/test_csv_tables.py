@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfrecord_tools import errors
 from tfrecord_tools.io import csv_tables
 
 
@@ -33,16 +34,6 @@ def test_a_separator_other_than_a_comma_is_named(content, name):
 )
 def test_commas_and_single_columns_are_accepted(content, columns):
     csv_tables.refuse_separators("t.csv", content, columns)
-
-
-def test_columns_get_their_known_spelling_unless_two_would_be_the_same():
-    known = {"image_name", "target"}
-    assert csv_tables.normalize_column_names(["Image_Name", "TARGET", "Note"], known) == [
-        "image_name",
-        "target",
-        "Note",
-    ]
-    assert csv_tables.normalize_column_names(["Target", "target"], known) == ["Target", "target"]
 
 
 def test_factorize_nonblank_numbers_texts_by_first_appearance():
@@ -84,12 +75,67 @@ def test_read_table_accepts_capitals_and_the_line_ends_of_any_system(tmp_path):
         (b"image_name,x\n\xff\xfe,1\n", "not a comma-separated UTF-8 table"),
         (b"image_name,x\na,1\nb,1,2,3\n", "not a comma-separated UTF-8 table"),
         (b"image_name,x\na,1,5\nb,0,6\n", "not a comma-separated UTF-8 table: Length of header"),
+        (b"isic_id;x\ra;1\r", r"bad.csv is separated by semicolons, expected commas"),
+        ("image_name,x\na,1\n".encode("utf-16"), r"bad.csv is encoded in UTF-16, expected a CSV file; export it as"),
+        ("image_name,x\na,1\n".encode("utf-16-le"), r"bad.csv has a zero byte \(the first at byte 1\), expected text"),
+        (b"image_name,x\na\0,1\n", r"bad.csv has a zero byte \(the first at byte 14\), expected text in UTF-8"),
+        (b"PK\x03\x04zip", r"bad.csv is an Excel workbook or a ZIP archive, expected a CSV file"),
+        (b"image_name,x\n,1\na,2\n,3\n", r"the image_name of 2 is blank \(first: row 1\); fill it in, or delete"),
+        (b'image_name,x\na,1\n"b,2\nc",3\n', r"image_name must be a line of .* row 2 has 'b,2\\nc'; look for a quot"),
+        (b"image_name,sex\na,\x1bmale\n", r"sex must be a line of at most 1000 characters without control"),
+        (b"image_name,x\n" + b"a" * 1001 + b",1\n", r"row 1 has 'a{79}\.\.\.; look for"),
+        (b'image_name,x\n"a,1\nb,2\n', "not a comma-separated UTF-8 table: .*EOF inside string"),
+        (
+            b"image_name,sex,Sex\na,male,female\n",
+            r"two columns for sex, sex and Sex, that contradict .*'male' and 'fem",
+        ),
+        (b"image_name,x,image_name\na,1,b\n", r"two columns for image_name, .* \(first: 'a' and 'b'\); remove or ren"),
     ],
 )
 def test_read_table_names_what_is_wrong_with_a_file(tmp_path, content, message):
     (tmp_path / "bad.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         csv_tables.read_table(str(tmp_path / "bad.csv"), ("image_name",))
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        # Line ends of old Macintoshes, quotation marks, blanks, and the blank rows that spreadsheets append.
+        (b"image_name,x\ra,1\rb,2\r", [["a", "1"], ["b", "2"]]),
+        (b'"image_name","x"\r\n"a","1, ""2"""\r\n', [["a", '1, "2"']]),
+        (b"image_name , x\n a ,1 \n,\n , \n", [["a", "1"]]),
+        (b"\n\nimage_name,x\na,1\n", [["a", "1"]]),
+        # A column twice with the same values is one, and a blank one is filled in.
+        (b"image_name,x,Image Name\na,1,\nb,2,b\n", [["a", "1"], ["b", "2"]]),
+        # Other columns may have line breaks.
+        (b'image_name,x\na,"1\n2"\n', [["a", "1\n2"]]),
+        # The mark of text that a spreadsheet would calculate is removed.
+        (b"image_name,x\n'=a,'b'\n", [["=a", "'b'"]]),
+    ],
+)
+def test_read_table_accepts_what_other_programs_write(tmp_path, content, rows):
+    (tmp_path / "t.csv").write_bytes(content)
+    table = csv_tables.read_table(str(tmp_path / "t.csv"), ("image_name",))
+    assert list(table) == ["image_name", "x"]
+    assert table.to_numpy().tolist() == rows
+    assert table.index.tolist() == list(range(len(rows)))
+
+
+def test_a_directory_in_place_of_a_table_is_named(tmp_path):
+    with pytest.raises(ValueError, match="expected a CSV file, got .*, which is a directory or a device; add a file"):
+        csv_tables.read_table(str(tmp_path), ())
+
+
+def test_semicolons_are_named_where_no_column_is_required():
+    with pytest.raises(ValueError, match="t.csv is separated by semicolons"):
+        csv_tables.refuse_separators("t.csv", b"image_id;gender;age\na;f;5\n", ())
+
+
+def test_long_values_and_many_columns_are_cut_in_errors():
+    assert csv_tables.describe_first_cases(["x" * 100]) == "'" + "x" * 79 + "..."
+    table = pd.DataFrame(columns=[f"c{place}" for place in range(32)])
+    assert csv_tables.describe_columns(table).endswith("c28, c29 and 2 more")
 
 
 def test_read_table_names_a_missing_file(tmp_path):
@@ -111,3 +157,23 @@ def test_refuse_repeats_counts_repeats_and_names_one():
 )
 def test_describe_first_cases_quotes_at_most_two(count, expected):
     assert csv_tables.describe_first_cases(list("abcde")[:count], most=2) == expected
+
+
+def test_every_damaged_table_is_read_or_refused_in_one_line(tmp_path):
+    intact = b'image_name,patient_id,sex,target\nISIC_1,"IP, 1",male,0\nISIC_2,IP_2,,1\n'
+    pieces = [b'"', b"\0", b"\r", b"\n", b",", b";", b"\xff", b"'", b"\t", b"=", b"\x1b", b"a" * 2000, b"sex,"]
+    rng = np.random.default_rng(0)
+    refusals = []
+    for _ in range(60):
+        content = bytearray(intact)
+        for _ in range(rng.integers(1, 4)):
+            place = rng.integers(len(content))
+            content[place : place + rng.integers(3)] = pieces[rng.integers(len(pieces))]
+        (tmp_path / "t.csv").write_bytes(content)
+        try:
+            csv_tables.read_table(str(tmp_path / "t.csv"), ("image_name",))
+        except errors.IsicError as error:
+            refusals.append(str(error))
+    assert 10 < len(refusals) < 50
+    assert max(len(refusal.splitlines()) for refusal in refusals) == 1
+    assert max(map(len, refusals)) < 600

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import duplicate_pairs
 
 
@@ -32,27 +32,6 @@ def test_read_pairs_accepts_a_list_without_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("links", "count", "expected"),
-    [
-        # 0-3 and 3-1 make one component; 2 and 4 are alone.
-        ([(0, 3), (3, 1)], 5, [0, 0, 1, 0, 2]),
-        # Direction and repetition change nothing.
-        ([(1, 0), (0, 1), (1, 0)], 3, [0, 0, 1]),
-        # Two separate pairs, given in reverse order.
-        ([(2, 3), (0, 1)], 4, [0, 0, 1, 1]),
-        # A link from an item to itself.
-        ([(1, 1)], 2, [0, 1]),
-        # A chain through all items.
-        ([(0, 1), (1, 2), (2, 3)], 4, [0, 0, 0, 0]),
-        ([], 3, [0, 1, 2]),
-    ],
-)
-def test_label_components_numbers_components_by_first_appearance(links, count, expected):
-    labels = duplicate_pairs.label_components(np.array(links, np.int64).reshape(-1, 2), count)
-    assert labels.tolist() == expected
-
-
-@pytest.mark.parametrize(
     ("names", "expected"),
     [
         # b links a and c; d is reached through c. e-f is another component, and z is in no pair.
@@ -67,6 +46,12 @@ def test_label_components_numbers_components_by_first_appearance(links, count, e
 def test_linked_names_are_found_directly_and_through_others(names, expected):
     pairs = make_pairs(("a", "b"), ("c", "b"), ("d", "c"), ("e", "f"))
     assert duplicate_pairs.find_linked_names(names, pairs) == expected
+
+
+def test_linked_names_are_found_in_any_spelling_and_returned_as_the_pairs_spell_them():
+    pairs = make_pairs(("ISIC_0000001_downsampled", "b"), ("B.jpg", "ISIC_0000003"), ("x", "y"))
+    found = duplicate_pairs.find_linked_names({"isic_1"}, pairs)
+    assert found == {"isic_1", "ISIC_0000001_downsampled", "b", "B.jpg", "ISIC_0000003"}
 
 
 @pytest.mark.parametrize("pairs", [None, make_pairs()])
@@ -86,3 +71,12 @@ def test_linked_names_match_a_search_by_repeated_expansion():
         expected |= set(touched)
     assert len(expected) > len(names)
     assert duplicate_pairs.find_linked_names(names, pairs) == expected
+
+
+def test_a_list_of_other_images_is_refused_with_a_name_of_each_side():
+    pairs = pd.DataFrame({"image_name_1": ["x"], "image_name_2": ["ISIC_1.jpg"]})
+    message = r"expected pairs of these 2 images in p.csv, got none .'a' is an image, the list begins with 'x'.; check"
+    with pytest.raises(errors.IsicError, match=message):
+        duplicate_pairs.refuse_foreign_pairs("p.csv", pairs, pd.Series(["a", "b"]))
+    duplicate_pairs.refuse_foreign_pairs("p.csv", pairs, pd.Series(["isic_0000001", "b"]))
+    duplicate_pairs.refuse_foreign_pairs("p.csv", pairs[:0], pd.Series(["a"]))

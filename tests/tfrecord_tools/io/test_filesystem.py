@@ -57,6 +57,43 @@ def test_a_missing_file_is_a_failure_of_either_kind(folder):
     assert not filesystem.is_failure(ValueError())
 
 
+def test_only_regular_files_can_be_read_to_their_end(folder, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert filesystem.is_regular(f"{folder}/file")
+    assert filesystem.is_regular(f"{folder}/link")
+    assert not filesystem.is_regular(f"{folder}/none")
+    assert not filesystem.is_regular(folder)
+
+
+def test_named_pipes_devices_and_broken_links_are_not_regular(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "broken").symlink_to(tmp_path / "none")
+    for path in (tmp_path / "pipe", tmp_path / "broken", os.devnull):
+        assert not filesystem.is_regular(str(path))
+
+
+def test_directories_that_were_missing_are_removed_while_they_are_empty(tmp_path):
+    missing = filesystem.make_missing(str(tmp_path / "a" / "b"))
+    assert missing == [str(tmp_path / "a" / "b"), str(tmp_path / "a")]
+    assert filesystem.make_missing(str(tmp_path / "a" / "b")) == []
+    (tmp_path / "a" / "file").touch()
+    filesystem.remove_empty(missing)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+    assert filesystem.make_missing("") == []
+
+
+def test_an_error_of_a_bucket_names_the_output():
+    error = tf.errors.PermissionDeniedError(None, None, "no access")
+    explained = filesystem.explain_write_error("gs://a/oof.csv", error)
+    assert str(explained) == (
+        "expected to be able to write gs://a/oof.csv, got: no access; check the path, the network and the permissions"
+    )
+    assert filesystem.explain_write_error("a", ValueError()) is None
+    with pytest.raises(ZeroDivisionError), filesystem.explained_write_errors("a"):
+        raise ZeroDivisionError
+
+
 def test_building_records_does_not_load_tensorflow():
     program = (
         "import sys; from tfrecord_tools import build, index, verify, synth, folds; print('tensorflow' in sys.modules)"

@@ -53,6 +53,8 @@ def test_other_names_keep_their_letters_and_digits(spelling, key):
         ("7.0", "7"),
         ("007", "7"),
         ("\u0667", "7"),
+        ("IP\u20137", "ip-7"),
+        ("IP\t_7\x00", "ip_7"),
         ("7.5", "7.5"),
         ("0", "0"),
     ],
@@ -62,7 +64,23 @@ def test_all_spellings_of_a_patient_are_one_patient(spelling, key):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "-1.0", "unknown", "UNKNOWN ", "nan", "None", "n/a", "Not available", "?", "-"]
+    "text",
+    [
+        "",
+        "-1",
+        "-1.0",
+        "\u22121",
+        "-999",
+        "unknown",
+        "UNKNOWN ",
+        "nan",
+        "None",
+        "n/a",
+        "Not available",
+        "Anonymous",
+        "?",
+        "-",
+    ],
 )
 def test_words_for_an_unknown_patient_are_blank(text):
     assert identity.person_key(text) == ""
@@ -72,7 +90,10 @@ def test_zero_is_a_code_among_numbers_and_unknown_among_texts():
     codes = pd.Series(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"])
     assert identity.person_keys(codes).tolist() == codes.tolist()
     assert identity.person_keys(pd.Series(["0", "A", "B"])).tolist() == ["", "a", "b"]
-    assert identity.person_keys(pd.Series(["0", "0", "1", "2"])).tolist() == ["", "", "1", "2"]
+    assert identity.person_keys(pd.Series(["0", "0", "0", "1", "2"])).tolist() == ["", "", "", "1", "2"]
+    # A small set that numbers its patients from 0.
+    assert identity.person_keys(pd.Series(["0", "0", "1", "2"])).tolist() == ["0", "0", "1", "2"]
+    assert identity.person_keys(pd.Series(["0", "unknown"])).tolist() == ["", ""]
 
 
 def test_groups_are_chains_of_patients_lesions_photographs_and_pairs():
@@ -92,6 +113,9 @@ def test_groups_are_chains_of_patients_lesions_photographs_and_pairs():
     assert identity.group_images(table).tolist() == [0, 0, 0, 1, 1, 0, 2, 3]
     pairs = pd.DataFrame({"image_name_1": ["isic_0000003", "z"], "image_name_2": ["X", "absent"]})
     assert identity.group_images(table, pairs).tolist() == [0, 0, 0, 0, 0, 0, 1, 2]
+    # z and w are both duplicates of an image that the table does not have.
+    pairs = pd.DataFrame({"image_name_1": ["z", "Absent.jpg"], "image_name_2": ["absent", "w"]})
+    assert identity.group_images(table, pairs).tolist() == [0, 0, 0, 1, 1, 0, 2, 2]
 
 
 def test_what_was_merged_is_described_and_logged(caplog):
@@ -119,3 +143,32 @@ def test_digests_of_equal_bytes_are_equal():
 
 def test_names_are_found_among_others_in_any_spelling():
     assert identity.find_matches(["ISIC_0000001", "b"], ["isic_1.jpg", "c"]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("patients", "is_noted"),
+    [
+        # Six patients with two images each: nobody has more than others.
+        ([f"P{number // 2}" for number in range(12)], False),
+        (["H1"] * 8 + [f"P{number}" for number in range(10)], True),
+        # The others are unknown, which is a patient each.
+        (["H1"] * 8 + [""] * 10, True),
+        # A tenth of the images, and not more.
+        (["H1"] * 3 + [f"P{number}" for number in range(27)], False),
+        (["H1"] * 8, False),
+        ([""] * 8, False),
+    ],
+)
+def test_a_patient_with_far_more_images_than_others_is_pointed_out(patients, is_noted):
+    names = [f"a{number}" for number in range(len(patients))]
+    lines = identity.describe_merged(pd.DataFrame({"image_name": names, "patient_id": patients}))
+    assert lines == (
+        ["patient 'H1' has 8 of 18 images; if this is not one person, leave patient_id blank there"] * is_noted
+    )
+
+
+def test_images_of_equal_bytes_are_described():
+    table = pd.DataFrame(
+        {"image_name": list("abcde"), "image_digest": ["1f", "", "1f", "2f", ""]}, index=[0, 1, 0, 1, 2]
+    )
+    assert identity.describe_merged(table) == ["2 images have equal bytes, of 1 photographs (for example 'a' and 'c')"]

@@ -1,10 +1,12 @@
+import hashlib
 import json
+import re
 
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import manifest, record_index
 
 
@@ -39,11 +41,26 @@ def test_a_manifest_counts_its_records_and_holds_no_path_of_the_machine(tmp_path
 
 def test_a_manifest_may_be_absent_but_not_damaged(tmp_path):
     assert manifest.read_manifest(str(tmp_path), "train") is None
-    for text in ("{", "[]", '{"shards": [{"name": "a", "records": "1", "bytes": 1, "sha256": ""}]}'):
+    for text in (
+        "{",
+        "[]",
+        '{"shards": [{"name": "a", "records": "1", "bytes": 1, "sha256": ""}]}',
+        '{"shards": [], "index_sha256": 7}',
+    ):
         (tmp_path / "train.manifest.json").write_text(text)
         with pytest.raises(ValueError, match=r"train.manifest.json is not a valid manifest .* recreate it with"):
             manifest.read_manifest(str(tmp_path), "train")
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"), [({"resize": "stretch\n--epochs=1"}, "train00-1.tfrec"), ({}, "train00\r-1.tfrec")]
+)
+def test_a_line_break_in_a_fact_is_refused(tmp_path, facts, name):
+    shard = {"name": name, "records": 1, "bytes": 9, "sha256": "x"}
+    manifest.write_manifest(str(tmp_path), "train", [shard], **facts)
+    with pytest.raises(errors.CorruptRecordError, match="text without control characters, reads '(stretch|train)"):
+        manifest.read_manifest(str(tmp_path), "train")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -55,3 +72,41 @@ def test_built_manifests_and_indexes_agree(record_set, split):
         path.rsplit("/", 1)[-1]: count for path, count in counts.items()
     }
     assert (found.groupby("shard")["position"].apply(list) == counts.apply(lambda count: list(range(count)))).all()
+
+
+def write_set(folder):
+    """Writes an index of one record and its manifest; returns the path of the index."""
+    (folder / "train00-1.tfrec").write_bytes(b"the bytes of one record")
+    shard = manifest.describe_shard(str(folder / "train00-1.tfrec"), "train00-1.tfrec", 1)
+    index = pd.DataFrame([("train00-1.tfrec", 0, "a", "p", "1", "4")], columns=schema.INDEX_COLUMNS)
+    manifest.write_manifest(str(folder), "train", [shard], index)
+    manifest.write_index(str(folder), "train", index)
+    return folder / "train.index.csv"
+
+
+def test_the_manifest_holds_the_checksum_of_the_index(tmp_path):
+    path = write_set(tmp_path)
+    written = manifest.read_manifest(str(tmp_path), "train")
+    assert written["index_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert manifest.find_index_problem(str(tmp_path), "train") == ""
+    assert record_index.read_index(str(tmp_path), "train")["fold"].tolist() == [4]
+
+
+@pytest.mark.parametrize("change", [("p,1,4", "p,1,3"), ("a,p", "a,q"), ("p,1,4", "p,0,4")])
+def test_an_index_that_was_changed_is_refused(tmp_path, change):
+    path = write_set(tmp_path)
+    assert change[0] in path.read_text()
+    path.write_text(path.read_text().replace(*change))
+    message = "train.index.csv is not the index that train.manifest.json was written with: .* with tfrecord_tools.index"
+    assert re.search(message, manifest.find_index_problem(str(tmp_path), "train"))
+    with pytest.raises(errors.CorruptRecordError, match=message):
+        record_index.read_index(str(tmp_path), "train")
+
+
+def test_an_index_of_a_manifest_of_release_0_1_is_read_as_it_is(tmp_path):
+    path = write_set(tmp_path)
+    facts = json.loads((tmp_path / "train.manifest.json").read_text())
+    del facts["index_sha256"]
+    (tmp_path / "train.manifest.json").write_text(json.dumps(facts))
+    path.write_text(path.read_text().replace("p,1,4", "p,1,3"))
+    assert record_index.read_index(str(tmp_path), "train")["fold"].tolist() == [3]

@@ -1,9 +1,11 @@
+import contextlib
+import json
 import os
 
 import numpy as np
 import pytest
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import record_index
 
 
@@ -28,12 +30,28 @@ def test_read_index_returns_numbers_paths_and_minus_one_for_blanks(tmp_path):
         (["train00-2.tfrec,0,a,,1,zero"], "the column fold must hold whole numbers or blanks"),
         (["train00-2.tfrec,0,a,,1,0", "train00-2.tfrec,1,a,,1,0"], "lists 1 image names twice, for example a"),
         (["train01-2.tfrec,0,a,,1,0"], r"lists 1 shards that do not exist, for example .*train01-2.tfrec"),
+        (
+            ["train00-2.tfrec,1000000000,a,,1,0"],
+            "position of train00-2.tfrec once, from 0 to 0 at most, got 1000000000",
+        ),
+        (["train00-2.tfrec,,a,,1,0"], "position of train00-2.tfrec once, from 0 to 0 at most, got -1"),
+        (["train00-2.tfrec,0,a,,1,0", "train00-2.tfrec,0,b,,1,0"], "from 0 to 1 at most, got 0; recreate it with"),
     ],
 )
 def test_read_index_refuses_a_damaged_index(tmp_path, lines, message):
     write_index(tmp_path, *lines)
     with pytest.raises(ValueError, match=message):
         record_index.read_index(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize(("listed", "refused"), [(3, False), (2, True)])
+def test_positions_are_below_the_number_of_records_that_the_manifest_states(tmp_path, listed, refused):
+    write_index(tmp_path, "train00-2.tfrec,2,a,,1,0")
+    shard = {"name": "train00-2.tfrec", "records": listed, "bytes": 0, "sha256": ""}
+    (tmp_path / "train.manifest.json").write_text(json.dumps({"shards": [shard]}))
+    message = "train00-2.tfrec once, from 0 to 1 at most, got 2"
+    with pytest.raises(errors.CorruptRecordError, match=message) if refused else contextlib.nullcontext():
+        assert record_index.read_index(str(tmp_path), "train")["position"].tolist() == [2]
 
 
 def test_read_index_names_a_missing_index(tmp_path):
@@ -53,3 +71,12 @@ def test_match_shards_names_the_pattern_and_the_directory(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=f"no shards match 'none.*.tfrec' in {os.getcwd()}; quote the pattern"):
         record_index.match_shards("none*.tfrec")
+
+
+def test_a_named_pipe_or_a_broken_link_among_shards_is_named(tmp_path):
+    (tmp_path / "train00-2.tfrec").touch()
+    os.mkfifo(tmp_path / "train01-2.tfrec")
+    (tmp_path / "train02-2.tfrec").symlink_to(tmp_path / "none")
+    for pattern, name in (("train0[01]*", "train01"), ("train0[02]*", "train02")):
+        with pytest.raises(errors.IsicError, match=f"expected files as shards, got .*{name}.*, which is a broken link"):
+            record_index.match_shards(f"{tmp_path}/{pattern}")

@@ -1,5 +1,7 @@
 import contextlib
+import gzip
 import hashlib
+import os
 import resource
 import struct
 
@@ -8,7 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrecord_tools.io import tf_example, tfrecord
+from tfrecord_tools import errors
+from tfrecord_tools.io import record_frames, tf_example, tfrecord
 
 RECORDS = [tf_example.to_example(bytes([number]) * 40 * (number + 1), f"i{number}", target=0) for number in range(4)]
 
@@ -31,12 +34,6 @@ def damage(path, at, data):
 def starts():
     """Returns where each record of `RECORDS` starts: 12 bytes before its data, which 4 bytes follow."""
     return [sum(len(record) + 16 for record in RECORDS[:number]) for number in range(5)]
-
-
-def test_the_masked_checksum_is_that_of_the_format():
-    # CRC-32C of "123456789" is e3069283 (RFC 3720); rotated right by 15 bits, c78c0d26 hex 0x0d27c60d + 0xa282ead8.
-    rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
-    assert tfrecord.masked_crc(b"123456789") == (rotated + 0xA282EAD8) % 2**32
 
 
 def test_scan_returns_what_was_written_and_feeds_all_bytes_to_the_digest(shard):
@@ -74,7 +71,7 @@ def test_reading_resumes_after_a_wrong_length(shard, header):
 
 def test_a_length_of_2_to_the_60_with_the_right_checksum_takes_no_memory(shard):
     length = struct.pack("<Q", 2**60)
-    damage(shard, starts()[1], length + struct.pack("<I", tfrecord.masked_crc(length)))
+    damage(shard, starts()[1], length + struct.pack("<I", record_frames.masked_crc(length)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = list(tfrecord.scan(str(shard)))
     assert [record for _, record, _ in found] == [RECORDS[0], None, RECORDS[2], RECORDS[3]]
@@ -83,7 +80,7 @@ def test_a_length_of_2_to_the_60_with_the_right_checksum_takes_no_memory(shard):
 
 
 def test_a_record_is_found_beyond_the_first_window(shard, monkeypatch):
-    monkeypatch.setattr(tfrecord, "_WINDOW", 16)
+    monkeypatch.setattr(record_frames, "_FIRST_WINDOW", 16)
     damage(shard, starts()[1], b"\xff")
     assert [record for _, record, _ in tfrecord.scan(str(shard))] == [RECORDS[0], None, RECORDS[2], RECORDS[3]]
 
@@ -93,6 +90,44 @@ def test_a_cut_off_file_is_named(shard, cut):
     shard.write_bytes(shard.read_bytes()[:-cut])
     with pytest.raises(ValueError, match=rf"train00-4.tfrec is corrupt at record 3, byte {starts()[3]}: its length"):
         list(tfrecord.read(str(shard)))
+
+
+def test_places_are_listed_by_the_lengths_alone(shard):
+    damage(shard, starts()[1] + 20, b"XX")
+    assert list(tfrecord.list_places(str(shard))) == list(zip(starts(), map(len, RECORDS), strict=False))
+
+
+@pytest.mark.parametrize("length", [2**60, 2**40, len(RECORDS[2]) + 10**6])
+def test_an_absurd_length_with_the_right_checksum_is_refused_before_the_file_is_read(shard, length):
+    assert tfrecord.check_lengths(str(shard)) == 4
+    packed = struct.pack("<Q", length)
+    damage(shard, starts()[2], packed + struct.pack("<I", record_frames.masked_crc(packed)))
+    os.utime(shard, ns=(0, 0))
+    message = (
+        f"train00-4.tfrec is corrupt at record 2, byte {starts()[2]}: its length, {length} bytes, exceeds the rest"
+    )
+    with pytest.raises(errors.CorruptRecordError, match=message):
+        tfrecord.check_lengths(str(shard))
+
+
+def test_the_lengths_of_an_unchanged_file_are_read_once(shard, monkeypatch):
+    assert tfrecord.check_lengths(str(shard)) == 4
+    monkeypatch.setattr(tfrecord, "list_places", None)
+    assert tfrecord.check_lengths(str(shard)) == 4
+
+
+def test_a_compressed_file_is_named_and_not_called_corrupt(shard):
+    content = gzip.compress(shard.read_bytes())
+    shard.write_bytes(content)
+    message = f"without compression, but {shard} is compressed by GZIP; decompress it: gunzip < {shard} "
+    for read in (tfrecord.check_lengths, lambda path: list(tfrecord.read(path)), tfrecord.refuse_compressed):
+        with pytest.raises(errors.CorruptRecordError, match=message):
+            read(str(shard))
+    digest = hashlib.sha256()
+    ((offset, data, problem),) = tfrecord.scan(str(shard), digest)
+    assert (offset, data) == (0, None)
+    assert problem.startswith("the file is compressed by GZIP; decompress it")
+    assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
 def test_a_file_of_other_bytes_is_named(tmp_path):
@@ -173,9 +208,9 @@ def test_a_real_file_with_a_different_schema_is_named(real_data):
 
 CLEAN = b"".join(
     struct.pack("<Q", len(record))
-    + struct.pack("<I", tfrecord.masked_crc(struct.pack("<Q", len(record))))
+    + struct.pack("<I", record_frames.masked_crc(struct.pack("<Q", len(record))))
     + record
-    + struct.pack("<I", tfrecord.masked_crc(record))
+    + struct.pack("<I", record_frames.masked_crc(record))
     for record in RECORDS
 )
 

@@ -52,6 +52,8 @@ def test_audit_of_a_case_worked_by_hand():
         "patients_apart": 1,
         "total_variation": pytest.approx(0.5),
         "leaking_patients": 0,
+        "leaking_lesions": 0,
+        "leaking_photographs": 0,
         "images_in_no_fold": 0,
     }
 
@@ -79,6 +81,17 @@ def test_audit_finds_patients_and_pairs_in_two_folds():
     assert [figures[name] for name in ("listed_pairs", "absent_pairs", "leaking_pairs")] == [4, 1, 1]
 
 
+def test_audit_finds_lesions_and_photographs_in_two_folds_and_names_in_any_spelling():
+    # The lesion y of two images is split, x is not; i5 is i0 under another name; one pair is in small letters.
+    table = make_table([0, 0, 1, 1, 0, 1], patient=range(6), target=[0] * 6)
+    table = table.assign(patient_id="", lesion_id=["x", "X ", "y", "-1", "y", "unknown"])
+    table["image_name"] = ["ISIC_0000001", "ISIC_0000002", "b", "c", "d", "isic_1_downsampled"]
+    _, figures = fold_audit.audit_folds(table, make_pairs(("isic_0000002.jpg", "B"), ("C", "gone")))
+    counts = [figures[f"leaking_{kind}"] for kind in ("patients", "lesions", "photographs", "pairs")]
+    assert counts == [0, 1, 1, 1]
+    assert figures["absent_pairs"] == 1
+
+
 def test_audit_refuses_a_table_with_no_image_in_a_fold():
     with pytest.raises(
         ValueError, match="expected images in folds from 0, but all 10 images are without a fold; check the folds file"
@@ -99,6 +112,8 @@ def test_the_log_has_folds_and_figures(capsys):
         "patients, max - min": "1",
         "images per patient, largest total variation": "0.20000",
         "patients in two folds": "0",
+        "lesions in two folds": "0",
+        "photographs under two names in two folds": "0",
         "listed duplicate pairs": "1 (0 with an image that is not in the table)",
         "listed duplicate pairs in two folds": "1",
         "images without a fold": "1",
@@ -113,11 +128,19 @@ def test_deviations_of_a_case_worked_by_hand():
     assert fold_audit.compute_spread(deviations) == pytest.approx(np.array([2 / 3, 0, 2 / 3, 0.5]))
 
 
-@pytest.mark.parametrize(("patients", "pairs"), [(1, 0), (0, 2), (3, 4)])
-def test_folds_that_leak_are_refused_with_both_counts(patients, pairs):
-    message = f"f.csv leaks: {patients} patients and {pairs} listed duplicate pairs are in two folds; create new folds"
-    with pytest.raises(errors.LeakageError, match=message):
-        fold_audit.refuse_leaks("f.csv", {"leaking_patients": patients, "leaking_pairs": pairs})
+@pytest.mark.parametrize(
+    ("counts", "leaks"),
+    [
+        ({"patients": 1}, "1 patients"),
+        ({"patients": 0, "pairs": 2}, "2 listed duplicate pairs"),
+        ({"patients": 3, "pairs": 4}, "3 patients and 4 listed duplicate pairs"),
+        ({"lesions": 5, "photographs": 6}, "5 lesions and 6 photographs under two names"),
+    ],
+)
+def test_folds_that_leak_are_refused_with_all_counts(counts, leaks):
+    figures = {f"leaking_{kind}": count for kind, count in counts.items()}
+    with pytest.raises(errors.LeakageError, match=f"f.csv leaks: {leaks} are in two folds; create new folds"):
+        fold_audit.refuse_leaks("f.csv", figures)
 
 
 def test_folds_without_leaks_are_not_refused():

@@ -37,3 +37,21 @@ def test_read_refuses_files_that_are_not_folds_of_the_table(tmp_path, text, mess
     (tmp_path / "folds.csv").write_text(f"image_name,fold\n{text}")
     with pytest.raises(ValueError, match=message):
         fold_files.read_folds(str(tmp_path / "folds.csv"), pd.Series(["a", "b"]))
+
+
+def test_images_without_a_fold_are_counted_and_the_first_named(tmp_path, capsys):
+    path = tmp_path / "folds.csv"
+    path.write_text("image_name,fold\na,0\nb,\nc,-1\nd,1\n")
+    assert fold_files.read_folds(str(path), pd.Series(list("dcba"))).tolist() == [1, -1, -1, 0]
+    assert f"note: 2 of 4 images have no fold in {path} (first: c); they are in no fold\n" in capsys.readouterr().out
+
+
+def test_folds_are_found_whatever_the_spelling_of_a_name(capsys):
+    table = pd.DataFrame({"image_name": ["ISIC_0000001", "b", "ISIC_0000003"], "fold": ["1", "0", "2"]})
+    names = pd.Series(["isic_1_downsampled.jpg", "b", "c"], index=[5, 5, 7])
+    folds, rows = fold_files.match_folds("f.csv", table, names)
+    assert folds.tolist() == [1, 0, -1]
+    assert rows.tolist() == [0, 1, -1]
+    out = capsys.readouterr().out
+    assert "note: 1 images are spelled in another way in f.csv (for example 'isic_1_downsampled.jpg'" in out
+    assert "have no fold" not in out

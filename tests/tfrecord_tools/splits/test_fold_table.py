@@ -1,9 +1,11 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools.splits import fold_table
+from tfrecord_tools import errors
+from tfrecord_tools.splits import fold_audit, fold_table, stratified_group_folds
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_make_keeps_listed_duplicates_in_one_fold_and_counts_those_not_there(tab
     # Patients 0, 1 and 2 are one group, so the three others make up the other fold.
     assert written[:6].nunique() == written[6:].nunique() == 1
     out = capsys.readouterr().out
-    assert "duplicates link 6 patients to 4 groups; the largest has 6 images" in out
+    assert "12 images in 4 groups of patients, lesions and duplicates; the largest has 6 images" in out
     assert "3 (1 with an image that is not in the table)" in out
 
 
@@ -122,3 +124,107 @@ def test_make_refuses_an_invalid_table(tmp_path, text, message):
         fold_table.make_folds(
             fold_table.FoldsConfig(csv=str(tmp_path / "train.csv"), output=str(tmp_path / "folds.csv"), num_folds=2)
         )
+
+
+def make(tmp_path, text, **options):
+    """Makes folds of a table that is given as text."""
+    (tmp_path / "train.csv").write_text(text)
+    paths = {"csv": str(tmp_path / "train.csv"), "output": str(tmp_path / "folds.csv")}
+    return fold_table.make_folds(fold_table.FoldsConfig(**(paths | options)))
+
+
+# Eight lesions of three images each, of nobody known.
+LESIONS = [(f"i{number}", "", f"L{number // 3}") for number in range(24)]
+
+
+def as_text(rows, columns="image_name,patient_id,lesion_id"):
+    return "\n".join([columns, *(",".join(row) for row in rows)]) + "\n"
+
+
+@pytest.mark.parametrize("blank", ["", "-1", "unknown", "nan"])
+def test_a_lesion_is_in_one_fold_where_no_patient_is_known(tmp_path, blank, capsys):
+    rows = [(name, blank, lesion) for name, _, lesion in LESIONS]
+    folds = make(tmp_path, as_text(rows), num_folds=2)
+    assert folds.groupby(np.arange(24) // 3)["fold"].nunique().max() == 1
+    assert folds["fold"].value_counts().tolist() == [12, 12]
+    out = capsys.readouterr().out
+    assert "24 images in 8 groups of patients, lesions and duplicates; the largest has 3 images" in out
+    assert "note: 24 images have no patient_id; each of their lesions counts as a patient" in out
+    assert "counts as a separate patient" not in out
+
+
+def test_a_table_may_have_lesions_in_place_of_patients_but_one_of_the_two(tmp_path):
+    rows = [(name, lesion) for name, _, lesion in LESIONS]
+    folds = make(tmp_path, as_text(rows, "image_name,lesion_id"), num_folds=4)
+    assert folds.groupby(np.arange(24) // 3)["fold"].nunique().max() == 1
+    with pytest.raises(ValueError, match=r"needs the columns image_name, patient_id; it has only image_name; add"):
+        make(tmp_path, "image_name\na\nb\n", num_folds=2)
+
+
+def test_patients_and_lesions_are_joined_and_spelled_in_any_way(tmp_path, capsys):
+    # P1 by three spellings, a lesion of P1 on a row without a patient, and that image's other name: one group of 5.
+    rows = [
+        ("a", "P1", "x"),
+        ("b", "p1 ", ""),
+        ("ISIC_0000001", "", "X"),
+        ("isic_1.jpg", "", ""),
+        ("c", "P\u200b1", ""),
+    ]
+    folds = make(tmp_path, as_text([*rows, ("d", "P2", ""), ("e", "007", ""), ("f", "7.0", "")]), num_folds=2)
+    assert folds["fold"][:5].nunique() == 1
+    assert folds["fold"][6] == folds["fold"][7]
+    out = capsys.readouterr().out
+    assert "8 images in 3 groups" in out
+    assert "train.csv: 5 spellings of patient_id are 2 (for example 'P1' and 'p1')" in out
+    assert "train.csv: 2 spellings of image_name are 1 (for example 'ISIC_0000001' and 'isic_1.jpg')" in out
+
+
+def test_patients_by_words_for_unknown_are_no_giant_patient(tmp_path, capsys):
+    rows = [(f"i{number}", "-1" if number < 16 else f"P{number}", "") for number in range(24)]
+    folds = make(tmp_path, as_text(rows), num_folds=3)
+    assert folds["fold"].value_counts().tolist() == [8, 8, 8]
+    out = capsys.readouterr().out
+    assert "train.csv: 16 values of patient_id ('-1') stand for an unknown one and count as blank" in out
+    assert "note: 16 images have no patient_id; each counts as a separate patient" in out
+
+
+@pytest.mark.parametrize("source", ["audit", "preset"])
+def test_published_folds_that_split_a_lesion_are_refused(tmp_path, source):
+    rows = [("a", "", "x", "0"), ("b", "", "X", "1"), ("c", "", "y", "2")]
+    (tmp_path / "other.csv").write_text("image_name,fold\nA.jpg,0\nb,1\nc,2\n")
+    options = {"audit": str(tmp_path / "other.csv"), "output": None} if source == "audit" else {"preset": "deotte15"}
+    with pytest.raises(errors.LeakageError, match="leaks: 1 lesions are in two folds"):
+        make(tmp_path, as_text(rows, "image_name,patient_id,lesion_id,tfrecord"), **options)
+    assert not (tmp_path / "folds.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def isic_2019(real_data):
+    """The real table of ISIC 2019: 25,331 images, no patients, 11,847 lesions."""
+    tables = real_data / "tables"
+    table = pd.read_csv(tables / "ISIC_2019_Training_Metadata.csv", dtype=str, keep_default_na=False)
+    melanoma = pd.read_csv(tables / "ISIC_2019_Training_GroundTruth.csv")["MEL"].astype(int)
+    return table.rename(columns={"image": "image_name"}).assign(patient_id="", target=melanoma)
+
+
+@pytest.mark.realdata
+def test_folds_of_images_alone_split_most_real_lesions_and_the_audit_counts_them(isic_2019):
+    targets = isic_2019["target"].to_numpy()
+    folds = stratified_group_folds.assign_folds(np.arange(len(targets)), targets, 5)
+    table = isic_2019.assign(fold=folds, patient=np.arange(len(targets)))
+    figures = fold_audit.audit_folds(table)[1]
+    assert (isic_2019.loc[isic_2019["lesion_id"] != "", "lesion_id"].value_counts() > 1).sum() == 5059
+    assert (figures["leaking_lesions"], figures["leaking_patients"]) == (4518, 0)
+
+
+@pytest.mark.realdata
+def test_no_real_lesion_of_ham10000_is_in_two_folds(isic_2019, tmp_path, capsys):
+    table = isic_2019[isic_2019["lesion_id"].str.startswith("HAM_")]
+    assert (table["lesion_id"].value_counts() > 1).sum() == 1956
+    folds = make(tmp_path, table.to_csv(index=False), num_folds=5)
+    assert folds.groupby(table["lesion_id"].to_numpy())["fold"].nunique().max() == 1
+    assert folds.attrs["audit"]["leaking_lesions"] == 0
+    assert folds.attrs["audit"]["images_apart"] <= 2
+    assert "10015 images in 7470 groups of patients, lesions and duplicates; the largest has 6 images" in (
+        capsys.readouterr().out
+    )

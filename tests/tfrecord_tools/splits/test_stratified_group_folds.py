@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools.io import duplicate_pairs
+from tfrecord_tools.io import duplicate_pairs, identity
 from tfrecord_tools.splits import fold_audit, stratified_group_folds
 
 
@@ -20,6 +20,13 @@ def repeat(images, malignant):
 
 def test_group_codes_number_patients_in_order_and_keep_blanks_apart():
     assert stratified_group_folds.group_codes(["b", "", "a", "b", ""]).tolist() == [0, 1, 2, 0, 3]
+    assert stratified_group_folds.group_codes(["B", "unknown", "a", "b ", "-1"]).tolist() == [0, 1, 2, 0, 3]
+
+
+def test_a_lesion_stands_for_its_patient_where_the_patient_is_unknown():
+    # The lesion 1 is not the patient 1; the lesion of a known patient does not count.
+    codes = stratified_group_folds.group_codes(["1", "", "", "", "2", "nan"], ["a", "1", "1", "b", "b", "none"])
+    assert codes.tolist() == [0, 1, 1, 2, 3, 4]
 
 
 def test_assign_places_a_case_worked_by_hand():
@@ -75,30 +82,9 @@ def test_assign_refuses_more_folds_than_patients_and_less_than_two(num_folds):
 
 def test_assign_counts_joined_patients_once_where_folds_are_more():
     with pytest.raises(
-        ValueError, match=r"expected 2 to 2 folds for 2 patients \(those linked by duplicates count as one\), got 3"
+        ValueError, match="expected 2 to 2 folds for 2 groups of patients, lesions and duplicates that stay .*, got 3"
     ):
         stratified_group_folds.assign_folds(np.array([0, 0, 1]), np.zeros(3), 3, patients=np.arange(3))
-
-
-def test_duplicates_join_groups_through_others_and_foreign_names_do_not():
-    # a and d link groups 2 and 0, d and c link 0 and 1: all one; e stays alone, since x is not in the table.
-    pairs = pd.DataFrame({"image_name_1": ["a", "d", "x"], "image_name_2": ["d", "c", "e"]})
-    assert stratified_group_folds.join_duplicates(
-        np.array([2, 2, 1, 0, 3]), ["a", "b", "c", "d", "e"], pairs
-    ).tolist() == [
-        0,
-        0,
-        0,
-        0,
-        1,
-    ]
-
-
-def test_there_may_be_no_pairs(tmp_path):
-    (tmp_path / "pairs.csv").write_text("image_name_1,image_name_2,distance\n")
-    pairs = duplicate_pairs.read_pairs(str(tmp_path / "pairs.csv"))
-    assert pairs.empty
-    assert stratified_group_folds.join_duplicates(np.array([0, 1]), ["a", "b"], pairs).max() == 1
 
 
 def check_real(table, num_folds, seed, patients=None, limits=(0.0081, 0.003, 1, 0.0211)):
@@ -136,7 +122,7 @@ def test_joined_patients_of_the_real_table_balance_as_well(real_table):
     names = np.random.default_rng(9).choice(real_table["image_name"], (300, 2))
     pairs = pd.DataFrame(names, columns=["image_name_1", "image_name_2"])
     patients = real_table["patient"].to_numpy()
-    groups = stratified_group_folds.join_duplicates(patients, real_table["image_name"], pairs)
+    groups = identity.group_images(real_table, pairs)
     assert groups.max() < 1800
     check_real(real_table.assign(group=groups), 5, 0, patients)
 
@@ -145,5 +131,4 @@ def test_joined_patients_of_the_real_table_balance_as_well(real_table):
 def test_the_listed_duplicates_of_the_real_table_join_no_patients(real_table, real_data):
     pairs = duplicate_pairs.read_pairs(str(real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"))
     assert len(pairs) == 425
-    groups = stratified_group_folds.join_duplicates(real_table["patient"].to_numpy(), real_table["image_name"], pairs)
-    assert (groups == real_table["patient"]).all()
+    assert (identity.group_images(real_table, pairs) == real_table["patient"]).all()

@@ -1,13 +1,15 @@
 import struct
 
+import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from shard_files import write_shard
+from shard_files import rewrite_index, write_shard
 
 from tfrecord_tools import errors
 from tfrecord_tools.building import record_set_indexer
-from tfrecord_tools.io import csv_tables, manifest, record_index, tfrecord
+from tfrecord_tools.imaging import codec
+from tfrecord_tools.io import csv_tables, manifest, record_frames, record_index, tfrecord
 from tfrecord_tools.verification import record_set_verifier
 
 
@@ -78,7 +80,7 @@ def test_a_flipped_bit_is_named_with_its_record(copy, capsys):
 def test_a_length_of_2_to_the_60_ends_in_an_error(copy, capsys):
     length = struct.pack("<Q", 2**60)
     content = bytearray(shard(copy).read_bytes())
-    content[:12] = length + struct.pack("<I", tfrecord.masked_crc(length))
+    content[:12] = length + struct.pack("<I", record_frames.masked_crc(length))
     shard(copy).write_bytes(content)
     with pytest.raises(ValueError, match="1 invalid records"):
         check(copy)
@@ -125,7 +127,7 @@ def test_a_patient_in_two_folds_and_a_listed_pair_across_folds_are_found(copy, t
     first, other = (rows.loc[rows["fold"] == fold, "image_name"].iloc[0] for fold in ("0", "1"))
     pairs.write_text(f"image_name_1,image_name_2\n{first},{other}\nunknown,{first}\n")
     rows.loc[rows["fold"] == "0", "patient_id"] = rows.loc[rows["fold"] == "1", "patient_id"].iloc[0]
-    rows.to_csv(copy / "train.index.csv", index=False)
+    rewrite_index(copy, "train", rows)
     with pytest.raises(errors.LeakageError, match="0 invalid records and 2 problems of record sets") as raised:
         check(copy, duplicates=pairs)
     assert "1 patients are in two folds" in str(raised.value)
@@ -195,3 +197,38 @@ def test_indexing_a_damaged_set_points_to_quarantine(copy):
         record_set_indexer.index_record_set(
             record_set_indexer.IndexConfig(records=f"{copy}/train*", csv=None, folds=None, output=None)
         )
+
+
+def test_a_changed_index_is_a_problem_and_the_remedy_is_another_than_for_records(copy):
+    path = copy / "train.index.csv"
+    lines = path.read_text().splitlines()
+    values = lines[1].split(",")
+    values[3] = "somebody"
+    path.write_text("\n".join([lines[0], ",".join(values), *lines[2:], ""]))
+    message = "is not the index that train.manifest.json was written with.*; restore the files that differ, or write"
+    with pytest.raises(errors.CorruptRecordError, match=message) as raised:
+        check(copy)
+    assert len(raised.value.verification.problems) == 1
+
+
+@pytest.mark.parametrize("name", ["isic_1_downsampled", "other"])
+def test_a_photograph_in_training_and_test_is_found_under_another_name_and_without_an_index(tmp_path, name):
+    other = codec.encode(np.full((48, 64, 3), 200, "uint8"), 90)
+    # By its name where the bytes differ, by its bytes where the name does.
+    images = [other] if name != "other" else None
+    write_shard(tmp_path, "train00-1.tfrec", [{"image_name": "ISIC_0000001"}])
+    write_shard(tmp_path, "test00-1.tfrec", [{"image_name": name}], images)
+    message = f"1 photographs under two names are in training and test .for example {name} and ISIC_0000001"
+    with pytest.raises(errors.LeakageError, match=message):
+        check(tmp_path)
+
+
+def test_images_of_equal_bytes_in_two_folds_are_found_in_a_set_of_release_0_1(tmp_path):
+    write_shard(tmp_path, "train00-2.tfrec", [{"image_name": "a"}, {"image_name": "b"}])
+    columns = "shard,position,image_name,patient_id,target,fold"
+    rows = ("train00-2.tfrec,0,a,,,0", "train00-2.tfrec,1,b,,,1")
+    (tmp_path / "train.index.csv").write_text("\n".join([columns, *rows, ""]))
+    with pytest.raises(
+        errors.LeakageError, match="1 photographs under two names are in two folds .for example a and b"
+    ):
+        check(tmp_path)

@@ -1,3 +1,5 @@
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from tfrecord_tools.io import tf_example, tfrecord
 from tfrecord_tools.verification import shard_checks
 
 SQUARE = codec.encode(preprocessing.pad(PICTURE, 64), 90)
+PNG = cv2.imencode(".png", preprocessing.pad(PICTURE, 64))[1].tobytes()
 
 
 def write(path, *records):
@@ -32,16 +35,39 @@ def test_valid_records_have_no_problem(tmp_path):
 @pytest.mark.parametrize(
     ("jpeg", "features", "problem"),
     [
-        (b"", {}, "image is not a JPEG"),
-        (b"\x89PNG\r\n", {}, "image is not a JPEG"),
+        (b"", {}, "image is empty, expected JPEG or PNG"),
+        (b"\x89PNG\r\n", {}, "image has an unknown format, expected JPEG or PNG"),
+        (b"\x89PNG\r\n\x1a\n", {}, "image has no intact header"),
+        (b"GIF89a", {}, "image is a GIF file, expected JPEG or PNG"),
         (codec.encode(PICTURE, 90), {}, "image is 64x48, but the manifest states 64x64"),
-        (SQUARE[: len(SQUARE) // 2], {}, "image cannot be decoded"),
+        (SQUARE[: len(SQUARE) // 2], {}, f"image is truncated ({len(SQUARE) // 2} bytes)"),
+        (
+            PNG[:60] + b"X" + PNG[61:],
+            {},
+            f"image is not an intact JPEG or PNG file ({len(PNG)} bytes): it is damaged "
+            "in its chunk IDAT: its checksum differs",
+        ),
         (SQUARE, {"target": 2}, "target must be 0 or 1, is 2"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path, jpeg, features, problem):
     path = write(tmp_path / "a", (SQUARE, {"image_name": "good"}), (jpeg, {"image_name": "bad"} | features))
     assert problems(path) == ["", problem]
+
+
+def test_a_png_is_valid_and_of_the_size_in_its_header(tmp_path):
+    path = write(tmp_path / "a", (PNG, {"image_name": "a"}))
+    assert problems(path) == [""]
+    assert problems(path, image_size=32) == ["image is 64x64, but the manifest states 32x32"]
+
+
+def test_the_means_of_red_and_blue_are_those_of_the_decoded_images(tmp_path):
+    red = codec.encode(np.full((16, 16, 3), (40, 80, 200), np.uint8), 95)
+    path = write(tmp_path / "a", (red, {"image_name": "a"}), (b"", {"image_name": "b"}))
+    table, _ = shard_checks.examine_shard(path, None, True)
+    assert table[["mean_red", "mean_blue"]].to_numpy() == pytest.approx(
+        np.array([[200, 40], [np.nan] * 2]), 2, nan_ok=True
+    )
 
 
 def test_a_truncated_image_is_found_by_decoding_only(tmp_path):
@@ -54,7 +80,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path):
     start = data.index(b"\xff\xc0")
     data[start + 5 : start + 9] = b"\xff\xff\xff\xff"
     path = write(tmp_path / "a", (bytes(data), {"image_name": "bad"}))
-    assert problems(path, None) == ["image has 65535x65535 pixels, more than 268435456"]
+    assert problems(path, None) == ["image has 65535x65535 pixels, expected sides of at most 32768"]
 
 
 def test_damage_and_foreign_features_are_rows_too(tmp_path):
@@ -88,10 +114,13 @@ def test_counts_are_compared_with_the_manifest(tmp_path):
 
 
 def test_names_and_targets_are_compared_with_the_index():
-    index = pd.DataFrame([("s", "a", "1"), ("s", "b", ""), ("t", "c", "0")], columns=["shard", "image_name", "target"])
-    table = pd.DataFrame([("d/s", "a", 0), ("d/s", "b", 1)], columns=["path", "image_name", "target"])
+    rows = [("s", "0", "a", "1"), ("s", "1", "b", ""), ("t", "0", "c", "0")]
+    index = pd.DataFrame(rows, columns=["shard", "position", "image_name", "target"])
+    table = pd.DataFrame([("d/s", 0, "a", 0), ("d/s", 1, "b", 1)], columns=["path", "position", "image_name", "target"])
     assert shard_checks.check_index(index, table) == ["s has 1 records with another target than the index"]
     assert shard_checks.check_index(index, table.assign(path="d/u")) == ["the index lists other images than u holds"]
+    moved = index.assign(position=["0", "1000000000", "0"], target="")
+    assert shard_checks.check_index(moved, table) == ["s has 1 records at another position than the index"]
     assert shard_checks.check_index(index, table.iloc[::-1]) == ["the index lists other images than s holds"]
 
 
@@ -116,3 +145,30 @@ def test_a_real_file_of_another_schema_is_named_feature_by_feature(real_data):
     assert len(found) == 40
     assert found[0].startswith("lacks image (bytes); lacks image_name (bytes); has train/image (1 bytes), which")
     assert tfrecord.parse(b"")[1] == ["lacks image (bytes)", "lacks image_name (bytes)"]
+
+
+def leak(*rows):
+    columns = ["image_name", "patient_id", "lesion_id", "image_digest", "fold"]
+    return shard_checks.check_leaks(pd.DataFrame(rows, columns=columns), None)
+
+
+def test_lesions_photographs_and_other_spellings_in_two_places_are_leaks():
+    assert leak(("a", "P1", "", "", "0"), ("b", "p1 ", "", "", "1")) == ["1 patients are in two folds (for example P1)"]
+    assert leak(("a", "-1", "x", "", "0"), ("b", "-1", "X", "", "1")) == ["1 lesions are in two folds (for example x)"]
+    assert leak(("a", "", "x", "", "0"), ("b", "", "x", "", "test")) == [
+        "1 lesions are in training and test (for example x)"
+    ]
+    named = leak(("ISIC_0000001", "", "", "", "0"), ("isic_1.jpg", "", "", "", "1"))
+    assert named == ["1 photographs under two names are in two folds (for example ISIC_0000001 and isic_1.jpg)"]
+    copied = leak(("a", "", "", "0f", "0"), ("b", "", "", "0f", "1"))
+    assert copied == ["1 photographs under two names are in two folds (for example a and b)"]
+    assert leak(("a", "unknown", "", "0f", "0"), ("b", "unknown", "", "1f", "1"), ("c", "", "", "0f", "")) == []
+
+
+def test_images_are_compared_with_the_digests_of_the_index():
+    columns = ["position", "image_name", "target", "image_digest"]
+    table = pd.DataFrame([("d/s", 0, "a", 0, "0f"), ("d/s", 1, "b", 1, "1f")], columns=["path", *columns])
+    index = pd.DataFrame([("s", "0", "a", "0", "0f"), ("s", "1", "b", "1", "")], columns=["shard", *columns])
+    assert shard_checks.check_index(index, table) == []
+    changed = index.assign(image_digest=["2f", ""])
+    assert shard_checks.check_index(changed, table) == ["s has 1 records with another image than the index"]

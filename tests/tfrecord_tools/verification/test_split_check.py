@@ -1,8 +1,11 @@
+import numpy as np
 import pandas as pd
 import pytest
-from shard_files import write_shard
+from shard_files import JPEG, write_shard
 
 from tfrecord_tools.building import record_set_indexer
+from tfrecord_tools.imaging import codec
+from tfrecord_tools.io import identity
 from tfrecord_tools.verification import split_check
 
 
@@ -58,6 +61,16 @@ def test_labels_of_test_records_and_missing_files_are_warnings(shards, tmp_path)
     assert train.list_warnings() == [f"{directory}: the manifest or index of train {missing}"]
 
 
+def test_exchanged_channels_are_a_warning_where_images_are_decoded(tmp_path):
+    blue = codec.encode(np.full((16, 16, 3), (200, 90, 60), np.uint8), 90)
+    rows = [{"image_name": f"i{number}"} for number in range(6)]
+    path = write_shard(tmp_path / "set", "train00-6.tfrec", rows, jpegs=[blue] * 6)
+    record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=path))
+    (warning,) = check([path])[0].list_warnings()
+    assert warning.startswith(f"{tmp_path / 'set'}: train: 6 of 6 images have more blue than red")
+    assert check([path], decode=False)[0].list_warnings() == []
+
+
 def test_an_indexed_split_has_no_warnings_and_its_image_size_is_checked(tmp_path):
     path = write_shard(tmp_path / "set", "train00-1.tfrec", [{"image_name": "a"}])
     record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=path))
@@ -75,3 +88,23 @@ def test_an_indexed_split_has_no_warnings_and_its_image_size_is_checked(tmp_path
     checked = split_check.check_split(resized, decode=False, workers=1)
     assert checked.table["problem"].tolist() == ["image is 64x48, but the manifest states 32x32"]
     assert checked.list_problems() == [f"{tmp_path / 'set'}: the index lists other images than train00-1.tfrec holds"]
+
+
+def test_digests_are_those_of_the_index_only_where_the_manifest_proves_them(tmp_path, monkeypatch):
+    path = write_shard(
+        tmp_path / "set", "train00-2.tfrec", [{"image_name": "a"}, {"image_name": "b"}], [JPEG, b"other"]
+    )
+    expected = [identity.image_digest(image) for image in (JPEG, b"other")]
+    assert check([path], decode=False)[0].table["image_digest"].tolist() == expected
+    record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=path))
+    with monkeypatch.context() as patch:
+        # Nothing is hashed again.
+        patch.setattr(identity, "image_digest", lambda image: "hashed again")
+        assert check([path], decode=False)[0].table["image_digest"].tolist() == expected
+    index_path = tmp_path / "set" / "train.index.csv"
+    index_path.write_text(index_path.read_text().replace(expected[0], expected[1]))
+    (checked,) = check([path], decode=False)
+    assert checked.table["image_digest"].tolist() == expected
+    found = checked.list_problems()
+    assert "train00-2.tfrec has 1 records with another image than the index" in found[0]
+    assert "is not the index that train.manifest.json was written with" in found[1]

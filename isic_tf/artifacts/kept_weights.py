@@ -1,0 +1,104 @@
+"""Keeps the weights of a fold beside their SHA-256 and epoch, and checks them wherever they are opened.
+
+HDF5 has no checksum of its own: of most changed bytes nothing is noticed when it is read.
+"""
+
+import hashlib
+import json
+
+import tensorflow as tf
+
+from tfrecord_tools import errors
+from tfrecord_tools.io import atomic_write, filesystem
+
+_CHUNK = 2**20
+
+
+def digest_path(path: str) -> str:
+    """Returns the path of the file with the SHA-256 of a weights file."""
+    return f"{path}.json"
+
+
+def compute_digest(path: str) -> str:
+    """Returns the SHA-256 of a file, as hexadecimal text."""
+    digest = hashlib.sha256()
+    with filesystem.open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def replace_weights(path: str, local: str, epoch: int) -> None:
+    """Replaces a weights file and its SHA-256; both fit each other whenever the process is killed.
+
+    Args:
+        path: Weights file to write, local or remote.
+        local: Local file with the new weights.
+        epoch: Epoch whose weights they are, from 1.
+    """
+    new = {compute_digest(local): epoch}
+    # Until the weights are replaced, and if that never happens, those of before are right too.
+    old = read_digests(path)
+    if not old and filesystem.exists(path):
+        # Kept by release 0.1.
+        old = {compute_digest(path): 0}
+    _write_digests(path, {**old, **new})
+    with atomic_write.replaced(path) as temporary:
+        tf.io.gfile.copy(local, temporary)
+    if old:
+        _write_digests(path, new)
+
+
+def _write_digests(path: str, digests: dict[str, int]) -> None:
+    atomic_write.write_text(digest_path(path), json.dumps({"epoch_of_sha256": digests}, indent=1) + "\n")
+
+
+def read_digests(path: str) -> dict[str, int]:
+    """Reads which SHA-256 a weights file may have.
+
+    Args:
+        path: Weights file.
+
+    Returns:
+        Dict from SHA-256 to the epoch of the weights, 0 where unknown; empty where nothing is recorded, as by
+        release 0.1.
+
+    Raises:
+        CorruptRecordError: The record is damaged.
+    """
+    sidecar = digest_path(path)
+    if not filesystem.exists(sidecar):
+        return {}
+    try:
+        digests = json.loads(filesystem.read(sidecar))["epoch_of_sha256"]
+        return {str(digest): int(epoch) for digest, epoch in digests.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise errors.CorruptRecordError(
+            f"expected the SHA-256 of {path} in {sidecar}, which is damaged ({error!r}); restore it from a copy, or "
+            "remove it to use the weights unchecked"
+        ) from error
+
+
+def check_digest(path: str, local: str | None = None) -> int:
+    """Checks a weights file against its recorded SHA-256.
+
+    Args:
+        path: Weights file.
+        local: Local copy to check in its place, where there is one.
+
+    Returns:
+        Epoch of the weights, from 1; 0 where it is not recorded.
+
+    Raises:
+        CorruptRecordError: The weights are not those that were kept.
+    """
+    digests = read_digests(path)
+    if not digests:
+        return 0
+    found = compute_digest(local or path)
+    if found not in digests:
+        raise errors.CorruptRecordError(
+            f"{path} is damaged: expected the SHA-256 {' or '.join(digests)} of {digest_path(path)}, got {found}; "
+            "restore it from a copy, or remove the .json file beside it if you replaced the weights yourself"
+        )
+    return digests[found]

@@ -1,0 +1,160 @@
+"""Compares the integers of records with a table: other people's records may number categories in another way."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tfrecord_tools import errors, schema
+from tfrecord_tools.building import table_validation
+from tfrecord_tools.io import csv_tables, tf_example, tfrecord
+
+_LOG = logging.getLogger(__name__)
+
+# More contradictions than these are no single mistakes.
+_MOST_SINGLE = 2
+_MOST_SHARE = 0.1
+# A code that stands for another category in so many records, and in so large a share of them, is of another code book.
+_MIN_RECORDS = 5
+_MIN_SHARE = 0.9
+_REMEDY = "`tfrecord_tools.build --records --csv` writes a set with the values of the table"
+
+
+def compare_codes(name: str, records: pd.DataFrame, listed: pd.DataFrame, split: str) -> None:
+    """Compares sex, site, diagnosis and age of records with a table; logs single contradictions and what records lack.
+
+    Args:
+        name: What the records are called in the log and in errors.
+        records: DataFrame with `image_name` and `integers`, see `record_scan.scan_records`.
+        listed: DataFrame of text, the row of the table of each record, "" where there is none.
+        split: `train` or `test`.
+
+    Raises:
+        IsicError: The records contradict the table in more than single cases. Where they use other codes throughout,
+            the message says which code means what.
+    """
+    refused = []
+    for column in table_validation.CODED[split]:
+        if column not in listed or column == "target":
+            continue
+        own = pd.Series([integers.get(column, schema.UNKNOWN) for integers in records["integers"]], records.index)
+        texts = listed[column].set_axis(records.index)
+        codes = texts.map({text: _encode(column, text) for text in texts.unique()}).astype("int64")
+        is_compared = (own != schema.UNKNOWN) & (codes != schema.UNKNOWN)
+        differing = np.flatnonzero(is_compared & (own != codes))
+        if len(differing):
+            first = differing[0]
+            found = (
+                f"{column} of {len(differing)} of {is_compared.sum()} records is not the table's (first: "
+                f"{records['image_name'].iloc[first]} has {_describe(column, own.iloc[first])}, in the table "
+                f"{texts.iloc[first]})"
+            )
+            meanings = _find_meanings(column, own[is_compared], codes[is_compared])
+            if _is_refused(len(differing), int(is_compared.sum()), meanings):
+                refused.append(found + _describe_meanings(column, meanings))
+            else:
+                names = records["image_name"].iloc[differing].tolist()
+                _LOG.warning(
+                    f"note: {name}: {found}: {csv_tables.describe_first_cases(names)}; the records stay as they are, "
+                    f"{_REMEDY}"
+                )
+        num_lacking = ((own == schema.UNKNOWN) & (codes != schema.UNKNOWN)).sum()
+        if num_lacking:
+            _LOG.warning(f"note: {name}: {num_lacking} records lack {column}, which the table has; {_REMEDY}")
+    if refused:
+        raise errors.IsicError(f"{name}: {'; '.join(refused)}; {_REMEDY}, or correct the table")
+
+
+def _encode(column: str, text: str) -> int:
+    try:
+        return schema.encode(column, text)
+    except ValueError:
+        return schema.UNKNOWN
+
+
+def _describe(column: str, code: int) -> str:
+    categories = schema.CATEGORIES.get(column, ())
+    return categories[code] if 0 <= code < len(categories) else str(code)
+
+
+def _find_meanings(column: str, own: pd.Series, codes: pd.Series) -> pd.DataFrame:
+    """Finds what each code of the records means by the table.
+
+    Args:
+        column: Name of the column.
+        own: int `[n]`, codes of the records.
+        codes: int `[n]`, codes of the table.
+
+    Returns:
+        DataFrame by code of the records, in their order, of `meaning` (the most frequent code of the table), `records`
+        and `share` of them that have this meaning; without rows for a column that is not a category.
+    """
+    rows = []
+    for code, found in codes.groupby(own):
+        counts = found.value_counts()
+        rows.append((code, counts.index[0], len(found), counts.iloc[0] / len(found)))
+    table = pd.DataFrame(rows, columns=["code", "meaning", "records", "share"]).set_index("code")
+    return table if column in schema.CATEGORIES else table[:0]
+
+
+def _is_refused(num_differing: int, num_compared: int, meanings: pd.DataFrame) -> bool:
+    is_moved = (meanings.index != meanings["meaning"]) & (meanings["share"] >= _MIN_SHARE)
+    has_other_codes = bool((is_moved & (meanings["records"] >= _MIN_RECORDS)).any())
+    most = max(_MOST_SINGLE, _MOST_SHARE * num_compared)
+    return has_other_codes or num_differing == num_compared or num_differing > most
+
+
+def _describe_meanings(column: str, meanings: pd.DataFrame) -> str:
+    """Describes a code book, where there is one."""
+    if meanings.empty or (meanings["share"] < _MIN_SHARE).any():
+        return ""
+    theirs = ", ".join(f"{code} is {_describe(column, meaning)}" for code, meaning in meanings["meaning"].items())
+    ours = ", ".join(f"{code} is {_describe(column, int(code))}" for code in sorted(meanings["meaning"].unique()))
+    return f", because the records have another code book: there {theirs}; in tfrecord_tools.schema {ours}"
+
+
+def log_foreign_codes(name: str, records: pd.DataFrame) -> None:
+    """Logs codes of records that the schema does not have, since such records have another code book.
+
+    Args:
+        name: What the records are called in the log.
+        records: See `compare_codes`.
+    """
+    highest = {column: len(categories) - 1 for column, categories in schema.CATEGORIES.items()}
+    for column, most in {**highest, "age_approx": schema.MAX_AGE}.items():
+        own = pd.Series([integers.get(column, schema.UNKNOWN) for integers in records["integers"]])
+        outside = own[(own < schema.UNKNOWN) | (own > most)]
+        if len(outside):
+            cases = csv_tables.describe_first_cases(outside.unique().tolist())
+            _LOG.warning(
+                f"note: {name}: {column} must be from {schema.UNKNOWN} to {most}, {len(outside)} records have other "
+                f"numbers ({cases}), so they may have another code book than tfrecord_tools.schema; compare them with "
+                f"a table: --csv; {_REMEDY}"
+            )
+
+
+def log_unused_features(name: str, records: pd.DataFrame) -> None:
+    """Logs the features of records that are not in the schema, by the first record of each shard.
+
+    Args:
+        name: What the records are called in the log.
+        records: DataFrame with the places of the records, see `record_scan.scan_records`.
+    """
+    known = {"image", "image_name", *tfrecord.INTEGERS}
+    found: set[str] = set()
+    for row in records.drop_duplicates("path").itertuples():
+        data = tfrecord.read_at(row.path, row.offset, row.length)
+        found |= set(tf_example.Example.FromString(data).features.feature) - known
+    if found:
+        _LOG.warning(f"note: {name}: features of the records that are not used: {', '.join(_explain(sorted(found)))}")
+
+
+def _explain(features: Sequence[str]) -> list[str]:
+    aliases = {alias: column for column, names in schema.COLUMN_ALIASES.items() for alias in names}
+    return [
+        f"{feature} (in the schema {aliases[feature.casefold()]}; {_REMEDY})"
+        if feature.casefold() in aliases
+        else feature
+        for feature in features
+    ]
