@@ -24,6 +24,7 @@ from tfrecord_tools.io import filesystem
 
 _LOGGERS = ("isic_tf", "tfrecord_tools")
 # Exit code of a process that SIGTERM ended, as of a shell.
+_INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 # Larger whole numbers do not fit into a tensor.
 _MAX_INT = 2**63 - 1
@@ -130,7 +131,7 @@ def _find_types(config_class: Any) -> dict[str, Any]:
     return typing.get_type_hints(config_class)
 
 
-def _kind(config_class: type[Config], field: dataclasses.Field[Any]) -> tuple[Any, bool]:
+def _kind(config_class: Any, field: dataclasses.Field[Any]) -> tuple[Any, bool]:
     """Returns the type of a field's values, and whether None is allowed."""
     hint = _find_types(config_class)[field.name]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -313,7 +314,7 @@ def execute(command: Callable[[], Any]) -> int:
         return 0
     except KeyboardInterrupt:
         print("\nInterrupted; all files written so far are complete. Run the same command to resume.", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except Exception as error:
         if absl_logging.get_verbosity() >= absl_logging.DEBUG:
             raise
@@ -338,6 +339,9 @@ def quiet_imports() -> Iterator[None]:
     """Hides what libraries write to standard error while they are imported, unless an import fails.
 
     TensorFlow 2.21 writes two lines there whatever its log level, which would stand before every error of a command.
+
+    Raises:
+        SystemExit: Ctrl-C was pressed, with the code 130.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as captured:
@@ -345,6 +349,9 @@ def quiet_imports() -> Iterator[None]:
         os.dup2(captured.fileno(), 2)
         try:
             yield
+        except KeyboardInterrupt:
+            os.dup2(original, 2)
+            sys.exit(_INTERRUPTED)
         except BaseException:
             os.dup2(original, 2)
             captured.seek(0)

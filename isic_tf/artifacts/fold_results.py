@@ -16,7 +16,7 @@ from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem, 
 _LOG = logging.getLogger(__name__)
 
 
-def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool, epoch: int) -> None:
+def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool, epoch: int = 0) -> None:
     """Keeps the weights of an epoch where they are wanted.
 
     They are saved in any case: all workers read the variables together, and may disagree in the last bit on which
@@ -26,7 +26,7 @@ def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool, epoch
         directory: Directory of the fold.
         classifier: Keras model.
         wanted: Whether to keep them.
-        epoch: Epoch whose weights they are, from 1.
+        epoch: Epoch whose weights they are, from 1; 0 if unknown.
     """
     with temporary_files.temporary_directory("weights") as local:
         # Keras writes HDF5 to local files only.

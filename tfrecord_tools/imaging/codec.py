@@ -13,8 +13,6 @@ from tfrecord_tools.imaging import exif, jpeg_markers, own_process, png_chunks
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.io import image_formats
 
-# The limit that `tfrecord_tools` sets for OpenCV.
-MAX_PIXELS = 2**28
 # Each image is decoded by one thread; callers decode several images in parallel.
 cv2.setNumThreads(1)
 _SCALED_FLAGS = {

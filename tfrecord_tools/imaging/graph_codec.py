@@ -9,7 +9,11 @@ import tensorflow as tf
 
 # Bytes in which a plain JPEG starts its image data; those that OpenCV writes take 623.
 _HEAD = 1024
-_START = 0xFFD8
+# Of the header of the first scan: its length and number of components, then for each its name and tables, then 0 and 63
+# (0 in a progressive JPEG). A regular expression of TensorFlow cannot name the marker before it: \C is any byte.
+_SCAN_PATTERN = r"\C*\x00(?:\x08\x01\C\C|\x0c\x03\C{6})\x00[\x00?]\C*"
+# A PNG; EXIF data; or the frame header of four components, whose length is 20, then 8 bits.
+_UNUSUAL_PATTERN = r"\CPNG\C*|\C*(?:Exif|\x00\x14\x08)\C*"
 _SCAN = 0xDA
 _EXIF = (0xE1, b"Exif\0\0")
 _ADOBE = (0xEE, b"Adobe")
@@ -33,14 +37,9 @@ def is_plain_jpeg(file: tf.Tensor) -> tf.Tensor:
     Returns:
         bool `[]`; False for a JPEG with EXIF data, with four components, or with a long header; and for other files.
     """
-    head = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 0, _HEAD), tf.uint8), tf.int32)
-    pairs = head[:-1] * 256 + head[1:]
-    has_exif = tf.reduce_any((pairs[:-2] == 0x4578) & (pairs[2:] == 0x6966))
-    # The frame header of four components has 20 bytes, of which the third states 8 bits.
-    has_four = tf.reduce_any((pairs[:-3] // 16 == 0xFFC) & (pairs[2:-1] == 0x0014) & (pairs[3:] == 0x1408))
-    has_scan = tf.reduce_any(pairs == 0xFF00 + _SCAN)
-    is_jpeg = tf.reduce_all(pairs[:1] == _START)
-    return is_jpeg & has_scan & ~has_exif & ~has_four
+    head = tf.strings.substr(file, 0, _HEAD)
+    starts_scan = tf.strings.regex_full_match(head, _SCAN_PATTERN)
+    return starts_scan & ~tf.strings.regex_full_match(head, _UNUSUAL_PATTERN)
 
 
 def mark_cmyk(file: tf.Tensor) -> tf.Tensor:

@@ -185,7 +185,7 @@ def _escape_existing(pattern: str) -> str:
 
 
 def split_list(text: str) -> list[str]:
-    """Splits a list of paths or glob patterns at its commas, except within a path that exists or a pattern that matches.
+    """Splits a list of paths or patterns at its commas, except within a path that exists or a pattern that matches.
 
     Args:
         text: Paths separated by commas.

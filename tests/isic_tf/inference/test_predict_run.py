@@ -409,7 +409,6 @@ def test_image_files_of_a_trained_patient_are_shown_to_no_network_that_saw_him(r
     assert sorted(networks) == sorted(["11"] * 3 + [own])
     fold_selection.choose_networks(run_directory.trained_folds(str(run)), rows, out_of_fold=False)
     assert "note: 1 of the 4 images, or their patients, were trained on" in capsys.readouterr().out
-    assert set(image_files.add_patients(rows, None)["patient_id"]) == {""}
 
 
 def test_image_files_are_prepared_as_the_runs_records_were(made_up, tmp_path):
@@ -421,7 +420,7 @@ def test_image_files_are_prepared_as_the_runs_records_were(made_up, tmp_path):
     run_directory.claim(
         str(tmp_path), {}, (), record_index.read_index(str(tmp_path / "set"), "train"), preparation=preparation
     )
-    rows = image_files.list_files(str(made_up / "jpeg"), None, "").iloc[:3]
+    rows = image_files.list_files(str(made_up / "jpeg")).iloc[:3]
     with image_files.open_reader(rows, 64, run_directory.read_flags(str(tmp_path)), threads=2) as read:
         found = read(np.array([2, 0]))
     expected = [
@@ -633,3 +632,46 @@ def test_predictions_that_are_no_number_are_refused(tmp_path):
 def test_seeds_of_versions_are_those_of_epochs(index):
     keys = record_seeds.hash_keys(pd.DataFrame({"key": ["a"]}))
     assert record_seeds.record_seed(keys, 3, keys * 0 + 2, keys * 0).numpy().tolist() == [[3_000_002, int(keys[0])]]
+
+
+def test_images_that_cannot_be_decoded_are_skipped_and_listed_and_the_others_predicted_as_before(
+    small_backbone, run, copies, capsys
+):
+    options = {"images": str(copies / "jpeg"), "csv": str(copies / "t.csv")}
+    whole = predicted(run, copies / "whole.csv", **options)["prediction"]
+    damaged = sorted((copies / "jpeg").iterdir())[1]
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    with pytest.raises(errors.IsicError, match=f"{damaged.name} .* to skip unreadable images, use --on_error=skip"):
+        predicted(run, copies / "o.csv", **options)
+    found = predicted(run, copies / "o.csv", **options, on_error="skip")["prediction"]
+    assert found.to_dict() == pytest.approx(whole.drop(damaged.stem).to_dict(), abs=1e-7)
+    listed = pd.read_csv(copies / "o.csv.skipped.csv")
+    assert listed["image_name"].tolist() == [damaged.stem]
+    assert listed["problem"].iloc[0].startswith(f"{damaged.name} ")
+    assert f"note: 1 of 4 images cannot be decoded and are skipped (first: {damaged.stem}: " in capsys.readouterr().out
+    shutil.copy(sorted((copies / "jpeg").iterdir())[0], damaged)
+    predicted(run, copies / "o.csv", **options, on_error="skip")
+    assert not (copies / "o.csv.skipped.csv").exists()
+
+
+def test_a_directory_without_an_image_that_can_be_decoded_is_refused(small_backbone, run, copies):
+    for path in (copies / "jpeg").iterdir():
+        path.write_bytes(b"\xff\xd8")
+    with pytest.raises(errors.IsicError, match=r"none of the 4 images can be decoded \(first: .*\); check --images"):
+        predicted(run, copies / "o.csv", images=str(copies / "jpeg"), csv=str(copies / "t.csv"), on_error="skip")
+    assert not (copies / "o.csv").exists()
+
+
+@pytest.mark.parametrize("flags", [{"records": "x"}, {"images": "x", "sample_submission": "s.csv"}])
+def test_only_image_files_are_skipped_and_not_those_of_a_submission(run, tmp_path, flags):
+    with pytest.raises(errors.ConfigError, match="expected --on_error=skip only with --images and without --sample_su"):
+        predicted(run, tmp_path / "o.csv", on_error="skip", **flags)
+
+
+def test_images_of_the_table_without_a_file_are_refused_unless_allowed(small_backbone, run, copies, capsys):
+    next((copies / "jpeg").iterdir()).unlink()
+    options = {"images": str(copies / "jpeg"), "csv": str(copies / "t.csv")}
+    with pytest.raises(errors.IsicError, match=r"^1 images of .*t.csv have no file in .*jpeg \(first: .*--allow_missing$"):
+        predicted(run, copies / "o.csv", **options)
+    assert len(predicted(run, copies / "o.csv", **options, allow_missing=True)) == 3
+    assert "note: 1 images of" in capsys.readouterr().out

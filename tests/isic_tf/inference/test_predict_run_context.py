@@ -8,7 +8,7 @@ import pytest
 from harness import CONTEXT, predicted
 
 from isic_tf.artifacts import embedding_archive
-from isic_tf.data import image_files, record_metadata
+from isic_tf.data import record_metadata
 from isic_tf.metrics import logit
 from isic_tf.patient_context import fit_context, lesion_features, second_stage
 from isic_tf.patient_context.config import ContextFilesConfig
@@ -107,16 +107,3 @@ def test_a_stage_of_several_runs_is_refused(run, stage, tmp_path):
         match="expected a patient-context model fitted on one run, but .* was fitted on 3; predict with each run",
     ):
         predicted(run, tmp_path / "o.csv", records="x", context=stage)
-
-
-def test_a_table_beside_image_files_tells_patients_and_metadata(tmp_path):
-    rows = pd.DataFrame({"image_name": ["a", "b", "c"], "sex": [1, 0, -1]})
-    table = tmp_path / "t.csv"
-    table.write_text("image_name,patient_id,sex,age_approx\nb,IP_2,female,45\na,IP_1,male,\n")
-    found = image_files.add_patients(rows, str(table), lesion_features.COLUMNS)
-    assert found["patient_id"].tolist() == ["IP_1", "IP_2", ""]
-    assert found["age_approx"].tolist() == [-1, 45, -1]
-    # What the network sees stays as it was read.
-    assert found["sex"].tolist() == [1, 0, -1]
-    assert list(found) == ["image_name", "sex", "patient_id", "age_approx"]
-    assert list(image_files.add_patients(rows, None, lesion_features.COLUMNS)) == ["image_name", "sex", "patient_id"]

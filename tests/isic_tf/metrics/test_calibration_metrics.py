@@ -110,3 +110,11 @@ def test_bins_include_their_lower_edge_and_the_last_bin_both():
         (0, 0.5, 1, 0),
         (0.5, 1, 2, 1),
     ]
+
+
+def test_too_few_patients_give_a_slope_without_an_interval(drawn):
+    targets, scores = (column[:2000] for column in drawn)
+    single = calibration_metrics.assess(targets, scores, np.arange(2000))
+    found = calibration_metrics.assess(targets, scores, np.arange(2000) % 9)
+    assert (found["slope"], found["intercept"]) == (single["slope"], single["intercept"])
+    assert {found[name] for name in ("slope_low", "slope_high", "intercept_low", "intercept_high")} == {None}

@@ -97,7 +97,8 @@ def test_resamples_do_not_depend_on_the_order_within_patients_nor_on_the_size_of
     )
 
 
-def test_a_resample_of_one_class_is_nan():
+def test_a_resample_of_one_class_is_nan(monkeypatch):
+    monkeypatch.setattr(cluster_bootstrap, "MIN_PATIENTS", 1)
     targets, scores = np.array([0, 1]), np.array([0.1, 0.9])
     found = cluster_bootstrap.resample(
         targets,
@@ -124,3 +125,34 @@ def test_a_million_images_get_fewer_resamples():
     assert cluster_bootstrap.affordable(np.zeros(400_000), 1000) == 500
     assert cluster_bootstrap.affordable(np.zeros(5_000_000), 1000) == 200
     assert cluster_bootstrap.affordable(np.zeros(10), 50) == 50
+
+
+def make_patients(malignant, benign, images=3):
+    """Patients with images of one class each."""
+    targets = np.repeat([1] * malignant + [0] * benign, images)
+    return targets, np.arange(len(targets)) // images
+
+
+@pytest.mark.parametrize(
+    ("malignant", "benign", "text"),
+    [
+        (9, 50, "no interval: 9 patients with a malignant lesion, at least 10 needed"),
+        (50, 9, "no interval: 9 patients with a benign lesion, at least 10 needed"),
+        (10, 10, ""),
+    ],
+)
+def test_an_interval_needs_ten_patients_of_either_class_however_many_images_they_have(malignant, benign, text):
+    targets, patients = make_patients(malignant, benign)
+    assert cluster_bootstrap.describe_too_few(targets, patients) == text
+    figures = {"auc": cluster_bootstrap.roc_auc}
+    scores = np.random.default_rng(0).random((2, len(targets)))
+    found = cluster_bootstrap.resample(targets, scores, patients, figures, resamples=5)["auc"]
+    assert found.shape == (2, 5)
+    assert np.isnan(found).all() == bool(text)
+    assert (cluster_bootstrap.interval(found[0]) == (None, None)) == bool(text)
+
+
+def test_a_patient_with_both_kinds_of_lesions_counts_for_either_class():
+    patients = np.arange(20) // 2
+    assert cluster_bootstrap.describe_too_few([0, 1] * 10, patients) == ""
+    assert cluster_bootstrap.describe_too_few([0, 1] * 10, [f"p{number}" for number in patients]) == ""

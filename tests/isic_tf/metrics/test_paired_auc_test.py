@@ -53,3 +53,13 @@ def test_other_images_are_refused(pair):
         evaluate_predictions.refuse_other_images(
             ["a.csv", "b.csv"], [first, second.replace({"image_name": {"i0": "other"}})]
         )
+
+
+def test_too_few_patients_give_the_difference_without_interval_or_test(pair):
+    few = [table.assign(patient_id=["p", "q", "r"] * 200) for table in pair]
+    found = paired_auc_test.compare(*few, resamples=50)
+    assert found["difference"] == paired_auc_test.compare(*pair, resamples=50)["difference"]
+    assert found["interval_note"] == "no interval: 3 patients with a malignant lesion, at least 10 needed"
+    ends = ("low", "high", "delong_low", "delong_high", "delong_p", "partial_auc_low", "partial_auc_high")
+    assert {found[name] for name in ends} == {None}
+    assert paired_auc_test.compare(*pair, resamples=50)["interval_note"] == ""

@@ -25,4 +25,14 @@ def test_summarize_refuses_one_class_and_predictions_that_are_not_finite():
 
 def test_describe_states_that_there_is_no_interval():
     summary = dict.fromkeys(("images", "malignant", "patients"), 2) | dict.fromkeys(("auc_low", "auc_high"))
-    assert "ROC AUC 1.0000 (too few patients for an interval)" in summaries.describe(summary | {"auc": 1.0})
+    # Of release 0.1, whose metrics do not say why.
+    assert "ROC AUC 1.0000 (no interval: too few patients), 2" in summaries.describe(summary | {"auc": 1.0})
+    text = "ROC AUC 0.7500 (no interval: 2 patients with a malignant lesion, at least 10 needed), 4 images"
+    assert text in summaries.describe(summaries.summarize(predictions()))
+
+
+def test_words_for_an_unknown_patient_are_no_patient_and_spellings_are_one():
+    table = predictions(patient_id=["unknown", "Unknown", "IP_1", "ip_1 "])
+    groups = summaries.group_by_patient(table).tolist()
+    assert groups == ["image a", "image b", "ip_1", "ip_1"]
+    assert summaries.summarize(table)["patients"] == 3

@@ -100,7 +100,7 @@ def test_damaged_flags_of_a_run_are_named(tmp_path):
 
 
 COMMANDS = {
-    "isic_tf": ["train", "predict", "evaluate", "calibrate", "ensemble", "context", "explain", "export", "show"],
+    "isic_tf": ["train", "predict", "evaluate", "calibrate", "context", "explain", "export", "show"],
     "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth"],
 }
 
@@ -122,9 +122,7 @@ def list_ends(config_class):
 def make_minimal(config_class, **values):
     """A configuration of the defaults but for some values."""
     fields = dataclasses.fields(config_class)
-    # Ensembles need predictions to combine, and a file to write.
-    wanted = ("predictions", "output")
-    required = [field.name for field in fields if field.default is dataclasses.MISSING or field.name in wanted]
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
     return config_class(**dict.fromkeys(required, "a,b") | values)
 
 
