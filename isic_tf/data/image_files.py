@@ -167,8 +167,7 @@ def open_reader(
 
     notes: list[str] = []
     options = {"image_size": image_size, **_choose_preprocessing(run)}
-    paths = rows.set_index("number")["path"]
-    names = rows.set_index("number")["image_name"]
+    paths = rows["path"].tolist()
     failures = []
 
     def decode(number: int) -> np.ndarray:
@@ -180,7 +179,7 @@ def open_reader(
                 raise
             # The manifest of a record set names files without the directories of this machine, too.
             directory = os.path.join(os.path.dirname(paths[number]), "")
-            skipped[names[number]] = " ".join(str(error).split()).replace(directory, "")
+            skipped[rows["image_name"].iloc[number]] = " ".join(str(error).split()).replace(directory, "")
             return np.zeros((image_size, image_size, 3), np.uint8)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:

@@ -59,7 +59,9 @@ def load(directory: str) -> SetModel:
     Raises:
         CorruptRecordError: A file is missing or damaged.
     """
-    with saved_files.explained_damage(directory, "a valid set model", "write it again with isic_tf.context --method=set"):
+    with saved_files.explained_damage(
+        directory, "a valid set model", "write it again with isic_tf.context --method=set"
+    ):
         facts = saved_files.read_json(_find(directory, _FACTS), _MAX_BYTES)
         content = filesystem.read(_find(directory, _WEIGHTS))
         if facts["version"] != _VERSION or facts["sha256"] != hashlib.sha256(content).hexdigest():

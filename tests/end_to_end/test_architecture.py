@@ -123,7 +123,7 @@ def test_the_rule_finds_what_it_forbids():
     assert find_violations("isic_tf.data.mixture", ["isic_tf.train.main"]) == ["isic_tf.train.main"]
     assert find_violations("isic_tf.training.loop", ["isic_tf.visualization.grad_cam"])
     assert find_violations("tfrecord_tools.io.manifest", ["isic_tf.data.targets"])
-    assert find_violations("isic_tf.data.decoding", ["tfrecord_tools.imaging.codec"])
+    assert find_violations("isic_tf.data.record_stream", ["tfrecord_tools.imaging.codec"])
     assert not find_violations("isic_tf.data.image_files", ["tfrecord_tools.imaging.image_files", "numpy"])
     assert not find_violations("isic_tf.serving.export_run", ["isic_tf.data.targets", "tfrecord_tools.io.filesystem"])
 

@@ -161,9 +161,7 @@ def read_views(
     return names, views
 
 
-def _decode_file(
-    path: str, image_limits: limits.ImageLimits, notes: list[str]
-) -> tuple[np.ndarray, tuple[int, int]]:
+def _decode_file(path: str, image_limits: limits.ImageLimits, notes: list[str]) -> tuple[np.ndarray, tuple[int, int]]:
     return image_files.open_file(path, image_limits, notes)(at_least=image_similarity.SIDE)
 
 
@@ -172,7 +170,9 @@ def _open_records(pattern: str, image_limits: limits.ImageLimits) -> Iterator[tu
     for path in record_index.match_shards(pattern):
         for offset, _, features in tfrecord.read(path):
             source = f"{path} at byte {offset}"
-            decode = functools.partial(codec.decode, features["image"], source, image_similarity.SIDE, limits=image_limits)
+            decode = functools.partial(
+                codec.decode, features["image"], source, image_similarity.SIDE, limits=image_limits
+            )
             yield features["image_name"], decode
 
 

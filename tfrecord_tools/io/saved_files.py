@@ -5,7 +5,7 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tfrecord_tools import errors
@@ -102,7 +102,7 @@ def _parse_float(text: str) -> float:
     return number
 
 
-def check_numbers(content: dict[str, Any], names: tuple[str, ...]) -> None:
+def check_numbers(content: Mapping[str, Any], names: Sequence[str]) -> None:
     """Checks that values of a JSON object are finite numbers. To be called inside `explained_damage`.
 
     Args:

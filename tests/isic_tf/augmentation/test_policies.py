@@ -69,7 +69,9 @@ def test_a_typo_and_a_missing_file_are_told(tmp_path):
     with pytest.raises(ValueError, match="policy.json is not a valid augmentation policy .JSONDecodeError"):
         policies.read_policy(str(tmp_path / "policy.json"))
     (tmp_path / "large.json").write_bytes(bytes(2**20 + 1))
-    with pytest.raises(ValueError, match="large.json is not a valid augmentation policy .expected at most 1048576 bytes, got 1048577"):
+    with pytest.raises(
+        ValueError, match="large.json is not a valid augmentation policy .expected at most 1048576 bytes, got 1048577"
+    ):
         policies.read_policy(str(tmp_path / "large.json"))
 
 

@@ -1,11 +1,14 @@
 import re
 
 import cv2
+import dicom_files
+import image_bytes
 import numpy as np
 import pytest
 
 from isic_tf.data import image_files, input_pipeline
 from tfrecord_tools import errors
+from tfrecord_tools.imaging import limits
 
 KNOWN = {"resize": "stretch", "trim_border": "False", "color_constancy": "none"}
 
@@ -165,3 +168,19 @@ def test_a_file_that_cannot_be_decoded_is_black_and_listed_where_such_files_are_
     assert not images[1].any()
     assert list(skipped) == ["c"]
     assert skipped["c"].startswith("c.jpg ")
+
+
+def test_files_beyond_the_limits_are_named_and_open_colors_are_counted(directory, capsys):
+    rows = image_files.list_files(str(directory))
+    narrow = limits.ImageLimits(max_image_side=60)
+    with (
+        pytest.raises(errors.IsicError, match=r"a\.png has 64x48 pixels, expected sides of at most 60"),
+        image_files.open_reader(rows, 32, KNOWN, threads=1, limits=narrow) as read,
+    ):
+        read(np.array([0]))
+    frame = image_bytes.raw_rgb_jpeg(dicom_files.PICTURE)
+    (directory / "c.dcm").write_bytes(dicom_files.made(frame, "1.2.840.10008.1.2.4.50"))
+    rows = image_files.list_files(str(directory))
+    with image_files.open_reader(rows, 32, KNOWN, threads=1) as read:
+        read(np.array([0, 1, 2]))
+    assert "note: the headers of 1 DICOM files leave open whether" in capsys.readouterr().out

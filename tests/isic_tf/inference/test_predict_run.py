@@ -69,7 +69,7 @@ def test_out_of_fold_predictions_are_those_of_the_training(run, record_set, tmp_
 @pytest.mark.parametrize("kind", ["records", "images"])
 def test_the_function_returns_what_the_command_writes(run, record_set, made_up, tmp_path, kind):
     config = PredictConfig(**PREDICT, tta=2, csv=None if kind == "records" else str(made_up / "test.csv"))
-    source = {"records": f"{record_set}/test*.tfrec", "images": str(made_up / "jpeg")}[kind]
+    source = {"records": f"{record_set}/test*.tfrec", "images": str(made_up / "jpeg" / "test")}[kind]
     table = isic_tf.predict(isic_tf.Run(run), source, config)
     predicted(run, tmp_path / "o.csv", **{kind: source}, tta=2, csv=config.csv)
     written = pd.read_csv(tmp_path / "o.csv")
@@ -360,7 +360,7 @@ def test_embeddings_are_the_pooled_features_of_each_fold(run, record_set, tmp_pa
 def test_image_files_are_predicted_as_their_records(run, record_set, made_up, tmp_path):
     names = csv_tables.read_table(str(made_up / "test.csv"), ("image_name",))["image_name"]
     by_records = predicted(run, tmp_path / "r.csv", records=f"{record_set}/test*.tfrec")
-    files = {"images": str(made_up / "jpeg"), "csv": str(made_up / "test.csv")}
+    files = {"images": str(made_up / "jpeg" / "test"), "csv": str(made_up / "test.csv")}
     by_files = predicted(run, tmp_path / "f.csv", **files)
     assert sorted(by_files.index) == sorted(names)
     # A record is of 64 px and compressed once more.
@@ -420,7 +420,7 @@ def test_image_files_are_prepared_as_the_runs_records_were(made_up, tmp_path):
     run_directory.claim(
         str(tmp_path), {}, (), record_index.read_index(str(tmp_path / "set"), "train"), preparation=preparation
     )
-    rows = image_files.list_files(str(made_up / "jpeg")).iloc[:3]
+    rows = image_files.list_files(str(made_up / "jpeg" / "test")).iloc[:3]
     with image_files.open_reader(rows, 64, run_directory.read_flags(str(tmp_path)), threads=2) as read:
         found = read(np.array([2, 0]))
     expected = [
@@ -482,10 +482,10 @@ def test_image_files_without_what_the_network_sees_are_refused(run, made_up, tmp
     with pytest.raises(
         ValueError, match="the network uses age,sex,site as well as the image: give a table of .* as --csv"
     ):
-        predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg"))
+        predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg" / "test"))
     (tmp_path / "t.csv").write_text("image_name,sex,age_approx,anatom_site_general_challenge\nx,male,50,torso\n")
     with pytest.raises(ValueError, match="images of .* are not in .*t.csv .first: "):
-        predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg"), csv=str(tmp_path / "t.csv"))
+        predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg" / "test"), csv=str(tmp_path / "t.csv"))
 
 
 def test_a_damaged_image_file_is_named(run, made_up, tmp_path):
@@ -671,7 +671,7 @@ def test_only_image_files_are_skipped_and_not_those_of_a_submission(run, tmp_pat
 def test_images_of_the_table_without_a_file_are_refused_unless_allowed(small_backbone, run, copies, capsys):
     next((copies / "jpeg").iterdir()).unlink()
     options = {"images": str(copies / "jpeg"), "csv": str(copies / "t.csv")}
-    with pytest.raises(errors.IsicError, match=r"^1 images of .*t.csv have no file in .*jpeg \(first: .*--allow_missing$"):
+    with pytest.raises(errors.IsicError, match=r"^1 images of .*t.csv have no file in .*\(first: .*--allow_missing$"):
         predicted(run, copies / "o.csv", **options)
     assert len(predicted(run, copies / "o.csv", **options, allow_missing=True)) == 3
     assert "note: 1 images of" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def test_a_patients_test_images_are_judged_together(run, stage, record_set, made
     by_file = pd.read_csv(tmp_path / "by_file.csv").set_index("image_name")
     np.testing.assert_allclose(found["prediction"], by_file.loc[found.index, "prediction"])
     # And image files, whose patients a table tells.
-    options = {"images": str(made_up / "jpeg"), "csv": str(made_up / "test.csv"), "context": stage}
+    options = {"images": str(made_up / "jpeg" / "test"), "csv": str(made_up / "test.csv"), "context": stage}
     of_files = predicted(run, tmp_path / "files.csv", **options)
     assert of_files["prediction"].corr(found["prediction"]) > 0.9
     said = {

@@ -45,7 +45,7 @@ def test_records_are_units_by_shard_and_files_by_blocks(record_set, made_up, mon
     assert (rows["known_target"] == -1).all()
     assert "patient_code" not in rows
     monkeypatch.setattr(prediction_inputs, "_FILES_PER_PART", 4)
-    files = prediction_inputs.list_rows(PredictFilesConfig(**paths, images=str(made_up / "jpeg")), {})
+    files = prediction_inputs.list_rows(PredictFilesConfig(**paths, images=str(made_up / "jpeg" / "test")), {})
     assert files["unit"].tolist() == [number // 4 for number in range(len(files))]
     assert (files["known_target"] == -1).all()
     assert (files["patient_id"] == "").all()
