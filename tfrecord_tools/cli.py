@@ -1,193 +1,27 @@
-"""Commands: configurations whose fields are flags, log lines on standard output, errors in one line, exit codes."""
+"""Commands: the flags of their configurations, log lines on standard output, errors in one line, exit codes."""
 
 import contextlib
 import dataclasses
-import difflib
-import functools
 import logging
-import math
-import numbers
 import os
 import signal
 import sys
 import tempfile
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 
-from tfrecord_tools import errors, flag_files
-from tfrecord_tools.io import filesystem
+from tfrecord_tools import configuration, errors, flag_files
+from tfrecord_tools.configuration import Config, ConfigT, option
+
+__all__ = ["Config", "ConfigT", "define_flags", "execute", "option", "quiet_imports", "run", "show_log"]
 
 _LOGGERS = ("isic_tf", "tfrecord_tools")
 # Exit code of a process that SIGTERM ended, as of a shell.
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
-# Larger whole numbers do not fit into a tensor.
-_MAX_INT = 2**63 - 1
-ConfigT = typing.TypeVar("ConfigT", bound="Config")
-
-
-def option(
-    default: Any = dataclasses.MISSING,
-    *,
-    help: str,
-    choices: Sequence[str] | None = None,
-    lower: float | None = None,
-    upper: float | None = None,
-    derive: Callable[[Any], Any] | None = None,
-) -> Any:
-    """Declares a field of a `Config`, and so a flag of its command.
-
-    Args:
-        default: The value where none is given; a field without one must be given.
-        help: One or two sentences; the flag's help, and the field's documentation.
-        choices: The texts that are allowed; None for any.
-        lower: The smallest number allowed; None for any.
-        upper: The largest number allowed; None for any.
-        derive: Gives the value from the configuration where none is given; the default is None then.
-
-    Returns:
-        `dataclasses.field`.
-
-    Examples:
-        >>> option(384, help="Side of the square images, in pixels.", lower=8).metadata["lower"]
-        8
-    """
-    metadata: dict[str, Any] = {
-        "help": help,
-        "choices": tuple(choices) if choices else None,
-        "lower": lower,
-        "upper": upper,
-        "derive": derive,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Options of a command or function. Fields are declared by `option`, and checked when one is created.
-
-    Examples:
-        >>> @dataclasses.dataclass(frozen=True, kw_only=True)
-        ... class ResizeConfig(Config):
-        ...     image_size: int = option(384, help="Side of the square images, in pixels.", lower=8)
-        >>> ResizeConfig(image_size=512)
-        ResizeConfig(image_size=512)
-        >>> ResizeConfig(image_size=4)
-        Traceback (most recent call last):
-        ...
-        tfrecord_tools.errors.ConfigError: expected image_size of at least 8, got 4
-    """
-
-    # Flags of an earlier release: old name -> new name. They work, with a notice.
-    RENAMED: typing.ClassVar[dict[str, str]] = {}
-
-    def __post_init__(self) -> None:
-        """Checks and converts the values.
-
-        Raises:
-            ConfigError: A value has the wrong type, is out of range, or is not one of the choices.
-        """
-        fields = dataclasses.fields(self)
-        derived = [field for field in fields if field.metadata["derive"] and getattr(self, field.name) is None]
-        for field in (field for field in fields if field not in derived):
-            self._set(field, getattr(self, field.name))
-        for field in derived:
-            self._set(field, field.metadata["derive"](self))
-
-    def _set(self, field: dataclasses.Field[Any], value: Any) -> None:
-        object.__setattr__(self, field.name, _convert(field, *_kind(type(self), field), value))
-
-    @classmethod
-    def from_text(cls: type["ConfigT"], values: Mapping[str, str]) -> "ConfigT":
-        """Creates a configuration from texts, such as the flags of a run directory.
-
-        Args:
-            values: Dict from name to text; old names of renamed options are read too. Names that are not options are
-                ignored; absent options take their default.
-
-        Returns:
-            Configuration of this class.
-
-        Raises:
-            ConfigError: A text is not a value of its option, or an option without a default is absent.
-        """
-        renamed = {cls.RENAMED.get(name, name): text for name, text in values.items()}
-        known = {}
-        for field in dataclasses.fields(cls):
-            if field.name in renamed:
-                known[field.name] = _parse(field, _kind(cls, field)[0], renamed[field.name])
-            elif field.default is dataclasses.MISSING:
-                raise errors.ConfigError(f"expected a value for {field.name}, got none; add it")
-        return cls(**known)
-
-
-@functools.cache
-def _find_types(config_class: Any) -> dict[str, Any]:
-    return typing.get_type_hints(config_class)
-
-
-def _kind(config_class: Any, field: dataclasses.Field[Any]) -> tuple[Any, bool]:
-    """Returns the type of a field's values, and whether None is allowed."""
-    hint = _find_types(config_class)[field.name]
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-        return hint, True
-    return hint, False
-
-
-def _is_list(kind: Any) -> bool:
-    return typing.get_origin(kind) is tuple
-
-
-def _describe_kind(kind: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return "a list of texts" if _is_list(kind) else names[kind]
-
-
-def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: Any) -> Any:
-    """Converts a value to the type of its field, and checks it."""
-    if value is None and optional:
-        return None
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if _is_list(kind) and isinstance(value, str):
-        value = tuple(_split_paths(value))
-    elif _is_list(kind) and isinstance(value, (list, tuple)):
-        value = tuple(os.fspath(part) for part in value)
-    elif kind is str and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    elif kind is str and isinstance(value, numbers.Integral) and is_number:
-        # As fold=0, whose flag is text.
-        value = str(int(value))
-    elif kind is int and isinstance(value, numbers.Integral) and is_number:
-        value = int(value)
-    elif kind is float and is_number:
-        value = float(value)
-    if not isinstance(value, tuple if _is_list(kind) else kind) or (kind is int and isinstance(value, bool)):
-        raise errors.ConfigError(f"expected {field.name} to be {_describe_kind(kind)}, got {value!r}")
-    _check_limits(field, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise errors.ConfigError(f"expected {field.name} to be a finite number, got {value}")
-    return value
-
-
-def _check_limits(field: dataclasses.Field[Any], value: Any) -> None:
-    """Checks that a value is one of the choices of its field, and within its range."""
-    limits = field.metadata
-    upper = _MAX_INT if limits["upper"] is None and isinstance(value, int) else limits["upper"]
-    if limits["choices"] and value not in limits["choices"]:
-        close = difflib.get_close_matches(str(value), limits["choices"], 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        expected = ", ".join(limits["choices"])
-        raise errors.ConfigError(f"expected {field.name} to be one of {expected}, got {value!r}{meant}")
-    if limits["lower"] is not None and not value >= limits["lower"]:
-        raise errors.ConfigError(f"expected {field.name} of at least {limits['lower']}, got {value}")
-    if upper is not None and not value <= upper:
-        raise errors.ConfigError(f"expected {field.name} of at most {upper}, got {value}")
 
 
 class _ListParser(flags.ListParser):
@@ -195,25 +29,8 @@ class _ListParser(flags.ListParser):
 
     def parse(self, argument: str | list[str]) -> list[str]:
         if isinstance(argument, str) and '"' not in argument:
-            return _split_paths(argument)
+            return configuration.split_paths(argument)
         return super().parse(argument)
-
-
-def _split_paths(text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")] if text else []
-    # A blank part, which is an error of the user's, stays.
-    return parts if "" in parts else filesystem.rejoin(text.split(","), filesystem.exists)
-
-
-def _parse(field: dataclasses.Field[Any], kind: Any, text: str) -> Any:
-    if kind is bool:
-        if text.lower() not in ("true", "false", "1", "0"):
-            raise errors.ConfigError(f"expected {field.name} to be true or false, got {text!r}")
-        return text.lower() in ("true", "1")
-    try:
-        return text if kind is str or _is_list(kind) else kind(text)
-    except ValueError as error:
-        raise errors.ConfigError(f"expected {field.name} to be {_describe_kind(kind)}, got {text!r}") from error
 
 
 def define_flags(
@@ -228,11 +45,11 @@ def define_flags(
     """
     common: dict[str, Any] = {"flag_values": flag_values, "module_name": module_name or sys.argv[0]}
     for field in dataclasses.fields(config_class):
-        kind, _ = _kind(config_class, field)
+        kind, _ = configuration.find_kind(config_class, field)
         limits = field.metadata
         default = None if field.default is dataclasses.MISSING else field.default
         arguments = (field.name, default, limits["help"])
-        if _is_list(kind):
+        if configuration.is_list(kind):
             serializer = flags.CsvListSerializer(",")
             flags.DEFINE(
                 _ListParser(), field.name, default and list(default), limits["help"], serializer=serializer, **common

@@ -17,7 +17,7 @@ FLOORS = {
         ("errors",),
         ("schema",),
         ("io",),
-        ("flag_files",),
+        ("flag_files", "configuration"),
         ("cli",),
         ("imaging", "splits"),
         ("building", "deduplication", "synthetic"),
@@ -53,7 +53,7 @@ COMMANDS = {
     "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth"],
 }
 # What isic_tf may use of tfrecord_tools; image files alone are also read as the tools read them.
-SHARED = {"schema", "errors", "io", "cli"}
+SHARED = {"schema", "errors", "io", "configuration", "cli"}
 EXCEPTIONS = {
     ("isic_tf.data.decoding", "imaging"),
     ("isic_tf.data.image_files", "imaging"),

@@ -483,7 +483,9 @@ def test_image_files_without_what_the_network_sees_are_refused(run, made_up, tmp
         ValueError, match="the network uses age,sex,site as well as the image: give a table of .* as --csv"
     ):
         predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg" / "test"))
-    (tmp_path / "t.csv").write_text("image_name,sex,age_approx,anatom_site_general_challenge\nx,male,50,torso\n")
+    first = min(path.stem for path in (made_up / "jpeg" / "test").iterdir())
+    columns = "image_name,sex,age_approx,anatom_site_general_challenge"
+    (tmp_path / "t.csv").write_text(f"{columns}\n{first},male,50,torso\n")
     with pytest.raises(ValueError, match="images of .* are not in .*t.csv .first: "):
         predicted(run, tmp_path / "o.csv", images=str(made_up / "jpeg" / "test"), csv=str(tmp_path / "t.csv"))
 

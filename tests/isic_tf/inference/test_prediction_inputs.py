@@ -43,7 +43,8 @@ def test_records_are_units_by_shard_and_files_by_blocks(record_set, made_up, mon
     rows = prediction_inputs.list_rows(PredictFilesConfig(**paths, records=f"{record_set}/test*.tfrec"), {})
     assert (rows["unit"] == rows["shard"]).all()
     assert (rows["known_target"] == -1).all()
-    assert "patient_code" not in rows
+    # Patients tell which images the networks were trained on.
+    assert "patient_code" in rows
     monkeypatch.setattr(prediction_inputs, "_FILES_PER_PART", 4)
     files = prediction_inputs.list_rows(PredictFilesConfig(**paths, images=str(made_up / "jpeg" / "test")), {})
     assert files["unit"].tolist() == [number // 4 for number in range(len(files))]
