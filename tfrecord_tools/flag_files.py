@@ -76,7 +76,9 @@ def _read_lines(path: str) -> list[str]:
 
 def _check_line(path: str, number: int, line: str) -> None:
     """Checks that a line is one flag."""
-    if not re.match(r"--?[A-Za-z]", line):
+    if line.startswith("\ufeff"):
+        problem, remedy = "a byte order mark", "save the file as UTF-8 without one"
+    elif not re.match(r"--?[A-Za-z]", line):
         problem, remedy = "no flag", "begin it with --, or with # for a comment"
     elif _SECOND_FLAG.search(line):
         problem, remedy = "several flags", "put each on a line of its own"

@@ -13,7 +13,7 @@ from tfrecord_tools import errors
 _MESSAGES = ("No space left on device", "Disk quota exceeded")
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 # How HDF5, this package and TensorFlow name the file.
-_PATHS = (r"filename = '([^']+)'", r"room for (.+), but the disk", r"(/[^;{}]*); (?:No space|Disk quota)")
+_PATHS = (r"filename = '([^']+)'", r"room for (.+), but the disk", r"(?:^|}} )([^;{}]+); (?:No space|Disk quota)")
 
 
 def is_full_disk(error: BaseException | None) -> bool:
@@ -50,7 +50,7 @@ def explained_full_disk(directory: str, estimate: Callable[[], str]) -> Iterator
             raise
         path = find_path(error) or directory
         raise errors.IsicError(
-            f"expected room for {path}, but the disk is full ({_describe_free(path, directory)}); needed are "
+            f"expected room for {path}, but the disk is full ({_describe_free(directory)}); needed are "
             f"{estimate()}; free that much, then run the same command again: it goes on from the last checkpoint"
         ) from error
 
@@ -77,13 +77,12 @@ def find_path(error: BaseException | None) -> str | None:
     return None
 
 
-def _describe_free(*paths: str) -> str:
-    """Returns the free bytes of the first path whose file system is known."""
-    for path in paths:
-        place = os.path.dirname(path) or "."
-        # A temporary file or directory may be gone.
-        while place != os.path.dirname(place) and not os.path.isdir(place):
-            place = os.path.dirname(place)
-        with contextlib.suppress(OSError):
-            return f"{shutil.disk_usage(place or '.').free / 1e6:.0f} MB are free"
-    return "its free space is unknown"
+def _describe_free(directory: str) -> str:
+    """Returns the free bytes of the file system of a directory, which may not exist yet."""
+    place = directory
+    while place != os.path.dirname(place) and not os.path.isdir(place):
+        place = os.path.dirname(place)
+    try:
+        return f"{shutil.disk_usage(place or '.').free / 1e6:.0f} MB are free"
+    except OSError:
+        return "its free space is unknown"

@@ -5,6 +5,9 @@ HDF5 has no checksum of its own: of most changed bytes nothing is noticed when i
 
 import hashlib
 import json
+import os
+import re
+from typing import Any
 
 import tensorflow as tf
 
@@ -50,7 +53,30 @@ def replace_weights(path: str, local: str, epoch: int) -> None:
 
 
 def _write_digests(path: str, digests: dict[str, int]) -> None:
-    atomic_write.write_text(digest_path(path), json.dumps({"epoch_of_sha256": digests}, indent=1) + "\n")
+    record = {"fold": _find_fold(path), "epoch_of_sha256": digests}
+    atomic_write.write_text(digest_path(path), json.dumps(record, indent=1) + "\n")
+
+
+def _find_fold(path: str) -> str:
+    """Returns the name of the fold in whose directory a weights file lies; "" if it lies elsewhere."""
+    name = os.path.basename(os.path.dirname(path))
+    return name if re.fullmatch(r"fold\d+|full", name) else ""
+
+
+def _read_record(path: str) -> dict[str, Any]:
+    """Reads what is recorded of a weights file: its `fold`, and `epoch_of_sha256`; empty if nothing is."""
+    sidecar = digest_path(path)
+    if not filesystem.exists(sidecar):
+        return {}
+    try:
+        record = json.loads(filesystem.read(sidecar))
+        digests = {str(digest): int(epoch) for digest, epoch in record["epoch_of_sha256"].items()}
+        return {"fold": str(record.get("fold", "")), "epoch_of_sha256": digests}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise errors.CorruptRecordError(
+            f"expected the SHA-256 of {path} in {sidecar}, which is damaged ({error!r}); restore it from a copy, or "
+            "remove it to use the weights unchecked"
+        ) from error
 
 
 def read_digests(path: str) -> dict[str, int]:
@@ -66,21 +92,11 @@ def read_digests(path: str) -> dict[str, int]:
     Raises:
         CorruptRecordError: The record is damaged.
     """
-    sidecar = digest_path(path)
-    if not filesystem.exists(sidecar):
-        return {}
-    try:
-        digests = json.loads(filesystem.read(sidecar))["epoch_of_sha256"]
-        return {str(digest): int(epoch) for digest, epoch in digests.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise errors.CorruptRecordError(
-            f"expected the SHA-256 of {path} in {sidecar}, which is damaged ({error!r}); restore it from a copy, or "
-            "remove it to use the weights unchecked"
-        ) from error
+    return _read_record(path).get("epoch_of_sha256", {})
 
 
 def check_digest(path: str, local: str | None = None) -> int:
-    """Checks a weights file against its recorded SHA-256.
+    """Checks a weights file against its recorded SHA-256 and fold.
 
     Args:
         path: Weights file.
@@ -92,9 +108,16 @@ def check_digest(path: str, local: str | None = None) -> int:
     Raises:
         CorruptRecordError: The weights are not those that were kept.
     """
-    digests = read_digests(path)
+    record = _read_record(path)
+    digests = record.get("epoch_of_sha256", {})
     if not digests:
         return 0
+    fold = _find_fold(path)
+    if fold and record["fold"] not in ("", fold):
+        raise errors.CorruptRecordError(
+            f"expected the weights of {fold} in {path}, got those of {record['fold']}, which may have been trained on "
+            "the images that this fold holds out; restore them from a copy"
+        )
     found = compute_digest(local or path)
     if found not in digests:
         raise errors.CorruptRecordError(

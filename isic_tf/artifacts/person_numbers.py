@@ -89,6 +89,24 @@ def split_keys(keys: pd.Series) -> pd.DataFrame:
     return parts.assign(scope=parts["scope"].where(parts["number"].isna(), parts["scope"].fillna("")))
 
 
+def list_kinds(keys: pd.Series) -> set[str]:
+    """Returns the kinds of known keys.
+
+    Args:
+        keys: Text `[n]`, see `add_keys`.
+
+    Returns:
+        Some of `names` and `numbers`. Patients of which one table has names and another numbers cannot be compared.
+
+    Examples:
+        >>> list_kinds(pd.Series(["isic2020#7", ""])), list_kinds(pd.Series(["ip_7"]))
+        ({'numbers'}, {'names'})
+    """
+    is_number = split_keys(keys)["number"].notna()
+    found = {"numbers": is_number, "names": ~is_number & (keys != "")}
+    return {kind for kind, rows in found.items() if rows.any()}
+
+
 def first_spellings(texts: pd.Series, keys: pd.Series) -> pd.Series:
     """Returns the first spelling of each patient or lesion.
 
@@ -120,7 +138,8 @@ def describe_changes(column: str, texts: pd.Series, keys: pd.Series) -> list[str
     lines = identity.describe_spellings(column, texts[keys != ""], keys[keys != ""])
     unknown = texts[(keys == "") & (texts != "")]
     if len(unknown):
-        lines.append(f"{len(unknown)} values of {column} (such as {unknown.iloc[0]!r}) stand for an unknown one")
+        then = "; each of these images, or its lesion, counts as a patient" if column == "patient_id" else ""
+        lines.append(f"{len(unknown)} values of {column} (such as {unknown.iloc[0]!r}) stand for an unknown one{then}")
     return lines
 
 

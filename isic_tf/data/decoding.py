@@ -8,7 +8,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tfrecord_tools import errors
-from tfrecord_tools.imaging import graph_codec
+from tfrecord_tools.imaging import exif, graph_codec, jpeg_markers, png_chunks
 from tfrecord_tools.io import image_formats, tf_example, tfrecord
 
 # Shards whose lengths are checked at once: in a bucket, each read waits for the network.
@@ -119,6 +119,8 @@ def decode_reduced(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
     """
 
     def decode_unusual() -> tf.Tensor:
+        if tf.executing_eagerly():
+            return tf.constant(_decode_by_operations(tf.constant(image).numpy(), image_size))
         # One operation of Python: even where they are not run, the operations of `decode_any` take longer to pass than
         # a small JPEG takes to be decoded.
         decoded = tf.numpy_function(_decode_in_python, [image, image_size], tf.uint8, stateful=False)
@@ -129,10 +131,27 @@ def decode_reduced(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
 
 def _decode_in_python(image: bytes, image_size: int) -> np.ndarray:
     try:
-        return decode_any(tf.constant(image), tf.constant(image_size, tf.int32)).numpy()
+        return _decode_by_operations(image, image_size)
     except tf.errors.InvalidArgumentError as error:
         # TensorFlow passes a ValueError on as the same kind of error again.
         raise ValueError(error.message) from error
+
+
+def _decode_by_operations(image: bytes, image_size: int) -> np.ndarray:
+    """Computes what `decode_any` does by single operations.
+
+    The thread that runs this is one of those that run graphs. A graph would wait for another of them, and where each
+    holds such an image, as on a machine of two cores, for ever.
+    """
+    with tf.device("CPU"):
+        if image.startswith(_PNG):
+            pixels = tf.io.decode_png(image, channels=3).numpy()
+            return exif.turn_upright(pixels, png_chunks.read_orientation(image))
+        header = jpeg_markers.read_header(image)
+        if header and header.components == _CMYK and header.adobe_transform is None:
+            image = graph_codec.add_adobe_marker(image)
+        pixels = _decode_reduced_jpeg(image, image_size).numpy()
+        return exif.turn_upright(pixels, header.orientation if header else 1)
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)

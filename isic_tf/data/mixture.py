@@ -154,8 +154,8 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
 
 def _is_weight_of_one(text: str, sources: Sequence[str]) -> bool:
     """Returns whether a text with a comma is one weight, of a directory whose name has a comma."""
-    name = text.partition("=")[0]
-    return any(name in (source, os.path.basename(source.rstrip("/"))) for source in sources)
+    name, _, weight = text.rpartition("=")
+    return "," not in weight and any(name in (source, os.path.basename(source.rstrip("/"))) for source in sources)
 
 
 def _find_source(name: str, sources: Sequence[str]) -> str:

@@ -47,6 +47,7 @@ def read_rows(
     places = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     rows = pd.concat(tables, ignore_index=True)
     _log_spellings(rows, ", ".join(directories))
+    _log_names_beside_numbers(tables, directories)
     named = {column: _name_people(rows, column, key, places) for key, column in person_numbers.COLUMNS.items()}
     return rows.assign(**named)
 
@@ -69,6 +70,19 @@ def _log_spellings(rows: pd.DataFrame, source: str) -> None:
     for column, values in {**keys, "image_name": identity.image_keys(rows["image_name"])}.items():
         for line in person_numbers.describe_changes(column, rows[column], values):
             _LOG.warning(f"note: {source}: {line}")
+
+
+def _log_names_beside_numbers(tables: Sequence[pd.DataFrame], directories: Sequence[str]) -> None:
+    """Logs that patients with names in one set and with numbers in another cannot be compared."""
+    kinds = [person_numbers.list_kinds(table["patient_key"]) for table in tables]
+    named = [place for place, found in enumerate(kinds) if found == {"names"}]
+    numbered = [place for place, found in enumerate(kinds) if "numbers" in found]
+    if named and numbered:
+        one, other = (", ".join(directories[place] for place in places) for places in (named, numbered))
+        _LOG.warning(
+            f"note: the patients of {one} have names and those of {other} numbers, so the same people are not "
+            f"recognized; index {other} again with --csv, a table that names the patients, if they may be the same"
+        )
 
 
 def _name_people(rows: pd.DataFrame, column: str, key: str, places: np.ndarray) -> pd.Series:

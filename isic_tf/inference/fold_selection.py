@@ -119,18 +119,32 @@ def _compute_digest(path: str) -> str:
 def _settle_open_numbers(
     paths: Sequence[str], training_images: Sequence[pd.DataFrame | None], rows: pd.DataFrame, out_of_fold: bool
 ) -> None:
-    """Refuses out-of-fold predictions of patients who may have been trained on under their numbers; else logs them."""
+    """Refuses out-of-fold predictions of patients who may have been trained on under their numbers; else logs them.
+
+    Logs, too, where they have names on one side and numbers on the other, so that nothing tells who is who.
+    """
     for path, table in zip(paths, training_images, strict=True):
         numbers = [] if table is None else person_numbers.find_open_numbers(rows, table)
         source = f"the training images of {os.path.dirname(path)}"
         if out_of_fold:
             person_numbers.refuse_open_numbers(numbers, "the images", source)
+            if table is not None and _are_other_kinds(rows["patient_key"], table["patient_key"]):
+                _LOG.warning(
+                    f"note: the patients of the images and of {source} are names on one side and numbers on the other, "
+                    "so the same people are not recognized"
+                )
         elif numbers:
             _LOG.warning(
                 f"note: the images and {source} share {len(numbers)} numbers of patients or lesions (such as "
                 f"{numbers[0]}); if these are the same people, the predictions are optimistic (--patients_are)"
             )
             return
+
+
+def _are_other_kinds(keys: pd.Series, others: pd.Series) -> bool:
+    """Returns whether patients have only names in one of two tables, and only numbers in the other."""
+    kinds = [person_numbers.list_kinds(keys), person_numbers.list_kinds(others)]
+    return {"names"} in kinds and {"numbers"} in kinds
 
 
 def add_folds(table: pd.DataFrame, rows: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

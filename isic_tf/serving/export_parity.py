@@ -12,7 +12,7 @@ from isic_tf.inference import predictor
 from isic_tf.metrics import cluster_bootstrap, roc, summaries
 from isic_tf.serving import tflite
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import name_join, record_index
+from tfrecord_tools.io import name_join, record_index, temporary_files
 
 # Largest difference of a probability that rounding explains: between float32 programs of one network, or as intended.
 TOLERANCES = {"saved_model": 1e-4, "float32": 1e-4, "float16": 0.01, "int8": 0.1}
@@ -92,7 +92,8 @@ def predict_saved_model(directory: str, rows: pd.DataFrame, fields: str) -> np.n
     Returns:
         Probabilities, float32 `[n]`.
     """
-    predict = tf.saved_model.load(directory).signatures["serving_default"]
+    with temporary_files.without_wildcards(directory) as path:
+        predict = tf.saved_model.load(path).signatures["serving_default"]
     columns = clinical_metadata.columns(fields)
     files = _read_files(rows)
 
@@ -136,8 +137,9 @@ def predict_lite(
 def read_images(rows: pd.DataFrame, image_size: int, fields: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the image of each record, uint8 `[S, S, 3]`, and the codes of its metadata, one integer per field."""
     codes = rows[clinical_metadata.columns(fields)].to_numpy()
-    for file, own in zip(_read_files(rows), codes, strict=True):
-        yield decoding.decode(file, image_size).numpy(), own
+    with read_errors.explained_read_errors(list(rows["shard"].unique())):
+        for file, own in zip(_read_files(rows), codes, strict=True):
+            yield decoding.decode(file, image_size).numpy(), own
 
 
 def _read_files(rows: pd.DataFrame) -> Iterator[bytes]:
@@ -151,9 +153,10 @@ def _read_files(rows: pd.DataFrame) -> Iterator[bytes]:
 
 
 def _collect(parts: Iterable[np.ndarray], rows: pd.DataFrame, name: str) -> np.ndarray:
-    """Joins the predictions of batches, with a progress bar."""
+    """Joins the predictions of batches, with a progress bar; an image that cannot be decoded is named."""
     found = []
-    with tqdm(total=len(rows), desc=name, unit="image", disable=None) as progress:
+    explained = read_errors.explained_read_errors(list(rows["shard"].unique()))
+    with explained, tqdm(total=len(rows), desc=name, unit="image", disable=None) as progress:
         for part in parts:
             found.append(np.asarray(part, np.float32))
             progress.update(len(found[-1]))

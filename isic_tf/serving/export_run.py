@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import disk_space, run_directory
 from isic_tf.data import clinical_metadata
 from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
@@ -208,8 +208,12 @@ def _replaced_directory(path: str) -> Iterator[str]:
         yield temporary
         filesystem.rmtree(path)
         filesystem.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         filesystem.rmtree(temporary)
+        if disk_space.is_full_disk(error):
+            raise errors.IsicError(
+                f"expected room for {path}, but the disk is full; free disk space, then run the same command again"
+            ) from error
         raise
 
 

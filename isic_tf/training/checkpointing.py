@@ -17,7 +17,7 @@ from isic_tf.optim import ema
 from isic_tf.training import validation
 from isic_tf.training.fold_setup import Fold
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem
+from tfrecord_tools.io import atomic_write, filesystem, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,7 +64,13 @@ def restore(state: tf.train.Checkpoint, paths: Sequence[str]) -> None:
 
 
 def _restore(state: tf.train.Checkpoint, path: str) -> None:
-    """Restores a checkpoint; one of release 0.1 holds no history."""
+    """Restores a checkpoint."""
+    with temporary_files.without_wildcards(os.path.dirname(path)) as directory:
+        _restore_known(state, os.path.join(directory, os.path.basename(path)))
+
+
+def _restore_known(state: tf.train.Checkpoint, path: str) -> None:
+    """Restores what a checkpoint holds; one of release 0.1 holds no history."""
     variables = tf.train.load_checkpoint(path).get_variable_to_shape_map()
     history = getattr(state, "history", None)
     if history is None or any(name.startswith("history/") for name in variables):
@@ -188,13 +194,12 @@ def saving(
         `Saver`.
     """
     _list_checkpoints(directory)
-    manager = tf.train.CheckpointManager(state, directory, max_to_keep=2)
     asked_to_stop = threading.Event()
     agree_steps = min(_AGREE_STEPS, save_steps)
 
     def save() -> str:
         check()
-        return manager.save()
+        return os.path.join(directory, os.path.basename(manager.save()))
 
     def pause(before: int = 0, step: int = 0) -> None:
         # Workers agree at the same steps, and not while they evaluate, when each is at another image.
@@ -205,7 +210,9 @@ def saving(
         if step // save_steps > before // save_steps:
             save()
 
-    with preemption.on_termination(lambda *_: asked_to_stop.set()):
+    linked = temporary_files.without_wildcards(directory)
+    with linked as path, preemption.on_termination(lambda *_: asked_to_stop.set()):
+        manager = tf.train.CheckpointManager(state, path, max_to_keep=2)
         yield Saver(save, pause)
         # A signal that came while the last epoch was closed: its checkpoint is written.
         if workers.mean_over_workers(strategy, asked_to_stop.is_set()):

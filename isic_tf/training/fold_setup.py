@@ -131,7 +131,7 @@ def plan_folds(
         plans = _make_plans(rows, folds, pairs, config)
     for plan in plans.values():
         # Labels that contradict diagnoses are found before any image is decoded.
-        targets.label(plan.rows, config.target)
+        targets.label(pd.concat([plan.rows, plan.held_out]), config.target)
     return rows, plans, skipped
 
 

@@ -151,6 +151,9 @@ def _estimate(
 def _claim_run_directory(config: TrainConfig, rows: pd.DataFrame, is_shared: bool) -> None:
     """Records the configuration in the run directory, or checks that it is that of the run it resumes or shares."""
     preprocessing = preprocessing_config.read_preprocessing(rows["source"].iloc[0])
+    if run_directory.is_begun(config.workdir):
+        # What is damaged there is no other configuration.
+        TrainConfig.from_run(config.workdir)
     named_files = fold_setup.read_named_files(config)
     run_directory.claim(
         config.workdir,

@@ -140,3 +140,30 @@ def test_a_line_of_a_flagfile_with_two_flags_is_one_line_of_error(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith("ERROR: expected one flag as --name=value in line 1 of ")
     assert result.stderr.count("\n") == 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ListConfig(cli.Config):
+    """Options with a list."""
+
+    files: tuple[str, ...] = cli.option(help="Files.")
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("a, b.csv,c.csv", ("a, b.csv", "c.csv")),
+        ("c.csv,a, b.csv", ("c.csv", "a, b.csv")),
+        ("a,b.csv", ("a", "b.csv")),
+        ('"x,y",z', ("x,y", "z")),
+    ],
+)
+def test_a_file_with_a_comma_is_one_of_a_list_where_it_exists(tmp_path, monkeypatch, text, files):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a, b.csv").touch()
+    values = flags.FlagValues()
+    cli.define_flags(ListConfig, values, "list")
+    values(["list", f"--files={text}"])
+    assert ListConfig(files=values["files"].value).files == files
+    if '"' not in text:
+        assert ListConfig(files=text).files == files

@@ -27,6 +27,7 @@ def test_a_flag_a_line_and_comments_on_their_own_are_accepted(tmp_path, text):
     [
         ("--fold=0 --workdir=runs/b0", "several flags: .*; put each on a line of its own"),
         ("--workdir=runs/b0 -seed=1", "several flags"),
+        ("\ufeff--seed=1", "a byte order mark: .*; save the file as UTF-8 without one"),
         ("--tensorboard --deterministic", "several flags"),
         ("--workdir=runs/b0 # my run", "a comment after the flag: .*; put it on a line of its own"),
         ("--workdir=runs/b0\t// my run", "a comment after the flag"),

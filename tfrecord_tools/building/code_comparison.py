@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.building import table_validation
-from tfrecord_tools.io import csv_tables, tf_example, tfrecord
+from tfrecord_tools.io import column_names, csv_tables, identity, tf_example, tfrecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ def compare_codes(name: str, records: pd.DataFrame, listed: pd.DataFrame, split:
     for column in table_validation.CODED[split]:
         if column not in listed or column == "target":
             continue
+        _log_unknown_values(name, column, listed[column])
         own = pd.Series([integers.get(column, schema.UNKNOWN) for integers in records["integers"]], records.index)
         texts = listed[column].set_axis(records.index)
         codes = texts.map({text: _encode(column, text) for text in texts.unique()}).astype("int64")
@@ -64,6 +65,50 @@ def compare_codes(name: str, records: pd.DataFrame, listed: pd.DataFrame, split:
             _LOG.warning(f"note: {name}: {num_lacking} records lack {column}, which the table has; {_REMEDY}")
     if refused:
         raise errors.IsicError(f"{name}: {'; '.join(refused)}; {_REMEDY}, or correct the table")
+
+
+def _log_unknown_values(name: str, column: str, texts: pd.Series) -> None:
+    """Logs the values of a table that no code can be compared with."""
+    counts = column_names.count_unknown_values(column, texts)
+    if counts:
+        _LOG.warning(
+            f"note: {name}: {sum(counts.values())} values of {column} in the table are not in the schema, so they are "
+            f"not compared with the records: {csv_tables.describe_first_cases(list(counts))}"
+        )
+
+
+def name_patients(name: str, records: pd.DataFrame, listed: pd.Series) -> pd.Series:
+    """Names the patients of records: as the table does or, where it does not list an image, by their code's name.
+
+    A table of some of the images would else leave a patient under a name and a number. Logs where the codes and the
+    table contradict each other; then no code has a name.
+
+    Args:
+        name: What the records are called in the log.
+        records: DataFrame `[n]` with `patient_id` (text) and `integers`, see `record_scan.scan_records`.
+        listed: Text `[n]`, the patient in the table; missing where the table does not list the image.
+
+    Returns:
+        Text `[n]`, "" where unknown.
+    """
+    codes = pd.Series([integers.get("patient_id", schema.UNKNOWN) for integers in records["integers"]], records.index)
+    found = listed.fillna(records["patient_id"])
+    keys = identity.person_keys(listed.fillna(""))
+    is_known = (codes >= 0) & (keys != "")
+    pairs = pd.DataFrame({"code": codes, "key": keys, "text": found})[is_known].drop_duplicates(["code", "key"])
+    for column in ("code", "key"):
+        repeated = pairs[pairs[column].duplicated(keep=False)]
+        if len(repeated):
+            first = repeated[repeated[column] == repeated[column].iloc[0]].iloc[:2]
+            texts = [f"number {row.code} is {row.text}" for row in first.itertuples()]
+            _LOG.warning(
+                f"note: {name}: the records number patients in another way than the table names them (for example "
+                f"{' and '.join(texts)}); the table counts"
+            )
+            return found
+    names = codes.map(pairs.set_index("code")["text"])
+    is_code = listed.isna() & (records["patient_id"] == codes.astype(str))
+    return found.where(~(is_code & names.notna()), names)
 
 
 def _encode(column: str, text: str) -> int:

@@ -63,13 +63,21 @@ def read_images(csv: str, images: str, split: str, allow_missing: bool = False) 
         IsicError: Lists all problems of the table and the files.
     """
     paths = image_files.find_images(images, split)
-    table = _take_names(csv_tables.read_table(csv, ()), list(paths), csv)
+    table = _take_names(_read_table(csv), list(paths), csv)
     table = _settle_differences(table, csv, paths, images, allow_missing)
-    _refuse_problems(f"{csv} does not match {images}", table_validation.find_problems(table, split, paths))
+    problems = table_validation.find_problems(table, split, paths)
+    if "image_name" in table and not table["image_name"].isin(list(paths)).all():
+        problems.append("add the files, or leave rows without a file out with --allow_missing")
+    _refuse_problems(f"{csv} does not match {images}", problems)
     _log_table(csv, table, split)
     found = [paths[name][0] for name in table["image_name"]]
     table = table.assign(image_digest=_digest_copies(found))
     return table.assign(path=found, offset=0, length=0, integers=code_rows(table, split))
+
+
+def _read_table(csv: str) -> pd.DataFrame:
+    """Reads a table whose columns are checked with everything else; a lesion does in place of a patient."""
+    return csv_tables.add_blank_patients(csv_tables.read_table(csv, ()))
 
 
 def _settle_differences(
@@ -122,7 +130,7 @@ def read_records(pattern: str, csv: str | None, split: str) -> pd.DataFrame:
         code_comparison.log_foreign_codes(pattern, records)
         _refuse_unlabeled(records, split)
         return records
-    table = _take_names(csv_tables.read_table(csv, ()), records["image_name"].tolist(), csv)
+    table = _take_names(_read_table(csv), records["image_name"].tolist(), csv)
     _refuse_problems(f"{csv} does not match {pattern}", _find_problems(table, records, split))
     _log_table(csv, table, split)
     absent = table.loc[~table["image_name"].isin(records["image_name"]), "image_name"].tolist()

@@ -86,7 +86,7 @@ def _convert_record(row: Mapping[str, Any], options: ConversionOptions, limits: 
     features, _ = tfrecord.parse(tfrecord.read_at(row["path"], row["offset"], row["length"]))
     original = features["image"]
     source = f"{row['path']} at byte {row['offset']}"
-    decode = functools.partial(codec.decode, original, source, limits=limits)
+    decode = functools.partial(codec.decode_record, original, source, limits=limits)
     jpeg = None
     if _is_finished(original, options):
         # Finds damage; an eighth of the size is enough, since all bytes are read.

@@ -63,7 +63,11 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
     output = cast(str, config.output)
     # Another process may build the other split in the same directory.
     with output_lock.locked(os.path.join(output, config.split)):
-        return _build_split(config, output)
+        try:
+            return _build_split(config, output)
+        finally:
+            # Without a finished shard there is nothing to resume.
+            filesystem.remove_empty([shard_jobs.staging_directory(output, config.split)])
 
 
 def _build_split(config: build_config.BuildConfig, output: str) -> record_set.RecordSet:
@@ -75,6 +79,7 @@ def _build_split(config: build_config.BuildConfig, output: str) -> record_set.Re
     entries = _write_shards(config, output, jobs)
     if not any(entry["shard"]["records"] for entry in entries):
         problem = entries[0]["skipped"][0]["problem"]
+        filesystem.rmtree(shard_jobs.staging_directory(output, config.split))
         raise errors.CorruptRecordError(
             f"none of the {len(rows)} images can be read (first: {problem}); check --images, or copy the images again"
         )

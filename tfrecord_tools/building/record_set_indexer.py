@@ -173,8 +173,12 @@ def _join_table(
     if split == "train" and "target" in table:
         _compare_targets(records, listed["target"].fillna(""), csv)
     code_comparison.compare_codes(f"{split} of {config.records}", records, listed.fillna(""), split)
-    people = [column for column in ("patient_id", "lesion_id") if column in table]
-    return records.assign(**{column: listed[column].fillna(records[column]) for column in people})
+    if "lesion_id" in table:
+        records = records.assign(lesion_id=listed["lesion_id"].fillna(records["lesion_id"]))
+    if "patient_id" in table:
+        name = f"{split} of {config.records}"
+        records = records.assign(patient_id=code_comparison.name_patients(name, records, listed["patient_id"]))
+    return records
 
 
 def _compare_targets(records: pd.DataFrame, listed: pd.Series, csv: str) -> None:

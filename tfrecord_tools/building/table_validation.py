@@ -36,7 +36,10 @@ def find_problems(table: pd.DataFrame, split: str, paths: Mapping[str, Sequence[
     problems = []
     missing = [column for column in REQUIRED[split] if column not in table]
     if missing:
-        problems.append(f"needs the columns {', '.join(REQUIRED[split])}, lacks {', '.join(missing)}")
+        problems.append(
+            f"needs the columns {', '.join(REQUIRED[split])}, lacks {', '.join(missing)}; it has only "
+            f"{csv_tables.describe_columns(table)}; add or rename {', '.join(missing)}"
+        )
     cases: dict[str, pd.Series] = {}
     if "image_name" in table:
         cases |= _find_bad_names(table["image_name"], paths)

@@ -169,9 +169,9 @@ def _open_records(pattern: str, image_limits: limits.ImageLimits) -> Iterator[tu
     """Yields the name of each record, and the function that decodes its image."""
     for path in record_index.match_shards(pattern):
         for offset, _, features in tfrecord.read(path):
-            source = f"{path} at byte {offset}"
+            source = f"image {features['image_name']}: {path} at byte {offset}"
             decode = functools.partial(
-                codec.decode, features["image"], source, image_similarity.SIDE, limits=image_limits
+                codec.decode_record, features["image"], source, image_similarity.SIDE, limits=image_limits
             )
             yield features["image_name"], decode
 

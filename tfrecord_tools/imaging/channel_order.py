@@ -2,7 +2,8 @@
 
 Skin is red: of the 10,264 real images tried (ISIC 2017, ISIC 2020, HAM10000, MILK10k), 0.5 to 3.0 % per set have more
 blue than red. Where OpenCV's order of the channels was taken for RGB, 97 to 99.5 % do. A few such images are no sign,
-nor is a few too many in a set from one camera; a quarter of the images, and more than chance explains, is.
+nor is a few too many in a set from one camera; a quarter of the images, or a tenth of 300 and more, and more than
+chance explains, is.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,11 @@ from scipy import stats
 _GENUINE = 0.05
 # Probability of as many such images or more in a genuine set, below which chance does not explain them.
 _MAX_CHANCE = 1e-4
-# Fraction of such images from which on a set is suspected, however large it is.
+# Fraction of such images from which on a set is suspected; of more images a smaller one tells, as no stretch of so many
+# in real sets has more than 7.7 %.
 _MIN_SHARE = 0.25
+_MIN_SHARE_OF_MANY = 0.1
+_MANY = 300
 
 
 def mean_red_and_blue(image: np.ndarray) -> tuple[float, float]:
@@ -69,7 +73,8 @@ def describe_exchanged(num_blue: int, total: int) -> str | None:
     Returns:
         See `find_exchanged`.
     """
-    if num_blue < _MIN_SHARE * total or stats.binom.sf(num_blue - 1, total, _GENUINE) >= _MAX_CHANCE:
+    share = _MIN_SHARE_OF_MANY if total >= _MANY else _MIN_SHARE
+    if num_blue < share * total or stats.binom.sf(num_blue - 1, total, _GENUINE) >= _MAX_CHANCE:
         return None
     return (
         f"{num_blue} of {total} images have more blue than red (in real sets 0.5 to 3 %): red and blue seem to be "

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 
 from tfrecord_tools import errors
-from tfrecord_tools.imaging import exif, jpeg_markers, own_process, png_chunks
+from tfrecord_tools.imaging import exif, jpeg_markers, jpeg_scan, own_process, png_chunks
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.io import image_formats
 
@@ -21,6 +21,7 @@ _SCALED_FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+_REMEDY = "replace the file, or delete its row from the CSV"
 _Decoded = tuple[np.ndarray, tuple[int, int]]
 
 
@@ -106,6 +107,31 @@ def decode(
         return own_process.decode("file", data, source, limits, at_least=at_least, longest=longest, upright=upright)
 
 
+def decode_record(
+    data: bytes, record: str, at_least: int | None = None, longest: bool = False, *, limits: image_limits.ImageLimits
+) -> _Decoded:
+    """Decodes the image of a record; see `decode`.
+
+    Args:
+        data: Bytes of the image.
+        record: Name of the record in errors.
+        at_least: See `decode`.
+        longest: See `decode`.
+        limits: See `decode`.
+
+    Returns:
+        See `decode`.
+
+    Raises:
+        CorruptRecordError: The bytes are not an intact image, or the image exceeds the limits.
+    """
+    try:
+        return decode(data, record, at_least, longest, limits=limits)
+    except errors.CorruptRecordError as error:
+        remedy = "leave out the record with tfrecord_tools.verify --quarantine"
+        raise errors.CorruptRecordError(str(error).replace(_REMEDY, remedy)) from error
+
+
 def _is_expensive(data: bytes, source: str, limits: image_limits.ImageLimits) -> bool:
     """Holds the header of a file against the limits; returns whether decoding may take longer than allowed."""
     jpeg = jpeg_markers.read_header(data)
@@ -187,11 +213,9 @@ def decode_with_opencv(
 
 
 def _decode_jpeg(data: bytes, source: str, header: jpeg_markers.JpegHeader, scale: int) -> np.ndarray:
-    """Decodes a JPEG by libjpeg-turbo; any of its warnings is an error."""
+    """Decodes a JPEG by libjpeg-turbo; any of its warnings is an error, and zeros of which it does not warn."""
     if _is_truncated_jpeg(data):
-        raise errors.CorruptRecordError(
-            f"{source} is truncated ({len(data)} bytes); replace the file, or delete its row from the CSV"
-        )
+        raise errors.CorruptRecordError(f"{source} is truncated ({len(data)} bytes); {_REMEDY}")
     is_cmyk = header.components == 4
     try:
         image = simplejpeg.decode_jpeg(
@@ -204,6 +228,9 @@ def _decode_jpeg(data: bytes, source: str, header: jpeg_markers.JpegHeader, scal
     except ValueError as error:
         kind = UnusualJpegError if "Could not determine" in str(error) else errors.CorruptRecordError
         raise _make_error(source, data, f": {error}", kind) from error
+    zeros = jpeg_scan.find_zeros(data, header)
+    if zeros is not None:
+        raise _make_error(source, data, f": zeros in the place of image data at byte {zeros}")
     return _convert_cmyk(image) if is_cmyk else image
 
 
@@ -223,10 +250,7 @@ def _decode_with_flags(data: bytes, source: str, flags: int) -> np.ndarray | Non
 def _make_error(
     source: str, data: bytes, reason: str = "", kind: type[errors.CorruptRecordError] = errors.CorruptRecordError
 ) -> errors.CorruptRecordError:
-    return kind(
-        f"{source} is not an intact JPEG or PNG file ({len(data)} bytes){reason}; replace the file, or delete its row "
-        "from the CSV"
-    )
+    return kind(f"{source} is not an intact JPEG or PNG file ({len(data)} bytes){reason}; {_REMEDY}")
 
 
 def _turn(image: np.ndarray, size: tuple[int, int], orientation: int) -> _Decoded:

@@ -54,6 +54,10 @@ def read(data: bytes, source: str, limits: image_limits.ImageLimits = image_limi
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return pydicom.dcmread(io.BytesIO(data))
+    except pydicom.errors.InvalidDicomError as error:
+        raise errors.CorruptRecordError(
+            f"{source} is not an intact DICOM file ({len(data)} bytes): it lacks the prefix DICM; replace the file"
+        ) from error
     except Exception as error:  # pydicom raises exceptions of any type on damaged bytes
         raise errors.CorruptRecordError(
             f"{source} is not an intact DICOM file ({len(data)} bytes): {error}; replace the file"

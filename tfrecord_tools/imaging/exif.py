@@ -1,6 +1,5 @@
 """Reads the orientation that a camera writes into a file, and turns images upright."""
 
-import cv2
 import numpy as np
 
 _ORIENTATION = 0x0112
@@ -53,6 +52,11 @@ def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
         >>> turn_upright(image, 3).tolist(), turn_upright(image, 6).shape
         ([[[3, 4, 5], [0, 1, 2]]], (2, 1, 3))
     """
+    if orientation == 1:
+        return image
+    # Only here, since training as such needs no OpenCV.
+    import cv2
+
     if orientation >= 5:
         image = cv2.transpose(image)
     # Around the horizontal axis (0), the vertical axis (1), or both (-1).

@@ -57,6 +57,18 @@ def mark_cmyk(file: tf.Tensor) -> tf.Tensor:
     return tf.where(size > 0, file, marked)
 
 
+def add_adobe_marker(file: bytes) -> bytes:
+    """Adds Adobe's marker to a CMYK JPEG that has none, as `mark_cmyk` does.
+
+    Args:
+        file: Bytes of a JPEG of four components.
+
+    Returns:
+        Bytes of a JPEG.
+    """
+    return file[:2] + _ADOBE_CMYK + file[2:]
+
+
 def turn_jpeg_upright(file: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Turns the image of a JPEG as its EXIF orientation says.
 

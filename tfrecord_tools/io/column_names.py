@@ -170,11 +170,12 @@ def list_unused(table: pd.DataFrame, used: Iterable[str]) -> list[str]:
     """
     import difflib
 
-    lacking = [name for name in (*schema.METADATA, "target", "lesion_id") if name not in table]
+    lacking = {name: name for name in (*schema.METADATA, "target", "lesion_id") if name not in table}
+    lacking |= {alias: name for name in lacking for alias in schema.COLUMN_ALIASES.get(name, ())}
     texts = []
     unused = set(map(str, table.columns)) - set(used)
     for name in table.columns:
         if str(name) in unused and str(name).strip() and not str(name).startswith("Unnamed: "):
             similar = difflib.get_close_matches(_fold(name), lacking, 1, cutoff=0.75)
-            texts.append(f"{name} (rename it if it is {similar[0]})" if similar else str(name))
+            texts.append(f"{name} (rename it if it is {lacking[similar[0]]})" if similar else str(name))
     return texts

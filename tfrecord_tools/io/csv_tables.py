@@ -149,6 +149,8 @@ def check_table(path: str, table: pd.DataFrame, columns: Sequence[str], may_be_e
     names = [str(name) for name in table.columns]
     table = pd.DataFrame({place: _clean(name, table.iloc[:, place]) for place, name in enumerate(names)})
     table = column_names.rename_columns(path, table.set_axis(names, axis=1), columns)
+    if "patient_id" in columns:
+        table = add_blank_patients(table)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         found = describe_columns(table)
@@ -160,6 +162,24 @@ def check_table(path: str, table: pd.DataFrame, columns: Sequence[str], may_be_e
     if table.empty and not may_be_empty:
         raise errors.IsicError(f"{path} has a header but no rows; add rows or use another file")
     return table
+
+
+def add_blank_patients(table: pd.DataFrame) -> pd.DataFrame:
+    """Adds a blank `patient_id` to a table that has a `lesion_id` in its place, as those of HAM10000 and ISIC 2019.
+
+    Args:
+        table: DataFrame of text.
+
+    Returns:
+        The table with `patient_id`, if it has `lesion_id`.
+
+    Examples:
+        >>> add_blank_patients(pd.DataFrame({"lesion_id": ["HAM_1"]})).to_dict("list")
+        {'lesion_id': ['HAM_1'], 'patient_id': ['']}
+    """
+    if "patient_id" in table or "lesion_id" not in table:
+        return table
+    return table.assign(patient_id="")
 
 
 def _clean(name: str, values: pd.Series) -> pd.Series:

@@ -22,10 +22,14 @@ _LOG = logging.getLogger(__name__)
 # Words that stand for an unknown patient or lesion in published tables, records and DICOM files, without blanks.
 _UNKNOWN_WORDS = {
     "-", "--", "---", ".", "..", "?", "??", "#n/a", "<na>", "anon", "anonym", "anonymised", "anonymized", "anonymous",
-    "deidentified", "missing", "n.a.", "n.d.", "n/a", "n/k", "na", "nan", "nat", "nil", "none", "notapplicable",
-    "notavailable", "notknown", "notprovided", "notrecorded", "notspecified", "null", "removed", "undefined", "unk",
-    "unknown", "unspecified",
+    "deidentified", "desconocido", "inconnu", "missing", "n.a.", "n.d.", "n/a", "n/k", "na", "nan", "nat", "nil",
+    "noid", "none", "nopatient", "notapplicable", "notavailable", "notknown", "notprovided", "notrecorded",
+    "notspecified", "null", "removed", "tbd", "unbekannt", "undefined", "unk", "unknown", "unspecified", "xxx", "xxxx",
 }  # fmt: skip
+# Those of them that are no abbreviation, which might be someone's initials.
+_LONG_WORDS = {word for word in _UNKNOWN_WORDS if word.isalpha() and len(word) > 3}
+# What stands around such words, as in `unknown_patient`, `IP_unknown` and `(unknown)`.
+_AROUND_WORDS = re.compile(r"^(ip|il)_|patient|lesion|subject|[\W_]")
 _EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|dcm|dicom)$")
 _ARCHIVE_NAME = re.compile(r"isic[_-]?(\d+)(_downsampled)?")
 _NUMBER = re.compile(r"([+-]?)0*(\d+)(\.0*)?")
@@ -33,6 +37,8 @@ _MINUS_SIGN = "\u2212"
 # A patient with more than this share of the images, and so many times the images of others, is rarely one person.
 _LARGE_SHARE = 0.1
 _LARGE_RATIO = 2
+# Images from which on one of so few patients is large; no patient of the competition has more than 115.
+_LARGE_OF_FEW = {1: 10, 2: 115}
 _DIGEST_DIGITS = 16
 
 
@@ -79,7 +85,7 @@ def person_key(identifier: str) -> str:
         # Numbers below 0, such as -1, -9 and -999, stand for unknown ones.
         is_negative = number[1] == "-" and number[2] != "0"
         return "" if is_negative else number[2]
-    return "" if folded in _UNKNOWN_WORDS else folded
+    return "" if folded in _UNKNOWN_WORDS or _AROUND_WORDS.sub("", folded) in {"", *_LONG_WORDS} else folded
 
 
 def _fold(text: str) -> str:
@@ -231,11 +237,10 @@ def _describe_large(patient_ids: pd.Series, keys: pd.Series) -> list[str]:
     counts = keys[keys != ""].value_counts()
     # An image of an unknown patient counts as a patient.
     sizes = [*counts, *[1] * (keys == "").sum()]
-    if (
-        len(sizes) <= 2
-        or counts.empty
-        or counts.iloc[0] <= max(_LARGE_SHARE * len(keys), _LARGE_RATIO * np.median(sizes))
-    ):
+    if counts.empty:
+        return []
+    relative = max(_LARGE_SHARE * len(keys), _LARGE_RATIO * np.median(sizes))
+    if counts.iloc[0] <= _LARGE_OF_FEW.get(len(sizes), relative):
         return []
     name = patient_ids[keys == counts.index[0]].iloc[0]
     remedy = "if this is not one person, leave patient_id blank there"

@@ -21,6 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 # As in `.tmp-4711-0f3a9c1e-oof.csv`: process, machine and final name. Release 0.1 wrote no machine.
 _NAME = re.compile(r"\.tmp-(\d+)-(?:([0-9a-f]{8})-)?.+", re.DOTALL)
+_WILDCARDS = frozenset("*?[")
 _SECONDS_PER_DAY = 24 * 3600
 # Clocks of processes and files may differ by this many seconds.
 _CLOCK_TOLERANCE = 60.0
@@ -154,6 +155,32 @@ def temporary_directory(name: str, parent: str | None = None) -> Iterator[str]:
     finally:
         filesystem.rmtree(path)
         filesystem.remove_empty(created)
+
+
+@contextlib.contextmanager
+def without_wildcards(directory: str) -> Iterator[str]:
+    """Gives a directory a second name that holds no wildcards, while the block runs.
+
+    TensorFlow looks for the files of a checkpoint by a pattern, and finds none in a directory such as `b0 [2]`.
+
+    Args:
+        directory: Path of the directory, which is created if it does not exist.
+
+    Yields:
+        Path of a link to it; the path itself if it holds no wildcards, or is in a bucket.
+
+    Raises:
+        IsicError: The link cannot be created.
+    """
+    if "://" in directory or not _WILDCARDS.intersection(directory):
+        yield directory
+        return
+    with temporary_directory("link") as parent:
+        link = os.path.join(parent, "link")
+        with filesystem.explained_write_errors(link):
+            filesystem.makedirs(directory)
+            os.symlink(os.path.abspath(directory), link, target_is_directory=True)
+        yield link
 
 
 @contextlib.contextmanager

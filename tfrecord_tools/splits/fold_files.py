@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, name_join
+from tfrecord_tools.io import csv_tables, identity, name_join
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def match_folds(source: str, fold_table: pd.DataFrame, names: pd.Series) -> tupl
         rows: int64 `[n]`, the row of each image in the folds file; -1 if the file does not list it.
 
     Raises:
-        IsicError: The file lists an image twice or in two spellings, or a fold is not a whole number.
+        IsicError: The file lists an image twice, or in two spellings with two folds, or a fold is not a whole number.
 
     Examples:
         >>> fold_table = pd.DataFrame({"image_name": ["ISIC_0000001", "b"], "fold": ["3", "0"]})
@@ -62,6 +62,7 @@ def match_folds(source: str, fold_table: pd.DataFrame, names: pd.Series) -> tupl
     """
     csv_tables.refuse_repeats(source, fold_table, "list")
     rows = name_join.find_rows(names, fold_table["image_name"], source)
+    _refuse_contradictions(source, fold_table, rows)
     is_listed = rows >= 0
     texts = pd.Series("", names.index, dtype=object)
     texts[is_listed] = fold_table["fold"].to_numpy()[rows[is_listed]]
@@ -73,6 +74,26 @@ def match_folds(source: str, fold_table: pd.DataFrame, names: pd.Series) -> tupl
             "no fold"
         )
     return folds, rows
+
+
+def _refuse_contradictions(source: str, fold_table: pd.DataFrame, rows: np.ndarray) -> None:
+    """Refuses a file with a second name of an image of the table, in another fold.
+
+    Two images of the table that are one photograph in two folds are a leak, which `leaks.find_split` finds.
+    """
+    is_used = np.isin(np.arange(len(fold_table)), rows)
+    if is_used.all():
+        return
+    keys = identity.image_keys(fold_table["image_name"])
+    used, others = (fold_table.assign(key=keys)[mask] for mask in (is_used, ~is_used))
+    pairs = used.merge(others, on="key", suffixes=("", "_other"))
+    differing = pairs[pairs["fold"] != pairs["fold_other"]]
+    if len(differing):
+        row = differing.iloc[0]
+        raise errors.IsicError(
+            f"{source} lists one photograph under two names, {row['image_name']!r} in fold {row['fold']!r} and "
+            f"{row['image_name_other']!r} in fold {row['fold_other']!r}; give both the same fold, or remove one"
+        )
 
 
 def read_folds(path: str, names: pd.Series) -> np.ndarray:

@@ -117,8 +117,7 @@ def _read_table(config: FoldsConfig) -> pd.DataFrame:
     """Reads the table with `patient` as a number and `target` as 1, 0 or -1; logs how many values are missing."""
     columns = ("image_name", "tfrecord") if config.preset else ("image_name",)
     table = csv_tables.read_table(config.csv, columns)
-    if "lesion_id" not in table:
-        table = csv_tables.check_table(config.csv, table, (*columns, "patient_id"))
+    table = csv_tables.check_table(config.csv, table, (*columns, "patient_id"))
     csv_tables.refuse_repeats(config.csv, table, "list")
     identity.log_merged(table, config.csv)
     for column in ("patient_id", "lesion_id"):

@@ -82,6 +82,11 @@ def assign_folds(
     if not 2 <= num_folds <= len(sizes):
         is_joined = patients is not None and len(sizes) <= np.max(patients)
         kind = "groups of patients, lesions and duplicates that stay together" if is_joined else "patients"
+        if len(sizes) == 1:
+            raise errors.ConfigError(
+                f"expected at least 2 patients for folds, but all {len(groups)} images are of one; leave patient_id "
+                "blank where the patient is not known"
+            )
         raise errors.ConfigError(
             f"expected 2 to {len(sizes)} folds for {len(sizes)} {kind}, got {num_folds}; change --num_folds"
         )

@@ -124,7 +124,10 @@ def _make_error(kind: type[errors.IsicError], counts: str, found: Verification) 
     num_more = len(found.problems) - _MAX_IN_ERROR
     more = f"; and {num_more} more, see the log or the error's `verification.problems`" if num_more > 0 else ""
     remedy = "rebuild these shards, or keep the intact records with --quarantine"
-    if (found.records["problem"] == "").all():
+    damage = found.records.loc[found.records["problem"] != "", "problem"]
+    if damage.str.startswith("the file is compressed").all():
+        remedy = "then verify the set again"
+    if damage.empty:
         remedy = "restore the files that differ, or write manifest and index again with tfrecord_tools.index"
     if kind is errors.LeakageError:
         remedy = "make new folds with tfrecord_tools.folds, and build the record sets with them"

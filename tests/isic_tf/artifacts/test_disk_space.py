@@ -35,6 +35,12 @@ def test_a_full_disk_is_explained_with_file_need_and_remedy(tmp_path, error):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("path", ["runs/b0, [1]/fold0/ckpt-1", "ckpt", "/mnt/my run/ckpt"])
+def test_the_path_of_an_error_of_tensorflow_is_whole(path):
+    assert disk_space.find_path(tensorflow_error(path)) == path
+    assert disk_space.find_path(tf.errors.ResourceExhaustedError(None, None, f"{path}; No space left on")) == path
+
+
 def test_the_cause_of_an_error_counts_and_the_directory_stands_for_an_unknown_file():
     expected = pytest.raises(errors.IsicError, match="expected room for run/fold0, but the disk is full")
     with expected, disk_space.explained_full_disk("run/fold0", lambda: "1 MB"):

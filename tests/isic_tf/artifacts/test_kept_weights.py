@@ -37,6 +37,19 @@ def test_changed_weights_are_refused(kept, tmp_path):
         kept_weights.check_digest(kept)
 
 
+def test_weights_of_another_fold_are_refused(kept, tmp_path):
+    for folder in ("fold1", "weights"):
+        (tmp_path / folder).mkdir()
+        for path in (tmp_path / "fold0").iterdir():
+            (tmp_path / folder / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(
+        errors.CorruptRecordError, match="expected the weights of fold1 in .*, got those of fold0, which"
+    ):
+        kept_weights.check_digest(str(tmp_path / "fold1" / "best.weights.h5"))
+    # Whoever copies weights out of a run may use them.
+    assert kept_weights.check_digest(str(tmp_path / "weights" / "best.weights.h5")) == 1
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
 @pytest.mark.parametrize("recorded", [True, False])
 def test_a_kill_between_two_writes_leaves_weights_that_fit_their_digest(kept, tmp_path, monkeypatch, stop, recorded):

@@ -1,8 +1,12 @@
+import io
+import threading
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from isic_tf.data import decoding, record_metadata
 from tfrecord_tools import errors
@@ -62,6 +66,41 @@ def test_a_png_is_decoded_in_the_graph_of_jpegs(convert):
     assert np.array_equal(decoded[0], expected)
     assert np.array_equal(decoded[2], expected)
     assert np.array_equal(decoded[1], decoding.decode(jpeg(64, 64), 40))
+
+
+def encode(kind):
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    converted = image.convert("CMYK" if "CMYK" in kind else "RGB")
+    file = io.BytesIO()
+    converted.save(file, kind.split()[-1], **({"exif": exif} if "rotated" in kind else {}))
+    data = file.getvalue()
+    # Its length, 14 bytes, follows the marker.
+    start = data.find(b"Adobe") - 4
+    return data[:start] + data[start + 16 :] if "unmarked" in kind else data
+
+
+@pytest.mark.parametrize("kind", ["PNG", "rotated PNG", "rotated JPEG", "CMYK JPEG", "unmarked CMYK JPEG"])
+def test_rare_images_are_decoded_as_in_the_exported_graph(kind):
+    data = encode(kind)
+    for side in (10, 40):
+        expected = decoding.decode_any(tf.constant(data), tf.constant(side)).numpy()
+        assert np.array_equal(decoding.decode_reduced(data, side), expected)
+
+
+def test_any_number_of_rare_images_is_decoded_at_once():
+    files = tf.data.Dataset.from_tensor_slices([encode("PNG"), encode("rotated JPEG")]).repeat(64)
+    done = []
+
+    def decode_all():
+        decoded = files.map(lambda file: decoding.decode(file, 20), num_parallel_calls=16).batch(128)
+        done.append(next(iter(decoded)).shape)
+
+    thread = threading.Thread(target=decode_all, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert done == [(128, 20, 20, 3)]
 
 
 def test_a_problem_of_an_image_is_found_by_decoding_it():

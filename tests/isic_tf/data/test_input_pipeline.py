@@ -91,7 +91,7 @@ def test_every_record_comes_once_in_each_epoch_and_epochs_differ_in_order(rows):
 
 def test_held_out_records_of_a_shared_shard_never_appear(table):
     # A set whose patients are spread over shards: folds that cut through every shard.
-    spread = table.assign(fold=np.arange(len(table)) % 2, patient_id="")
+    spread = table.assign(fold=np.arange(len(table)) % 2, patient_id="", patient_key="")
     kept, held_out = fold_split.split_by_fold(spread, 1)
     assert set(kept["shard"]) & set(held_out["shard"])
     expected = {int(tf.strings.to_hash_bucket_fast(name, 2**62)) for name in kept["image_name"]}

@@ -79,7 +79,8 @@ def test_patients_and_lesions_have_one_spelling_and_unknown_ones_are_blank(write
     assert table["lesion_id"].tolist() == ["L1", "", "L1", ""]
     assert capsys.readouterr().out.splitlines() == [
         f"note: {path}: 2 spellings of patient_id are 1 (for example 'IP_1' and 'ip_ 1')",
-        f"note: {path}: 1 values of patient_id (such as '-1') stand for an unknown one",
+        f"note: {path}: 1 values of patient_id (such as '-1') stand for an unknown one; each of these images, or its "
+        "lesion, counts as a patient",
         f"note: {path}: 2 spellings of lesion_id are 1 (for example 'L1' and 'l1')",
         f"note: {path}: 1 values of lesion_id (such as 'unknown') stand for an unknown one",
     ]

@@ -159,6 +159,7 @@ def test_mix_takes_a_folder_or_its_last_name():
     sources = ["data/a", "data/b/", "other/a"]
     assert mixture.parse_mix("", sources) == dict.fromkeys(sources, 1.0)
     assert mixture.parse_mix("b=0.5,other/a=2", sources) == {"data/a": 1, "data/b/": 0.5, "other/a": 2}
+    assert mixture.parse_mix("b=0.5,c, d=2", [*sources, "data/c, d"])["data/c, d"] == 2
 
 
 @pytest.mark.parametrize(

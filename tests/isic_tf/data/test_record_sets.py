@@ -74,3 +74,13 @@ def test_both_splits_of_a_directory_number_the_same_patients(write):
     assert rows["target"].tolist() == [0, 0, -1]
     assert rows["source"].tolist() == [directory, directory, f"{directory}/test"]
     assert len(read(directory)) == 2
+
+
+@pytest.mark.parametrize(
+    ("patients", "is_noted"), [(["7", "8"], True), (["p", "q"], False), (["", "unknown"], False), (["p", "7"], True)]
+)
+def test_names_of_patients_beside_numbers_are_noted(write, patients, is_noted, capsys):
+    one = write("a", image_name=["a", "b"], patient_id=["p", "q"])
+    other = write("b", image_name=["c", "d"], patient_id=patients)
+    read(one, other)
+    assert (f"the patients of {one} have names and those of {other} numbers" in capsys.readouterr().out) is is_noted

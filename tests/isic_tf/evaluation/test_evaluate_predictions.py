@@ -206,3 +206,15 @@ isic_tf.evaluate(predictions, labels)._repr_html_()
 sys.exit("tensorflow" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0
+
+
+def test_images_without_a_prediction_are_counted_in_the_figures_and_the_text():
+    names = list("abcdef")
+    labels = pd.DataFrame({"image_name": names, "patient_id": names, "target": [0, 1, 0, 1, 0, 1]})
+    predictions = pd.DataFrame({"image_name": names[:4], "prediction": [0.1, 0.4, 0.3, 0.2]})
+    found = evaluate(predictions, labels, allow_missing=True)
+    assert found.to_dict()["files"][0]["unpredicted"] == 2
+    assert "2 images have a label but no prediction and are not evaluated." in str(found)
+    whole = evaluate(predictions, labels[:4])
+    assert whole.figures["unpredicted"] == 0
+    assert "no prediction" not in str(whole)

@@ -211,7 +211,10 @@ def test_few_images_and_a_missing_threshold_are_stated(tmp_path):
     html_report.write(str(tmp_path / "r.html"), "a.csv", found, table)
     text = Parser((tmp_path / "r.html").read_text()).text
     assert "No image is called malignant: no threshold gives at least 99 % specificity on these images." in text
-    assert "too few patients for an interval" in text
+    assert text.count("no interval: 2 patients with a malignant lesion, at least 10 needed") == 2
+    assert "There are too few patients for intervals (no interval: 2 " in text
+    assert "Wilson" not in text
+    assert "DeLong's interval" not in text
     assert "There is no false alarm at this threshold." in text
 
 

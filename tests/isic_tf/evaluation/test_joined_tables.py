@@ -1,8 +1,11 @@
+import re
+
 import pandas as pd
 import pytest
 
 from isic_tf.data import label_tables
 from isic_tf.evaluation import joined_tables
+from tfrecord_tools import errors
 
 LABELS = "image_name,patient_id,target,age_approx,width,height,source\na,p,0,45.0,6000,4000,x\nb,p,1,,640.0,480,\n"
 PREDICTIONS = "image_name,prediction,fold\nb,0.9,1.0\na,0.1,-1\n"
@@ -145,3 +148,49 @@ def test_a_byte_order_mark_and_capitals_are_accepted(folder):
     )
     (folder / "predictions.csv").write_bytes(b"\xef\xbb\xbfIMAGE_NAME,Prediction\r\na,0.1\r\nb,0.9\r\n")
     assert join(folder)["target"].tolist() == [0, 1]
+
+
+def test_labeled_images_without_a_prediction_are_refused_unless_allowed(capsys):
+    labels = joined_tables.read_labels(
+        pd.DataFrame({"image_name": list("abcd"), "patient_id": "", "target": [0, 1, 0, 1], "fold": [0, 0, 1, 1]})
+    )
+    predictions = pd.DataFrame({"image_name": list("ba"), "prediction": [0.5, 0.25]})
+    text = "2 images of labels.csv have no prediction in predictions and are not evaluated (first: c)"
+    with pytest.raises(errors.IsicError, match=f"^{re.escape(text)}; predict them, .* with --allow_missing$"):
+        joined_tables.join(predictions, "labels.csv", labels)
+    found = joined_tables.join(predictions, "labels.csv", labels, allow_missing=True)
+    assert found["image_name"].tolist() == ["a", "b"]
+    assert capsys.readouterr().out == f"note: {text}\n"
+
+
+@pytest.mark.parametrize(("names", "missing"), [("ab", ""), ("abc", "d"), ("a", "b")])
+def test_of_out_of_fold_predictions_only_images_of_their_folds_are_missed(names, missing, capsys):
+    table = pd.DataFrame({"image_name": list("abcd"), "patient_id": "", "target": [0, 1, 0, 1], "fold": [0, 0, 1, 1]})
+    folds = dict(zip(table["image_name"], table["fold"], strict=True))
+    predictions = pd.DataFrame({"image_name": list(names), "prediction": 0.5, "fold": [folds[name] for name in names]})
+    labels = joined_tables.read_labels(table)
+    if missing:
+        with pytest.raises(errors.IsicError, match=rf"^1 images of .* \(first: {missing}\)"):
+            joined_tables.join(predictions, "labels.csv", labels)
+    else:
+        assert len(joined_tables.join(predictions, "labels.csv", labels)) == len(names)
+    # Where the labels have no folds, it is said how many there are.
+    joined_tables.join(predictions, "labels.csv", joined_tables.read_labels(table.drop(columns="fold")))
+    assert f"note: {4 - len(names)} images of labels.csv have no prediction in" in capsys.readouterr().out
+
+
+def test_predictions_without_a_label_are_left_out_where_that_is_allowed():
+    labels = joined_tables.read_labels(pd.DataFrame({"image_name": ["a"], "patient_id": "unknown", "target": [1]}))
+    predictions = pd.DataFrame({"image_name": ["x", "A.jpg"], "prediction": [0.5, 0.25]})
+    with pytest.raises(errors.IsicError, match=r"1 images of predictions have no label in t \(first: x\); add"):
+        joined_tables.join(predictions, "t", labels)
+    found = joined_tables.join(predictions, "t", labels, allow_missing=True)
+    # A name in another spelling is the same image, and a word for an unknown patient is none.
+    assert found[["image_name", "patient_id", "prediction"]].to_numpy().tolist() == [["A.jpg", "", 0.25]]
+
+
+def test_predictions_of_other_images_than_the_labels_are_refused_in_any_case():
+    labels = joined_tables.read_labels(pd.DataFrame({"image_name": ["a"], "patient_id": "p", "target": [1]}))
+    predictions = pd.DataFrame({"image_name": ["x"], "prediction": [0.5]})
+    with pytest.raises(errors.IsicError, match="predictions and t to have names in common, got none .'x' in one"):
+        joined_tables.join(predictions, "t", labels, allow_missing=True)

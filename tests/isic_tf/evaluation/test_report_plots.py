@@ -13,8 +13,9 @@ BINS = [
 ]
 
 
-def plot(*tables, **confusion):
+def plot(*tables, interval_note="", **confusion):
     assessment = {"confusion": {**CONFUSION, **confusion}, "calibration": {"bins": BINS}}
+    assessment["summary"] = {"interval_note": interval_note}
     return report_plots.plot_predictions(assessment, tables)
 
 
@@ -62,3 +63,8 @@ def test_the_reliability_diagram_has_a_dot_per_bin():
     # On a square-root axis a half is at 0.7071 of its length.
     height = svg_plots.BOTTOM + (svg_plots.TOP - svg_plots.BOTTOM) * 0.5**0.5
     assert [up for _, up in dots] == pytest.approx([height, height], abs=0.05)
+
+
+def test_few_patients_leave_the_bins_without_intervals():
+    whiskers = [styles(plot(TABLE, interval_note=note)["reliability"]).count("whisker") for note in ("", "no interval")]
+    assert whiskers == [1, 0]

@@ -14,6 +14,7 @@ SUMMARY = {
     "average_precision_high": 0.6,
     "prevalence": 0.25,
     "resamples": 1000,
+    "interval_note": "",
 }
 CALIBRATION = {
     "brier": 0.1,
@@ -164,9 +165,22 @@ def test_shortcuts_without_figures_have_a_note_and_others_a_warning():
 def test_a_comparison_has_signs_intervals_and_a_p_value():
     compared = {"difference": -0.05, "low": -0.1, "high": 0.0, "delong_low": None, "delong_high": None}
     compared |= {"delong_p": 0.0312, "partial_auc_difference": 0.01, "partial_auc_low": None, "partial_auc_high": None}
+    compared["interval_note"] = ""
     title, auc, by_delong, partial = text_report.compare("a.csv", "b.csv", compared).split("\n")
     assert title == "a.csv minus b.csv, on the same images"
     assert auc.split() == ["ROC", "AUC", "-0.0500", "[-0.1000,", "0.0000]", "over", "patients"]
     assert by_delong.split() == ["-", "DeLong,", "p", "0.031"]
     assert partial.split() == ["partial", "ROC", "AUC", "+0.0100", "-", "over", "patients"]
     assert "DeLong, p -" in text_report.compare("a.csv", "b.csv", {**compared, "delong_p": None})
+
+
+def test_too_few_patients_are_stated_where_intervals_would_be():
+    note = "no interval: 3 patients with a malignant lesion, at least 10 needed"
+    report = text_report.write({**ASSESSMENT, "summary": {**SUMMARY, "interval_note": note}})
+    assert f"Ranking, {note}\n" in report
+    assert "Groups, at threshold 0.4; intervals with at least 10 patients of each class\n" in report
+    names = ("low", "high", "delong_low", "delong_high", "delong_p", "partial_auc_low", "partial_auc_high")
+    compared = {"difference": 0.1, "partial_auc_difference": 0.1, **dict.fromkeys(names), "interval_note": note}
+    text = text_report.compare("a.csv", "b.csv", compared)
+    assert text.startswith(f"a.csv minus b.csv, on the same images; {note}\n")
+    assert "[" not in text

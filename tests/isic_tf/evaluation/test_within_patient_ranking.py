@@ -34,9 +34,13 @@ def test_ranks_worked_by_hand():
     assert found["top_1_by_chance"] == pytest.approx((1 / 4 + 2 / 3 + 1 / 2) / 3)
     # Pairs won: all, none, half.
     assert found["auc_within"] == pytest.approx(0.5)
-    assert found["top_1_low"] < 0.5 < found["top_1_high"]
-    assert found["auc_within_low"] < 0.5 < found["auc_within_high"]
+    assert found["top_1_low"] is found["auc_within_high"] is None
+    assert found["interval_note"] == "no interval: 6 patients with both kinds of lesions, at least 10 needed"
     assert found["note"] == ""
+    more = within_patient_ranking.rank(table_of(*WORKED, *ONE_KIND, *WORKED, *WORKED, *WORKED), resamples=100)
+    assert more["top_1_low"] < 0.5 < more["top_1_high"]
+    assert more["auc_within_low"] < 0.5 < more["auc_within_high"]
+    assert more["interval_note"] == ""
 
 
 def test_the_area_within_patients_equals_scikit_learns():

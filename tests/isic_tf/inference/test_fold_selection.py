@@ -127,6 +127,14 @@ def test_numbers_of_another_set_need_an_answer_out_of_fold(numbered, capsys):
     assert "note: 1 of the 2 images, or their patients, were trained on" in capsys.readouterr().out
 
 
+def test_names_of_patients_that_were_trained_on_under_numbers_are_noted(numbered, capsys):
+    paths, _ = numbered
+    note = "are names on one side and numbers on the other, so the same people are not recognized"
+    for patient, is_noted in (("p", True), ("", False), ("10", False)):
+        fold_selection.choose_networks(paths, pd.DataFrame({"image_name": ["x"], "patient_id": [patient]}), True)
+        assert (note in capsys.readouterr().out) is is_noted
+
+
 def test_images_are_recognized_in_any_spelling_and_by_their_bytes(tmp_path):
     seen = pd.DataFrame({"image_name": ["ISIC_1", "b"], "patient_id": "", "image_digest": ["", "e3b0c44298fc1c14"]})
     seen_images.write_seen_images(str(tmp_path), seen)

@@ -185,7 +185,7 @@ def test_image_files_have_the_patients_of_the_table_and_those_of_nobody_keep_the
 ):
     table, options = (
         pd.read_csv(made_up / "test.csv"),
-        {"images": str(made_up / "jpeg"), "csv": str(tmp_path / "t.csv")},
+        {"images": str(made_up / "jpeg" / "test"), "csv": str(tmp_path / "t.csv")},
     )
     table.to_csv(tmp_path / "t.csv", index=False)
     beside = predicted(run, tmp_path / "f.csv", **options)["prediction"]

@@ -57,4 +57,6 @@ def test_the_interval_as_text():
     known = known._replace(patients=np.arange(80) // 4)
     assert cross_validation.describe_interval(known, scores) == " [1.0000, 1.0000]"
     few = out_of_fold.OutOfFold([], scores[:4, None], targets[:4], np.arange(4), targets[:4], [])
-    assert cross_validation.describe_interval(few, scores[:4]) == " too few patients"
+    assert cross_validation.describe_interval(few, scores[:4]) == (
+        " no interval: 2 patients with a malignant lesion, at least 10 needed"
+    )

@@ -9,14 +9,13 @@ from isic_tf.postprocessing import ensemble_evaluation, ensembling, out_of_fold
 
 
 def test_too_few_patients_for_an_interval_are_noted(capsys):
-    # Two malignant ones of ten: a resample lacks them in one of nine cases.
     targets, patients = np.array([1, 1] + [0] * 8), np.array(list("abcdefghij"))
     scores = np.random.default_rng(0).random((10, 2))
     known = out_of_fold.OutOfFold(list("abcdefghij"), scores, targets, patients, np.arange(10) % 2, [])
     ensemble_evaluation.evaluate_ensemble(known, ensembling.Blend("rank_mean"), True, ["one.csv", "two.csv"])
     out = capsys.readouterr().out
-    assert re.search(r"^mean +0\.\d+ +0\.\d+ +too few patients$", out, re.MULTILINE)
-    assert re.search(r"^rank_mean minus mean: [+-]0\.\d+ \[too few patients\]$", out, re.MULTILINE)
+    assert re.search(r"^mean +0\.\d+ +0\.\d+ +no interval: 2 patients with a malignant lesion, at", out, re.MULTILINE)
+    assert re.search(r"^rank_mean minus mean: [+-]0\.\d+ \(no interval: 2 patients .* needed\)$", out, re.MULTILINE)
     assert "may be due to chance" in out
 
 

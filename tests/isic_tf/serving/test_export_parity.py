@@ -1,10 +1,13 @@
+import harness
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from isic_tf.data import decoding
 from isic_tf.serving import export_parity
-from tfrecord_tools.io import record_index
+from tfrecord_tools import errors
+from tfrecord_tools.io import record_index, tf_example, tfrecord
 
 
 def test_records_are_listed_with_metadata_and_labels(record_set, made_up):
@@ -46,6 +49,20 @@ def test_images_and_codes_are_read_in_the_order_of_the_rows(record_set):
         assert np.array_equal(image, decoding.decode(files[name], 16))
 
 
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
+    path = str(tmp_path / "train0-2.tfrec")
+    image = tf.io.encode_png(tf.zeros([16, 16, 3], tf.uint8)).numpy()
+    with open(path, "wb") as file:
+        tfrecord.write(file, tf_example.to_example(image, "a"))
+        tfrecord.write(file, tf_example.to_example(image[:-20], "b"))
+    rows = export_parity.read_rows(path, None, [])
+    with pytest.raises(errors.CorruptRecordError, match="train0-2.tfrec is corrupt at record 1: b: the image cannot"):
+        list(export_parity.read_images(rows, 16, ""))
+    network = harness.tiny("efficientnet-b0", 16, "none")
+    with pytest.raises(errors.CorruptRecordError, match="train0-2.tfrec is corrupt at record 1: b: the image cannot"):
+        export_parity.predict_run([network], rows, 16, "", 2)
+
+
 def test_a_comparison_is_as_by_hand():
     rows = pd.DataFrame({"image_name": list("abcd"), "patient_id": ["p", "q", "", "r"], "target": [0, 1, 0, 1]})
     before, after = np.float32([0.1, 0.8, 0.2, 0.9]), np.float32([0.1, 0.8, 0.85, 0.9])
@@ -55,7 +72,7 @@ def test_a_comparison_is_as_by_hand():
     assert table["drop"].tolist() == [0, 0.25]
     assert table["difference"].tolist() == [0, pytest.approx(0.65)]
     assert table["drop_low"].isna().all()
-    cells = ["int8", "1.5", "6.5e-01", "0.7500", "0.2500", "too few patients"]
+    cells = ["int8", "1.5", "6.5e-01", "0.7500", "0.2500", "no interval: fewer than 10 patients of a class"]
     assert export_parity.tabulate({"int8": 1.5}, table)[2] == cells
     many = pd.concat([rows.assign(patient_id=[f"{n}{k}" for k in range(4)]) for n in range(10)], ignore_index=True)
     many["image_name"] = many.index.astype(str)

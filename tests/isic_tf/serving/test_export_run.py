@@ -299,7 +299,7 @@ def test_records_without_labels_or_of_one_class_are_refused(run, record_set, mad
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfe\x00", "flags.txt is damaged: it is not UTF-8 text; restore it from a copy"),
+        (b"\xff\xfe\x00", "flags.txt is damaged: expected UTF-8 text, got other bytes in line 1; restore it"),
         (b"--image_size=64\n", "flags.txt is damaged: it lacks the line --backbone=NAME; restore it"),
         (b"--backbone=efficientnet-b0\n", "expected a line --image_size=PIXELS, got no such line; restore it"),
         (b"--backbone=efficientnet-b0\n--image_size=6x\n", "expected a line --image_size=PIXELS, got 6x"),

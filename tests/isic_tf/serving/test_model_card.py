@@ -44,7 +44,7 @@ def test_the_card_describes_the_run_and_its_metrics(run):
     assert "not a medical device" in text
     assert "| Network | efficientnet-b0, 1,234 parameters per fold, images of 64 x 64 px |" in text
     assert "| Folds averaged | fold0, fold1 |" in text
-    assert "| fold0 | 30 | 4 | 9 | 0.8125 | too few patients | 0.1000 |" in text
+    assert "| fold0 | 30 | 4 | 9 | 0.8125 | no interval: too few patients | 0.1000 |" in text
     assert "| fold1 | 30 | 4 | 9 | 0.8125 | 0.7500 to 0.8750 | 0.1000 |" in text
     assert "all together" not in text
     assert "so the metrics are slightly optimistic" in text

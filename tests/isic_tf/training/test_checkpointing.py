@@ -112,6 +112,19 @@ def test_a_lost_list_of_checkpoints_stops_no_run_and_old_checkpoints_are_still_r
     assert run_directory.find_checkpoints(str(saved)) == [str(saved / "ckpt-4"), str(saved / "ckpt-3")]
 
 
+def test_wildcards_in_the_name_of_a_directory_lose_no_checkpoint(tmp_path):
+    directory = tmp_path / "b0, [2] *"
+    state = tf.train.Checkpoint(step=tf.Variable(7))
+    with checkpointing.saving(state, str(directory), 10, tf.distribute.get_strategy()) as (save, _):
+        paths = [save() for _ in range(3)]
+    assert paths[0] == str(directory / "ckpt-1")
+    assert sorted(path.name for path in directory.glob("ckpt*.index")) == ["ckpt-2.index", "ckpt-3.index"]
+    assert len(list(directory.glob("ckpt*.data*"))) == 2
+    state.step.assign(0)
+    checkpointing.restore(state, run_directory.find_checkpoints(str(directory)))
+    assert int(state.step) == 7
+
+
 def test_a_list_of_checkpoints_that_are_gone_stops_no_run(saved):
     for path in saved.glob("ckpt-*"):
         path.unlink()

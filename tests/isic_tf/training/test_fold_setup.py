@@ -8,7 +8,7 @@ from shard_files import write_shard
 from isic_tf.artifacts import run_directory
 from isic_tf.data import mixture
 from isic_tf.training import fold_setup
-from tfrecord_tools import errors
+from tfrecord_tools import errors, schema
 from tfrecord_tools.building import record_set_indexer
 from tfrecord_tools.imaging import codec
 
@@ -64,6 +64,20 @@ def test_metadata_that_no_record_has_are_refused_before_the_training(tmp_path):
         fold_setup.plan_folds(rows, [0], make_config(metadata="sex,site", **settings))
     planned, _, _ = fold_setup.plan_folds(rows, [0], make_config(metadata="sex", **settings))
     assert planned["sex"].tolist() == [1] * 4
+
+
+def test_a_held_out_carcinoma_is_refused_where_the_diagnosis_is_learned(tmp_path):
+    names = [f"i{place}" for place in range(4)]
+    codes = [schema.encode("diagnosis", name) for name in ("nevus", "basal cell carcinoma", "nevus", "melanoma")]
+    examples = [
+        {"image_name": name, "target": place % 2, "diagnosis": codes[place]} for place, name in enumerate(names)
+    ]
+    write_shard(tmp_path, "train00-4.tfrec", examples, [codec.encode(PICTURE, 90 + place) for place in range(4)])
+    record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=f"{tmp_path}/train*.tfrec"))
+    rows = mixture.read_sets(str(tmp_path)).assign(fold=[0, 0, 1, 1])
+    config = make_config(target="diagnosis", global_batch_size=2, warmup_epochs=0, epochs=1)
+    with pytest.raises(errors.IsicError, match="1 images are labeled malignant but not diagnosed as melanoma"):
+        fold_setup.plan_folds(rows, [0], config)
 
 
 def begin_run(workdir, **flags):

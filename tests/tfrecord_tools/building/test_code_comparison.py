@@ -76,7 +76,7 @@ def test_what_records_lack_is_counted(capsys):
 
 
 def test_equal_values_and_the_labels_of_a_test_set_say_nothing(capsys):
-    compare("anatom_site_general_challenge", [3, 0, -1], ["anterior torso", "head/neck", "SKIN"])
+    compare("anatom_site_general_challenge", [3, 0, -1], ["anterior torso", "head/neck", "unknown"])
     compare("age_approx", [45, 50], ["45.0", "old"])
     compare("diagnosis", [2, 1], ["nevus", "melanoma"], split="test")
     assert capsys.readouterr().out == ""
@@ -101,3 +101,29 @@ def test_a_record_of_the_schema_has_no_unused_features(tmp_path, capsys):
     offset, length, _ = next(tfrecord.read(path))
     code_comparison.log_unused_features("set", pd.DataFrame([{"path": path, "offset": offset, "length": length}]))
     assert capsys.readouterr().out == ""
+
+
+def test_values_of_a_table_that_no_code_can_be_compared_with_are_noted(capsys):
+    compare("sex", [0, 1], ["Mann", "female"])
+    out = capsys.readouterr().out
+    assert (
+        "1 values of sex in the table are not in the schema, so they are not compared with the records: 'Mann'" in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("codes", "listed", "named", "note"),
+    [
+        # The second image of p is not in the table; 2 is no patient of the table.
+        ([0, 0, 1, 2], ["p", None, "q", None], ["p", "p", "q", "2"], ""),
+        ([-1, 0, 0, 1], ["p", "q", "Q ", ""], ["p", "q", "Q ", ""], ""),
+        ([0, 0, 0, 1], ["p", None, "q", None], ["p", "0", "q", "1"], "number 0 is p and number 0 is q"),
+        ([0, 1, 0, 1], ["p", "p", None, None], ["p", "p", "0", "1"], "number 0 is p and number 1 is p"),
+    ],
+)
+def test_patients_have_the_names_of_the_table_also_where_it_lacks_an_image(codes, listed, named, note, capsys):
+    integers = [{"patient_id": code} for code in codes]
+    records = pd.DataFrame({"patient_id": [str(code) for code in codes], "integers": integers})
+    assert code_comparison.name_patients("set", records, pd.Series(listed, dtype=object)).tolist() == named
+    out = capsys.readouterr().out
+    assert (note in out) if note else not out

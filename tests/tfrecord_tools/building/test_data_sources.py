@@ -148,3 +148,29 @@ def test_records_keep_the_lesions_of_their_index_where_the_table_has_none(tmp_pa
     assert data_sources.read_records(shard, str(csv), "test")["lesion_id"].tolist() == ["L1"]
     csv.write_text("image_name,patient_id,lesion_id\na,p,L2\n")
     assert data_sources.read_records(shard, str(csv), "test")["lesion_id"].tolist() == ["L2"]
+
+
+def test_rows_without_a_file_are_refused_unless_allowed_and_files_without_a_row_counted(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "c.jpg"):
+        (tmp_path / "in" / name).touch()
+    csv = tmp_path / "t.csv"
+    csv.write_text("image_name,patient_id,target\na,p,1\nb,q,0\n")
+    with pytest.raises(ValueError, match="1 listed images without a file: 'b'; add the files, .* --allow_missing"):
+        data_sources.read_images(str(csv), str(tmp_path / "in"), "train")
+    capsys.readouterr()
+    rows = data_sources.read_images(str(csv), str(tmp_path / "in"), "train", allow_missing=True)
+    assert rows["image_name"].tolist() == ["a"]
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"note: 1 images of {tmp_path}/in are not in {csv} and are ignored (first: c)"
+    assert out[1] == f"note: 1 images of {csv} have no file in {tmp_path}/in (first: b)"
+    (tmp_path / "in" / "a.jpg").unlink()
+    with pytest.raises(ValueError, match="2 listed images without a file"):
+        data_sources.read_images(str(csv), str(tmp_path / "in"), "train", allow_missing=True)
+
+
+def test_a_lesion_does_in_place_of_a_patient(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "t.csv").write_text("image_id,lesion_id,target\na,HAM_1,1\n")
+    rows = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path), "train")
+    assert rows[["patient_id", "lesion_id"]].to_numpy().tolist() == [["", "HAM_1"]]

@@ -110,7 +110,7 @@ def test_all_problems_come_together_and_nothing_is_written(made_up, tmp_path):
 def test_a_missing_column_is_named_with_all_else_that_is_wrong(made_up, tmp_path):
     (tmp_path / "train.csv").write_text("image_name,target\n../x,0\n")
     with pytest.raises(
-        ValueError, match=r"lacks patient_id; 1 image names that are blank or lead outside the directory: '../x'"
+        ValueError, match=r"lacks patient_id; it has only image_name, target; .*; 1 image names that are blank or lead"
     ):
         build_set(tmp_path / "train.csv", made_up / "jpeg", tmp_path / "out")
 
@@ -262,6 +262,10 @@ def test_where_every_image_is_broken_there_is_no_set(tmp_path):
     (tmp_path / "test.csv").write_text("image_name,patient_id\na,p\n")
     with pytest.raises(ValueError, match=r"none of the 1 images can be read \(first: a.jpg is not an intact JPEG"):
         build_set(tmp_path / "test.csv", tmp_path, tmp_path / "out", "test", on_error="skip")
+    with pytest.raises(ValueError, match="image a: .*a.jpg is not an intact JPEG"):
+        build_set(tmp_path / "test.csv", tmp_path, tmp_path / "out", "test")
+    # There is nothing to resume.
+    assert not (tmp_path / "out").exists()
 
 
 def test_dicom_files_become_records_and_their_disagreements_are_counted(tmp_path, capsys):

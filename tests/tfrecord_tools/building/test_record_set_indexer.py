@@ -76,8 +76,8 @@ def test_a_table_and_folds_are_joined_by_name_and_the_rest_is_named(kaggle, tmp_
     (tmp_path / "f.csv").write_text("image_name,fold\nd,1\nc,0\nb,-1\na,0\n")
     make(kaggle, tmp_path / "t.csv", tmp_path / "f.csv")
     found = record_index.read_index(str(kaggle), "train")
-    # The record that the table lacks keeps the record's own patient.
-    assert found["patient_id"].tolist() == ["IP_1", "IP_2", "IP_1", "1"]
+    # The record that the table lacks is of the patient whose number it has.
+    assert found["patient_id"].tolist() == ["IP_1", "IP_2", "IP_1", "IP_2"]
     assert found["fold"].tolist() == [0, -1, 0, 1]
     out = capsys.readouterr().out
     assert "train: 1 records are not in the table: 'd'" in out
@@ -231,4 +231,4 @@ def test_a_changed_index_is_made_again_from_a_table_and_folds(kaggle, tmp_path):
         record_index.read_index(str(kaggle), "train")
     (tmp_path / "t.csv").write_text(TABLE)
     make(kaggle, tmp_path / "t.csv")
-    assert record_index.read_index(str(kaggle), "train")["patient_id"].tolist() == ["IP_1", "IP_2", "IP_1", "1"]
+    assert record_index.read_index(str(kaggle), "train")["patient_id"].tolist() == ["IP_1", "IP_2", "IP_1", "IP_2"]

@@ -5,7 +5,7 @@ import pytest
 
 from tfrecord_tools.deduplication import image_similarity, near_duplicates
 from tfrecord_tools.imaging import codec
-from tfrecord_tools.io import duplicate_pairs, record_index
+from tfrecord_tools.io import duplicate_pairs, record_index, tf_example, tfrecord
 
 
 def picture(seed, height=240, width=240):
@@ -236,6 +236,11 @@ def test_an_image_that_cannot_be_decoded_is_named(folder, tmp_path):
     (folder / "f.jpg").write_bytes((folder / "e.jpg").read_bytes()[:2000])
     with pytest.raises(ValueError, match=r"f\.jpg is truncated \(2000 bytes\)"):
         find(tmp_path / "pairs.csv", images=folder)
+    record = tf_example.to_example((folder / "f.jpg").read_bytes(), "ISIC_7")
+    with open(tmp_path / "train0-1.tfrec", "wb") as file:
+        tfrecord.write(file, record)
+    with pytest.raises(ValueError, match=r"^image ISIC_7: .*-1\.tfrec at byte 0 is truncated .*; leave out the record"):
+        find(tmp_path / "pairs.csv", records=tmp_path / "train*.tfrec")
 
 
 def test_a_pattern_that_matches_nothing_is_refused(folder, tmp_path):

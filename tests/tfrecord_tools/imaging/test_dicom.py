@@ -63,7 +63,7 @@ def test_files_without_pixels_or_without_an_end_are_named():
     del dataset.PixelData
     with pytest.raises(ValueError, match="x.dcm has no complete pixel data; replace the file"):
         dicom.decode(dataset, "x.dcm")
-    with pytest.raises(ValueError, match=r"x.dcm is not an intact DICOM file \(4 bytes\)"):
+    with pytest.raises(ValueError, match=r"x.dcm is not an intact DICOM file \(4 bytes\): it lacks the prefix DICM; "):
         dicom.read(b"DICM", "x.dcm")
     jpeg = codec.encode(cv2.resize(PICTURE, (640, 480)), 95)
     complete = made(jpeg, pydicom.uid.JPEGBaseline8Bit)

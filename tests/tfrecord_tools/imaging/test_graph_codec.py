@@ -54,6 +54,7 @@ def test_cmyk_gets_the_marker_that_it_lacks():
     assert graph_codec.mark_cmyk(tf.constant(marked)).numpy() == marked
     found = graph_codec.mark_cmyk(tf.constant(cmyk_jpeg(marked=False))).numpy()
     assert tf.io.decode_jpeg(found, channels=3)[8, 8].numpy().tolist() == [200, 255, 255]
+    assert graph_codec.add_adobe_marker(cmyk_jpeg(marked=False)) == found
 
 
 @pytest.mark.parametrize(

@@ -115,3 +115,11 @@ def test_the_archives_diagnoses_are_read_as_what_they_are(real_data):
     # Keratoacanthomas, and eleven rarer ones.
     assert unknown["Keratoacanthoma"] == 324
     assert sum(unknown.values()) == 324 + 14 + 8 + 3 * 6 + 4 * 4 + 2 * 2
+
+
+def test_a_column_that_resembles_another_data_sets_name_is_explained():
+    table = pd.DataFrame(columns=["image_name", "localisation", "diagnosis_ful"])
+    assert column_names.list_unused(table, ["image_name"]) == [
+        "localisation (rename it if it is anatom_site_general_challenge)",
+        "diagnosis_ful (rename it if it is diagnosis)",
+    ]

@@ -102,3 +102,44 @@ def test_building_records_does_not_load_tensorflow():
         [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", ["set[1]", "a, b", "50 %?", "Köln*", "[x],[y]"])
+def test_a_directory_that_exists_is_meant_as_it_is_in_a_pattern_and_in_a_list(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs(name)
+    os.makedirs("other")
+    for path in (f"{name}/t1.tfrec", f"{name}/t2.tfrec", "other/t3.tfrec"):
+        open(path, "w").close()
+    shards = [f"{name}/t1.tfrec", f"{name}/t2.tfrec"]
+    assert filesystem.glob(f"{name}/t*.tfrec") == shards
+    assert filesystem.glob(shards[0]) == shards[:1]
+    assert filesystem.split_list(f"{name}, other") == [name, "other"]
+    assert filesystem.split_list(f"other,{name}/*.tfrec,{tmp_path}/{name}") == [
+        "other", f"{name}/*.tfrec", f"{tmp_path}/{name}"
+    ]  # fmt: skip
+
+
+def test_brackets_and_stars_are_patterns_where_no_such_name_exists(tmp_path):
+    for name in ("set1", "set2", "set12"):
+        (tmp_path / name).mkdir()
+    assert filesystem.glob(f"{tmp_path}/set[12]") == [f"{tmp_path}/set1", f"{tmp_path}/set2"]
+    (tmp_path / "set[12]").mkdir()
+    assert filesystem.glob(f"{tmp_path}/set[12]") == [f"{tmp_path}/set[12]"]
+    assert filesystem.glob(f"{tmp_path}/no*") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "names"),
+    [
+        ("a,b,c", set(), ["a", "b", "c"]),
+        (" a , ,b", set(), ["a", "b"]),
+        ("", set(), []),
+        ("a,b,c", {"b,c"}, ["a", "b,c"]),
+        # The longest name counts.
+        ("a,b,c", {"a,b", "a,b,c"}, ["a,b,c"]),
+        ("x, a, b", {"a, b"}, ["x", "a, b"]),
+    ],
+)
+def test_a_list_is_split_at_commas_but_not_within_a_known_name(text, known, names):
+    assert filesystem.rejoin(text.split(","), known.__contains__) == names

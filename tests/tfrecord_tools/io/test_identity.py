@@ -80,6 +80,12 @@ def test_all_spellings_of_a_patient_are_one_patient(spelling, key):
         "Anonymous",
         "?",
         "-",
+        "_",
+        "unknown_patient",
+        "Patient unknown",
+        "IP_unknown",
+        "(unbekannt)",
+        "TBD",
     ],
 )
 def test_words_for_an_unknown_patient_are_blank(text):
@@ -172,3 +178,18 @@ def test_images_of_equal_bytes_are_described():
         {"image_name": list("abcde"), "image_digest": ["1f", "", "1f", "2f", ""]}, index=[0, 1, 0, 1, 2]
     )
     assert identity.describe_merged(table) == ["2 images have equal bytes, of 1 photographs (for example 'a' and 'c')"]
+
+
+@pytest.mark.parametrize("text", ["IP_7279968", "NA_1", "UNK-7", "Nora", "patient 4", "il_mel"])
+def test_names_that_hold_such_a_word_are_no_words_for_an_unknown_patient(text):
+    assert identity.person_key(text) != ""
+
+
+@pytest.mark.parametrize(
+    ("patients", "is_large"),
+    [(["a"] * 11, True), (["a"] * 10, False), (["a"] * 20 + ["b"] * 4, False), (["a"] * 116 + ["b"], True)],
+)
+def test_one_of_few_patients_is_pointed_out_where_it_has_many_images(patients, is_large):
+    names = [f"i{place}" for place in range(len(patients))]
+    lines = identity.describe_merged(pd.DataFrame({"image_name": names, "patient_id": patients}))
+    assert bool(lines) == is_large

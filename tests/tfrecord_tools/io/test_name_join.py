@@ -48,3 +48,14 @@ def test_a_join_that_finds_nothing_is_refused_with_a_name_of_each_side():
         name_join.refuse_empty_join(rows, ["a", "b"], ["c.png"], "A and B")
     name_join.refuse_empty_join(name_join.find_rows(["a", "b"], ["b"], "t"), ["a", "b"], ["b"], "A and B")
     name_join.refuse_empty_join(name_join.find_rows([], ["b"], "t"), [], ["b"], "A and B")
+
+
+def test_what_one_list_lacks_is_refused_or_said(capsys):
+    name_join.settle_missing([], "images lack a file", "add it", allowed=False)
+    with pytest.raises(
+        errors.IsicError, match=r"^2 images lack a file \(first: b\); add it, or go on .* --allow_missing$"
+    ):
+        name_join.settle_missing(["b", "a"], "images lack a file", "add it", allowed=False)
+    assert capsys.readouterr().out == ""
+    name_join.settle_missing(["b", "a"], "images lack a file", "add it", allowed=True)
+    assert capsys.readouterr().out == "note: 2 images lack a file (first: b)\n"

@@ -80,3 +80,13 @@ def test_a_named_pipe_or_a_broken_link_among_shards_is_named(tmp_path):
     for pattern, name in (("train0[01]*", "train01"), ("train0[02]*", "train02")):
         with pytest.raises(errors.IsicError, match=f"expected files as shards, got .*{name}.*, which is a broken link"):
             record_index.match_shards(f"{tmp_path}/{pattern}")
+
+
+def test_shards_in_a_directory_with_a_comma_and_brackets_are_matched(tmp_path):
+    folder = tmp_path / "ham, 2018 [v1]"
+    folder.mkdir()
+    for name in ("train00-1.tfrec", "train01-1.tfrec"):
+        (folder / name).touch()
+    (tmp_path / "test00-1.tfrec").touch()
+    found = record_index.match_shards(f"{folder}/train*.tfrec,{tmp_path}/test*.tfrec")
+    assert found == [f"{folder}/train00-1.tfrec", f"{folder}/train01-1.tfrec", f"{tmp_path}/test00-1.tfrec"]

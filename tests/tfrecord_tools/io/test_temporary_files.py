@@ -65,6 +65,17 @@ def test_leftovers_of_ended_processes_are_removed_and_nothing_else(tmp_path, dea
     assert capsys.readouterr().out == (f"removed 4 temporary files of processes that were stopped from {tmp_path}\n")
 
 
+def test_a_directory_gets_a_name_without_wildcards_while_it_is_needed(tmp_path):
+    plain, starred = tmp_path / "b0, Größe", tmp_path / "b0 [2]*"
+    with temporary_files.without_wildcards(str(plain)) as path:
+        assert path == str(plain)
+    with temporary_files.without_wildcards(str(starred)) as path:
+        assert not set("[]*?") & set(path)
+        pathlib.Path(path, "a").write_text("kept")
+    assert not os.path.lexists(path)
+    assert (starred / "a").read_text() == "kept"
+
+
 def test_a_link_is_removed_and_what_it_leads_to_stays(tmp_path, dead):
     (tmp_path / "images").mkdir()
     place(tmp_path / "images", "a.jpg")

@@ -43,10 +43,12 @@ def test_scan_returns_what_was_written_and_feeds_all_bytes_to_the_digest(shard):
     assert digest.hexdigest() == hashlib.sha256(shard.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("split", ["test00-3.tfrec", "isic-test-00.tfrec", "my_test.tfrec"])
+@pytest.mark.parametrize(
+    "split", ["test00-3.tfrec", "isic-test-00.tfrec", "my_test.tfrec", "Test00.tfrec", "ISIC_TEST.tfrec"]
+)
 def test_a_split_is_inferred_from_the_name(split):
     assert tfrecord.split_of(f"in/test/{split}") == "test"
-    assert tfrecord.split_of(f"in/test/{split.replace('test', 'train')}") == "train"
+    assert tfrecord.split_of(f"in/test/{split.lower().replace('test', 'train')}") == "train"
 
 
 def test_a_wrong_byte_costs_only_its_own_record(shard):

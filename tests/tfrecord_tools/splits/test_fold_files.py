@@ -55,3 +55,11 @@ def test_folds_are_found_whatever_the_spelling_of_a_name(capsys):
     out = capsys.readouterr().out
     assert "note: 1 images are spelled in another way in f.csv (for example 'isic_1_downsampled.jpg'" in out
     assert "have no fold" not in out
+
+
+def test_a_second_name_of_a_photograph_in_another_fold_is_refused():
+    table = pd.DataFrame({"image_name": ["ISIC_0000001", "b", "isic_1.jpg"], "fold": ["0", "0", "1"]})
+    with pytest.raises(ValueError, match=r"two names, 'ISIC_0000001' in fold '0' and 'isic_1.jpg' in fold '1'; give"):
+        fold_files.match_folds("f.csv", table, pd.Series(["ISIC_0000001", "b"]))
+    folds, _ = fold_files.match_folds("f.csv", table.assign(fold="1"), pd.Series(["ISIC_0000001", "b"]))
+    assert folds.tolist() == [1, 1]

@@ -1,3 +1,4 @@
+import gzip
 import struct
 
 import numpy as np
@@ -46,6 +47,14 @@ def rewrite(path, change):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record)
+
+
+def test_of_compressed_shards_the_only_remedy_is_to_decompress_them(copy):
+    shard(copy).write_bytes(gzip.compress(shard(copy).read_bytes()))
+    with pytest.raises(errors.CorruptRecordError) as caught:
+        check(copy, "train*.tfrec")
+    assert "gunzip < " in str(caught.value)
+    assert str(caught.value).endswith("; then verify the set again")
 
 
 def test_a_built_set_has_no_problems(record_set, capsys):
