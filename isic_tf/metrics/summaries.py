@@ -31,8 +31,8 @@ def group_by_patient(table: pd.DataFrame) -> pd.Series:
     """Returns the patient of each image: that of another image of its lesion, its lesion or itself where it is unknown.
 
     Args:
-        table: DataFrame with `image_name`, `patient_id` and perhaps `lesion_id` (text in any spelling; "" or a word such
-            as `unknown` where unknown).
+        table: DataFrame with `image_name`, `patient_id` and perhaps `lesion_id` (text in any spelling; "" or a word
+            such as `unknown` where unknown).
 
     Returns:
         Series of text, `[n]`, equal for images of one patient.
