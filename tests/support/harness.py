@@ -8,6 +8,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import tensorflow as tf
@@ -144,6 +145,14 @@ def train_apart(record_set, workdir, stop=0, number=0, environment=None, **chang
     command = [sys.executable, "-c", _SCRIPT, json.dumps(flags), str(stop), str(int(number))]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env={**ENVIRONMENT, **(environment or {})}, **options)
+
+
+def wait_until(is_true):
+    """Waits until a function without arguments returns true; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline, "waited for a minute"
+        time.sleep(0.01)
 
 
 def free_ports(count):

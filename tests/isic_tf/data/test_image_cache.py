@@ -2,9 +2,12 @@ import json
 import os
 import shutil
 import threading
+import time
+import types
 
 import numpy as np
 import pytest
+from harness import wait_until
 
 from isic_tf.data import image_cache, input_pipeline, mixture
 from tfrecord_tools.io import output_lock
@@ -47,23 +50,26 @@ def test_several_sets_are_cached_each_by_itself(table, record_set, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_of_two_trainings_at_the_same_time_one_decodes_for_both(table, tmp_path, count_decodes, capsys):
-    opened = []
+def test_of_two_trainings_at_the_same_time_one_decodes_for_both(table, tmp_path, count_decodes, monkeypatch):
+    opened, waiting = [], set()
 
     def open_cache():
         opened.append(image_cache.open_images(table, str(tmp_path), 32, 2))
 
+    def pause(seconds):
+        waiting.add(threading.get_ident())
+        threading.Event().wait(0.01)
+
+    monkeypatch.setattr(output_lock, "time", types.SimpleNamespace(sleep=pause, time=time.time))
     path = image_cache.plan_images(table, str(tmp_path), 32)[1][0]
     with output_lock.locked(path):
         threads = [threading.Thread(target=open_cache) for _ in range(2)]
         for thread in threads:
             thread.start()
-        seen = ""
-        while seen.count(f"waiting for process {os.getpid()} on ") < 2:
-            seen += capsys.readouterr().out
+        wait_until(lambda: len(waiting) == 2)
         assert not count_decodes
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(count_decodes) == 1
     assert np.array_equal(opened[0](np.arange(9)), opened[1](np.arange(9)))
     assert [str(file) for file in tmp_path.iterdir()] == [path]

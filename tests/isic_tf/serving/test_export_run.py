@@ -14,8 +14,8 @@ from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_met
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
-from isic_tf.serving import export_parity, export_run, tflite
-from tfrecord_tools import schema
+from isic_tf.serving import export_parity, export_run, saved_model, tflite
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write, record_index, tf_example
 
 FLAGS = {"backbone": "efficientnet-b0", "image_size": 64, "metadata": "age,sex,site", "pooling": "gem"}
@@ -329,6 +329,16 @@ def test_a_failure_leaves_nothing_behind(run, tmp_path):
     with pytest.raises(ValueError, match="fold1/metrics.json does not hold the metrics of a fold .*; restore it"):
         run_export(tmp_path / "run", tmp_path / "out" / "model")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(run, tmp_path, monkeypatch):
+    def save(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "{{node SaveV2}} variables; No space left on device")
+
+    monkeypatch.setattr(saved_model, "save", save)
+    with pytest.raises(errors.IsicError, match="expected room for .*/model, but the disk is full; free disk space"):
+        run_export(run[0], tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_preprocessing_that_a_client_must_do_is_noted(run, tmp_path, capsys):

@@ -278,6 +278,11 @@ def test_a_cache_and_the_number_of_threads_may_change_when_a_run_is_resumed(reco
     assert "fold0 is already trained" in capsys.readouterr().out
     with pytest.raises(ValueError, match="augment_policy was light, is deotte"):
         run(record_set, tmp_path, epochs=2, augment_policy="deotte")
+    # What is damaged is not called another configuration.
+    flags = tmp_path / "flags.txt"
+    flags.write_text(flags.read_text().replace("--epochs=2", "--epochs=@"))
+    with pytest.raises(errors.CorruptRecordError, match="flags.txt is damaged: expected epochs to be a whole number"):
+        run(record_set, tmp_path, epochs=2)
 
 
 def test_a_policy_file_that_changed_is_another_configuration(record_set, tmp_path, tiny_model):

@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from harness import wait_until
 
 from tfrecord_tools.io import lock_file, temporary_files
 
@@ -96,8 +97,7 @@ def test_a_held_lock_is_renewed(kind, tmp_path, monkeypatch):
     lock = lock_file.Lock(str(path))
     os.utime(path, (0, 0))
     with lock.renewed():
-        while os.stat(path).st_mtime == 0:
-            time.sleep(0.01)
+        wait_until(lambda: os.stat(path).st_mtime > 0)
     lock.release()
     assert list(tmp_path.iterdir()) == []
 
@@ -108,8 +108,7 @@ def test_a_lock_in_a_bucket_is_written_anew(tmp_path, monkeypatch):
     lock = lock_file.Lock(url)
     (tmp_path / ".lock-a").write_text("overwritten")
     with lock.renewed():
-        while "overwritten" in (tmp_path / ".lock-a").read_text():
-            time.sleep(0.01)
+        wait_until(lambda: "overwritten" not in (tmp_path / ".lock-a").read_text())
     with pytest.raises(lock_file.HeldError):
         lock_file.Lock(url)
     lock.release()

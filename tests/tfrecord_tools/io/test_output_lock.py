@@ -1,8 +1,11 @@
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+import types
 
 import pytest
 from harness import ENVIRONMENT
@@ -82,24 +85,30 @@ def test_what_is_being_written_in_a_directory_is_listed_and_abandoned_locks_are_
     assert output_lock.find_locked(str(tmp_path / "none"), ".*") == []
 
 
-def test_a_waiting_writer_says_for_whom_and_begins_when_the_other_ends(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(output_lock, "_SECONDS_BETWEEN_LOOKS", 0.01)
+def test_a_waiting_writer_says_for_whom_and_begins_when_the_other_ends(tmp_path, monkeypatch, caplog):
+    waiting = threading.Event()
     target, order = str(tmp_path / "cache.npy"), []
+
+    def pause(seconds):
+        waiting.set()
+        threading.Event().wait(0.01)
 
     def write():
         with output_lock.locked(target, wait=True):
             order.append("second")
 
+    monkeypatch.setattr(output_lock, "time", types.SimpleNamespace(sleep=pause, time=time.time))
+    monkeypatch.setattr(logging.getLogger("tfrecord_tools"), "propagate", True)
     thread = threading.Thread(target=write)
     with output_lock.locked(target):
         thread.start()
-        while "waiting" not in (seen := capsys.readouterr().out):
-            pass
+        assert waiting.wait(60)
         order.append("first")
-    thread.join()
+    thread.join(60)
     assert order == ["first", "second"]
-    assert f"waiting for process {os.getpid()} on " in seen
-    assert seen.endswith(f", which is writing {target}\n")
+    (message,) = [text for text in caplog.messages if text.startswith("waiting")]
+    assert message.startswith(f"waiting for process {os.getpid()} on ")
+    assert message.endswith(f", which is writing {target}")
 
 
 def test_a_configuration_names_what_its_function_locks(tmp_path):
