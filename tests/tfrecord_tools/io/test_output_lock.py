@@ -1,4 +1,3 @@
-import logging
 import os
 import signal
 import subprocess
@@ -85,7 +84,7 @@ def test_what_is_being_written_in_a_directory_is_listed_and_abandoned_locks_are_
     assert output_lock.find_locked(str(tmp_path / "none"), ".*") == []
 
 
-def test_a_waiting_writer_says_for_whom_and_begins_when_the_other_ends(tmp_path, monkeypatch, caplog):
+def test_a_waiting_writer_says_for_whom_and_begins_when_the_other_ends(tmp_path, monkeypatch, capsys):
     waiting = threading.Event()
     target, order = str(tmp_path / "cache.npy"), []
 
@@ -98,7 +97,6 @@ def test_a_waiting_writer_says_for_whom_and_begins_when_the_other_ends(tmp_path,
             order.append("second")
 
     monkeypatch.setattr(output_lock, "time", types.SimpleNamespace(sleep=pause, time=time.time))
-    monkeypatch.setattr(logging.getLogger("tfrecord_tools"), "propagate", True)
     thread = threading.Thread(target=write)
     with output_lock.locked(target):
         thread.start()
@@ -106,9 +104,9 @@ def test_a_waiting_writer_says_for_whom_and_begins_when_the_other_ends(tmp_path,
         order.append("first")
     thread.join(60)
     assert order == ["first", "second"]
-    (message,) = [text for text in caplog.messages if text.startswith("waiting")]
+    message = capsys.readouterr().out
     assert message.startswith(f"waiting for process {os.getpid()} on ")
-    assert message.endswith(f", which is writing {target}")
+    assert message.endswith(f", which is writing {target}\n")
 
 
 def test_a_configuration_names_what_its_function_locks(tmp_path):
