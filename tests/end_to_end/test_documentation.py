@@ -97,6 +97,7 @@ _CONSOLE = {
     "$ tensorboard --logdir=runs": "serves pages until it is stopped",
     "$ python experiments/examples/serve_client.py exported lesion1.jpg lesion2.jpg": "run by test_export_run.py",
     "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",
+    "$ sh findings/dicom2jpg_stretches_colors.sh": "installs another tool",
 }
 # Listings of directories.
 _TEXT = {"records/384/", "runs/b0/"}

@@ -69,7 +69,9 @@ def rename_columns(path: str, table: pd.DataFrame, required: Sequence[str] = ())
     kept = [(name, values) for name, values in result if name]
     columns = [values for _, values in kept]
     renamed = pd.concat(columns, axis=1) if columns else table
-    return renamed.set_axis([name for name, _ in kept], axis=1)
+    renamed = renamed.set_axis([name for name, _ in kept], axis=1)
+    # Of columns that are not used and share a name, one is enough to name them.
+    return renamed.loc[:, ~renamed.columns.duplicated()]
 
 
 def find_known(name: object, required: Sequence[str] = ()) -> str | None:

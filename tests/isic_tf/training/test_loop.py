@@ -359,12 +359,12 @@ def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_se
     assert all(np.array_equal(*pair) for pair in zip(*kept, strict=True))
     # Fold 1 is among the training images of fold 0.
     with pytest.raises(
-        ValueError, match="first/fold0 were trained on .* of the .* held-out images, their duplicates or"
+        ValueError, match="first/fold0 were trained on .* of the .* held-out images, their duplicates, their lesions or"
     ):
         run(record_set, tmp_path / "third", fold="1", **{**changes, "init_from": str(tmp_path / "first" / "fold0")})
     weights = str(tmp_path / "first" / "fold0" / run_directory.BEST_WEIGHTS)
     with pytest.raises(
-        ValueError, match="first/fold0 were trained on .* of the .* held-out images, their duplicates or"
+        ValueError, match="first/fold0 were trained on .* of the .* held-out images, their duplicates, their lesions or"
     ):
         run(record_set, tmp_path / "third", fold="1", weights=weights)
     with pytest.raises(

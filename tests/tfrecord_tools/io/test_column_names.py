@@ -65,6 +65,11 @@ def test_two_columns_that_contradict_each_other_are_refused(columns, cases):
         rename(**columns)
 
 
+def test_of_other_columns_of_one_name_the_first_is_kept():
+    table = pd.DataFrame([["a", "1", "2", ""]], columns=["image_name", "note", "note", ""])
+    assert column_names.rename_columns("t.csv", table).to_dict("list") == {"image_name": ["a"], "note": ["1"]}
+
+
 def test_a_required_column_keeps_its_name():
     table = pd.DataFrame({"anatom_site_general": ["torso"]})
     assert list(column_names.rename_columns("t.csv", table, ["anatom_site_general"])) == ["anatom_site_general"]
