@@ -5,6 +5,7 @@ import pytest
 
 import isic_tf
 from isic_tf.artifacts import fold_results, run_directory
+from isic_tf.metrics import cluster_bootstrap
 from isic_tf.training import dry_runs, run_result
 from tfrecord_tools import errors
 
@@ -43,7 +44,13 @@ def test_the_metrics_of_several_folds_are_those_of_all_images_together(tmp_path,
     assert result.fold_metrics.keys() == {"fold0", "fold1"}
     assert result.metrics["folds"] == 2
     assert result.metrics["images"] == len(index) == len(result.out_of_fold)
-    assert "roc_auc=1.0000, roc_auc_interval=(1.0000, 1.0000)" in repr(result)
+    # Of five patients.
+    assert "roc_auc=1.0000, roc_auc_interval=None" in repr(result)
+
+
+def test_a_run_of_enough_patients_has_an_interval(tmp_path, index, monkeypatch):
+    monkeypatch.setattr(cluster_bootstrap, "MIN_PATIENTS", 2)
+    assert "roc_auc=1.0000, roc_auc_interval=(1.0000, 1.0000)" in repr(make_run(tmp_path, index, [0, 1]))
 
 
 def test_a_run_that_holds_nothing_out_has_no_auc(tmp_path, index):
