@@ -117,7 +117,7 @@ def plan_folds(
     """
     pairs = _read_pairs(config)
     if pairs is not None:
-        duplicate_pairs.refuse_foreign_pairs(str(config.duplicates), pairs, rows["image_name"])
+        duplicate_pairs.log_foreign_pairs(str(config.duplicates), pairs, rows["image_name"])
     # Before the records are read, so that options that do not fit are found at once.
     plans = _make_plans(rows, folds, pairs, config)
     skipped = ""

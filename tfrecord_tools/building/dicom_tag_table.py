@@ -1,6 +1,7 @@
 """Writes a table from the tags of DICOM files."""
 
 import logging
+import os
 
 import pandas as pd
 from tqdm import tqdm
@@ -42,7 +43,7 @@ def write_tag_table(images: str, split: str, output: str) -> pd.DataFrame:
             tags = dicom.read_tags(dataset)
             age = dicom.read_text(dataset, "PatientAge")
             if age and not tags["age_approx"]:
-                impossible_ages.append(f"{path}: {age}")
+                impossible_ages.append(f"{os.path.basename(path)}: {age}")
             # The public data repeats the image name there, which would make each image a separate patient.
             if tags["patient_id"] == name:
                 tags["patient_id"] = ""

@@ -1,5 +1,6 @@
 """Pairs of duplicate images: reads them, and finds the images that they link."""
 
+import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -7,6 +8,8 @@ import pandas as pd
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import components, csv_tables, identity
+
+_LOG = logging.getLogger(__name__)
 
 
 def read_pairs(path: str) -> pd.DataFrame:
@@ -40,23 +43,20 @@ def read_pairs(path: str) -> pd.DataFrame:
     return pairs
 
 
-def refuse_foreign_pairs(path: str, pairs: pd.DataFrame, names: pd.Series) -> None:
-    """Refuses a list of duplicates that names none of some images, as a list of other data does.
+def log_foreign_pairs(path: str, pairs: pd.DataFrame, names: pd.Series) -> None:
+    """Logs that a list of duplicates names none of some images, as a list of other data does; few images may have none.
 
     Args:
-        path: The list, for the error.
-        pairs: See `read_pairs`; a list without pairs is accepted.
+        path: The list, for the log.
+        pairs: See `read_pairs`.
         names: Text `[n]`, image names, in any spelling.
-
-    Raises:
-        IsicError: No pair names one of the images.
     """
     if pairs.empty or names.empty:
         return
     if not any(identity.find_matches(pairs[column], names).any() for column in schema.PAIR_COLUMNS):
-        raise errors.IsicError(
-            f"expected pairs of these {len(names)} images in {path}, got none ({names.iloc[0]!r} is an image, the list "
-            f"begins with {pairs.iloc[0, 0]!r}); check that both are of the same data, or omit --duplicates"
+        _LOG.warning(
+            f"note: {path} names none of the {len(names)} images ({names.iloc[0]!r} is an image, the list begins with "
+            f"{pairs.iloc[0, 0]!r}); check that both are of the same data"
         )
 
 

@@ -220,7 +220,9 @@ def rejoin(parts: Sequence[str], is_known: Callable[[str], bool]) -> list[str]:
     start = 0
     while start < len(parts):
         ends = range(len(parts), start + 1, -1)
-        end = next((end for end in ends if is_known(",".join(parts[start:end]).strip())), start + 1)
+        joined = ((end, ",".join(parts[start:end]).strip()) for end in ends)
+        # A bucket is not asked over the network.
+        end = next((end for end, name in joined if not _remote(name) and is_known(name)), start + 1)
         names.append(",".join(parts[start:end]).strip())
         start = end
     return [name for name in names if name]

@@ -49,7 +49,7 @@ def describe_format(data: bytes) -> str:
     found = find_format(data)
     if found in TRAINED:
         return ""
-    expected = f"expected {' or '.join(TRAINED)}"
     if not data:
-        return f"is empty, {expected}"
-    return f"is a {found} file, {expected}" if found else f"has an unknown format, {expected}"
+        return "is empty, expected JPEG or PNG"
+    kind = f"is a {found} file" if found else "has an unknown format"
+    return kind + ", expected JPEG or PNG"

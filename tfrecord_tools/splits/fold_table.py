@@ -77,7 +77,7 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
     pairs = None
     if config.duplicates:
         pairs = duplicate_pairs.read_pairs(config.duplicates)
-        duplicate_pairs.refuse_foreign_pairs(config.duplicates, pairs, table["image_name"])
+        duplicate_pairs.log_foreign_pairs(config.duplicates, pairs, table["image_name"])
     groups = identity.group_images(table, pairs)
     _LOG.info(
         f"{len(table)} images in {groups.max() + 1} groups of patients, lesions and duplicates; the largest has "

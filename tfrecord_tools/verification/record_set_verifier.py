@@ -106,7 +106,7 @@ def verify_record_set(config: VerifyConfig) -> Verification:
     )
     if pairs is not None:
         named = records.loc[records["image_name"] != "", "image_name"]
-        duplicate_pairs.refuse_foreign_pairs(str(config.duplicates), pairs, named)
+        duplicate_pairs.log_foreign_pairs(str(config.duplicates), pairs, named)
     if config.quarantine:
         for one in checked:
             quarantine.quarantine_split(one, config.quarantine)

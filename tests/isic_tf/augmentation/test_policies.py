@@ -21,7 +21,7 @@ def test_strength_moves_values_from_what_changes_nothing_and_leaves_probabilitie
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ([], "expected an object of operations"),
+        ([], "expected a JSON object, got list"),
         ({"fill": "wrap"}, "expected fill to be one of reflect, edge, constant, got 'wrap'"),
         ({"rotate": {"uniform": [0, 1]}}, "unknown operation 'rotate'; did you mean rotate90"),
         ({"qqq": {}}, "unknown operation 'qqq'; there are transpose, "),
@@ -36,7 +36,7 @@ def test_strength_moves_values_from_what_changes_nothing_and_leaves_probabilitie
         ({"zoom": {"normal": [1, -1]}}, r"expected normal to be \[mean, standard deviation\], got \[1, -1\]"),
         ({"flip_x": {"uniform": [0, 1]}}, "flip_x: expected instead, p, together, got"),
         ({"flip_x": {"p": 1.5}}, "expected p to be a number from 0 to 1, got 1.5"),
-        ({"flip_x": {"p": float("nan")}}, "expected p to be a number"),
+        ({"flip_x": {"p": float("nan")}}, "expected finite numbers, got NaN"),
         ({"flip_x": {"p": True}}, "expected p to be a number"),
         ({"mixup": {"alpha": 0}}, "expected alpha to be a number from 0.05 to 10, got 0"),
         ({"dropout": {"uniform": [0, 1], "count": 99}}, "expected count to be a number from 1 to 16, got 99"),

@@ -30,7 +30,7 @@ def test_impossible_ages_are_left_blank_with_a_note_and_formulas_are_marked(tmp_
     assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["a,'=1+1,,,torso", "b,,,55,", "c,,,,"]
     out = capsys.readouterr().out
     assert "note: 2 values of PatientAge are not an age from 0 to 120 years and are left blank: " in out
-    assert "a.dcm: 999Y'" in out
+    assert "'a.dcm: 999Y', 'c.dcm: old'" in out
     assert csv_tables.read_table(str(tmp_path / "t.csv"), ())["patient_id"].tolist() == ["=1+1", "", ""]
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools import errors, schema
+from tfrecord_tools import schema
 from tfrecord_tools.io import duplicate_pairs
 
 
@@ -73,10 +73,13 @@ def test_linked_names_match_a_search_by_repeated_expansion():
     assert duplicate_pairs.find_linked_names(names, pairs) == expected
 
 
-def test_a_list_of_other_images_is_refused_with_a_name_of_each_side():
+def test_a_list_of_other_images_is_pointed_out_with_a_name_of_each_side(capsys):
     pairs = pd.DataFrame({"image_name_1": ["x"], "image_name_2": ["ISIC_1.jpg"]})
-    message = r"expected pairs of these 2 images in p.csv, got none .'a' is an image, the list begins with 'x'.; check"
-    with pytest.raises(errors.IsicError, match=message):
-        duplicate_pairs.refuse_foreign_pairs("p.csv", pairs, pd.Series(["a", "b"]))
-    duplicate_pairs.refuse_foreign_pairs("p.csv", pairs, pd.Series(["isic_0000001", "b"]))
-    duplicate_pairs.refuse_foreign_pairs("p.csv", pairs[:0], pd.Series(["a"]))
+    duplicate_pairs.log_foreign_pairs("p.csv", pairs, pd.Series(["a", "b"]))
+    assert capsys.readouterr().out == (
+        "note: p.csv names none of the 2 images ('a' is an image, the list begins with 'x'); check that both are of "
+        "the same data\n"
+    )
+    duplicate_pairs.log_foreign_pairs("p.csv", pairs, pd.Series(["isic_0000001", "b"]))
+    duplicate_pairs.log_foreign_pairs("p.csv", pairs[:0], pd.Series(["a"]))
+    assert capsys.readouterr().out == ""
