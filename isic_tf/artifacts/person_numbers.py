@@ -60,6 +60,11 @@ def add_keys(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**found)
 
 
+def with_keys(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table with the columns of `add_keys`, which are added unless it has them."""
+    return table if "patient_key" in table else add_keys(table)
+
+
 def _find_scope(column: str, names: pd.Series, numbers: pd.Series) -> str:
     """Returns the identity of the set that gives numbers to images."""
     if column == "patient_id":

@@ -80,13 +80,5 @@ def label_people(table: pd.DataFrame) -> np.ndarray:
         >>> label_people(pd.DataFrame({"patient_key": ["p", "p", "", ""], "lesion_key": ["", "a", "a", ""]})).tolist()
         [0, 0, 0, 1]
     """
-    count = len(table)
-    num_items = count
-    links = [np.empty((0, 2), np.int64)]
-    for column in person_numbers.COLUMNS:
-        codes, distinct = pd.factorize(table[column].replace("", None))
-        is_known = np.flatnonzero(codes >= 0)
-        # A patient or a lesion is one more item, linked to its images.
-        links.append(np.stack([is_known, codes[is_known] + num_items], axis=1))
-        num_items += len(distinct)
-    return components.label_components(np.concatenate(links), num_items)[:count]
+    links, num_items = components.link_rows([table[column] for column in person_numbers.COLUMNS], len(table))
+    return components.label_components(links, num_items)[: len(table)]

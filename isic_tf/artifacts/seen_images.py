@@ -25,7 +25,7 @@ def list_seen_images(plan: Any, source: str | None = None) -> pd.DataFrame:
         DataFrame of text, "" where unknown: `image_name`, `patient_id`, `lesion_id` and `image_digest`. A patient or a
         lesion that is only a number is written with the identity of its record set, see `person_numbers`.
     """
-    rows = plan.rows if "patient_key" in plan.rows else person_numbers.add_keys(plan.rows)
+    rows = person_numbers.with_keys(plan.rows)
     seen = pd.DataFrame({"image_name": rows["image_name"]})
     for key, column in person_numbers.COLUMNS.items():
         is_number = person_numbers.split_keys(rows[key])["number"].notna()

@@ -36,13 +36,9 @@ def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, 
     _check_classes(name, "training part", kept)
     if fold is not None:
         _check_classes(name, "held-out part", held_out)
-    index = _with_keys(index)
+    index = person_numbers.with_keys(index)
     _refuse_leaks(index.loc[kept.index], index.loc[held_out.index], fold)
     return kept, held_out
-
-
-def _with_keys(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows if "patient_key" in rows else person_numbers.add_keys(rows)
 
 
 def _refuse_leaks(kept: pd.DataFrame, held_out: pd.DataFrame, fold: int | None) -> None:
@@ -84,7 +80,7 @@ def split_rows(
     Raises:
         IsicError: See `split_by_fold`.
     """
-    rows = _with_keys(rows)
+    rows = person_numbers.with_keys(rows)
     kept, held_out = split_by_fold(rows[~rows["extra"]], fold)
     candidates = pd.concat([kept, rows[rows["extra"]]])
     extra = candidates["extra"]

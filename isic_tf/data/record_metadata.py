@@ -142,8 +142,7 @@ def add_patients(rows: pd.DataFrame) -> pd.DataFrame:
         The rows with `patient_id` and `patient_key` (text, "" where unknown). A bare number, which means another
         patient in another set or split, is prefixed in `patient_id` with the set and the split.
     """
-    if "patient_key" not in rows:
-        rows = person_numbers.add_keys(rows)
+    rows = person_numbers.with_keys(rows)
     splits = rows["shard"].str.replace(r"\d+-\d+\.tfrec$", "", regex=True)
     codes = rows["patient_code"].astype(str).where(rows["patient_code"] >= 0, "")
     coded = [person_numbers.add_keys(part.assign(patient_id=codes)) for _, part in rows.groupby(splits, sort=False)]

@@ -30,7 +30,7 @@ def find_unseen(path: str, rows: pd.DataFrame, otherwise: bool = False, patients
     Returns:
         bool `[n]`.
     """
-    return _find_unseen(_read_training_images(path), _with_keys(rows), otherwise, patients_are)
+    return _find_unseen(_read_training_images(path), person_numbers.with_keys(rows), otherwise, patients_are)
 
 
 def _read_training_images(path: str) -> pd.DataFrame | None:
@@ -45,10 +45,6 @@ def _find_unseen(
     if training_images is None:
         return np.full(len(rows), otherwise)
     return ~seen_images.find_trained_on(rows, training_images, patients_are)
-
-
-def _with_keys(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows if "patient_key" in rows else person_numbers.add_keys(rows)
 
 
 def choose_networks(
@@ -74,7 +70,7 @@ def choose_networks(
         LeakageError: All folds trained on an image, its lesion or its patient.
     """
     training_images = [_read_training_images(path) for path in paths]
-    rows = _with_keys(rows)
+    rows = person_numbers.with_keys(rows)
     if any(table is not None and (table["image_digest"] != "").any() for table in training_images):
         rows = _add_digests(rows)
     if patients_are is None:

@@ -69,9 +69,7 @@ def check_leakage(
     """
     trained_on = seen_images.read_seen_images(origin)
     # Images that are not held out may tell that two of them are of one patient.
-    rows = pd.concat([plan.held_out, plan.rows])
-    if "patient_key" not in rows:
-        rows = person_numbers.add_keys(rows)
+    rows = person_numbers.with_keys(pd.concat([plan.held_out, plan.rows]))
     leaked = seen_images.find_trained_on(rows, trained_on, patients_are, pairs)[: len(plan.held_out)]
     held_out = rows.iloc[: len(plan.held_out)]
     if leaked.any():

@@ -186,17 +186,12 @@ def group_images(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> np.n
     # The rows are the first items; each photograph, patient, lesion and digest is one more, linked to its rows.
     photographs, distinct = pd.factorize(pd.concat(names))
     photographs = photographs + count
-    num_items = count + len(distinct)
     links = [np.stack([np.arange(count), photographs[:count]], axis=1), photographs[count:].reshape(2, -1).T]
-    columns = {column: person_keys(table[column]) for column in ("patient_id", "lesion_id") if column in table}
+    columns = [person_keys(table[column]) for column in ("patient_id", "lesion_id") if column in table]
     if "image_digest" in table:
-        columns["image_digest"] = table["image_digest"]
-    for values in columns.values():
-        codes, distinct = pd.factorize(values.replace("", None))
-        known = np.flatnonzero(codes >= 0)
-        links.append(np.stack([known, codes[known] + num_items], axis=1))
-        num_items += len(distinct)
-    labels = components.label_components(np.concatenate(links), num_items)[:count]
+        columns.append(table["image_digest"])
+    people, num_items = components.link_rows(columns, count + len(distinct))
+    labels = components.label_components(np.concatenate([*links, people]), num_items)[:count]
     groups, _ = pd.factorize(labels)
     return groups.astype(np.int64)
 

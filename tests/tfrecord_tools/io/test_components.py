@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from tfrecord_tools.io import components
@@ -23,3 +24,12 @@ from tfrecord_tools.io import components
 def test_label_components_numbers_components_by_first_appearance(links, count, expected):
     labels = components.label_components(np.array(links, np.int64).reshape(-1, 2), count)
     assert labels.tolist() == expected
+
+
+def test_rows_are_linked_by_their_values_and_blanks_link_nothing():
+    columns = [pd.Series(["p", "", "q", "p", ""]), pd.Series(["", "a", "a", "", ""])]
+    links, num_items = components.link_rows(columns, 7)
+    assert links.tolist() == [[0, 7], [2, 8], [3, 7], [1, 9], [2, 9]]
+    assert num_items == 10
+    assert components.label_components(links, num_items)[:5].tolist() == [0, 1, 1, 0, 2]
+    assert components.link_rows([], 3)[0].shape == (0, 2)
