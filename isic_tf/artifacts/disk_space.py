@@ -1,17 +1,16 @@
 """Explains a full disk: which file, how much room is needed, and how to go on."""
 
 import contextlib
-import errno
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 
 from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 # Messages of the C library, in errors of TensorFlow and HDF5.
 _MESSAGES = ("No space left on device", "Disk quota exceeded")
-_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 # How HDF5, this package and TensorFlow name the file.
 _PATHS = (r"filename = '([^']+)'", r"room for (.+), but the disk", r"(?:^|}} )([^;{}]+); (?:No space|Disk quota)")
 
@@ -23,7 +22,7 @@ def is_full_disk(error: BaseException | None) -> bool:
         error: Of Python, TensorFlow or HDF5.
     """
     while error is not None:
-        if getattr(error, "errno", None) in _NUMBERS or any(message in str(error) for message in _MESSAGES):
+        if getattr(error, "errno", None) in filesystem.NO_ROOM or any(message in str(error) for message in _MESSAGES):
             return True
         error = error.__cause__
     return False
@@ -79,10 +78,22 @@ def find_path(error: BaseException | None) -> str | None:
 
 def _describe_free(directory: str) -> str:
     """Returns the free bytes of the file system of a directory, which may not exist yet."""
-    place = directory
-    while place != os.path.dirname(place) and not os.path.isdir(place):
-        place = os.path.dirname(place)
     try:
-        return f"{shutil.disk_usage(place or '.').free / 1e6:.0f} MB are free"
+        return f"{count_free_bytes(directory) / 1e6:.0f} MB are free"
     except OSError:
         return "its free space is unknown"
+
+
+def count_free_bytes(directory: str) -> int:
+    """Returns the free space of the disk of a directory, which may not exist yet, in bytes.
+
+    Args:
+        directory: Local path.
+
+    Raises:
+        OSError: The disk cannot be asked.
+    """
+    place = os.path.abspath(directory)
+    while not os.path.isdir(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return shutil.disk_usage(place).free

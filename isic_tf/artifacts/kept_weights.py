@@ -3,7 +3,6 @@
 HDF5 has no checksum of its own: of most changed bytes nothing is noticed when it is read.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -14,21 +13,10 @@ import tensorflow as tf
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
-_CHUNK = 2**20
-
 
 def digest_path(path: str) -> str:
     """Returns the path of the file with the SHA-256 of a weights file."""
     return f"{path}.json"
-
-
-def compute_digest(path: str) -> str:
-    """Returns the SHA-256 of a file, as hexadecimal text."""
-    digest = hashlib.sha256()
-    with filesystem.open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def replace_weights(path: str, local: str, epoch: int) -> None:
@@ -39,12 +27,12 @@ def replace_weights(path: str, local: str, epoch: int) -> None:
         local: Local file with the new weights.
         epoch: Epoch whose weights they are, from 1.
     """
-    new = {compute_digest(local): epoch}
+    new = {filesystem.compute_sha256(local): epoch}
     # Until the weights are replaced, and if that never happens, those of before are right too.
     old = read_digests(path)
     if not old and filesystem.exists(path):
         # Kept by release 0.1.
-        old = {compute_digest(path): 0}
+        old = {filesystem.compute_sha256(path): 0}
     _write_digests(path, {**old, **new})
     with atomic_write.replaced(path) as temporary:
         tf.io.gfile.copy(local, temporary)
@@ -118,7 +106,7 @@ def check_digest(path: str, local: str | None = None) -> int:
             f"expected the weights of {fold} in {path}, got those of {record['fold']}, which may have been trained on "
             "the images that this fold holds out; restore them from a copy"
         )
-    found = compute_digest(local or path)
+    found = filesystem.compute_sha256(local or path)
     if found not in digests:
         raise errors.CorruptRecordError(
             f"{path} is damaged: expected the SHA-256 {' or '.join(digests)} of {digest_path(path)}, got {found}; "

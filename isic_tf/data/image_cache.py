@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 import psutil
 from tqdm import tqdm
 
+from isic_tf.artifacts import disk_space
 from isic_tf.data import input_pipeline, read_errors, record_loading
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, manifest, output_lock, temporary_files
@@ -80,7 +80,7 @@ def plan_images(rows: pd.DataFrame, where: str, image_size: int) -> tuple[list[p
     missing = sum(len(part) for part, path in zip(parts, paths, strict=True) if not _exists(path))
     bytes_per_image = math.prod((image_size, image_size, 3))
     found = "" if missing else ", made by an earlier run"
-    free = free_memory() if where == "memory" else _free_disk(where)
+    free = free_memory() if where == "memory" else disk_space.count_free_bytes(where)
     _LOG.info(
         f"cache: {len(rows)} images at {image_size} px, {len(rows) * bytes_per_image / 1e9:.2f} GB in {where}{found}, "
         f"{free / 1e9:.1f} GB free"
@@ -118,14 +118,6 @@ def _check_room(where: str, needed: int, free: float) -> None:
             f"the cache needs {needed / 1e9:.2f} GB, more than {_MAX_FRACTION:.0%} of the {free / 1e9:.2f} GB that are "
             f"free; give --cache={remedy}, or lower --image_size"
         )
-
-
-def _free_disk(directory: str) -> int:
-    directory = os.path.abspath(directory)
-    # It may not exist yet.
-    while not os.path.exists(directory):
-        directory = os.path.dirname(directory)
-    return shutil.disk_usage(directory).free
 
 
 def free_memory() -> int:

@@ -1,6 +1,5 @@
 """Calibrates scores: fitted on out-of-fold predictions, stored in the run directory, applied to other predictions."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -194,7 +193,7 @@ def is_of_training(calibration: Mapping[str, Any]) -> bool:
 
 def _digest(path: str) -> str | None:
     """Returns the SHA-256 of a file; None where it does not exist."""
-    return hashlib.sha256(filesystem.read(path)).hexdigest() if filesystem.exists(path) else None
+    return filesystem.compute_sha256(path) if filesystem.exists(path) else None
 
 
 def apply_calibration(

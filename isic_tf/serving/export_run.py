@@ -211,9 +211,7 @@ def _replaced_directory(path: str) -> Iterator[str]:
     except BaseException as error:
         filesystem.rmtree(temporary)
         if disk_space.is_full_disk(error):
-            raise errors.IsicError(
-                f"expected room for {path}, but the disk is full; free disk space, then run the same command again"
-            ) from error
+            raise filesystem.make_full_disk_error(path) from error
         raise
 
 

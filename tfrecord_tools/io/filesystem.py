@@ -8,6 +8,7 @@ import builtins
 import contextlib
 import errno
 import glob as local_glob
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +16,12 @@ from typing import Any
 
 from tfrecord_tools import errors
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# Numbers of the errors of a full disk.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # A part of the path is not what it has to be.
 _WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+_BLOCK_BYTES = 2**20
 
 
 def _remote(path: str) -> bool:
@@ -69,10 +72,8 @@ def explain_write_error(path: str, error: BaseException) -> errors.IsicError | N
         `IsicError`; None where the error does not mean that the place cannot be written.
     """
     number = getattr(error, "errno", None)
-    if number in _NO_ROOM:
-        return errors.IsicError(
-            f"expected room for {path}, but the disk is full; free disk space, then run the same command again"
-        )
+    if number in NO_ROOM:
+        return make_full_disk_error(path)
     if number in _NOT_ALLOWED:
         remedy = "choose a place where this user may write"
     elif number in _WRONG_PATH:
@@ -83,6 +84,13 @@ def explain_write_error(path: str, error: BaseException) -> errors.IsicError | N
         return None
     reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
     return errors.IsicError(f"expected to be able to write {path}, got: {reason}; {remedy}")
+
+
+def make_full_disk_error(path: str) -> errors.IsicError:
+    """Returns the error that there is no room for a file or directory."""
+    return errors.IsicError(
+        f"expected room for {path}, but the disk is full; free disk space, then run the same command again"
+    )
 
 
 def is_regular(path: str) -> bool:
@@ -118,6 +126,15 @@ def read(path: str) -> bytes:
     """Reads a complete file as bytes."""
     with open(path) as file:
         return file.read()
+
+
+def compute_sha256(path: str) -> str:
+    """Computes the SHA-256 of a file, in hexadecimal digits; the file is not held in memory."""
+    digest = hashlib.sha256()
+    with open(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def size(path: str) -> int:

@@ -189,12 +189,8 @@ def _read(path: str) -> Writer | None:
 
 def _is_current(path: str, writer: Writer) -> bool:
     """Returns whether a process that the operating system does not vouch for still holds its lock."""
-    try:
-        changed = filesystem.stamp(path)[1] / 1e9
-    except Exception as error:
-        if not filesystem.is_failure(error):
-            raise
-        # It was removed in the meantime.
+    changed = temporary_files.changed_at(path)
+    if changed is None:
         return False
     if writer.machine == temporary_files.machine():
         return temporary_files.is_running(writer.process, changed)

@@ -19,7 +19,6 @@ from tfrecord_tools.io import atomic_write, csv_output, filesystem, saved_files
 
 # Keys that `write_manifest` computes itself.
 COMPUTED = ("schema_version", "tool_version", "split", "records", "index_sha256", "encodings", "shards")
-_BLOCK_BYTES = 2**20
 
 
 def describe_shard(path: str, name: str, records: int) -> dict[str, Any]:
@@ -33,13 +32,12 @@ def describe_shard(path: str, name: str, records: int) -> dict[str, Any]:
     Returns:
         Dict of `name`, `records`, `bytes` and `sha256`.
     """
-    digest = hashlib.sha256()
-    size = 0
-    with filesystem.open(path) as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            size += len(block)
-    return {"name": name, "records": records, "bytes": size, "sha256": digest.hexdigest()}
+    return {
+        "name": name,
+        "records": records,
+        "bytes": filesystem.size(path),
+        "sha256": filesystem.compute_sha256(path),
+    }
 
 
 def write_index(data_dir: str, split: str, table: pd.DataFrame) -> None:

@@ -87,12 +87,19 @@ def remove_leftovers(directory: str) -> list[str]:
     return removed
 
 
-def _is_leftover(path: str, process: int, written_on: str | None) -> bool:
+def changed_at(path: str) -> float | None:
+    """Returns when a file was changed, in seconds since the epoch; None where it was removed in the meantime."""
     try:
-        changed = filesystem.stamp(path)[1] / 1e9
+        return filesystem.stamp(path)[1] / 1e9
     except Exception as error:
         if not filesystem.is_failure(error):
             raise
+        return None
+
+
+def _is_leftover(path: str, process: int, written_on: str | None) -> bool:
+    changed = changed_at(path)
+    if changed is None:
         return False
     if written_on == machine():
         return not is_running(process, changed)

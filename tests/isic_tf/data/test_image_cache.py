@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from harness import wait_until
 
+from isic_tf.artifacts import disk_space
 from isic_tf.data import image_cache, input_pipeline, mixture
 from tfrecord_tools.io import output_lock
 
@@ -133,7 +134,7 @@ def test_a_cache_that_would_not_fit_is_refused_before_any_work(table, where, tmp
     size = len(table) * 32 * 32 * 3
     # As if just a little less were free than it takes: four fifths may be used.
     monkeypatch.setattr(image_cache, "free_memory", lambda: size / 0.8 - 10)
-    monkeypatch.setattr(image_cache, "_free_disk", lambda folder: size / 0.8 - 10)
+    monkeypatch.setattr(disk_space, "count_free_bytes", lambda folder: size / 0.8 - 10)
     with pytest.raises(
         ValueError, match=r"the cache needs 0.00 GB, more than 80% of the .* GB that are free; give --cache"
     ):

@@ -143,3 +143,11 @@ def test_brackets_and_stars_are_patterns_where_no_such_name_exists(tmp_path):
 )
 def test_a_list_is_split_at_commas_but_not_within_a_known_name(text, known, names):
     assert filesystem.rejoin(text.split(","), known.__contains__) == names
+
+
+def test_the_sha256_of_a_file_is_the_published_one_and_a_file_may_be_larger_than_a_block(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"abc")
+    published = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert filesystem.compute_sha256(str(tmp_path / "a")) == published
+    monkeypatch.setattr(filesystem, "_BLOCK_BYTES", 2)
+    assert filesystem.compute_sha256(str(tmp_path / "a")) == published
