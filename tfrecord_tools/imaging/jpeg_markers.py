@@ -1,9 +1,14 @@
 """Reads what a JPEG states before its image data."""
 
 import dataclasses
+import re
+from collections.abc import Iterator
 
 from tfrecord_tools.imaging import exif
 
+SCAN = 0xDA
+# Within image data, 0xFF is followed by 0, a restart marker or another 0xFF.
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Frame headers, of JPEG-LS too (0xF7); 0xC4, 0xC8 and 0xCC are other segments.
 _FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -64,6 +69,33 @@ class JpegHeader:
         return data.count(b"\xff\xda", self.scan)
 
 
+def list_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    r"""Lists the segments of a JPEG up to the header of its first scan.
+
+    Args:
+        data: Bytes of a JPEG file.
+
+    Yields:
+        (marker, start, end): the second byte of the marker, and where the segment starts and ends, in bytes.
+
+    Examples:
+        >>> list(list_segments(b"\xff\xd8\xff\xff\xfe\x00\x05Doe\xff\xda\x00\x02data"))
+        [(254, 3, 10), (218, 10, 14)]
+    """
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            # Any number of fill bytes may come before a marker.
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, at, end
+        if marker == SCAN:
+            return
+        at = end
+
+
 def read_header(data: bytes) -> JpegHeader | None:
     r"""Reads the header of a JPEG.
 
@@ -83,14 +115,10 @@ def read_header(data: bytes) -> JpegHeader | None:
     has_jfif = False
     adobe_transform: int | None = None
     orientation: int | None = None
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        body = data[at + 4 : at + 2 + length]
+    scan = 2
+    for marker, start, end in list_segments(data):
+        scan = start if marker == SCAN else end
+        body = data[start + 4 : end]
         if marker in _FRAMES and len(body) >= 6:
             frame = frame or (marker, body)
         elif marker == 0xE0 and body[:5] == b"JFIF\0":
@@ -99,9 +127,6 @@ def read_header(data: bytes) -> JpegHeader | None:
             adobe_transform = body[11]
         elif marker == 0xE1 and body[:6] == _EXIF and orientation is None:
             orientation = exif.read_orientation(body[6:])
-        if marker == 0xDA:
-            break
-        at += 2 + length
     if frame is None:
         return None
     marker, body = frame
@@ -113,5 +138,5 @@ def read_header(data: bytes) -> JpegHeader | None:
         has_jfif=has_jfif,
         adobe_transform=adobe_transform,
         orientation=orientation or 1,
-        scan=at,
+        scan=scan,
     )

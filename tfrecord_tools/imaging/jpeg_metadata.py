@@ -1,13 +1,10 @@
 """Removes from a JPEG what does not change its pixels, without encoding it again."""
 
-import re
+from tfrecord_tools.imaging import jpeg_markers
 
 _START = b"\xff\xd8"
 _END = b"\xff\xd9"
-_SCAN = 0xDA
 _COMMENT = 0xFE
-# Within image data, 0xFF is followed by 0, a restart marker or another 0xFF.
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def strip_metadata(data: bytes) -> bytes | None:
@@ -37,8 +34,8 @@ def strip_metadata(data: bytes) -> bytes | None:
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == _SCAN:
-            found = _NEXT_MARKER.search(data, end)
+        if marker == jpeg_markers.SCAN:
+            found = jpeg_markers.NEXT_MARKER.search(data, end)
             if found is None:
                 return None
             end = found.start()

@@ -4,15 +4,13 @@ Zeros in the place of a lost block of a disk decode like any other bits, and the
 them: of holes of 200 zeros in real files, libjpeg warns of two in three or fewer.
 """
 
-import re
-
 from tfrecord_tools.imaging import jpeg_markers
 
 # Frames of one Huffman code for all coefficients of a block: baseline and extended sequential.
 _SEQUENTIAL = (0xC0, 0xC1)
 # So many zeros hold a complete block, even of codes of a single bit.
 _NUM_ZEROS = 32
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_HUFFMAN_TABLES = 0xC4
 _END_OF_BLOCK = 0
 
 
@@ -32,27 +30,22 @@ def find_zeros(data: bytes, header: jpeg_markers.JpegHeader) -> int | None:
     """
     start = header.scan + 2 + int.from_bytes(data[header.scan + 2 : header.scan + 4], "big")
     place = data.find(bytes(_NUM_ZEROS), start)
-    if place < 0 or header.frame not in _SEQUENTIAL or _MARKER.search(data, start, place):
+    if place < 0 or header.frame not in _SEQUENTIAL or jpeg_markers.NEXT_MARKER.search(data, start, place):
         return None
     num_components = data[header.scan + 4]
     selectors = data[header.scan + 6 : header.scan + 5 + 2 * num_components : 2]
-    firsts = _read_first_symbols(data, header.scan)
+    firsts = _read_first_symbols(data)
     found = {firsts.get(selector & 15, _END_OF_BLOCK) for selector in selectors}
     return None if found <= {_END_OF_BLOCK} else place
 
 
-def _read_first_symbols(data: bytes, end: int) -> dict[int, int]:
+def _read_first_symbols(data: bytes) -> dict[int, int]:
     """Reads the symbol of the code of zeros of each Huffman table of coefficients, by its number."""
     firsts: dict[int, int] = {}
-    at = 2
-    while at + 4 <= end:
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        is_table = data[at : at + 2] == b"\xff\xc4"
-        table = at + 4
-        while is_table and table + 17 < at + 2 + length:
+    for marker, start, end in jpeg_markers.list_segments(data):
+        table = start + 4
+        while marker == _HUFFMAN_TABLES and table + 17 < end:
             if data[table] >> 4 == 1:
                 firsts[data[table] & 15] = data[table + 17]
             table += 17 + sum(data[table + 1 : table + 17])
-        # Fill bytes stand before a marker.
-        at += 1 if data[at + 1] == 0xFF else 2 + length
     return firsts
