@@ -8,6 +8,11 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfrecord_tools" / "__init__.py").read_text(encoding="utf-8"))[1]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29", "pymdown-extensions>=10.14"]
+# The compiler of TPUs for `--compile_for`: versions that work together, as in isic_tf/distribution/tpu_compiler.py.
+TPU_COMPILE = [
+    f'{name}=={version}; python_version >= "3.11" and sys_platform == "linux" and platform_machine == "x86_64"'
+    for name, version in (("jax", "0.10.2"), ("jaxlib", "0.10.2"), ("libtpu", "0.0.52"))
+]
 # Console scripts beside `python -m`.
 COMMANDS = {
     "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show"),
@@ -62,6 +67,7 @@ setup(
     extras_require={
         "beam": ["apache-beam>=2.60"],
         "docs": DOCS,
+        "tpu-compile": TPU_COMPILE,
         "test": [
             *DOCS,
             "apache-beam>=2.60",

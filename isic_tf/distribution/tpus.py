@@ -9,6 +9,7 @@ import os
 
 import tensorflow as tf
 
+from isic_tf.distribution import replica_programs
 from tfrecord_tools import errors
 
 # Device files of older TPUs, and of newer ones.
@@ -76,6 +77,12 @@ def compiles_for_host() -> bool:
     except importlib.metadata.PackageNotFoundError:
         return True
     return False
+
+
+def is_target() -> bool:
+    """Returns whether the current strategy runs its functions on a TPU, or compiles them for one."""
+    strategies = tf.distribute.TPUStrategy, replica_programs.ReplicaProgramStrategy
+    return isinstance(tf.distribute.get_strategy(), strategies)
 
 
 def find_address(tpu: str = "") -> str:

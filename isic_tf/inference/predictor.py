@@ -46,19 +46,7 @@ def make_predictor(
         (['a', 'b'], array([0.5, 0.5], dtype=float32))
     """
     replicas = workers.count_local_replicas(strategy)
-    networks = [_with_embedding(model, embed) if embed else _image_level_model(model) for model in models]
-
-    def replica_outputs(inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        images, *metadata, keys = inputs
-        if view is None:
-            return _mean_outputs(networks, decoding.to_float(images), metadata, embed)
-        probabilities, features = _mean_outputs(networks, view(images, keys, tf.constant(0)), metadata, embed)
-        # A loop of the graph holds the networks once more, instead of once for each version.
-        for number in tf.range(1, count):
-            more = _mean_outputs(networks, view(images, keys, number), metadata, embed)
-            probabilities = probabilities + more[0]
-            features = features + more[1]
-        return probabilities / count, features / count
+    replica_outputs = make_replica_outputs(models, view, count, embed)
 
     @tf.function
     def outputs(inputs: Any) -> list[Any]:
@@ -76,6 +64,41 @@ def make_predictor(
             yield (texts, probabilities, features) if embed else (texts, probabilities)
 
     return predict
+
+
+def make_replica_outputs(
+    models: Sequence[tf.keras.Model],
+    view: Callable[..., tf.Tensor] | None = None,
+    count: int = 1,
+    embed: str = "",
+) -> Callable[[Sequence[tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]:
+    """Creates what one replica does with a batch; all of it compiles under XLA with static shapes.
+
+    Args:
+        models: See `make_predictor`.
+        view: See `make_predictor`.
+        count: See `make_predictor`.
+        embed: See `make_predictor`.
+
+    Returns:
+        Function from uint8 images `[b, S, S, 3]`, the model's other inputs and int64 hashes of the names `[b]`, in one
+        sequence, to probabilities, float32 `[b]`, and features, float32 `[b, models, f]` (f = 0 for none).
+    """
+    networks = [_with_embedding(model, embed) if embed else _image_level_model(model) for model in models]
+
+    def replica_outputs(inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        images, *metadata, keys = inputs
+        if view is None:
+            return _mean_outputs(networks, decoding.to_float(images), metadata, embed)
+        probabilities, features = _mean_outputs(networks, view(images, keys, tf.constant(0)), metadata, embed)
+        # A loop of the graph holds the networks once more, instead of once for each version.
+        for number in tf.range(1, count):
+            more = _mean_outputs(networks, view(images, keys, number), metadata, embed)
+            probabilities = probabilities + more[0]
+            features = features + more[1]
+        return probabilities / count, features / count
+
+    return replica_outputs
 
 
 def _image_level_model(model: tf.keras.Model) -> tf.keras.Model:

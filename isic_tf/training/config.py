@@ -130,10 +130,15 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
     tensorboard: bool = cli.option(True, help="Write TensorBoard events into the fold's directory.")
     profile: str = cli.option("", help="First and last step to profile for TensorBoard, such as 10:20.")
     dry_run: bool = cli.option(False, help="Run a few steps, estimate time and memory, and write nothing.")
+    compile_for: str = cli.option(
+        "",
+        help="With --dry_run: instead of running steps, compile them for a TPU that need not be there, such as v5e:1x1 "
+        "(one chip) or v3:2x2; separate several with commas.",
+    )
 
     def settings(self) -> dict[str, Any]:
-        """Returns the options that `flags.txt` records: all except `workdir`, `fold` and `dry_run`."""
-        names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run"}
+        """Returns the options that `flags.txt` records: all except `workdir`, `fold`, `dry_run` and `compile_for`."""
+        names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run", "compile_for"}
         return {name: getattr(self, name) for name in sorted(names)}
 
     @classmethod

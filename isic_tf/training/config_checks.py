@@ -20,9 +20,23 @@ def check_config(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
     Raises:
         ConfigError: They do not.
     """
-    replicas = strategy.num_replicas_in_sync
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    check_options(config, strategy.num_replicas_in_sync, on_tpu)
+
+
+def check_options(config: TrainConfig, replicas: int, on_tpu: bool) -> None:
+    """Checks that the options of a run fit each other and a number of devices, which need not be there.
+
+    Args:
+        config: The configuration of the run.
+        replicas: Number of devices.
+        on_tpu: Whether they are cores of a TPU.
+
+    Raises:
+        ConfigError: They do not.
+    """
     _check_batch_size(config, replicas)
-    _check_precision(config, on_tpu=isinstance(strategy, tf.distribute.TPUStrategy))
+    _check_precision(config, on_tpu)
     _check_batch_norm(config, replicas)
     _check_loss(config)
     _check_pseudo_labels(config)

@@ -21,6 +21,7 @@ from isic_tf.inference import patient_bag_predictor
 from isic_tf.models import backbones
 from isic_tf.training import (
     checkpointing,
+    compile_check,
     config_checks,
     distributed_input,
     dry_runs,
@@ -69,7 +70,8 @@ def train(config: TrainConfig) -> RunResult:
 
     Returns:
         `RunResult`: the run directory with its metrics and out-of-fold predictions. After a dry run
-        (`dry_run=True`), which writes nothing, its `estimate` holds the time and memory that training would take.
+        (`dry_run=True`), which writes nothing, its `estimate` holds the time and memory that training would take; or,
+        with `compile_for`, `compiled` what the compiler of a TPU says.
 
     Raises:
         ConfigError: Options contradict each other, or do not fit the data, the machine or the run directory; or another
@@ -86,6 +88,8 @@ def train(config: TrainConfig) -> RunResult:
         0.9312
     """
     config = fold_setup.keep_warmup(config)
+    if config.compile_for:
+        return RunResult(config.workdir, compiled=compile_check.check_compilation(config))
     strategy = _choose_strategy(config)
     config_checks.check_config(config, strategy)
     # flags.txt records the options as given, not the number of cores of this machine.

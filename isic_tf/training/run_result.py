@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from isic_tf.artifacts.run import Run
+from isic_tf.training.compile_check import CompileReport
 from isic_tf.training.dry_runs import TrainingEstimate
 from tfrecord_tools import errors
 
@@ -21,6 +22,7 @@ class RunResult:
         workdir: Path of the run directory.
         estimate: Time and memory of the training, see `TrainingEstimate`, after a dry run; else None. A dry run writes
             nothing, so that there are no run, folds or metrics then.
+        compiled: What the compilers of TPUs say, after a dry run with `compile_for`; else empty.
 
     Examples:
         >>> result = train(TrainConfig(data_dir="records/384", workdir="runs/b0"))  # doctest: +SKIP
@@ -33,6 +35,7 @@ class RunResult:
 
     workdir: str
     estimate: TrainingEstimate | None = None
+    compiled: tuple[CompileReport, ...] = ()
 
     @property
     def run(self) -> Run:
@@ -41,19 +44,19 @@ class RunResult:
         Raises:
             IsicError: There is no run, as after a dry run.
         """
-        if self.estimate:
+        if self._is_dry_run:
             raise errors.IsicError("a dry run writes no run directory; train with dry_run=False")
         return Run(self.workdir)
 
     @property
     def folds(self) -> tuple[str, ...]:
         """Names of the folds that are trained to the end, such as `fold0` or `full`; none after a dry run."""
-        return () if self.estimate else self.run.folds
+        return () if self._is_dry_run else self.run.folds
 
     @property
     def fold_metrics(self) -> dict[str, dict[str, Any]]:
         """Metrics of each fold in `folds`, see `isic_tf.metrics.summarize`, with `epochs` and `kept_epoch`."""
-        return {} if self.estimate else self.run.fold_metrics
+        return {} if self._is_dry_run else self.run.fold_metrics
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -92,6 +95,10 @@ class RunResult:
         """
         return self.run.out_of_fold
 
+    @property
+    def _is_dry_run(self) -> bool:
+        return bool(self.estimate or self.compiled)
+
     def _evaluated_metrics(self) -> dict[str, Any]:
         metrics = self.metrics
         if "auc" not in metrics:
@@ -105,6 +112,8 @@ class RunResult:
         """Returns one line with the folds and the ROC AUC, or with the estimate of a dry run."""
         if self.estimate:
             return f"RunResult(workdir={self.workdir!r}, estimate={self.estimate!r})"
+        if self.compiled:
+            return f"RunResult(workdir={self.workdir!r}, compiled={self.compiled!r})"
         parts = [f"workdir={self.workdir!r}", f"folds={self.folds!r}"]
         if self.folds and "auc" in self.metrics:
             low, high = self.roc_auc_interval

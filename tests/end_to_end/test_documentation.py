@@ -94,6 +94,8 @@ _CONSOLE = {
     "$ python experiments/pretraining_tables.py REAL_DATA pairs.csv OUTPUT": "needs thousands of real images",
     "--data_dir=i2017 --extra_data_dir=ham --duplicates=pairs.csv --fold=0 --global_batch_size=32 --weight_decay=0.05 "
     "--keep_weights=last --cache=memory --ema=0.99 --balance=0.35": "flags of a run on these images",
+    "$ python -m isic_tf.train --data_dir=records/384 --workdir=runs/tpu "
+    "--flagfile=experiments/configs/tpu_v5e_b4_384.flags --dry_run --compile_for=v5e:1x1": "compiles for minutes",
     "$ tensorboard --logdir=runs": "serves pages until it is stopped",
     "$ python experiments/examples/serve_client.py exported lesion1.jpg lesion2.jpg": "run by test_export_run.py",
     "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",

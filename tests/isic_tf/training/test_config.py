@@ -53,7 +53,7 @@ def test_the_flags_of_a_run_are_a_flagfile_of_the_same_config(tmp_path, index):
 def test_a_run_directory_records_all_options_but_where_and_which_fold():
     config = make_config(fold="all", dry_run=True)
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert config.settings().keys() == names - {"workdir", "fold", "dry_run"}
+    assert config.settings().keys() == names - {"workdir", "fold", "dry_run", "compile_for"}
     assert list(config.settings()) == sorted(config.settings())
     assert config.settings()["learning_rate"] == 1e-2
 
