@@ -9,12 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from isic_tf.augmentation import color, geometric, mixup, occlusion, policies, random_parameters
+from isic_tf.augmentation import color, geometric, mixup, occlusion, policies, random_parameters, resampling
 from isic_tf.data import decoding
 from isic_tf.distribution import tpus
 
 Params = dict[str, tf.Tensor]
-Stage = Callable[[tf.Tensor, Params], tf.Tensor]
+Stage = Callable[[tf.Tensor, Params], Any]
 
 
 def _unchanged(stage: Stage) -> Stage:
@@ -24,9 +24,9 @@ def _unchanged(stage: Stage) -> Stage:
 def apply(
     images: tf.Tensor,
     params: Params,
-    fill: str = "reflect",
+    policy: policies.Policy,
     dtype: tf.DType = tf.float32,
-    training: bool = True,
+    on_tpu: bool = False,
     wrap: Callable[[Stage], Stage] = _unchanged,
 ) -> tf.Tensor:
     """Applies sampled parameters, except mixup and CutMix; deterministic.
@@ -34,31 +34,27 @@ def apply(
     Args:
         images: uint8 `[b, S, S, 3]`.
         params: See `random_parameters.sample_parameters`.
-        fill: See `geometric.warp`.
-        dtype: float32, or bfloat16 for the pixels; positions are float32 in any case.
-        training: Whether to change anything.
+        policy: The policy that they are sampled from.
+        dtype: float32, or bfloat16 for the colors; geometry is in whole numbers in any case.
+        on_tpu: See `resampling`.
         wrap: Applied to the function of each stage before it is called.
 
     Returns:
         `dtype` `[b, S, S, 3]` in [0, 1].
     """
-    stages = _list_stages(params.keys(), fill) if training else []
-    if not stages:
-        return decoding.to_float(images, dtype)
-    first, *others = stages
-    images = wrap(lambda images, params: first(decoding.to_float(images, dtype), params))(images, params)
-    for stage in others:
+    size = images.shape[1]
+    if "zoom_x" in params:
+        params = params | wrap(lambda _, params: geometric.locate(params, policy, size))(images, params)
+    stages = _list_stages(params.keys(), policy, size, dtype, on_tpu)
+    for stage in stages:
         images = wrap(stage)(images, params)
-    return images
+    return images if stages else decoding.to_float(images, dtype)
 
 
-def _list_stages(given: Iterable[str], fill: str) -> list[Stage]:
-    """Lists the functions that apply what is given: warp, hair, color, blur, noise, vignette and dropout."""
-
-    def resample(images: tf.Tensor, params: Params) -> tf.Tensor:
-        identity = tf.constant([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-        matrices = geometric.matrices(params) if "rotation" in params else identity
-        return geometric.warp(images, matrices, fill, params.get("lens"), params.get("grid"))
+def _list_stages(
+    given: Iterable[str], policy: policies.Policy, size: int, dtype: tf.DType, on_tpu: bool
+) -> list[Stage]:
+    """Lists the functions that apply what is given: geometry, hair, color, blur, noise, vignette and dropout."""
 
     def occlude_last(images: tf.Tensor, params: Params) -> tf.Tensor:
         if "vignette" in params:
@@ -67,26 +63,35 @@ def _list_stages(given: Iterable[str], fill: str) -> list[Stage]:
             images = occlusion.dropout(images, params["dropout"], params["dropout_centers"])
         return images
 
-    stages: list[tuple[set[str], Stage]] = [
-        ({*random_parameters.GEOMETRY, "lens", "grid"}, resample),
+    def to_float(words: tf.Tensor, params: Params) -> tf.Tensor:
+        return decoding.to_float(resampling.unpack(words), dtype)
+
+    others: list[tuple[set[str], Stage]] = [
         ({"hair"}, lambda images, params: occlusion.hair(images, params["hair"], params["hairs"])),
         ({*color.KEYS}, color.adjust_color),
-        ({"blur"}, lambda images, params: color.blur(images, params["blur"], axis=1)),
-        ({"blur"}, lambda images, params: color.blur(images, params["blur"], axis=2)),
+        ({"blur"}, lambda images, params: color.blur(images, params["blur"], 1, on_tpu)),
+        ({"blur"}, lambda images, params: color.blur(images, params["blur"], 2, on_tpu)),
         ({"noise"}, lambda images, params: color.add_noise(images, params["noise"], params["noise_seeds"])),
         ({"vignette", "dropout"}, occlude_last),
     ]
-    return [stage for names, stage in stages if names & set(given)]
+    stages = [stage for names, stage in others if names & set(given)]
+    if "swap" in given:
+        return [*geometric.list_stages(policy, size, on_tpu), to_float, *stages]
+    if stages:
+        first, *stages = stages
+        return [lambda images, params: first(decoding.to_float(images, dtype), params), *stages]
+    return []
 
 
 def make_augment(
-    policy: policies.Policy, dtype: tf.DType = tf.float32
+    policy: policies.Policy, dtype: tf.DType = tf.float32, on_tpu: bool | None = None
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Creates the augmentation function of a training step.
 
     Args:
         policy: See `policies.read_policy`.
         dtype: See `apply`.
+        on_tpu: See `resampling`; None for whether the strategy that runs the function has a TPU.
 
     Returns:
         Function from uint8 `[b, S, S, 3]`, float32 `[b]` or `[b, c]` labels and int64 `[b, 2]` seeds to `dtype`
@@ -100,7 +105,7 @@ def make_augment(
         [[1.0, 0.0], [1.0, 0.0]]
     """
     # Compiled, a stage takes a quarter of the time. Each is compiled by itself: in one program XLA would compute what
-    # is blurred again for each tap of the blur. On a TPU everything is compiled in any case.
+    # is blurred or resampled again for each pixel that it is blended into. On a TPU everything is compiled in any case.
     jit = True if tpus.compiles_for_host() else None
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,7 +118,7 @@ def make_augment(
     @tf.function(autograph=False)
     def augment(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         params = sample(seeds)
-        images = apply(images, params, policy.get("fill", "reflect"), dtype, wrap=compiled)
+        images = apply(images, params, policy, dtype, tpus.is_target() if on_tpu is None else on_tpu, compiled)
         return mix(images, labels, params) if mixes else (images, labels)
 
     return augment

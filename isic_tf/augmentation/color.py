@@ -1,16 +1,19 @@
 """Color augmentation, blur and noise, for images in [0, 1]."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from isic_tf.augmentation import stateless_rng
+from isic_tf.augmentation import resampling, stateless_rng
 
 # ITU-R BT.601 luma.
 _LUMA = (0.299, 0.587, 0.114)
 # Standard deviation of the widest blur, as a fraction of the side.
 BLUR_LIMIT = 0.006
+# Parts of 1 in the weights of the blur.
+_BLUR_PARTS = 256
 # Tiles of local contrast along a side, as in CLAHE.
 _TILES = 8
 # How much CLAHE pulls a neighborhood towards mid-gray, relative to the contrast that it adds: fitted to OpenCV on 30
@@ -93,32 +96,51 @@ def _smooth(luma: tf.Tensor) -> tf.Tensor:
     return tf.einsum("ij,bjk,lk->bil", smooth, luma, smooth)
 
 
-def blur(images: tf.Tensor, sigma: tf.Tensor, axis: int) -> tf.Tensor:
+def blur(images: tf.Tensor, sigma: tf.Tensor, axis: int, on_tpu: bool = False) -> tf.Tensor:
     """Applies a Gaussian blur along one axis; beyond the border the image is mirrored.
 
     Args:
-        images: float `[b, S, S, 3]`.
-        sigma: float32 `[b]`, standard deviation as a fraction of the side, up to `BLUR_LIMIT`; 0 for none.
+        images: float `[b, S, S, 3]` in [0, 1].
+        sigma: float32 `[b]`, standard deviation as a fraction of the side, up to `BLUR_LIMIT`; 0 for none. The weights
+            of the pixels are rounded to 1/256.
         axis: 1 for vertical, 2 for horizontal.
+        on_tpu: Whether to use a matrix product.
 
     Returns:
         Images of the same shape and dtype.
     """
     size = images.shape[1]
     radius = max(1, math.ceil(2 * BLUR_LIMIT * size))
-    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    weights = tf.exp(-0.5 * (offsets / tf.maximum(sigma * size, 1e-3)[:, None]) ** 2)
-    weights = tf.cast(weights / tf.reduce_sum(weights, axis=1, keepdims=True), images.dtype)[..., None, None, None]
+    offsets = range(-radius, radius + 1)
+    weights = tf.exp(-0.5 * (tf.constant([*offsets], tf.float32) / tf.maximum(sigma * size, 1e-3)[:, None]) ** 2)
+    weights = tf.round(weights / tf.reduce_sum(weights, axis=1, keepdims=True) * _BLUR_PARTS) / _BLUR_PARTS
+    taps = tf.unstack(weights, axis=1)
+    taps[radius] += 1 - tf.add_n(taps)
+    if on_tpu:
+        return _blur_by_matrix(images, taps, axis)
     paddings = [[radius, radius] if dimension == axis else [0, 0] for dimension in range(4)]
     padded = tf.pad(images, paddings, "REFLECT")
     begin = [0, 0, 0, 0]
     count = [-1, -1, -1, -1]
     count[axis] = size
     parts = []
-    for tap in range(2 * radius + 1):
-        begin[axis] = tap
-        parts.append(weights[:, tap] * tf.slice(padded, begin, count))
+    for begin[axis], weight in enumerate(taps):
+        parts.append(tf.cast(weight, images.dtype)[:, None, None, None] * tf.slice(padded, begin, count))
     return tf.add_n(parts)
+
+
+def _blur_by_matrix(images: tf.Tensor, taps: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
+    size, radius = images.shape[axis], len(taps) // 2
+    last = size - 1
+    place = tf.range(size)
+    mirrored = [last - tf.abs(last - tf.abs(place + offset)) for offset in range(-radius, radius + 1)]
+    matrix = resampling.make_matrix([index[None] for index in mirrored], [tap[:, None] for tap in taps], size)
+    # A TPU multiplies numbers of eight bits: the weights and the first part are exact, and the second is small.
+    exact = tf.cast(images, tf.float32)
+    coarse = tf.floor(exact * _BLUR_PARTS) / _BLUR_PARTS
+    formula = "bni,bijc->bnjc" if axis == 1 else "bni,bjic->bjnc"
+    blurred = tf.einsum(formula, matrix, coarse) + tf.einsum(formula, matrix, exact - coarse)
+    return tf.cast(blurred, images.dtype)
 
 
 def add_noise(images: tf.Tensor, strength: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

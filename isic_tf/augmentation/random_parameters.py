@@ -96,7 +96,7 @@ def _complete(params: dict[str, tf.Tensor], seeds: tf.Tensor, policy: policies.P
     neutral = tf.zeros_like(seeds[:, 0], tf.float32)
     zoom = params.pop("zoom", neutral + 1)
     aspect = params.pop("aspect", neutral + 1)
-    if policy.keys() & {*GEOMETRY, "zoom", "aspect"}:
+    if policy.keys() & {*GEOMETRY, "zoom", "aspect", "lens", "grid"}:
         for name in GEOMETRY:
             params.setdefault(name, neutral + policies.OPERATIONS[name][0])
         params["zoom_x"] *= zoom * tf.sqrt(aspect)

@@ -79,7 +79,7 @@ def write_samples(directory: str, rows: pd.DataFrame, config: "TrainConfig") -> 
     seeds = record_seeds.record_seed(record_seeds.hash_keys(samples), config.seed, first_epoch, first_copies)
     params = random_parameters.sample_parameters(seeds, policy)
     # Not compiled: for a few images once, that would take longer than the augmentation itself.
-    augmented = augmenter.apply(images, params, policy.get("fill", "reflect"))
+    augmented = augmenter.apply(images, params, policy)
     mixed, labels = mixup.mix(augmented, tf.constant(samples["label"], tf.float32), params)
     description = "malignant: " + ", ".join(f"{label:.2f}" for label in labels.numpy())
     writer = tf.summary.create_file_writer(directory)
