@@ -118,6 +118,7 @@ def estimate_training(
     memory = memory_estimate.estimate_memory(
         state, batch_size, strategy.num_replicas_in_sync, config.gradient_accumulation_steps
     )
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     _LOG.info(f"  {steps * batch_size} images per epoch in {steps} steps of {batch_size}")
     _LOG.info(f"  {parameters:,} parameters, {trainable:,} of them trainable")
     _LOG.info(f"  {memory.describe()}")
@@ -130,7 +131,7 @@ def estimate_training(
         folds=folds,
         parameters=parameters,
         trainable_parameters=trainable,
-        device_memory=memory.state_bytes + memory.activation_bytes,
+        device_memory=memory.tpu_bytes if on_tpu else memory.device_bytes,
         step_speed=step_speed,
         input_speed=input_speed,
         building_seconds=building_seconds,
