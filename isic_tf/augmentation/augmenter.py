@@ -44,7 +44,7 @@ def apply(
     """
     size = images.shape[1]
     if "zoom_x" in params:
-        params = params | wrap(lambda _, params: geometric.locate(params, policy, size))(images, params)
+        params = params | wrap(lambda images, params: geometric.locate(params, policy, size))(images, params)
     stages = _list_stages(params.keys(), policy, size, dtype, on_tpu)
     for stage in stages:
         images = wrap(stage)(images, params)

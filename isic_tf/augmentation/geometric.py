@@ -24,6 +24,8 @@ FILLS = ("reflect", "edge", "constant")
 CELLS = 5
 # Standard deviations of a normally distributed value for which the canvas has room; what lies beyond it is black.
 _DEVIATIONS = 2
+# Pixels that a place is interpolated from lie up to so many pixels beyond it.
+_MARGIN = 2
 # Smallest zoom and aspect of an axis, see `policies.OPERATIONS`.
 _MIN_FACTOR = 0.2
 _SHEARS = ("first", "second", "third")
@@ -50,7 +52,11 @@ class Reach:
 
     def find_canvas(self, size: int) -> int:
         """Returns the side of the canvas of images of a size, both in pixels, which differ by an even number."""
-        return size + 2 * math.ceil(size * (self.canvas - 1) / 2)
+        return size + 2 * (math.ceil(size * (self.canvas - 1) / 2) + _MARGIN) if self.canvas > 1 else size
+
+    def find_limit(self, number: int, size: int) -> int:
+        """Returns the largest offset of the first, second or third shear (0 to 2) of images of a size, in pixels."""
+        return math.ceil(self.offsets[number] * (size + 2 * _MARGIN))
 
 
 def find_reach(policy: dict[str, Any]) -> Reach:
@@ -203,7 +209,7 @@ def list_stages(policy: dict[str, Any], size: int, on_tpu: bool) -> list[Stage]:
         return resampling.blend(words, weights, axis, canvas, canvas, _UNITS[axis])
 
     def move(words: tf.Tensor, found: Params, number: int, axis: int, length: int) -> tf.Tensor:
-        limit = math.ceil(reach.offsets[number] * size)
+        limit = reach.find_limit(number, size)
         return resampling.move(words, found[f"offsets_{number}"], axis, length, limit, on_tpu)
 
     def blend_moved(words: tf.Tensor, found: Params, number: int, axis: int, length: int) -> tf.Tensor:

@@ -8,7 +8,7 @@ A policy is a dict from the name of an operation (see `OPERATIONS`) to its param
 - `instead`: operations with the same label exclude each other, so their probabilities must add up to at most 1;
 - `count` (dropout): number of holes; `alpha` (mixup, cutmix): parameter of the Beta distribution of the mixing weight.
 
-Two keys are not operations: `fill` (see `geometric.warp`) and `pick`: `[n, [operations]]`, of which each image gets n,
+Two keys are not operations: `fill` (see `geometric.list_stages`) and `pick`: `[n, [operations]]`, of which each image gets n,
 sampled uniformly, as in RandAugment (Cubuk et al. 2020); `--augment_strength` is then its magnitude.
 """
 
@@ -38,7 +38,7 @@ OPERATIONS = {
     "zoom_y": (1.0, 0.2, 5.0),
     "shift_x": (0.0, -1.0, 1.0),  # fraction of the side, to the right
     "shift_y": (0.0, -1.0, 1.0),  # fraction of the side, down
-    "lens": (0.0, -1.0, 1.0),  # see `geometric.warp`
+    "lens": (0.0, -1.0, 1.0),  # k, see the module `lens`
     "grid": (0.0, 0.0, 1.0),  # m: the width of each cell is sampled from 1 - m to 1 + m
     "hair": (0.0, 0.0, float(occlusion.MAX_HAIRS)),  # number of hairs, rounded up
     "hue": (0.0, -180.0, 180.0),  # degrees

@@ -27,7 +27,7 @@ def deotte() -> Policy:
 
     Rotation by 180 N(0, 1) degrees, shear by 2 N, zoom of each axis by 1 + N / 8, shift of each axis by 8 N pixels at
     256, border pixels repeated; then a flip from left to right, saturation 0.7 to 1.3, contrast 0.8 to 1.2, brightness
-    +-0.1. Sampling is bilinear; the notebook takes the nearest pixel.
+    +-0.1. Sampling is cubic; the notebook takes the nearest pixel.
     """
     return {
         "fill": "edge",
@@ -52,8 +52,8 @@ def winner() -> Policy:
     real images and removes two fifths of the difference. ElasticTransform(alpha=3) moves pixels by a fiftieth of a
     pixel and is left out, together with its third of the distortions. Hue, saturation and value are shifted by
     up to 20 degrees, 20 / 255 and 10 / 255, as OpenCV's 8-bit 10, 20 and 10. All geometric
-    operations share one resampling, so color, blur and noise come after it. The distortions are as strong as
-    published: the grid may move a lesion to the border.
+    operations come first, so color, blur and noise come after them. The distortions are as strong as published: the
+    grid may move a lesion to the border.
     """
     half = {"p": 0.5, "together": "hsv"}
     most = {"p": 0.85, "together": "shift, scale, rotate"}

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from isic_tf.augmentation import geometric, occlusion, policies, stateless_rng
 
-# What `geometric.matrices` takes; a policy with one of them gets all.
+# What `geometric.locate` takes; a policy with one of them gets all.
 GEOMETRY = ("transpose", "flip_x", "flip_y", "rotate90", "rotation", "shear", "zoom_x", "zoom_y", "shift_x", "shift_y")
 # Random numbers per operation: one for its probability, two for its value, and one to spare.
 _EACH = 4
@@ -31,10 +31,10 @@ def sample_parameters(seeds: tf.Tensor, policy: policies.Policy) -> dict[str, tf
     Returns:
         Dict of tensors whose first dimension is b: float32 `[b]` for the operations of the policy, with the value that
         changes nothing where an image does not get one. A policy with any of `GEOMETRY` gets all of them; `zoom` and
-        `aspect` are multiplied into `zoom_x` and `zoom_y`. Besides `lens` and `grid` (float32 `[b, 2, 5]`, see
-        `geometric.warp`), `hair` has `hairs` (see `occlusion.sample_hairs`), `vignette` has `vignette_x` and
-        `vignette_y`, `dropout` and `cutmix` have their centers (`[b, n, 2]`, `[b, 1, 2]`), and `noise` has
-        `noise_seeds` (int64 `[b, 2]`).
+        `aspect` are multiplied into `zoom_x` and `zoom_y`. `grid` is float32 `[b, 2, 5]`: the widths of the image's
+        cells along x and along y, of which all are 1 in an unchanged image. `hair` has `hairs` (see
+        `occlusion.sample_hairs`), `vignette` has `vignette_x` and `vignette_y`, `dropout` and `cutmix` have their
+        centers (`[b, n, 2]`, `[b, 1, 2]`), and `noise` has `noise_seeds` (int64 `[b, 2]`).
     """
     numbers = tf.unstack(stateless_rng.uniform(seeds, _EACH * len(policies.OPERATIONS)), axis=1)
     slots = {name: numbers[_EACH * place :][:_EACH] for place, name in enumerate(policies.OPERATIONS)}

@@ -8,6 +8,7 @@ restricted.
 import contextlib
 import math
 import pathlib
+import re
 import types
 
 import numpy as np
@@ -148,13 +149,36 @@ def test_a_training_step_has_only_operations_that_a_tpu_supports(monkeypatch, na
     assert find_problems(trace_step(state, config)) == []
 
 
-def test_augmentation_has_only_operations_that_a_tpu_supports():
+AUGMENT_SHAPES = [([BATCH, SIZE, SIZE, 3], tf.uint8), ([BATCH, 1], tf.float32), ([BATCH, 2], tf.int64)]
+
+
+@pytest.mark.parametrize("on_tpu", [False, True])
+def test_augmentation_has_only_operations_that_a_tpu_supports(on_tpu):
     assert EVERYTHING.keys() - {"fill", "pick"} == policies.OPERATIONS.keys()
     for policy in ({**EVERYTHING, "fill": "constant"}, presets.deotte()):
-        change = tf.function(augmenter.make_augment(policy, tf.bfloat16))
-        shapes = [([BATCH, SIZE, SIZE, 3], tf.uint8), ([BATCH, 1], tf.float32), ([BATCH, 2], tf.int64)]
-        graph = change.get_concrete_function(*(tf.TensorSpec(*shape) for shape in shapes)).graph
+        change = tf.function(augmenter.make_augment(policy, tf.bfloat16, on_tpu))
+        graph = change.get_concrete_function(*(tf.TensorSpec(*shape) for shape in AUGMENT_SHAPES)).graph
         assert find_problems(graph) == []
+
+
+def find_slow_operations(policy, on_tpu):
+    """Lists the operations of the compiled augmentation that a TPU does one pixel or one row at a time."""
+    change = tf.function(augmenter.make_augment(policy, tf.bfloat16, on_tpu), jit_compile=True, autograph=False)
+    values = [tf.zeros(*shape) for shape in AUGMENT_SHAPES]
+    program = change.experimental_get_compiler_ir(*values)(stage="hlo")
+    found = re.findall(r"= (\S+) (gather|scatter|while|dynamic-update-slice)\(", program)
+    return {(kind, re.sub(r"\{.*", "", shape)) for shape, kind in found}
+
+
+@pytest.mark.parametrize("name", ["light", "deotte", "winner", "strong"])
+def test_a_tpus_augmentation_gathers_no_pixels(name):
+    # The share of an image in a mix is looked up in a table of quantiles.
+    expected = {("gather", f"f32[{BATCH}]")} if name == "strong" else set()
+    assert find_slow_operations(presets.PRESETS[name](), on_tpu=True) == expected
+
+
+def test_gathers_of_pixels_are_found():
+    assert ("gather", "s32") in {(kind, shape[:3]) for kind, shape in find_slow_operations(presets.light(), False)}
 
 
 @pytest.fixture

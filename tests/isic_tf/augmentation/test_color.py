@@ -229,20 +229,33 @@ def test_colours_stay_within_0_and_1(name, sign):
 
 def gaussian(sigma, radius):
     weights = [math.exp(-((offset / sigma) ** 2) / 2) for offset in range(-radius, radius + 1)]
-    return np.array(weights) / sum(weights)
+    weights = np.round(np.array(weights) / sum(weights) * 256) / 256
+    weights[radius] += 1 - sum(weights)
+    return weights
 
 
 # Twice the widest deviation, rounded up: 0.96, 1.2 and 2.04 pixels; at a size of 12 it is a pixel, and little is seen.
 @pytest.mark.parametrize(("size", "radius"), [(12, 1), (80, 1), (100, 2), (170, 3)])
 @pytest.mark.parametrize("axis", [1, 2])
-def test_blur_equals_scipys_correlation_with_a_mirrored_border(size, radius, axis):
+@pytest.mark.parametrize("on_tpu", [False, True])
+def test_blur_equals_scipys_correlation_with_a_mirrored_border(size, radius, axis, on_tpu):
     image, sigma = picture(size), np.array([0.006, 0.005], np.float32)
-    found = color.blur(image, tf.constant(sigma), axis).numpy()
+    found = color.blur(image, tf.constant(sigma), axis, on_tpu).numpy()
     for number in (0, 1):
         weights = gaussian(float(sigma[number]) * size, radius)
         expected = scipy.ndimage.correlate1d(image[number].astype(np.float64), weights, axis - 1, mode="mirror")
         assert np.abs(found[number] - expected).max() < 1e-5
         assert size == 12 or np.abs(found[number] - image[number]).max() > 0.02
+
+
+def test_weights_of_the_blur_are_in_256_parts():
+    # At 100 pixels, a deviation of 0.5: 1, 0.1353 and 0.0003 over their sum with both sides, 1.2713: 201.4, 27.3 and
+    # 0.07 parts, of which the middle one gets the rest.
+    point = np.zeros([1, 100, 100, 3], np.float32)
+    point[0, 50, 50] = 1
+    for on_tpu in (False, True):
+        found = color.blur(point, tf.constant([0.005]), 2, on_tpu).numpy()[0, 50, 47:54, 1]
+        assert np.array_equal(found * 256, [0, 0, 27, 202, 27, 0, 0])
 
 
 def test_blur_down_then_across_equals_both():
@@ -258,10 +271,11 @@ def test_blur_down_then_across_equals_both():
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_a_blur_of_0_leaves_images_unchanged(dtype):
+@pytest.mark.parametrize("on_tpu", [False, True])
+def test_a_blur_of_0_leaves_images_unchanged(dtype, on_tpu):
     image = tf.cast(picture(100), dtype)
     for axis in (1, 2):
-        assert np.array_equal(color.blur(image, tf.zeros(2), axis), image)
+        assert np.array_equal(color.blur(image, tf.zeros(2), axis, on_tpu), image)
 
 
 def test_added_noise_is_the_drawn_noise_times_its_strength():
@@ -313,7 +327,7 @@ def every_change(images, large, given, sigma, strength, seeds):
         "no hue": color.adjust_color(images, {name: value for name, value in given.items() if name != "hue"}),
         # Of small pictures there is nothing to blur.
         "blur down": color.blur(large, sigma, 1),
-        "blur across": color.blur(large, sigma, 2),
+        "blur across": color.blur(large, sigma, 2, on_tpu=True),
         "noise": color.add_noise(images, strength, seeds),
     }
 

@@ -3,384 +3,381 @@ import itertools
 import math
 
 import cv2
+import geometry_reference as reference
 import numpy as np
 import pytest
+import scipy.ndimage
 import tensorflow as tf
+from augmentation_samples import SEEDS
 
-from isic_tf.augmentation import geometric
+from isic_tf.augmentation import geometric, policies, presets, random_parameters, resampling
 
-NEUTRAL = {
-    "transpose": 0.0,
-    "flip_x": 0.0,
-    "flip_y": 0.0,
-    "rotate90": 0.0,
-    "rotation": 0.0,
-    "shear": 0.0,
-    "zoom_x": 1.0,
-    "zoom_y": 1.0,
-    "shift_x": 0.0,
-    "shift_y": 0.0,
+BOTH = pytest.mark.parametrize("on_tpu", [False, True], ids=["gathers", "products"])
+FILLS = pytest.mark.parametrize("fill", geometric.FILLS)
+# With all that moves pixels, by as much as possible without zooms of 5.
+EXTREME = {
+    "rotation": {"uniform": [-180, 180]},
+    "shear": {"uniform": [-60, 60]},
+    "zoom_x": {"uniform": [0.6, 1.7]},
+    "zoom_y": {"uniform": [0.6, 1.7]},
+    "shift_x": {"uniform": [-0.5, 0.5]},
+    "shift_y": {"uniform": [-0.5, 0.5]},
 }
-# Two images' parameters that leave nothing out.
-MIXED = {
-    "transpose": [1, 0],
-    "flip_x": [0, 1],
-    "flip_y": [1, 0],
-    "rotate90": [3, 1],
-    "rotation": [200, -33],
-    "shear": [-20, 12],
-    "zoom_x": [0.7, 0.6],
-    "zoom_y": [1.4, 0.5],
-    "shift_x": [0.3, -0.2],
-    "shift_y": [-0.2, 0.1],
+SWITCHES = {"transpose": {"p": 0.5}, "flip_x": {"p": 0.5}, "flip_y": {"p": 0.5}, "rotate90": {}}
+DISTORTIONS = {
+    "lens": {"p": 0.5, "instead": "distortion", "uniform": [-1, 1]},
+    "grid": {"p": 0.5, "instead": "distortion", "uniform": [1, 1]},
 }
-LENS = np.array([0.8, -0.6], np.float32)
-GRID = np.random.default_rng(4).uniform(0, 2, (2, 2, 5)).astype(np.float32)
-DISTORTIONS = {"none": {}, "lens": {"lens": LENS}, "grid": {"grid": GRID}}
+CASES = {
+    "light": presets.light(),
+    "deotte": presets.deotte(),
+    "winner": presets.winner(),
+    "strong": presets.strong(),
+    "switches": SWITCHES,
+    "lens": {"lens": {"uniform": [-1, 1]}},
+    "zooms": {"fill": "edge", "zoom_x": {"uniform": [0.2, 5]}, "zoom_y": {"uniform": [0.2, 5]}},
+    **{f"extreme, {fill}": {**EXTREME, **SWITCHES, **DISTORTIONS, "fill": fill} for fill in geometric.FILLS},
+}
+GEOMETRY = {*random_parameters.GEOMETRY, "zoom", "aspect", "lens", "grid"}
 
 
 def picture(size=9, count=2):
-    return np.random.default_rng(0).uniform(0, 1, (count, size, size, 3)).astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def smooth_picture(size=48):
+    """Without details that interpolations treat differently."""
+    noise = np.random.default_rng(1).normal(size=(size, size, 3))
+    smooth = scipy.ndimage.gaussian_filter(noise, (size / 12, size / 12, 0), mode="mirror")
+    return np.uint8(np.round(127.5 + 100 * smooth / np.abs(smooth).max()))
 
 
 def params(**changes):
     """Parameters of two images, or of as many as the changes are for."""
     count = max([np.size(value) for value in changes.values() if np.ndim(value)], default=2)
-    full = {**NEUTRAL, **changes}
+    full = {**reference.PARAMETERS, **changes}
     return {name: tf.constant(np.broadcast_to(np.float32(value), count)) for name, value in full.items()}
 
 
-def warped(image, fill="reflect", **changes):
-    return geometric.warp(tf.constant(image), geometric.matrices(params(**changes)), fill).numpy()
+def transform(images, given, policy, on_tpu=False):
+    size = images.shape[1]
+    found = geometric.locate(given, policy, size)
+    for stage in geometric.list_stages(policy, size, on_tpu):
+        images = stage(images, found)
+    return resampling.unpack(images)
 
 
-def sampled(image, fill, u, v):
-    """Bilinear value at (u, v) pixels from the first pixel's middle, in the picture continued by `fill`."""
-    far = 6 * len(image)
-    left, top = math.floor(u), math.floor(v)
-    result = np.zeros(3)
-    for row, column in itertools.product((top, top + 1), (left, left + 1)):
-        assert -far <= min(row, column) <= max(row, column) < len(image) + far
-        weight = (1 - abs(u - column)) * (1 - abs(v - row))
-        result += weight * padded(image.tobytes(), len(image), fill)[row + far, column + far]
-    return result
+def changed(image, fill="reflect", on_tpu=False, policy=EXTREME, **changes):
+    return transform(tf.constant(image), params(**changes), {**policy, "fill": fill}, on_tpu).numpy()
 
 
 @functools.cache
-def padded(content, size, fill):
-    image = np.frombuffer(content).reshape(size, size, 3)
-    return np.pad(image, [(6 * size, 6 * size), (6 * size, 6 * size), (0, 0)], fill)
-
-
-def resampled(image, place, fill="reflect"):
-    """A picture that shows at (x, y) from its middle what `image` has at `place(x, y)`."""
-    image, middle = image.astype(np.float64), (len(image) - 1) / 2
-    result = np.zeros_like(image)
-    for row, column in np.ndindex(image.shape[:2]):
-        u, v = place(column - middle, row - middle)
-        result[row, column] = sampled(image, fill, u + middle, v + middle)
-    return result
-
-
-def affine(matrix, size):
-    return lambda x, y: np.asarray(matrix, np.float64) @ (x, y, size)
-
-
-def reference_warp(image, matrix, fill="reflect"):
-    """The affine warp of one image in NumPy, pixel by pixel."""
-    return resampled(image, affine(matrix, len(image)), fill)
-
-
-def distortion(name, number, size):
-    """Place of a pixel before the lens or the grid of `DISTORTIONS`."""
-
-    def lens(x, y):
-        r = math.hypot(x, y) / size
-        factor = 1 + LENS[number] * (r**2 + r**4)
-        return factor * x, factor * y
-
-    def grid(x, y):
-        borders = np.linspace(-size / 2, size / 2, 6)
-        ends = [np.concatenate([[0], np.cumsum(slopes)]) * size / 5 - size / 2 for slopes in GRID[number]]
-        return np.interp(x, borders, ends[0]), np.interp(y, borders, ends[1])
-
-    return {"lens": lens, "grid": grid}[name]
-
-
-def reference_matrix(transpose, flip_x, flip_y, rotate90, rotation, shear, zoom_x, zoom_y, shift_x, shift_y):
-    """Where an input pixel goes to, step by step in the picture, and the inverse of that."""
-    steps = [
-        [[0, 1], [1, 0]] if transpose else np.eye(2),
-        np.diag([1 - 2 * flip_x, 1 - 2 * flip_y]),
-        turned(90 * rotate90),
-        turned(rotation),
-        np.linalg.inv([[1, math.sin(math.radians(shear))], [0, math.cos(math.radians(shear))]]),
-        np.diag([zoom_x, zoom_y]),
-    ]
-    forward = functools.reduce(lambda done, step: np.asarray(step) @ done, steps)
-    inverse = np.linalg.inv(forward)
-    return np.concatenate([inverse, -inverse @ [[shift_x], [shift_y]]], axis=1)
-
-
-def turned(degrees):
-    """A counter-clockwise turn takes the point on the right up, where y points down."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[cos, sin], [-sin, cos]])
-
-
-@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
-def test_right_angles_and_flips_move_pixels_exactly(quarters):
-    image = picture()
-    assert np.array_equal(warped(image, rotate90=quarters), np.rot90(image, quarters, (1, 2)))
-    assert np.array_equal(warped(image, rotate90=quarters, flip_x=1), np.rot90(image[:, :, ::-1], quarters, (1, 2)))
-    assert np.array_equal(warped(image, rotate90=quarters, flip_y=1), np.rot90(image[:, ::-1], quarters, (1, 2)))
-    assert np.array_equal(
-        warped(image, rotate90=quarters, transpose=1), np.rot90(image.swapaxes(1, 2), quarters, (1, 2))
+def sample(name, count):
+    seeds = SEEDS[100 : 100 + count]
+    return random_parameters.sample_parameters(
+        seeds, {key: entry for key, entry in CASES[name].items() if key in GEOMETRY}
     )
 
 
-@pytest.mark.parametrize("size", [9, 12])
-@pytest.mark.parametrize("fill", geometric.FILLS)
-def test_transpose_then_flips_then_turn_for_all_of_their_combinations(size, fill):
-    choices = np.array(list(itertools.product((0, 1), (0, 1), (0, 1), range(4))))
+@FILLS
+@BOTH
+@pytest.mark.parametrize("size", [9, 12, 16])
+def test_identity_transposition_flips_and_right_angles_are_exact(size, fill, on_tpu):
+    choices = np.array(list(itertools.product((0, 1), (0, 1), (0, 1), range(4), (-180, 0, 90, 450))))
     image = picture(size, len(choices))
-    names = ("transpose", "flip_x", "flip_y", "rotate90")
-    found = warped(image, fill, **dict(zip(names, choices.T, strict=True)))
-    for one, plain, (transpose, flip_x, flip_y, rotate90) in zip(found, image, choices, strict=True):
+    names = ("transpose", "flip_x", "flip_y", "rotate90", "rotation")
+    found = changed(image, fill, on_tpu, **dict(zip(names, choices.T, strict=True)))
+    for one, plain, (transpose, flip_x, flip_y, rotate90, rotation) in zip(found, image, choices, strict=True):
         expected = plain.swapaxes(0, 1) if transpose else plain
         expected = expected[:, ::-1] if flip_x else expected
         expected = expected[::-1] if flip_y else expected
-        assert np.array_equal(one, np.rot90(expected, rotate90))
+        assert np.array_equal(one, np.rot90(expected, rotate90 + rotation // 90))
 
 
-@pytest.mark.parametrize("fill", geometric.FILLS)
-@pytest.mark.parametrize("size", [9, 16])
-def test_the_identity_leaves_images_unchanged(size, fill):
-    image = picture(size)
-    assert np.array_equal(warped(image, fill), image)
-    still = tf.constant([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]] * 2)
-    assert np.array_equal(geometric.warp(image, still, fill), image)
-    assert np.array_equal(geometric.warp(image, still, fill, lens=tf.zeros(2)), image)
-    assert np.abs(geometric.warp(image, still, fill, grid=tf.ones([2, 2, 5])) - image).max() < 1e-5
-
-
-def test_a_shift_is_right_and_down_and_mirrors_the_border():
-    image = picture(size=10)
-    moved = warped(image, shift_x=0.2, shift_y=0.1)
-    # Two pixels right: columns 2.. come from 0..; column 1 mirrors column 1 about column 0, and column 0 column 2.
-    assert np.allclose(moved[:, 1:, 2:], image[:, :-1, :-2], atol=1e-5)
-    assert np.allclose(moved[:, 1:, 0], image[:, :-1, 2], atol=1e-5)
-    assert np.allclose(moved[:, 0, 2:], image[:, 1, :-2], atol=1e-5)
+@FILLS
+@BOTH
+@pytest.mark.parametrize("neutral", [{"lens": tf.zeros(2)}, {"grid": tf.ones([2, 2, 5])}], ids=["lens", "grid"])
+def test_a_distortion_that_is_none_changes_nothing(fill, on_tpu, neutral):
+    policy = {**EXTREME, **{name: DISTORTIONS[name] for name in neutral}, "fill": fill}
+    found = transform(tf.constant(picture(12)), params() | neutral, policy, on_tpu)
+    assert np.array_equal(found, picture(12))
 
 
 @pytest.mark.parametrize(
     ("fill", "beyond"), [("reflect", [3, 2, 1]), ("edge", [0, 0, 0]), ("constant", [None, None, None])]
 )
-def test_what_a_shift_by_whole_pixels_shows_beyond_the_border(fill, beyond):
+@pytest.mark.parametrize("policy", [EXTREME, {"shift_x": EXTREME["shift_x"]}], ids=["sheared", "not sheared"])
+def test_a_shift_by_whole_pixels(fill, beyond, policy):
     image = picture(size=12)
-    moved = warped(image, fill, shift_x=0.25)
-    assert np.allclose(moved[:, :, 3:], image[:, :, :9], atol=1e-5)
+    moved = changed(image, fill, policy=policy, shift_x=0.25)
+    assert np.array_equal(moved[:, :, 3:], image[:, :, :9])
     for column, origin in enumerate(beyond):
         expected = np.zeros_like(image[:, :, 0]) if origin is None else image[:, :, origin]
-        assert np.allclose(moved[:, :, column], expected, atol=1e-5)
+        assert np.array_equal(moved[:, :, column], expected)
+    down = changed(image.swapaxes(1, 2), fill, policy={**policy, "shift_y": EXTREME["shift_y"]}, shift_y=0.25)
+    assert np.array_equal(down, moved.swapaxes(1, 2))
 
 
 def test_zooms_about_the_middle_along_each_axis():
-    # Brightness runs along one axis, so that it shows where a pixel came from.
-    ramp = np.broadcast_to(np.linspace(0, 1, 13, dtype=np.float32)[:, None], (2, 13, 13, 3))
     # Zoomed by 2, 13 pixels show 6 steps: those from the third to the ninth, by halves.
-    halves = np.linspace(3 / 12, 9 / 12, 13)[:, None]
-    assert np.allclose(warped(ramp, zoom_x=2), halves, atol=1e-5)
-    assert np.allclose(warped(ramp, zoom_y=2), ramp, atol=1e-5)
-    assert np.allclose(warped(ramp.swapaxes(1, 2), zoom_y=2)[0], halves[:, None], atol=1e-5)
-
-
-def test_matrices_compose_as_worked_by_hand():
-    # Zoomed by 2 and moved right by a quarter: output x = 2 * input x + 0.25, so input x = (output x - 0.25) / 2.
-    found = geometric.matrices(params(zoom_x=2, zoom_y=2, shift_x=0.25))[0]
-    assert np.allclose(found, [[0.5, 0, -0.125], [0, 0.5, 0]], atol=1e-7)
-    # A counter-clockwise turn by 30 degrees carries the input's (1, 0) to (cos 30, -sin 30), y pointing down.
-    inverse = geometric.matrices(params(rotation=30))[0, :, :2].numpy()
-    assert np.allclose(inverse @ [math.sqrt(3) / 2, -0.5], [1, 0], atol=1e-6)
-    # A shear by 30 degrees leaves the x axis; what is seen at (0, 1) comes from as far away, 30 degrees off.
-    found = geometric.matrices(params(shear=30))[0]
-    assert np.allclose(found, [[1, 0.5, 0], [0, math.sqrt(3) / 2, 0]], atol=1e-6)
-    # First transposed, then moved: the output's (x, y) shows the input's (y, x - 0.25).
-    found = geometric.matrices(params(transpose=1, shift_x=0.25))[0]
-    assert np.allclose(found, [[0, 1, 0], [1, 0, -0.25]], atol=1e-7)
-    # First turned by 90 degrees, then twice as wide: the point shown on the right, at (1, 0), was half as far down.
-    found = geometric.matrices(params(rotate90=1, zoom_x=2))[0]
-    assert np.allclose(found, [[0, -1, 0], [0.5, 0, 0]], atol=1e-7)
-
-
-def test_matrices_take_every_step_in_the_order_of_the_docstring():
-    random = np.random.default_rng(5)
-    ranges = {
-        "rotation": (-720, 720),
-        "shear": (-50, 50),
-        "zoom_x": (0.3, 3),
-        "zoom_y": (0.3, 3),
-        "shift_x": (-1, 1),
-        "shift_y": (-1, 1),
-    }
-    drawn = {name: random.integers(0, 2, 40) for name in ("transpose", "flip_x", "flip_y")}
-    drawn |= {"rotate90": random.integers(0, 4, 40)} | {
-        name: random.uniform(*ends, 40) for name, ends in ranges.items()
-    }
-    found = geometric.matrices(params(**drawn)).numpy()
-    assert found.shape == (40, 2, 3)
-    assert found.dtype == np.float32
-    for number, matrix in enumerate(found):
-        expected = reference_matrix(**{name: values[number] for name, values in drawn.items()})
-        assert np.abs(matrix - expected).max() < 2e-5
-
-
-@pytest.mark.parametrize("size", [12, 15])
-@pytest.mark.parametrize("fill", geometric.FILLS)
-def test_warp_equals_its_numpy_reference_value_by_value(fill, size):
-    image = picture(size)
-    matrices = geometric.matrices(params(**MIXED))
-    found = geometric.warp(image, matrices, fill).numpy()
-    for one, matrix, plain in zip(found, matrices.numpy(), image, strict=True):
-        assert np.abs(one - reference_warp(plain, matrix, fill)).max() < 1e-4
-
-
-@pytest.mark.parametrize("fill", geometric.FILLS)
-def test_warp_holds_far_outside(fill):
-    # Up to five sides away, where the mirrored picture repeats every 22 pixels.
-    matrices = np.array([[[3.1, 0.2, 2.2], [0.1, 2.7, -3.1]], [[-2.3, 0.4, -1.7], [0.5, 3.3, 2.6]]], np.float32)
-    image = picture(12)
-    found = geometric.warp(image, tf.constant(matrices), fill).numpy()
-    for one, matrix, plain in zip(found, matrices, image, strict=True):
-        assert np.abs(one - reference_warp(plain, matrix, fill)).max() < 1e-4
-
-
-def test_the_constant_fill_is_black_from_a_pixel_beyond_the_border_and_nothing_inside():
-    matrix = reference_matrix(**{name: values[1] for name, values in MIXED.items()})
-    image = picture(12)
-    found = geometric.warp(image, tf.constant(np.stack([matrix, matrix]), tf.float32), "constant").numpy()
-    mirrored = reference_warp(image[0], matrix)
-    seen = set()
-    for row, column in np.ndindex(12, 12):
-        furthest = np.abs(affine(matrix, 12)(column - 5.5, row - 5.5)).max()
-        if furthest < 5.5:
-            assert np.abs(found[0, row, column] - mirrored[row, column]).max() < 1e-4
-        if furthest > 6.5:
-            assert not found[:, row, column].any()
-        seen.add((furthest < 5.5, furthest > 6.5))
-    assert {(True, False), (False, True)} <= seen
-
-
-@pytest.mark.parametrize("name", ["lens", "grid"])
-@pytest.mark.parametrize("size", [12, 17])
-def test_distortions_equal_their_numpy_reference_value_by_value(name, size):
-    image = picture(size)
-    found = geometric.warp(image, geometric.matrices(params()), **DISTORTIONS[name]).numpy()
-    for number in (0, 1):
-        expected = resampled(image[number], distortion(name, number, size))
-        assert np.abs(found[number] - expected).max() < 1e-4
-
-
-@pytest.mark.parametrize("fill", ["edge", "constant"])
-@pytest.mark.parametrize("name", ["lens", "grid"])
-def test_a_distortion_mirrors_the_border_whatever_the_fill(name, fill):
-    image, still = picture(12), geometric.matrices(params())
-    mirrored = geometric.warp(image, still, **DISTORTIONS[name])
-    assert np.array_equal(geometric.warp(image, still, fill, **DISTORTIONS[name]), mirrored)
-
-
-def test_the_lens_is_that_of_opencv():
-    size = 16
-    image = picture(size)
-    camera = np.array([[size, 0, (size - 1) / 2], [0, size, (size - 1) / 2], [0, 0, 1]], np.float64)
-    found = geometric.warp(image, geometric.matrices(params()), lens=LENS).numpy()
-    for number in (0, 1):
-        coefficients = np.array([LENS[number], LENS[number], 0, 0], np.float64)
-        maps = cv2.initUndistortRectifyMap(camera, coefficients, None, camera, (size, size), cv2.CV_32FC1)
-        middle = (size - 1) / 2
-
-        def place(x, y, maps=maps, middle=middle):
-            index = round(y + middle), round(x + middle)
-            return maps[0][index] - middle, maps[1][index] - middle
-
-        assert np.abs(found[number] - resampled(image[number], place)).max() < 1e-4
-        # OpenCV's own sampling rounds places to 1/32 pixel.
-        remapped = cv2.remap(image[number], *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        assert np.abs(found[number] - remapped).max() < 0.05
+    ramp = np.uint8(np.broadcast_to(20 * np.arange(13)[:, None], (2, 13, 13, 3)))
+    halves = 10 * np.arange(6, 19)[:, None]
+    assert np.array_equal(changed(ramp, zoom_x=2), np.broadcast_to(halves, ramp.shape))
+    assert np.array_equal(changed(ramp, zoom_y=2), ramp)
+    assert np.array_equal(changed(ramp.swapaxes(1, 2), zoom_y=2)[0], np.broadcast_to(halves[:, None], (13, 13, 3)))
 
 
 def test_the_grid_as_worked_by_hand():
     # Ten pixels, two a cell. Slope 2 in the first cell along x: the edge stays, pixel 0, half a pixel from it, shows
     # what is a pixel from it, and slope 0 next stops at the fourth pixel's edge; then all is as it was.
-    ramp = np.broadcast_to(np.arange(10, dtype=np.float32)[:, None] / 10, (1, 10, 10, 3))
+    image = np.uint8(np.broadcast_to(20 * np.arange(10)[:, None], (1, 10, 10, 3)))
     grid = tf.constant([[[2.0, 0.0, 1.0, 1.0, 1.0], [1.0] * 5]])
-    found = geometric.warp(ramp, geometric.matrices(params(rotate90=[0])), grid=grid).numpy()
-    assert np.allclose(found[0, :, :, 0], np.array([0.5, 2.5, 3.5, 3.5, 4, 5, 6, 7, 8, 9]) / 10, atol=1e-5)
-    upright = geometric.warp(ramp.swapaxes(1, 2), geometric.matrices(params(rotate90=[0])), grid=grid[:, ::-1]).numpy()
-    assert np.allclose(upright, found.swapaxes(1, 2), atol=1e-6)
+    policy = {"grid": DISTORTIONS["grid"]}
+    found = geometric.locate(params(shear=[0]) | {"grid": grid}, policy, 10)
+    places = np.array([0.5, 2.5, 3.5, 3.5, 4, 5, 6, 7, 8, 9])
+    assert np.array_equal(found["places_x"][0] / 256, places)
+    assert np.array_equal(found["places_y"][0] / 256, np.arange(10))
+    moved = transform(tf.constant(image), params(shear=[0]) | {"grid": grid}, policy)
+    # Between pixels of a ramp its own value is seen, but for the first, beside which the image is mirrored:
+    # (-10 * 20 + 74 * 20 - 10 * 40) / 128 = 6.875.
+    assert moved[0, 4, :, 0].numpy().tolist() == [7.0, *(20 * places[1:])]
+    # What is first transposed is distorted before that.
+    swapped = transform(tf.constant(image), params(transpose=[1]) | {"grid": grid}, policy)
+    assert np.array_equal(swapped, tf.transpose(moved, [0, 2, 1, 3]))
 
 
+def draw(count, shear=60, zoom=5):
+    """Random parameters of as many images."""
+    random = np.random.default_rng(5)
+    ranges = {"rotation": (-720, 720), "shear": (-shear, shear), "shift_x": (-1, 1), "shift_y": (-1, 1)}
+    drawn = {name: random.integers(0, 2, count) for name in ("transpose", "flip_x", "flip_y")}
+    drawn |= {"rotate90": random.integers(0, 4, count)}
+    drawn |= {name: random.uniform(*ends, count) for name, ends in ranges.items()}
+    return drawn | {name: zoom ** random.uniform(-1, 1, count) for name in ("zoom_x", "zoom_y")}
+
+
+def product(factors):
+    """The matrix of two scales and three shears."""
+    parts = [[1, factors["third"]], [0, 1]], [[1, 0], [factors["second"], 1]], [[1, factors["first"]], [0, 1]]
+    matrix = np.diag([factors["scale_x"], factors["scale_y"]])
+    for part in parts:
+        matrix = matrix @ np.array(part)
+    return matrix
+
+
+@pytest.mark.parametrize("angles", [(0, 0), (0, 30), (1e-6, 0), (45, 0), (-45, 0), (30, 60), (-30, -60), (14, -12)])
+@pytest.mark.parametrize("zooms", [(1, 1), (0.5, 2), (1.3, 0.9), (5, 0.2)])
+def test_scales_and_shears_multiply_back_to_the_affine_map(angles, zooms):
+    expected = reference.inverse(0, 0, 0, 0, *angles, *zooms, 0, 0)[:, :2]
+    given = [float(value) for value in (*angles, *zooms)]
+    assert np.abs(product(geometric._factor(*given)) - expected).max() < 1e-9
+    single = geometric._factor(*(tf.constant([value]) for value in given))
+    assert np.abs(product({name: float(value[0]) for name, value in single.items()}) - expected).max() < 1e-4
+    if angles == (0, 0):
+        # Zooms take no shears.
+        assert [single[name].numpy()[0] for name in ("first", "second", "third")] == [0, 0, 0]
+
+
+def test_what_is_split_multiplies_back_in_the_order_of_the_docstring():
+    drawn = draw(60)
+    split = {name: value.numpy() for name, value in geometric._split(params(**drawn)).items()}
+    for number in range(60):
+        own = {name: value[number] for name, value in split.items()}
+        signs = np.diag([own["sign_x"], own["sign_y"]])
+        linear = signs @ product(own)
+        # The shift is before the signs and, in sides, after the scales.
+        shift = signs @ [own["move_x"], own["move_y"]]
+        found = np.concatenate([linear, shift[:, None]], axis=1)
+        found = found[::-1] if own["swap"] else found
+        expected = reference.inverse(**{name: values[number] for name, values in drawn.items()})
+        assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [9, 12])
 @pytest.mark.parametrize("fill", geometric.FILLS)
-@pytest.mark.parametrize("neutral", [{"lens": tf.zeros(2)}, {"grid": tf.ones([2, 2, 5])}], ids=["lens", "grid"])
-def test_a_distortion_that_is_none_leaves_the_fill(fill, neutral):
-    image, matrices = picture(12), geometric.matrices(params(shift_x=0.3, rotation=20))
-    assert np.abs(geometric.warp(image, matrices, fill, **neutral) - geometric.warp(image, matrices, fill)).max() < 1e-4
-
-
-@pytest.mark.parametrize("name", ["lens", "grid"])
-def test_images_are_distorted_and_then_warped_affinely(name):
-    # Compared where no border is seen, so that only the order counts: what a lens shows is turned and moved.
-    size = 16
-    image, matrices = picture(size), geometric.matrices(params(zoom_x=1.5, zoom_y=1.5, rotation=30, shift_x=0.2))
-    found = geometric.warp(image, matrices, **DISTORTIONS[name]).numpy()
+def test_places_are_those_of_the_affine_map(size, fill):
+    drawn = draw(20, 20, 1.5)
+    # As a matrix, so that only the scales are taken from the code.
+    policy, given = {**EXTREME, "fill": fill}, params(**drawn)
+    split = {name: value.numpy().astype(np.float64) for name, value in geometric._split(given).items()}
+    found = {name: value.numpy() for name, value in geometric.locate(given, policy, size).items()}
+    canvas = geometric.find_reach(policy).find_canvas(size)
+    assert (canvas - size) % 2 == 0
     middle = (size - 1) / 2
-    for number, matrix in enumerate(matrices.numpy()):
-        before, then = affine(matrix, size), distortion(name, number, size)
-        expected = resampled(image[number], lambda x, y, before=before, then=then: then(*before(x, y)))
-        places = list(np.ndindex(size, size))
-        inner = [place for place in places if max(map(abs, before(*(np.flip(place) - middle)))) <= middle]
-        assert len(inner) > size**2 / 2
-        for place in inner:
-            assert np.abs(found[number][place] - expected[place]).max() < 1e-4
+    for number, (name, place) in itertools.product(range(20), itertools.product("xy", range(canvas))):
+        exact = split[f"scale_{name}"][number] * (place - (canvas - 1) / 2) + size * split[f"move_{name}"][number]
+        exact *= split[f"sign_{name}"][number]
+        inside = min(max((size + 1) / 2 - abs(exact), 0), 1) if fill == "constant" else 1
+        exact += middle
+        if fill == "reflect":
+            exact %= 2 * (size - 1)
+            exact = min(exact, 2 * (size - 1) - exact)
+        at = found[f"places_{name}"][number, place]
+        # In float32.
+        assert abs(at / 256 - min(max(exact, 0), size - 1)) < 0.51 / 256
+        weights = inside * np.array(reference.weights(at % 256))
+        assert np.abs(found[f"weights_{name}"][:, number, place] - weights).max() < 0.51
+    for number, (name, count) in enumerate((("first", size), ("second", canvas), ("third", canvas))):
+        distance = np.arange(count) - (count - 1) / 2
+        exact = split[name][:, None] * distance
+        assert np.abs(found[f"offsets_{number}"] / 256 - exact).max() < 0.51 / 256
 
 
-def every_warp(images, matrices):
-    return [
-        geometric.warp(images, matrices, fill, **given) for fill in geometric.FILLS for given in DISTORTIONS.values()
+@pytest.mark.parametrize("size", [9, 12])
+@pytest.mark.parametrize("name", CASES)
+def test_both_implementations_equal_the_reference_eager_and_compiled(name, size):
+    policy, given = CASES[name], sample(name, 3)
+    image = tf.constant(picture(size, 3))
+    found = geometric.locate(given, policy, size)
+    reach = geometric.find_reach(policy)
+    each = [{key: value[:, n] if "weights" in key else value[n] for key, value in found.items()} for n in range(3)]
+    each = [{key: value.numpy() for key, value in own.items()} for own in each]
+    expected = [reference.change(one.numpy(), own, reach) for one, own in zip(image, each, strict=True)]
+    for on_tpu in (False, True):
+
+        def whole(words, found, on_tpu=on_tpu):
+            for stage in geometric.list_stages(policy, size, on_tpu):
+                words = stage(words, found)
+            return resampling.unpack(words)
+
+        assert np.array_equal(whole(image, found), expected)
+        # Compiling takes longer than all else.
+        if size == 9 and name in ("deotte", "extreme, constant"):
+            assert np.array_equal(tf.function(whole, jit_compile=True)(image, found), expected)
+
+
+@FILLS
+@pytest.mark.parametrize("size", [1, 2, 3, 17])
+def test_images_of_few_pixels_have_both_implementations_alike(size, fill):
+    policy, image = CASES[f"extreme, {fill}"], tf.constant(picture(size, 5))
+    given = sample(f"extreme, {fill}", 5)
+    found, other = (transform(image, given, policy, on_tpu).numpy() for on_tpu in (False, True))
+    assert found.shape == image.shape
+    assert np.isfinite(found).all()
+    assert np.array_equal(found, other)
+
+
+@pytest.mark.parametrize(("fill", "border"), [("reflect", cv2.BORDER_REFLECT_101), ("edge", cv2.BORDER_REPLICATE)])
+def test_smooth_images_are_warped_as_by_opencv(fill, border):
+    count = 12
+    drawn = draw(count, 10, 1.2) | {"shift_x": np.linspace(-0.2, 0.2, count), "shift_y": np.linspace(0.1, -0.1, count)}
+    plain = smooth_picture()
+    size = len(plain)
+    policy = {**EXTREME, "shear": {"uniform": [-10, 10]}}
+    found = changed(plain[None].repeat(count, 0), fill, policy=policy, **drawn)
+    middle = (size - 1) / 2
+    for number, one in enumerate(found):
+        matrix = reference.inverse(**{name: values[number] for name, values in drawn.items()})
+        offset = size * matrix[:, 2] + middle - matrix[:, :2] @ [middle, middle]
+        matrix = np.concatenate([matrix[:, :2], offset[:, None]], axis=1)
+        expected = cv2.warpAffine(
+            plain, matrix, (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=border
+        )
+        # OpenCV rounds places to 1/32 pixel and values to gray levels; the image's steps are up to 12 levels.
+        assert np.abs(one - expected).max() < 4
+        assert np.abs(one - expected).mean() < 0.6
+
+
+@FILLS
+def test_images_of_a_batch_are_changed_separately(fill):
+    policy, image = CASES[f"extreme, {fill}"], tf.constant(picture(12, 4))
+    given = sample(f"extreme, {fill}", 4)
+    whole = transform(image, given, policy).numpy()
+    for number in range(4):
+        own = {name: value[number : number + 1] for name, value in given.items()}
+        assert np.array_equal(transform(image[number : number + 1], own, policy)[0], whole[number])
+
+
+def list_extremes():
+    """Parameters at the ends of `EXTREME`, and at angles between them."""
+    rotation, shear = [-180, -75, -45, -20, 0, 10, 30, 45, 60, 135, 180], [-60, -30, 0, 60]
+    cases = itertools.product(rotation, shear, EXTREME["zoom_x"]["uniform"], EXTREME["zoom_y"]["uniform"])
+    return params(**dict(zip(("rotation", "shear", "zoom_x", "zoom_y"), np.array(list(cases)).T, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["light", "deotte", "winner", "strong", "ends"])
+def test_the_canvas_has_room_for_what_is_sampled(name, monkeypatch):
+    size = 32
+    policy, given = (EXTREME, list_extremes()) if name == "ends" else (CASES[name], sample(name, 300))
+    if name == "deotte":
+        # A normal distribution has no end: within two standard deviations of each.
+        usual = (np.abs(given["shear"]) <= 4) & (np.abs(given["zoom_x"] - 1) <= 0.25)
+        usual &= np.abs(given["zoom_y"] - 1) <= 0.25
+        given = {key: tf.boolean_mask(value, usual) for key, value in given.items()}
+    count = given["rotation"].shape[0]
+    policy, image = {**policy, "fill": "reflect"}, tf.constant(picture(size, 1).repeat(count, 0))
+    found = transform(image, given, policy).numpy()
+    reach = geometric.find_reach(policy)
+    wide = geometric.Reach(tuple(3 * offset for offset in reach.offsets), reach.canvas + 1)
+    monkeypatch.setattr(geometric, "find_reach", lambda _: wide)
+    assert np.array_equal(found, transform(image, given, policy))
+
+
+def test_only_rotation_and_shear_need_a_larger_canvas():
+    assert geometric.find_reach({**SWITCHES, "zoom": {"uniform": [0.5, 2]}, "lens": {"uniform": [0, 1]}}).canvas == 1
+    # Turned by 45 degrees: tan(22.5 degrees) of half a side.
+    reach = geometric.find_reach({"rotation": {"uniform": [-180, 180]}})
+    assert reach.offsets[0] == pytest.approx(math.tan(math.pi / 8) / 2)
+    assert reach.canvas == pytest.approx(2**0.5)
+    # With two pixels more on each side, which what is seen is interpolated from.
+    assert reach.find_canvas(32) == 32 + 2 * (7 + 2)
+    assert reach.find_canvas(33) == 33 + 2 * (7 + 2)
+    assert reach.find_limit(0, 32) == 8
+
+
+@pytest.mark.parametrize("size", [12, 13])
+def test_the_constant_fill_is_black_from_a_pixel_beyond_the_border_and_nothing_inside(size):
+    white = tf.fill([1, size, size, 3], tf.constant(255, tf.uint8))
+    own = {"rotation": 0.0, "zoom_x": 0.6, "zoom_y": 0.7, "shift_x": 0.1}
+    found = transform(white, params(**{name: [value] for name, value in own.items()}), {**EXTREME, "fill": "constant"})
+    matrix = reference.inverse(**{**reference.PARAMETERS, **own})
+    seen = set()
+    for row, column in np.ndindex(size, size):
+        place = size * matrix @ ((column - (size - 1) / 2) / size, (row - (size - 1) / 2) / size, 1)
+        furthest = np.abs(place).max()
+        if furthest <= (size - 1) / 2:
+            assert (found[0, row, column].numpy() == 255).all()
+            seen.add("inside")
+        if furthest >= (size + 1) / 2:
+            assert not found[0, row, column].numpy().any()
+            seen.add("outside")
+    assert seen == {"inside", "outside"}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("rotation", {"rotation": {"uniform": [-180, 180]}}), ("deotte", policies.read_policy("deotte"))],
+)
+def test_real_images_keep_the_details_that_one_bilinear_resampling_keeps(real_data, name, policy):
+    size = 128
+    paths = sorted(real_data.rglob("*.jpg"))
+    paths = [paths[place] for place in np.random.default_rng(0).permutation(len(paths))[:16]]
+    images = np.stack([cv2.resize(cv2.imread(str(path)), (size, size), interpolation=cv2.INTER_AREA) for path in paths])
+    given = {key: entry for key, entry in policy.items() if key in GEOMETRY}
+    drawn = random_parameters.sample_parameters(SEEDS[: len(images)], given)
+    found = transform(tf.constant(images), drawn, policy).numpy()
+    border = cv2.BORDER_REPLICATE if policy.get("fill") == "edge" else cv2.BORDER_REFLECT_101
+    once = [
+        warp_bilinearly(
+            image, reference.inverse(**{key: float(drawn[key][number]) for key in reference.PARAMETERS}), border
+        )
+        for number, image in enumerate(images)
     ]
+    assert np.mean(highest_octave(found) / highest_octave(np.stack(once))) >= 0.9
 
 
-def test_warps_are_the_same_under_xla():
-    image, matrices = picture(12), geometric.matrices(params(**MIXED))
-    compiled = tf.function(every_warp, jit_compile=True)
-    for found, expected in zip(compiled(image, matrices), every_warp(image, matrices), strict=True):
-        assert found.shape == expected.shape == (2, 12, 12, 3)
-        assert np.abs(found - expected).max() < 1e-4
-    given = params(**MIXED)
-    assert np.abs(tf.function(geometric.matrices, jit_compile=True)(given) - matrices).max() < 1e-5
+def warp_bilinearly(image, matrix, border):
+    size, middle = len(image), (len(image) - 1) / 2
+    x, y = np.meshgrid(np.arange(size) - middle, np.arange(size) - middle)
+    places = [np.float32(row[0] * x + row[1] * y + size * row[2] + middle) for row in matrix]
+    return cv2.remap(np.float32(image), *places, cv2.INTER_LINEAR, borderMode=border)
 
 
-def test_flips_stay_exact_under_xla():
-    image = picture(12)
-    given = params(flip_x=1, rotate90=1)
-    found = tf.function(lambda x, given: geometric.warp(x, geometric.matrices(given)), jit_compile=True)(image, given)
-    assert np.array_equal(found, np.rot90(image[:, :, ::-1], 1, (1, 2)))
-
-
-@pytest.mark.parametrize("compile_it", [False, True], ids=["eager", "xla"])
-def test_warps_in_half_precision_come_near(compile_it):
-    image, matrices = picture(12), geometric.matrices(params(**MIXED))
-    halved = tf.function(every_warp, jit_compile=True) if compile_it else every_warp
-    for found, expected in zip(halved(tf.cast(image, tf.bfloat16), matrices), every_warp(image, matrices), strict=True):
-        assert found.dtype == tf.bfloat16
-        assert np.abs(tf.cast(found, tf.float32) - expected).max() < 0.03
-
-
-def test_images_of_a_batch_are_warped_separately():
-    image, matrices = picture(12), geometric.matrices(params(**MIXED))
-    for name, (fill, given) in enumerate(itertools.product(geometric.FILLS, DISTORTIONS.values())):
-        whole = every_warp(image, matrices)[name]
-        for number in (0, 1):
-            own = {key: value[number : number + 1] for key, value in given.items()}
-            alone = geometric.warp(image[number : number + 1], matrices[number : number + 1], fill, **own)
-            assert np.allclose(whole[number], alone[0], atol=1e-6)
+def highest_octave(images):
+    """Energy of each image from a quarter to half a cycle per pixel, under a window."""
+    size = images.shape[1]
+    window = (np.hanning(size)[:, None] * np.hanning(size))[..., None]
+    power = np.abs(np.fft.fft2((images - images.mean((1, 2), keepdims=True)) * window, axes=(1, 2))) ** 2
+    radius = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
+    return power[:, (radius >= 0.25) & (radius <= 0.5)].sum((1, 2))
