@@ -8,8 +8,8 @@ A policy is a dict from the name of an operation (see `OPERATIONS`) to its param
 - `instead`: operations with the same label exclude each other, so their probabilities must add up to at most 1;
 - `count` (dropout): number of holes; `alpha` (mixup, cutmix): parameter of the Beta distribution of the mixing weight.
 
-Two keys are not operations: `fill` (see `geometric.list_stages`) and `pick`: `[n, [operations]]`, of which each image gets n,
-sampled uniformly, as in RandAugment (Cubuk et al. 2020); `--augment_strength` is then its magnitude.
+Two keys are not operations: `fill` (see `geometric.list_stages`) and `pick`: `[n, [operations]]`, of which each image
+gets n, sampled uniformly, as in RandAugment (Cubuk et al. 2020); `--augment_strength` is then its magnitude.
 """
 
 import difflib

@@ -69,7 +69,7 @@ def test_a_zoomed_row_as_worked_by_hand(on_tpu):
 
 @BOTH
 def test_overshoot_is_clipped(on_tpu):
-    # Between two black pixels beside white ones -20 / 128 of white, between two white ones beside a black one 138 / 128.
+    # Between two black pixels beside white ones -20 / 128 of white, between two white ones beside a black one 138.
     words = row(255, 0, 0, 255, 255)
     assert levels_of(zoomed(words, tf.constant([[384, 896]]), 2, on_tpu)) == [0, 255]
 
