@@ -75,7 +75,7 @@ def _list_stages(
         ({"vignette", "dropout"}, occlude_last),
     ]
     stages = [stage for names, stage in others if names & set(given)]
-    if "swap" in given:
+    if "zoom_x" in given:
         return [*geometric.list_stages(policy, size, on_tpu), to_float, *stages]
     if stages:
         first, *stages = stages

@@ -124,16 +124,15 @@ def blur(images: tf.Tensor, sigma: tf.Tensor, axis: int, on_tpu: bool = False) -
     count = [-1, -1, -1, -1]
     count[axis] = size
     parts = []
-    for begin[axis], weight in enumerate(taps):
+    for tap, weight in enumerate(taps):
+        begin[axis] = tap
         parts.append(tf.cast(weight, images.dtype)[:, None, None, None] * tf.slice(padded, begin, count))
     return tf.add_n(parts)
 
 
 def _blur_by_matrix(images: tf.Tensor, taps: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
     size, radius = images.shape[axis], len(taps) // 2
-    last = size - 1
-    place = tf.range(size)
-    mirrored = [last - tf.abs(last - tf.abs(place + offset)) for offset in range(-radius, radius + 1)]
+    mirrored = [resampling.mirror(tf.range(size) + offset, size - 1) for offset in range(-radius, radius + 1)]
     matrix = resampling.make_matrix([index[None] for index in mirrored], [tap[:, None] for tap in taps], size)
     # A TPU multiplies numbers of eight bits: the weights and the first part are exact, and the second is small.
     exact = tf.cast(images, tf.float32)

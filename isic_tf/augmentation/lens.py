@@ -51,7 +51,7 @@ def _to_pixels(position: tf.Tensor, size: int) -> tf.Tensor:
     """Converts positions in sides from the center, of the first half of a line, to places of the whole line."""
     last = (size - 1) * resampling.ONE
     place = tf.cast(tf.round((position * size + (size - 1) / 2) * resampling.ONE), tf.int32)
-    place = last - tf.abs(last - tf.abs(place))
+    place = resampling.mirror(place, last)
     return tf.concat([place, last - place[:, :, ::-1][:, :, size % 2 :]], 2)
 
 

@@ -94,9 +94,12 @@ def fetch(words: tf.Tensor, places: tf.Tensor, axis: int) -> tf.Tensor:
 
 def _list_neighbors(places: tf.Tensor, size: int) -> list[tf.Tensor]:
     first = _shift_right(places, 8)
-    # Folded back: at most two of them are outside.
-    indices = [tf.abs(first + tap) for tap in _TAPS]
-    return [tf.clip_by_value(tf.minimum(index, 2 * (size - 1) - index), 0, size - 1) for index in indices]
+    return [mirror(first + tap, size - 1) for tap in _TAPS]
+
+
+def mirror(place: tf.Tensor, last: int) -> tf.Tensor:
+    """Folds places up to one line beyond either end back into [0, last], without repeating the first or the last."""
+    return tf.clip_by_value(last - tf.abs(last - tf.abs(place)), 0, last)
 
 
 def blend(words: tf.Tensor, weights: tf.Tensor, axis: int, size: int, step: int, unit: int = 1) -> tf.Tensor:
@@ -134,6 +137,11 @@ def multiply(words: tf.Tensor, places: tf.Tensor, weights: tf.Tensor, axis: int,
         int32 `[b, n, W]` or `[b, H, n]`.
     """
     matrix = make_matrix(_list_neighbors(places, words.shape[axis]), tf.unstack(weights), words.shape[axis])
+    return _apply_matrix(words, matrix, axis, unit)
+
+
+def _apply_matrix(words: tf.Tensor, matrix: tf.Tensor, axis: int, unit: int) -> tf.Tensor:
+    """Multiplies lines of whole gray levels by matrices `[b, n, H]` or `[b, n, W]` of whole numbers in 1/128."""
     formula = "bni,bciw->bcnw" if axis == 1 else "bni,bchi->bchn"
     # A TPU multiplies numbers of eight bits, as which both pass.
     sums = LEVEL * tf.einsum(formula, matrix, tf.stack(_channels(words), 1) / LEVEL)
@@ -171,8 +179,7 @@ def interpolate(words: tf.Tensor, places: tf.Tensor, on_tpu: bool) -> tf.Tensor:
     if on_tpu:
         columns = tf.range(last + 1, dtype=tf.float32) * ONE
         matrix = tf.nn.relu(ONE - tf.abs(tf.cast(places, tf.float32)[..., None] - columns))
-        sums = LEVEL * tf.einsum("bni,bchi->bchn", matrix, tf.stack(_channels(words), 1) / LEVEL)
-        return _join(tf.unstack(sums, axis=1), LEVEL)
+        return _apply_matrix(words, matrix, 2, LEVEL)
     first = _shift_right(places, 7)
     share = tf.cast(places - first * ONE, tf.float32)[:, None]
     taps = [_channels(tf.gather(words, index, axis=2, batch_dims=1)) for index in (first, tf.minimum(first + 1, last))]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import tensorflow as tf
 
 # A TPU stores an array in tiles of this many rows and columns, and pads a batch to a multiple of the rows.
-_TPU_ROWS = 8
+TPU_ROWS = 8
 _TPU_COLUMNS = 128
 # Layers whose outputs a TPU keeps for the gradients; the operations between them are fused and computed again.
 _KEPT_LAYERS = (tf.keras.layers.Conv2D, tf.keras.layers.DepthwiseConv2D, tf.keras.layers.Add)
@@ -121,7 +121,7 @@ def _pad_array(shape: tuple[int, ...], images: int) -> int:
 
 def _pad_rows(count: int) -> int:
     # The tiles of fewer rows are lower.
-    return min(_round_up(count, _TPU_ROWS), 1 << (count - 1).bit_length())
+    return min(_round_up(count, TPU_ROWS), 1 << (count - 1).bit_length())
 
 
 def _round_up(count: int, step: int) -> int:
@@ -133,8 +133,8 @@ def _find_most_images(classifier: tf.keras.Model, available: float) -> int:
     arrays = _list_kept_arrays(classifier)
     # Without padding more would fit.
     limit = int(max(available, 0) // sum(math.prod(shape) * size for shape, size in arrays))
-    candidates = range(_TPU_ROWS, limit + 1, _TPU_ROWS)
-    return bisect.bisect_right(candidates, available, key=lambda images: _count_padded(arrays, images)) * _TPU_ROWS
+    candidates = range(TPU_ROWS, limit + 1, TPU_ROWS)
+    return bisect.bisect_right(candidates, available, key=lambda images: _count_padded(arrays, images)) * TPU_ROWS
 
 
 def _list_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
@@ -230,14 +230,14 @@ def _advise(batch_size: int, replicas: int, micro_batches: int, most_images: int
     """Returns whether a micro-batch is a multiple of what TPUs pad to, and if not, the option that makes it one."""
     share = batch_size // replicas
     images = share // micro_batches
-    if images % _TPU_ROWS == 0:
-        return f"a multiple of {_TPU_ROWS}, as TPUs require"
+    if images % TPU_ROWS == 0:
+        return f"a multiple of {TPU_ROWS}, as TPUs require"
     # As few micro-batches as fit: the images of one share their batch statistics.
     fitting = [
-        count for count in range(1, micro_batches) if share % (count * _TPU_ROWS) == 0 and share // count <= most_images
+        count for count in range(1, micro_batches) if share % (count * TPU_ROWS) == 0 and share // count <= most_images
     ]
     if fitting:
         remedy = f"--gradient_accumulation_steps={fitting[0]}"
     else:
-        remedy = f"--global_batch_size={_round_up(images, _TPU_ROWS) * replicas * micro_batches}"
-    return f"not a multiple of {_TPU_ROWS}, to which TPUs pad; use {remedy}"
+        remedy = f"--global_batch_size={_round_up(images, TPU_ROWS) * replicas * micro_batches}"
+    return f"not a multiple of {TPU_ROWS}, to which TPUs pad; use {remedy}"

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from isic_tf.distribution import tpu_compiler
+from isic_tf.training import memory_estimate
 
-# A TPU pads a batch to a multiple of this number of images.
-_ROWS = 8
 # Compilations of a search.
 _MOST_TRIALS = 5
 # A search for the largest batch ends this close to one that does not fit; the compiler needs this reserve, too.
@@ -28,25 +27,25 @@ def find_largest_batch(compile_batch: Compile, failed: int, need: Need, fixed: f
     Returns:
         A multiple of 8 that fits; at most 6 % more, and one multiple, do not. 0 if none was found.
     """
-    low, high = 0, -(-failed // _ROWS)
+    low, high = 0, -(-failed // memory_estimate.TPU_ROWS)
     guess = _estimate(failed, need, fixed)
     for _ in range(_MOST_TRIALS):
         if guess <= low or high - low <= max(1, _CLOSE * high):
             break
         number = min(guess, high - 1)
-        found = compile_batch(number * _ROWS)
+        found = compile_batch(number * memory_estimate.TPU_ROWS)
         if found.is_accepted:
             low = number
             guess = (low + high) // 2
         else:
             high = number
-            guess = _estimate(number * _ROWS, found.need, fixed)
-    return low * _ROWS
+            guess = _estimate(number * memory_estimate.TPU_ROWS, found.need, fixed)
+    return low * memory_estimate.TPU_ROWS
 
 
 def _estimate(failed: int, need: Need, fixed: float) -> int:
     """Estimates how many blocks of 8 images fit, from the need of a number of images that does not."""
-    return max(1, int(_estimate_images(failed, need, fixed) * (1 - _RESERVE)) // _ROWS)
+    return max(1, int(_estimate_images(failed, need, fixed) * (1 - _RESERVE)) // memory_estimate.TPU_ROWS)
 
 
 def _estimate_images(failed: int, need: Need, fixed: float) -> float:
@@ -69,7 +68,7 @@ def find_micro_batches(compile_parts: Compile, share: int, parts: int, need: Nee
         Number of micro-batches; those whose images are multiples of 8 go first. 0 if none fits.
     """
     divisors = [count for count in range(parts + 1, share + 1) if share % count == 0]
-    candidates = [count for count in divisors if share // count % _ROWS == 0] or divisors
+    candidates = [count for count in divisors if share // count % memory_estimate.TPU_ROWS == 0] or divisors
     # What is estimated not to fit is left out, but for the last of it: the compiler saves memory where it must.
     most_images = _estimate_images(share // parts, need, fixed)
     too_large = [count for count in candidates if share / count > most_images]
