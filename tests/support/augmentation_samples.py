@@ -1,5 +1,6 @@
 """Seeds, images and a policy of all operations for the tests of the augmentation."""
 
+import geometry_reference as reference
 import numpy as np
 import tensorflow as tf
 
@@ -27,3 +28,20 @@ def picture(size=16, count=2):
 def drawn(policy, count=4000):
     """Samples the parameters of a policy with the first seeds, as arrays by name."""
     return {name: value.numpy() for name, value in random_parameters.sample_parameters(SEEDS[:count], policy).items()}
+
+
+def params(**changes):
+    """Parameters of two images, or of as many as the changes are for."""
+    count = max([np.size(value) for value in changes.values() if np.ndim(value)], default=2)
+    full = {**reference.PARAMETERS, **changes}
+    return {name: tf.constant(np.broadcast_to(np.float32(value), count)) for name, value in full.items()}
+
+
+def draw(count, shear=60, zoom=5):
+    """Random parameters of as many images."""
+    random = np.random.default_rng(5)
+    ranges = {"rotation": (-720, 720), "shear": (-shear, shear), "shift_x": (-1, 1), "shift_y": (-1, 1)}
+    drawn = {name: random.integers(0, 2, count) for name in ("transpose", "flip_x", "flip_y")}
+    drawn |= {"rotate90": random.integers(0, 4, count)}
+    drawn |= {name: random.uniform(*ends, count) for name, ends in ranges.items()}
+    return drawn | {name: zoom ** random.uniform(-1, 1, count) for name in ("zoom_x", "zoom_y")}

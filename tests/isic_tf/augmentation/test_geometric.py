@@ -1,6 +1,5 @@
 import functools
 import itertools
-import math
 
 import cv2
 import geometry_reference as reference
@@ -8,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import tensorflow as tf
-from augmentation_samples import SEEDS
+from augmentation_samples import SEEDS, draw, params
 
-from isic_tf.augmentation import geometric, policies, presets, random_parameters, resampling
+from isic_tf.augmentation import affine, geometric, policies, presets, random_parameters, resampling
 
 BOTH = pytest.mark.parametrize("on_tpu", [False, True], ids=["gathers", "products"])
 FILLS = pytest.mark.parametrize("fill", geometric.FILLS)
@@ -50,13 +49,6 @@ def smooth_picture(size=48):
     noise = np.random.default_rng(1).normal(size=(size, size, 3))
     smooth = scipy.ndimage.gaussian_filter(noise, (size / 12, size / 12, 0), mode="mirror")
     return np.uint8(np.round(127.5 + 100 * smooth / np.abs(smooth).max()))
-
-
-def params(**changes):
-    """Parameters of two images, or of as many as the changes are for."""
-    count = max([np.size(value) for value in changes.values() if np.ndim(value)], default=2)
-    full = {**reference.PARAMETERS, **changes}
-    return {name: tf.constant(np.broadcast_to(np.float32(value), count)) for name, value in full.items()}
 
 
 def transform(images, given, policy, on_tpu=False):
@@ -146,62 +138,15 @@ def test_the_grid_as_worked_by_hand():
     assert np.array_equal(swapped, tf.transpose(moved, [0, 2, 1, 3]))
 
 
-def draw(count, shear=60, zoom=5):
-    """Random parameters of as many images."""
-    random = np.random.default_rng(5)
-    ranges = {"rotation": (-720, 720), "shear": (-shear, shear), "shift_x": (-1, 1), "shift_y": (-1, 1)}
-    drawn = {name: random.integers(0, 2, count) for name in ("transpose", "flip_x", "flip_y")}
-    drawn |= {"rotate90": random.integers(0, 4, count)}
-    drawn |= {name: random.uniform(*ends, count) for name, ends in ranges.items()}
-    return drawn | {name: zoom ** random.uniform(-1, 1, count) for name in ("zoom_x", "zoom_y")}
-
-
-def product(factors):
-    """The matrix of two scales and three shears."""
-    parts = [[1, factors["third"]], [0, 1]], [[1, 0], [factors["second"], 1]], [[1, factors["first"]], [0, 1]]
-    matrix = np.diag([factors["scale_x"], factors["scale_y"]])
-    for part in parts:
-        matrix = matrix @ np.array(part)
-    return matrix
-
-
-@pytest.mark.parametrize("angles", [(0, 0), (0, 30), (1e-6, 0), (45, 0), (-45, 0), (30, 60), (-30, -60), (14, -12)])
-@pytest.mark.parametrize("zooms", [(1, 1), (0.5, 2), (1.3, 0.9), (5, 0.2)])
-def test_scales_and_shears_multiply_back_to_the_affine_map(angles, zooms):
-    expected = reference.inverse(0, 0, 0, 0, *angles, *zooms, 0, 0)[:, :2]
-    given = [float(value) for value in (*angles, *zooms)]
-    assert np.abs(product(geometric._factor(*given)) - expected).max() < 1e-9
-    single = geometric._factor(*(tf.constant([value]) for value in given))
-    assert np.abs(product({name: float(value[0]) for name, value in single.items()}) - expected).max() < 1e-4
-    if angles == (0, 0):
-        # Zooms take no shears.
-        assert [single[name].numpy()[0] for name in ("first", "second", "third")] == [0, 0, 0]
-
-
-def test_what_is_split_multiplies_back_in_the_order_of_the_docstring():
-    drawn = draw(60)
-    split = {name: value.numpy() for name, value in geometric._split(params(**drawn)).items()}
-    for number in range(60):
-        own = {name: value[number] for name, value in split.items()}
-        signs = np.diag([own["sign_x"], own["sign_y"]])
-        linear = signs @ product(own)
-        # The shift is before the signs and, in sides, after the scales.
-        shift = signs @ [own["move_x"], own["move_y"]]
-        found = np.concatenate([linear, shift[:, None]], axis=1)
-        found = found[::-1] if own["swap"] else found
-        expected = reference.inverse(**{name: values[number] for name, values in drawn.items()})
-        assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
-
-
 @pytest.mark.parametrize("size", [9, 12])
 @pytest.mark.parametrize("fill", geometric.FILLS)
 def test_places_are_those_of_the_affine_map(size, fill):
     drawn = draw(20, 20, 1.5)
     # As a matrix, so that only the scales are taken from the code.
     policy, given = {**EXTREME, "fill": fill}, params(**drawn)
-    split = {name: value.numpy().astype(np.float64) for name, value in geometric._split(given).items()}
+    split = {name: value.numpy().astype(np.float64) for name, value in affine.split_map(given).items()}
     found = {name: value.numpy() for name, value in geometric.locate(given, policy, size).items()}
-    canvas = geometric.find_reach(policy).find_canvas(size)
+    canvas = affine.find_reach(policy).find_canvas(size)
     assert (canvas - size) % 2 == 0
     middle = (size - 1) / 2
     for number, (name, place) in itertools.product(range(20), itertools.product("xy", range(canvas))):
@@ -229,7 +174,7 @@ def test_both_implementations_equal_the_reference_eager_and_compiled(name, size)
     policy, given = CASES[name], sample(name, 3)
     image = tf.constant(picture(size, 3))
     found = geometric.locate(given, policy, size)
-    reach = geometric.find_reach(policy)
+    reach = affine.find_reach(policy)
     each = [{key: value[:, n] if "weights" in key else value[n] for key, value in found.items()} for n in range(3)]
     each = [{key: value.numpy() for key, value in own.items()} for own in each]
     expected = [reference.change(one.numpy(), own, reach) for one, own in zip(image, each, strict=True)]
@@ -307,22 +252,10 @@ def test_the_canvas_has_room_for_what_is_sampled(name, monkeypatch):
     count = given["rotation"].shape[0]
     policy, image = {**policy, "fill": "reflect"}, tf.constant(picture(size, 1).repeat(count, 0))
     found = transform(image, given, policy).numpy()
-    reach = geometric.find_reach(policy)
-    wide = geometric.Reach(tuple(3 * offset for offset in reach.offsets), reach.canvas + 1)
-    monkeypatch.setattr(geometric, "find_reach", lambda _: wide)
+    reach = affine.find_reach(policy)
+    wide = affine.Reach(tuple(3 * offset for offset in reach.offsets), reach.canvas + 1)
+    monkeypatch.setattr(affine, "find_reach", lambda _: wide)
     assert np.array_equal(found, transform(image, given, policy))
-
-
-def test_only_rotation_and_shear_need_a_larger_canvas():
-    assert geometric.find_reach({**SWITCHES, "zoom": {"uniform": [0.5, 2]}, "lens": {"uniform": [0, 1]}}).canvas == 1
-    # Turned by 45 degrees: tan(22.5 degrees) of half a side.
-    reach = geometric.find_reach({"rotation": {"uniform": [-180, 180]}})
-    assert reach.offsets[0] == pytest.approx(math.tan(math.pi / 8) / 2)
-    assert reach.canvas == pytest.approx(2**0.5)
-    # With two pixels more on each side, which what is seen is interpolated from.
-    assert reach.find_canvas(32) == 32 + 2 * (7 + 2)
-    assert reach.find_canvas(33) == 33 + 2 * (7 + 2)
-    assert reach.find_limit(0, 32) == 8
 
 
 @pytest.mark.parametrize("size", [12, 13])
