@@ -215,7 +215,8 @@ def move(words: tf.Tensor, offsets: tf.Tensor, axis: int, size: int, limit: int,
     along, across = (words.shape[2], 1) if axis == 1 else (1, words.shape[2])
     lines = tf.range(words.shape[3 - axis]) * across
     place, lines = (place[:, None], lines[None, :]) if axis == 1 else (place[None, :], lines[:, None])
-    return tf.gather(tf.reshape(words, [words.shape[0], -1]), (place + whole) * along + lines, batch_dims=1)
+    flat = tf.reshape(words, [-1, words.shape[1] * words.shape[2]])
+    return tf.gather(flat, (place + whole) * along + lines, batch_dims=1)
 
 
 def _shift(words: tf.Tensor, distance: tf.Tensor, axis: int, start: int, size: int, most: int) -> tf.Tensor:

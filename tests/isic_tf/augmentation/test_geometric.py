@@ -314,3 +314,16 @@ def highest_octave(images):
     power = np.abs(np.fft.fft2((images - images.mean((1, 2), keepdims=True)) * window, axes=(1, 2))) ** 2
     radius = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
     return power[:, (radius >= 0.25) & (radius <= 0.5)].sum((1, 2))
+
+
+@BOTH
+def test_the_number_of_images_need_not_be_known_before(on_tpu):
+    # As with several workers, whose batches have no static size.
+    policy, given = CASES["extreme, edge"], sample("extreme, edge", 2)
+    signature = (
+        tf.TensorSpec([None, 9, 9, 3], tf.uint8),
+        tf.nest.map_structure(lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), given),
+    )
+    unknown = tf.function(lambda images, own: transform(images, own, policy, on_tpu), input_signature=signature)
+    image = tf.constant(picture())
+    assert np.array_equal(unknown(image, given), transform(image, given, policy, on_tpu))
