@@ -43,8 +43,7 @@ STEPS: dict[str, dict[str, Any]] = {
 }
 # What is compiled for its chip: name, flag file, further flags, topology. Kaggle's TPU has eight chips of v5e.
 RECIPES = (
-    ("tpu_v5e_b4_384", "tpu_v5e_b4_384", (), "v5e:1x1"),
-    ("notebook colab_tpu", "tpu_v5e_b4_384", (), "v5e:1x1"),
+    ("tpu_v5e_b4_384, notebook colab_tpu", "tpu_v5e_b4_384", (), "v5e:1x1"),
     ("notebook kaggle_tpu", "tpu_v5e_b4_384", (), "v5e:2x4"),
     ("deotte_b6_384", "deotte_b6_384", ("--precision=mixed_bfloat16",), "v3:2x2"),
     ("masdevallia_b6_512", "masdevallia_b6_512", ("--precision=mixed_bfloat16",), "v3:2x2"),

@@ -15,8 +15,8 @@ import tensorflow as tf
 _DEVIATIONS = 2
 # Pixels that a place is interpolated from lie up to so many pixels beyond it.
 _MARGIN = 2
-# Smallest zoom and aspect of an axis, see `policies.OPERATIONS`.
-_MIN_FACTOR = 0.2
+# Range of the zooms and the aspect, see `policies.OPERATIONS`.
+_FACTORS = 0.2, 5.0
 SHEARS = ("first", "second", "third")
 
 Params = dict[str, tf.Tensor]
@@ -54,15 +54,35 @@ def find_reach(policy: dict[str, Any]) -> Reach:
         `Reach`. It has room for all values of uniform distributions, and for normal ones up to two standard deviations
         from the mean in each operation.
     """
-    rotation, shear = (_most(policy, name, 0.0) for name in ("rotation", "shear"))
+    rotation, shear = (max(map(abs, _find_ends(policy, name, 0.0))) for name in ("rotation", "shear"))
     if not rotation and not shear:
         return Reach()
-    aspect = math.prod(_most(policy, name, 1.0) for name in ("aspect", "zoom_x", "zoom_y"))
     middles = np.linspace(-1, 1, 9) * min(45.0, rotation + shear / 2)
-    cases = itertools.product(middles, (-shear, 0.0, shear), (1 / aspect, 1.0, aspect))
+    least, most = find_stretch(policy)
+    cases = itertools.product(middles, (-shear, 0.0, shear), (least, 1.0, most))
     factors = [factor_map(middle + angle / 2, angle, ratio**0.5, ratio**-0.5) for middle, angle, ratio in cases]
     offsets, canvases = zip(*map(_measure, factors), strict=True)
     return Reach(tuple(np.max(offsets, axis=0)), float(np.max(canvases)))
+
+
+def find_stretch(policy: dict[str, Any]) -> tuple[float, float]:
+    """Finds the least and the largest factor by which a policy stretches an image more along x than along y."""
+    low, high = 1.0, 1.0
+    for name, exponent in (("zoom_x", 1), ("zoom_y", -1), ("aspect", 1)):
+        ends = [min(max(value, _FACTORS[0]), _FACTORS[1]) ** exponent for value in _find_ends(policy, name, 1.0)]
+        low, high = low * min(ends), high * max(ends)
+    return low, high
+
+
+def _find_ends(policy: dict[str, Any], name: str, neutral: float) -> tuple[float, float]:
+    """Returns the smallest and the largest value of an operation, of which the neutral one is always possible."""
+    entry = policy.get(name, {"uniform": [neutral, neutral]})
+    if "normal" in entry:
+        mean, deviation = entry["normal"]
+        ends = mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
+    else:
+        ends = entry["uniform"]
+    return min(neutral, *ends), max(neutral, *ends)
 
 
 def _measure(factors: dict[str, Any]) -> tuple[list[float], float]:
@@ -72,21 +92,6 @@ def _measure(factors: dict[str, Any]) -> tuple[list[float], float]:
     places += [(abs(factors[f"{row}x"]) + abs(factors[f"{row}y"])) / factors[f"scale_{row}"] for row in "yx"]
     offsets = [abs(factors[name]) * place / 2 for name, place in zip(SHEARS, [1.0, *places], strict=False)]
     return offsets, max(places)
-
-
-def _most(policy: dict[str, Any], name: str, neutral: float) -> float:
-    """Returns the largest magnitude of a value, or the largest factor either way of one whose neutral value is 1."""
-    entry = policy.get(name)
-    if entry is None:
-        return neutral
-    if "normal" in entry:
-        mean, deviation = entry["normal"]
-        low, high = mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
-    else:
-        low, high = entry["uniform"]
-    if neutral:
-        return max(high, 1 / max(low, _MIN_FACTOR))
-    return max(abs(low), abs(high))
 
 
 def factor_map(rotation: Any, shear: Any, zoom_x: Any, zoom_y: Any) -> dict[str, Any]:

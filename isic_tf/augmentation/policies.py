@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from isic_tf.augmentation import color, geometric, occlusion, presets
+from isic_tf.augmentation import affine, color, geometric, occlusion, presets
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, saved_files
 
@@ -61,6 +61,8 @@ MIXES = ("mixup", "cutmix")
 # Names of release 0.1, in policies that users and runs of that release hold.
 RENAMED = {"turn": "rotate90", "microscope": "vignette"}
 _MAX_BYTES = 2**20
+# Sides of an image that the canvas on which it is sheared may have, see `affine`.
+_MAX_CANVAS = 8.0
 
 Policy = dict[str, Any]
 
@@ -77,7 +79,8 @@ def read_policy(name: str, strength: float = 1.0) -> Policy:
         Policy: a dict, see the documentation of this module.
 
     Raises:
-        ConfigError: There is no such preset or file, or it does not hold a valid policy.
+        ConfigError: There is no such preset or file, it does not hold a valid policy, or it rotates or shears images
+            that it stretches too much.
 
     Examples:
         >>> read_policy("light")["zoom"]
@@ -93,7 +96,18 @@ def read_policy(name: str, strength: float = 1.0) -> Policy:
     for key, entry in policy.items():
         has_value = key in OPERATIONS and bool({"uniform", "normal"} & entry.keys())
         scaled[key] = _scale(entry, *OPERATIONS[key], strength) if has_value else entry
+    _check_canvas(scaled, name)
     return scaled
+
+
+def _check_canvas(policy: Policy, name: str) -> None:
+    canvas, stretch = affine.find_reach(policy).canvas, affine.find_stretch(policy)
+    if canvas > _MAX_CANVAS:
+        raise errors.ConfigError(
+            f"{name}: with rotation or shear, expected zoom_x, zoom_y and aspect to stretch images such that they fit "
+            f"a canvas of {_MAX_CANVAS:g} sides of an image, got {max(stretch[1], 1 / stretch[0]):.3g} times more "
+            f"along one axis than along the other, which takes {canvas:.3g} sides; narrow their ranges"
+        )
 
 
 def _scale(entry: Policy, identity: float, low: float, high: float, strength: float) -> Policy:

@@ -57,3 +57,20 @@ def test_only_rotation_and_shear_need_a_larger_canvas():
     assert reach.find_canvas(32) == 32 + 2 * (7 + 2)
     assert reach.find_canvas(33) == 33 + 2 * (7 + 2)
     assert reach.find_limit(0, 32) == 8
+
+
+def test_the_canvas_is_for_the_zooms_that_can_meet():
+    turn = {"rotation": {"uniform": [-45, 45]}}
+    alike = {name: {"uniform": [0.5, 2]} for name in ("zoom_x", "zoom_y")}
+    # The axes may be zoomed by 2 and by 0.5.
+    assert affine.find_stretch(alike) == (0.25, 4)
+    assert affine.find_stretch({**alike, "aspect": {"uniform": [0.8, 0.9]}}) == pytest.approx((0.2, 4))
+    assert affine.find_stretch({"zoom_x": {"normal": [1, 0.1]}, "zoom_y": {"normal": [1, 0.1]}}) == pytest.approx(
+        (0.8 / 1.2, 1.2 / 0.8)
+    )
+    # Beyond the range of a zoom nothing is sampled.
+    assert affine.find_stretch({"zoom_y": {"normal": [1, 9]}}) == (0.2, 5)
+    # A zoom of both axes needs no more room than a rotation.
+    zoomed = affine.find_reach({**turn, "zoom": {"uniform": [0.2, 5]}})
+    assert zoomed == affine.find_reach(turn)
+    assert affine.find_reach({**turn, **alike}).canvas > affine.find_reach({**turn, "zoom_x": alike["zoom_x"]}).canvas

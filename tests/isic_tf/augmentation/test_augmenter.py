@@ -6,14 +6,8 @@ import pytest
 import tensorflow as tf
 from augmentation_samples import EVERYTHING, SEEDS, picture
 
-from isic_tf.augmentation import augmenter, mixup, policies, presets, random_parameters
+from isic_tf.augmentation import augmenter, mixup, policies, random_parameters
 from isic_tf.data import decoding
-
-
-@pytest.mark.parametrize("name", [name for name in presets.PRESETS if name != "strong"])
-def test_labels_stay_where_nothing_is_mixed(name):
-    labels = tf.constant([0.0, 1.0])
-    assert np.array_equal(augmenter.make_augment(policies.read_policy(name))(picture(), labels, SEEDS[:2])[1], labels)
 
 
 def test_nothing_changes_without_a_policy():
@@ -23,7 +17,7 @@ def test_nothing_changes_without_a_policy():
     assert np.array_equal(none(images, tf.zeros(2), SEEDS[:2])[0], plain)
 
 
-# Zooms that differ less, since the more they do, the larger the canvas is that a rotated image is sheared on.
+# Those of all operations would stretch an image more than a policy that rotates may.
 ALIKE = {"uniform": [0.8, 1.2]}
 ALL = EVERYTHING | {"aspect": ALIKE, "zoom_x": ALIKE, "zoom_y": ALIKE}
 
