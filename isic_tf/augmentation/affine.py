@@ -4,20 +4,23 @@ See `geometric` for the method.
 """
 
 import dataclasses
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-# Standard deviations of a normally distributed value for which the canvas has room; what lies beyond it is black.
-_DEVIATIONS = 2
+# Largest shear in degrees, and range of the zooms and of the aspect.
+SHEAR_LIMIT = 60.0
+FACTORS = 0.2, 5.0
+SHEARS = ("first", "second", "third")
+# Standard deviations from the mean of a normally distributed angle and zoom beyond which they are limited.
+_ANGLE_DEVIATIONS = 3
+_ZOOM_DEVIATIONS = 2
+# Largest stretch with rotation or shear: at 4 the canvas has up to 4.6 sides of the image, at 25 it would have 37.
+_MAX_STRETCH = 4.0
 # Pixels that a place is interpolated from lie up to so many pixels beyond it.
 _MARGIN = 2
-# Range of the zooms and the aspect, see `policies.OPERATIONS`.
-_FACTORS = 0.2, 5.0
-SHEARS = ("first", "second", "third")
 
 Params = dict[str, tf.Tensor]
 
@@ -30,10 +33,16 @@ class Reach:
         offsets: Farthest that the first shear (along x), the second (along y) and the third (along x) move a pixel that
             is seen, in sides of the image.
         canvas: Side of the canvas that is sheared, in sides of the image; 1 without rotation and shear.
+        rotation: Largest rotation in degrees.
+        shear: Largest shear in degrees.
+        stretch: Smallest and largest factor by which an image is stretched more along x than along y.
     """
 
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
     canvas: float = 1.0
+    rotation: float = math.inf
+    shear: float = SHEAR_LIMIT
+    stretch: tuple[float, float] = (0.0, math.inf)
 
     def find_canvas(self, size: int) -> int:
         """Returns the side of the canvas of images of a size, both in pixels, which differ by an even number."""
@@ -51,47 +60,68 @@ def find_reach(policy: dict[str, Any]) -> Reach:
         policy: See `policies`.
 
     Returns:
-        `Reach`. It has room for all values of uniform distributions, and for normal ones up to two standard deviations
-        from the mean in each operation.
+        `Reach`. Its limits are the ends of uniform distributions, three standard deviations from the mean of normally
+        distributed angles and two from that of each zoom; the stretch is at most 4.
     """
-    rotation, shear = (max(map(abs, _find_ends(policy, name, 0.0))) for name in ("rotation", "shear"))
+    ends = [_find_ends(policy, name, 0.0, _ANGLE_DEVIATIONS) for name in ("rotation", "shear")]
+    rotation, shear = (max(map(abs, pair)) for pair in ends)
     if not rotation and not shear:
         return Reach()
-    middles = np.linspace(-1, 1, 9) * min(45.0, rotation + shear / 2)
-    least, most = find_stretch(policy)
-    cases = itertools.product(middles, (-shear, 0.0, shear), (least, 1.0, most))
-    factors = [factor_map(middle + angle / 2, angle, ratio**0.5, ratio**-0.5) for middle, angle, ratio in cases]
-    offsets, canvases = zip(*map(_measure, factors), strict=True)
-    return Reach(tuple(np.max(offsets, axis=0)), float(np.max(canvases)))
+    shear, stretch = min(shear, SHEAR_LIMIT), _find_stretch(policy)
+    # What rotates further is turned by right angles.
+    most = min(45.0, rotation + shear / 2)
+    middles, shears, ratios = np.meshgrid(
+        np.linspace(-most, most, 181), np.linspace(-shear, shear, 7), np.geomspace(*stretch, 9)
+    )
+    factors = factor_map(middles + shears / 2, shears, ratios**0.5, ratios**-0.5)
+    # Farthest from the middle, in halves of the side: along x after the first shear, then along y, then along x.
+    places = [1 + np.abs(factors["first"])]
+    places += [(np.abs(factors[f"{row}x"]) + np.abs(factors[f"{row}y"])) / factors[f"scale_{row}"] for row in "yx"]
+    offsets = [np.abs(factors[name]) * place / 2 for name, place in zip(SHEARS, [1.0, *places], strict=False)]
+    first, second, third = (float(offset.max()) for offset in offsets)
+    return Reach((first, second, third), float(np.max(places)), math.inf if most == 45 else rotation, shear, stretch)
 
 
-def find_stretch(policy: dict[str, Any]) -> tuple[float, float]:
-    """Finds the least and the largest factor by which a policy stretches an image more along x than along y."""
+def _find_stretch(policy: dict[str, Any]) -> tuple[float, float]:
+    """Finds the smallest and the largest factor by which a policy stretches an image more along x than along y."""
     low, high = 1.0, 1.0
     for name, exponent in (("zoom_x", 1), ("zoom_y", -1), ("aspect", 1)):
-        ends = [min(max(value, _FACTORS[0]), _FACTORS[1]) ** exponent for value in _find_ends(policy, name, 1.0)]
-        low, high = low * min(ends), high * max(ends)
-    return low, high
+        ends = _find_ends(policy, name, 1.0, _ZOOM_DEVIATIONS)
+        factors = [min(max(value, FACTORS[0]), FACTORS[1]) ** exponent for value in ends]
+        low, high = low * min(factors), high * max(factors)
+    return max(low, 1 / _MAX_STRETCH), min(high, _MAX_STRETCH)
 
 
-def _find_ends(policy: dict[str, Any], name: str, neutral: float) -> tuple[float, float]:
-    """Returns the smallest and the largest value of an operation, of which the neutral one is always possible."""
+def _find_ends(policy: dict[str, Any], name: str, neutral: float, deviations: int) -> tuple[float, float]:
+    """Returns the smallest and the largest value of an operation; the neutral one is always possible."""
     entry = policy.get(name, {"uniform": [neutral, neutral]})
     if "normal" in entry:
         mean, deviation = entry["normal"]
-        ends = mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
+        ends = mean - deviations * deviation, mean + deviations * deviation
     else:
         ends = entry["uniform"]
     return min(neutral, *ends), max(neutral, *ends)
 
 
-def _measure(factors: dict[str, Any]) -> tuple[list[float], float]:
-    """Returns the largest offset of each shear, and the canvas, see `Reach`."""
-    # Farthest from the middle, in halves of the side: along x after the first shear, then along y, then along x.
-    places = [1 + abs(factors["first"])]
-    places += [(abs(factors[f"{row}x"]) + abs(factors[f"{row}y"])) / factors[f"scale_{row}"] for row in "yx"]
-    offsets = [abs(factors[name]) * place / 2 for name, place in zip(SHEARS, [1.0, *places], strict=False)]
-    return offsets, max(places)
+def limit_params(params: Params, reach: Reach) -> Params:
+    """Limits rotation, shear and stretch to what the canvas has room for; the area that is shown stays.
+
+    Args:
+        params: See `random_parameters.sample_parameters`.
+        reach: See `find_reach`.
+
+    Returns:
+        The parameters with `rotation`, `shear`, `zoom_x` and `zoom_y` within the limits.
+    """
+    stretch = params["zoom_x"] / params["zoom_y"]
+    limited = tf.clip_by_value(stretch, *reach.stretch)
+    change = tf.where(limited == stretch, 1.0, tf.sqrt(limited / stretch))
+    return params | {
+        "rotation": tf.clip_by_value(params["rotation"], -reach.rotation, reach.rotation),
+        "shear": tf.clip_by_value(params["shear"], -reach.shear, reach.shear),
+        "zoom_x": params["zoom_x"] * change,
+        "zoom_y": params["zoom_y"] / change,
+    }
 
 
 def factor_map(rotation: Any, shear: Any, zoom_x: Any, zoom_y: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def locate(params: Params, policy: dict[str, Any], size: int) -> Params:
         `offsets_2`, see `resampling.move`.
     """
     fill, reach = policy.get("fill", "reflect"), affine.find_reach(policy)
-    split, canvas = affine.split_map(params), reach.find_canvas(size)
+    split, canvas = affine.split_map(affine.limit_params(params, reach)), reach.find_canvas(size)
     found: Params = {"swap": split["swap"]}
     if "lens" in params:
         found["places_lens_x"], found["places_lens_y"] = lens.find_places(params["lens"], size)

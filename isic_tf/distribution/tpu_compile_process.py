@@ -58,6 +58,7 @@ def _compile(request: dict[str, Any], program: bytes) -> tuple[dict[str, Any], b
     found: dict[str, Any] = {"versions": {}}
     try:
         found["versions"] = _find_versions()
+        _import_jax()
         devices = _open_topology(request["topology"])
         found["devices"] = len(devices)
         if not program:
@@ -75,12 +76,21 @@ def _find_versions() -> dict[str, str]:
     """Returns the versions of the packages."""
     import importlib.metadata
 
+    found = {}
+    for name in ("jax", "jaxlib", "libtpu"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise _ProblemError("missing", f"no package {name}") from error
+    return found
+
+
+def _import_jax() -> None:
+    """Imports JAX, which refuses a jaxlib of another version."""
     try:
         import jax  # noqa: F401
-
-        return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "libtpu")}
-    except (ImportError, importlib.metadata.PackageNotFoundError) as error:
-        raise _ProblemError("missing", error) from error
+    except Exception as error:
+        raise _ProblemError("versions", error) from error
 
 
 def _open_topology(name: str) -> list[Any]:

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -18,9 +19,11 @@ from tfrecord_tools import errors
 
 # The versions of the extra `tpu-compile` in setup.py.
 VERSIONS = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.52"}
-INSTALL = 'pip install "isic-tf[tpu-compile]"'
+INSTALL = "pip install '.[tpu-compile]' in a clone of isic-tf"
 _PROGRAM = "from isic_tf.distribution import tpu_compile_process; tpu_compile_process.serve()"
-_MAX_NAME = 64
+# libtpu ends the process for some names of other forms.
+_NAME = re.compile(r"v\d{1,2}[a-z]*:[1-9]\d{0,3}(x[1-9]\d{0,3}){1,2}", re.ASCII)
+_MAX_SHOWN = 64
 # A serialized module is a message of protobuf, which cannot be larger.
 _MAX_PROGRAM_BYTES = 2**31 - 1
 _UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
@@ -160,16 +163,20 @@ def count_cores(topology: str) -> int:
     """
     found = _compile(b"", topology, 1)
     if not found.is_accepted:
-        raise errors.IsicError(f"expected the number of cores of {topology}, got: {found.error}; run {INSTALL}")
+        raise errors.IsicError(
+            f"expected the number of cores of {topology}, got: {found.error}; check the name, or install the compiler "
+            f"again: {INSTALL}"
+        )
     return found.devices
 
 
 def _compile(program: bytes, topology: str, replicas: int) -> CompiledProgram:
     """Lets the compiler open a topology and compile a program, if there is one."""
-    if len(topology) > _MAX_NAME:
+    if not _NAME.fullmatch(topology):
+        shown = topology if len(topology) <= _MAX_SHOWN else f"{topology[:_MAX_SHOWN]}..."
         raise errors.ConfigError(
-            f"expected --compile_for to name TPUs by generation and chips, such as v5e:1x1,v3:2x2, got "
-            f"{topology[:_MAX_NAME]}...; separate several with commas"
+            f"expected --compile_for to name a TPU by generation and chips, such as v5e:1x1 for Colab's v5e-1, v5e:2x4 "
+            f"for Kaggle's v5e-8 or v3:2x2 for a v3-8, got {shown}; separate several with commas"
         )
     request = {"topology": topology, "replicas": replicas}
     answer, log, code = _ask(json.dumps(request).encode() + b"\n" + program)
@@ -199,8 +206,10 @@ def _ask(content: bytes) -> tuple[bytes, bytes, int]:
 
 def _describe_end(log: bytes, code: int) -> str:
     """Describes why the process ended without an answer."""
+    if code == -signal.SIGKILL:
+        return "the compiler was ended from outside (signal 9); a machine with too little memory does that"
     if code < 0:
-        return f"the compiler was ended by signal {-code}; a machine with too little memory does that"
+        return f"the compiler broke off with signal {-code}"
     lines = [line.strip() for line in log.decode(errors="replace").splitlines() if line.strip()]
     return f"the compiler ended without an answer: {lines[-1] if lines else 'no message'}"
 

@@ -1,4 +1,4 @@
-"""The cores of TPUs, and how fast one can run a program at best."""
+"""The cores of TPUs, and how fast one could run a program by the figures of its maker and its compiler."""
 
 import dataclasses
 
@@ -33,8 +33,8 @@ class Core:
     flops_per_second: float
     cycles_per_second: float | None
 
-    def bound_seconds(self, num_bytes: float, flops: float, cycles: float) -> tuple[float, str]:
-        """Returns the least time that a program can take, and what limits it.
+    def find_roofline(self, num_bytes: float, flops: float, cycles: float) -> tuple[float, str]:
+        """Returns the time that a program takes by the roofline, and what limits it.
 
         Args:
             num_bytes: Bytes that the program reads and writes.

@@ -17,15 +17,13 @@ class Operation:
     """An operation of an optimized program, mostly a fusion of several operations.
 
     Args:
-        name: Its name in the program.
         kind: What it is, such as `fusion`, `convolution`, `gather`.
-        shape: Type, shape and layout of its output, as the program has it.
+        shape: Type and shape of its output, such as `bf16[32,192,192,16]`; of several outputs the first.
         scope: Name of the node of the TensorFlow graph that it comes from; "" if the compiler added it.
         cycles: Estimated cycles of all its executions in a run of the program; 0 if the compiler has no estimate.
         repeats: Its executions in a run of the program, as part of a loop.
     """
 
-    name: str
     kind: str
     shape: str
     scope: str
@@ -55,9 +53,8 @@ def list_operations(text: str) -> list[Operation]:
             scope = _SCOPE.search(line)
             found.append(
                 Operation(
-                    name=instruction[1],
                     kind=instruction[3],
-                    shape=instruction[2],
+                    shape=instruction[2].lstrip("(").partition("{")[0],
                     scope=scope[1] if scope else "",
                     cycles=count * int(cycles[1]),
                     repeats=count,

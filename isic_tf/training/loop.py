@@ -58,7 +58,6 @@ _FREE_OPTIONS = (
 )
 
 
-@preemption.exiting_cleanly()
 def train(config: TrainConfig) -> RunResult:
     """Trains one fold, or all folds in turn, in a run directory.
 
@@ -89,7 +88,14 @@ def train(config: TrainConfig) -> RunResult:
     """
     config = fold_setup.keep_warmup(config)
     if config.compile_for:
+        # Nothing is saved that a clean exit on a signal would stand for.
         return RunResult(config.workdir, compiled=compile_check.check_compilation(config))
+    return _train(config)
+
+
+@preemption.exiting_cleanly()
+def _train(config: TrainConfig) -> RunResult:
+    """Trains the folds of a run, or estimates what that would take."""
     strategy = _choose_strategy(config)
     config_checks.check_config(config, strategy)
     # flags.txt records the options as given, not the number of cores of this machine.

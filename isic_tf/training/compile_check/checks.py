@@ -1,14 +1,17 @@
 """Compiles the training step and the prediction of a configuration for TPUs that need not be there."""
 
+import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 
 from isic_tf.distribution import tpu_compiler, tpu_cores
 from isic_tf.inference import test_time_augmentation
-from isic_tf.training import config_checks
+from isic_tf.training import config_checks, memory_estimate
 from isic_tf.training.compile_check import fitting, programs, reports
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,40 +49,42 @@ def check_compilation(config: TrainConfig) -> tuple[reports.CompileReport, ...]:
     cores = {name: tpu_compiler.count_cores(name) for name in topologies}
     for count in cores.values():
         config_checks.check_options(config, count, on_tpu=True)
-    found = []
-    for name, count in cores.items():
-        report = _check(config, name, count)
-        _LOG.info("\n".join(report.describe()))
-        found.append(report)
+    _log_doubts(config)
+    found = [_check(config, name, count) for name, count in cores.items()]
     _LOG.info("Nothing was written.")
     _refuse(found)
     return tuple(found)
 
 
+def _log_doubts(config: TrainConfig) -> None:
+    """Logs what is accepted but may not be meant."""
+    # A bucket may be out of reach of a machine that only compiles.
+    if "://" not in config.data_dir and not filesystem.exists(config.data_dir):
+        _LOG.warning(f"note: {config.data_dir} does not exist; a compilation does not need it, the training will")
+    if config.precision == "float32":
+        _LOG.warning("note: --precision=float32; on a TPU mixed_bfloat16 takes about half the memory and time")
+
+
 def _check(config: TrainConfig, topology: str, cores: int) -> reports.CompileReport:
-    """Compiles the programs of a run for one TPU."""
+    """Compiles the programs of a run for one TPU, and logs what the compiler says of each."""
     run = programs.RunPrograms(config, cores)
     images = config.global_batch_size // cores
     step = compile_step(run, config, topology, cores)
-    parts = [step]
-    augmentation = None
     remedy = ""
-    if step.program.is_accepted:
-        versions = test_time_augmentation.DIHEDRAL
-        parts.append(_compile_prediction(run, 1, images, topology, cores))
-        parts.append(_compile_prediction(run, versions, images, topology, cores))
-        if config.augment_strength:
-            augmentation = run.export_augmentation().compile(topology, cores)
-    elif step.program.is_out_of_memory:
+    if step.program.is_out_of_memory:
         remedy = _find_remedy(run, config, topology, cores, step.program.need)
-    return reports.CompileReport(
-        topology=topology,
-        cores=cores,
-        core=tpu_cores.find_core(topology),
-        parts=tuple(parts),
-        augmentation=augmentation,
-        remedy=remedy,
+    report = reports.CompileReport(
+        topology=topology, cores=cores, core=tpu_cores.find_core(topology), parts=(step,), remedy=remedy
     )
+    _LOG.info("\n".join([report.describe_head(), *report.describe_part(step)]))
+    for versions in (1, test_time_augmentation.DIHEDRAL):
+        part = _compile_prediction(run, versions, images, topology, cores)
+        _LOG.info("\n".join(report.describe_part(part)))
+        report = dataclasses.replace(report, parts=(*report.parts, part))
+    if config.augment_strength and step.program.is_accepted:
+        report = dataclasses.replace(report, augmentation=run.export_augmentation().compile(topology, cores))
+    _LOG.info("\n".join(report.describe_end()))
+    return report
 
 
 def compile_step(run: programs.RunPrograms, config: TrainConfig, topology: str, cores: int) -> reports.CompiledPart:
@@ -95,7 +100,7 @@ def compile_step(run: programs.RunPrograms, config: TrainConfig, topology: str, 
         The training step, as the compiler takes it or refuses it.
     """
     exported = run.export_step()
-    _LOG.info(f"compiling the training step for {topology}; this takes minutes for a large network")
+    _LOG.info(f"compiling the training step for {topology}; this takes 2 to 20 minutes, most for large networks")
     program = exported.compile(topology, cores)
     repeats = config.gradient_accumulation_steps - 1
     num_bytes = program.bytes_accessed
@@ -150,7 +155,10 @@ def _find_remedy(run: programs.RunPrograms, config: TrainConfig, topology: str, 
         count = fitting.find_micro_batches(compile_parts, share, config.gradient_accumulation_steps, need, fixed)
         if count:
             return f"--gradient_accumulation_steps={count}"
-    images = fitting.find_largest_batch(compile_batch, share // config.gradient_accumulation_steps, need, fixed)
+    unit = memory_estimate.TPU_ROWS
+    if config.context == "set":
+        unit = math.lcm(unit, config.bag_size)
+    images = fitting.find_largest_batch(compile_batch, share // config.gradient_accumulation_steps, need, fixed, unit)
     return f"--global_batch_size={images * cores} --gradient_accumulation_steps=1" if images else ""
 
 
@@ -164,7 +172,10 @@ def _refuse(found: Sequence[reports.CompileReport]) -> None:
         for part in report.parts:
             if part.program.is_accepted:
                 continue
-            remedy = f"use {report.remedy}" if report.remedy else "use a smaller --image_size or --backbone"
+            smaller = "use a smaller --image_size or --backbone"
+            if part is not report.parts[0]:
+                smaller = "use a smaller --global_batch_size"
+            remedy = f"use {report.remedy}" if report.remedy else smaller
             if not part.program.is_out_of_memory:
                 remedy = "the error is the compiler's; report it with the command"
             reason = part.program.describe_refusal()

@@ -15,7 +15,7 @@ Compile = Callable[[int], tpu_compiler.CompiledProgram]
 Need = tuple[float, float] | None
 
 
-def find_largest_batch(compile_batch: Compile, failed: int, need: Need, fixed: float) -> int:
+def find_largest_batch(compile_batch: Compile, failed: int, need: Need, fixed: float, unit: int) -> int:
     """Finds the largest number of images of a core that fits, by few compilations.
 
     Args:
@@ -23,29 +23,31 @@ def find_largest_batch(compile_batch: Compile, failed: int, need: Need, fixed: f
         failed: Number of images that does not fit.
         need: Bytes that it needs, and bytes that a core has, see `CompiledProgram.need`.
         fixed: Bytes that do not depend on the images, such as variables.
+        unit: What the number of images has to be a multiple of.
 
     Returns:
-        A multiple of 8 that fits; at most 6 % more, and one multiple, do not. 0 if none was found.
+        A multiple of the unit that fits, 0 if none was found. Unless the trials ran out, at most 6 % more, and one
+        multiple, do not fit.
     """
-    low, high = 0, -(-failed // memory_estimate.TPU_ROWS)
-    guess = _estimate(failed, need, fixed)
+    low, high = 0, -(-failed // unit)
+    guess = _estimate(failed, need, fixed, unit)
     for _ in range(_MOST_TRIALS):
         if guess <= low or high - low <= max(1, _CLOSE * high):
             break
         number = min(guess, high - 1)
-        found = compile_batch(number * memory_estimate.TPU_ROWS)
+        found = compile_batch(number * unit)
         if found.is_accepted:
             low = number
             guess = (low + high) // 2
         else:
             high = number
-            guess = _estimate(number * memory_estimate.TPU_ROWS, found.need, fixed)
-    return low * memory_estimate.TPU_ROWS
+            guess = _estimate(number * unit, found.need, fixed, unit)
+    return low * unit
 
 
-def _estimate(failed: int, need: Need, fixed: float) -> int:
-    """Estimates how many blocks of 8 images fit, from the need of a number of images that does not."""
-    return max(1, int(_estimate_images(failed, need, fixed) * (1 - _RESERVE)) // memory_estimate.TPU_ROWS)
+def _estimate(failed: int, need: Need, fixed: float, unit: int) -> int:
+    """Estimates how many units of images fit, from the need of a number of images that does not."""
+    return max(1, int(_estimate_images(failed, need, fixed) * (1 - _RESERVE)) // unit)
 
 
 def _estimate_images(failed: int, need: Need, fixed: float) -> float:

@@ -67,32 +67,29 @@ class CompileReport:
 
     @property
     def step_seconds(self) -> float | None:
-        """Least time of a training step, in seconds; None if it is not accepted, or no figures of a core are known."""
-        bound = self._bound(self.parts[0])
-        return bound and bound[0]
+        """Time of a training step by the roofline, in seconds; None if it is refused or of a core without figures."""
+        roofline = self._find_roofline(self.parts[0])
+        return roofline and roofline[0]
 
     def describe(self) -> list[str]:
         """Formats the report as lines of text."""
+        step, *others = self.parts
+        lines = [self.describe_head(), *self.describe_part(step)]
+        for part in others:
+            lines += self.describe_part(part)
+        return lines + self.describe_end()
+
+    def describe_head(self) -> str:
+        """Formats what the programs were compiled for."""
         step = self.parts[0]
-        # The compiler counts in units of 2^30 bytes, as the vendor means them.
-        size = self.core.memory_bytes if self.core else 0
-        memory = f" of {size / 1e9:.1f} GB ({size / 2**30:.0f} GiB)" if size else ""
-        lines = [
+        memory = f" of {self._describe_room()}" if self.core else ", whose figures are not known here"
+        return (
             f"compiled for {self.topology} by {step.program.describe_versions()}: {self.cores} core(s){memory}, "
             f"{step.images} images a step on each; nothing ran"
-        ]
-        for part in self.parts:
-            lines += self._describe_part(part)
-        if self.augmentation and self.augmentation.is_accepted and step.program.is_accepted:
-            lines.append(f"  {_describe_share(self.augmentation, step)}")
-        if step.program.is_accepted:
-            lines.append("  largest operations of the training step, by the compiler's estimate of cycles:")
-            lines += [f"    {line}" for line in _list_largest(step)]
-        if self.remedy:
-            lines.append(f"  fits with {self.remedy}")
-        return lines
+        )
 
-    def _describe_part(self, part: CompiledPart) -> list[str]:
+    def describe_part(self, part: CompiledPart) -> list[str]:
+        """Formats what the compiler says of a part; of the training step also its most expensive operations."""
         program = part.program
         if not program.is_accepted:
             return [f"  {part.name}: refused: {program.describe_refusal()}"]
@@ -103,20 +100,41 @@ class CompileReport:
             f"    accesses {part.bytes_accessed / 1e9:.1f} GB, {part.flops / 1e9:.0f} GFLOP, "
             f"{program.cycles / 1e6:.1f} million cycles estimated",
         ]
-        bound = self._bound(part)
-        if bound:
-            seconds, limit = bound
+        roofline = self._find_roofline(part)
+        if roofline:
+            seconds, limit = roofline
             speed = part.images * self.cores / seconds
             lines.append(
-                f"    at least {1000 * seconds:.1f} ms a step ({limit}), at most {speed:,.0f} images/s: a bound, not a "
-                "measurement"
+                f"    roofline: {1000 * seconds:.1f} ms a step ({limit}), {speed:,.0f} images/s: a bound by these "
+                "figures, not a measurement"
             )
+        if part is self.parts[0]:
+            lines.append("    largest operations, by the compiler's estimate of cycles:")
+            lines += [f"      {line}" for line in _list_largest(part)]
         return lines
 
-    def _bound(self, part: CompiledPart) -> tuple[float, str] | None:
+    def describe_end(self) -> list[str]:
+        """Formats the share of the augmentation, and whether the run fits the TPU."""
+        step = self.parts[0]
+        lines = []
+        if self.augmentation and self.augmentation.is_accepted and step.program.is_accepted:
+            lines.append(f"  {_describe_share(self.augmentation, step)}")
+        if self.is_accepted:
+            need = max(part.program.memory_bytes for part in self.parts)
+            room = f" of {self._describe_room()}" if self.core else ""
+            return [*lines, f"  fits {self.topology}: at most {need / 1e9:.2f}{room or ' GB'} on each core"]
+        remedy = f"; the training step does with {self.remedy}" if self.remedy else ""
+        return [*lines, f"  does not fit {self.topology}{remedy}"]
+
+    def _describe_room(self) -> str:
+        # The compiler counts in units of 2^30 bytes, as the vendor means them.
+        size = self.core.memory_bytes if self.core else 0
+        return f"{size / 1e9:.1f} GB ({size / 2**30:.0f} GiB)"
+
+    def _find_roofline(self, part: CompiledPart) -> tuple[float, str] | None:
         if not self.core or not part.program.is_accepted:
             return None
-        return self.core.bound_seconds(part.bytes_accessed, part.flops, part.program.cycles)
+        return self.core.find_roofline(part.bytes_accessed, part.flops, part.program.cycles)
 
 
 def _describe_share(augmentation: tpu_compiler.CompiledProgram, step: CompiledPart) -> str:
@@ -128,12 +146,15 @@ def _describe_share(augmentation: tpu_compiler.CompiledProgram, step: CompiledPa
 
 
 def _list_largest(step: CompiledPart) -> list[str]:
-    """Formats the most expensive operations: share, kind, node of the graph and Python line."""
+    """Formats the most expensive operations: share, kind, output, node of the graph and Python line."""
     total = max(step.program.cycles, 1)
     lines = []
     for operation in step.program.operations[:_MOST_OPERATIONS]:
         place = source_lines.find_line(step.graph, operation.scope) if step.graph else ""
-        scope = operation.scope[-_MOST_SCOPE:] or "added by the compiler"
-        text = f"{operation.cycles / total:6.1%} {operation.kind}: {scope}"
+        scope = operation.scope or "added by the compiler"
+        if len(scope) > _MOST_SCOPE:
+            scope = f"...{scope[-_MOST_SCOPE:]}"
+        times = f"{operation.repeats} x " if operation.repeats > 1 else ""
+        text = f"{operation.cycles / total:6.1%} {times}{operation.kind} {operation.shape}: {scope}"
         lines.append(f"{text} ({place})" if place else text)
     return lines

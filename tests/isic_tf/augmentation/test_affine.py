@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from augmentation_samples import draw, params
 
-from isic_tf.augmentation import affine
+from isic_tf.augmentation import affine, policies
 
 
 def product(factors):
@@ -59,18 +59,62 @@ def test_only_rotation_and_shear_need_a_larger_canvas():
     assert reach.find_limit(0, 32) == 8
 
 
-def test_the_canvas_is_for_the_zooms_that_can_meet():
+def test_the_canvas_is_for_the_stretch_that_is_possible():
     turn = {"rotation": {"uniform": [-45, 45]}}
     alike = {name: {"uniform": [0.5, 2]} for name in ("zoom_x", "zoom_y")}
+    normal = {name: {"normal": [1, 0.1]} for name in ("zoom_x", "zoom_y")}
+
+    def stretch(policy):
+        return affine.find_reach({**turn, **policy}).stretch
+
     # The axes may be zoomed by 2 and by 0.5.
-    assert affine.find_stretch(alike) == (0.25, 4)
-    assert affine.find_stretch({**alike, "aspect": {"uniform": [0.8, 0.9]}}) == pytest.approx((0.2, 4))
-    assert affine.find_stretch({"zoom_x": {"normal": [1, 0.1]}, "zoom_y": {"normal": [1, 0.1]}}) == pytest.approx(
-        (0.8 / 1.2, 1.2 / 0.8)
-    )
-    # Beyond the range of a zoom nothing is sampled.
-    assert affine.find_stretch({"zoom_y": {"normal": [1, 9]}}) == (0.2, 5)
+    assert stretch(alike) == (0.25, 4)
+    assert stretch({"aspect": {"uniform": [0.8, 0.9]}, "zoom_x": {"uniform": [1, 2]}}) == pytest.approx((0.8, 2))
+    assert stretch(normal) == pytest.approx((0.8 / 1.2, 1.2 / 0.8))
+    assert stretch({"zoom_y": {"normal": [1, 9]}, "zoom_x": {"uniform": [0.2, 5]}}) == (0.25, 4)
     # A zoom of both axes needs no more room than a rotation.
-    zoomed = affine.find_reach({**turn, "zoom": {"uniform": [0.2, 5]}})
-    assert zoomed == affine.find_reach(turn)
-    assert affine.find_reach({**turn, **alike}).canvas > affine.find_reach({**turn, "zoom_x": alike["zoom_x"]}).canvas
+    assert affine.find_reach({**turn, "zoom": {"uniform": [0.2, 5]}}) == affine.find_reach(turn)
+    assert affine.find_reach({"rotation": {"normal": [5, 10]}}).rotation == 35
+    assert affine.find_reach({"rotation": {"normal": [5, 20]}}).rotation == math.inf
+    # Sampled are at most 60 degrees.
+    assert affine.find_reach({"shear": {"normal": [0, 50]}}).shear == 60
+
+
+@pytest.mark.parametrize("strength", [0.5, 1, 3, 5])
+@pytest.mark.parametrize("name", ["light", "deotte", "winner", "strong"])
+def test_every_preset_has_room_at_every_strength(name, strength):
+    reach = affine.find_reach(policies.read_policy(name, strength))
+    assert 1 < reach.canvas < 4.6
+    assert reach.stretch[1] <= 4
+
+
+@pytest.mark.parametrize("zooms", [(0.4, 1.89), (0.56, 2.41), (1, 1)])
+def test_no_shear_within_the_limits_moves_further_than_the_reach(zooms):
+    policy = {"rotation": {"uniform": [-90, 90]}, "shear": {"uniform": [-9, 9]}}
+    policy |= {name: {"uniform": [*zooms]} for name in ("zoom_x", "zoom_y")}
+    reach = affine.find_reach(policy)
+    random = np.random.default_rng(0)
+    shear, (zoom_x, zoom_y) = random.uniform(-9, 9, 50000), random.uniform(*zooms, (2, 50000))
+    given = params(rotation=random.uniform(-45, 45, 50000) + shear / 2, shear=shear, zoom_x=zoom_x, zoom_y=zoom_y)
+    given = {name: value.numpy().astype(float) for name, value in affine.limit_params(given, reach).items()}
+    found = affine.factor_map(*(given[name] for name in ("rotation", "shear", "zoom_x", "zoom_y")))
+    # What a pixel of the image comes through: its corners, which are the farthest.
+    x, y = 1 + np.abs(found["first"]), 1
+    assert np.abs(found["first"]).max() / 2 <= reach.offsets[0] + 1e-3
+    assert np.abs(found["second"] * x).max() / 2 <= reach.offsets[1] + 1e-3
+    y = np.abs(found["second"] * found["first"] + 1) + np.abs(found["second"])
+    assert np.abs(found["third"] * y).max() / 2 <= reach.offsets[2] + 1e-3
+    assert max(x.max(), y.max()) <= reach.canvas + 1e-3
+
+
+def test_what_is_beyond_the_limits_is_limited_and_shows_as_much():
+    reach = affine.Reach((1, 1, 1), 2, 30, 10, (0.5, 2))
+    given = params(rotation=[40, -20], shear=[-15, 5], zoom_x=[4.5, 1.2], zoom_y=[0.5, 0.9])
+    found = {name: value.numpy() for name, value in affine.limit_params(given, reach).items()}
+    assert found["rotation"].tolist() == [30, -20]
+    assert found["shear"].tolist() == [-10, 5]
+    # 9 times more along x becomes twice, with the same area: 1.5 is the root of 4.5 times 0.5.
+    assert found["zoom_x"] == pytest.approx([1.5 * 2**0.5, 1.2])
+    assert found["zoom_y"] == pytest.approx([1.5 / 2**0.5, 0.9])
+    # Without rotation and shear there are no limits.
+    assert affine.limit_params(given, affine.Reach())["zoom_x"].numpy().tolist() == given["zoom_x"].numpy().tolist()

@@ -62,18 +62,6 @@ def test_a_file_that_is_no_policy_is_refused(policy, message, tmp_path):
         policies.read_policy(str(path))
 
 
-def test_a_stretch_that_takes_too_large_a_canvas_is_refused_with_a_rotation_only(tmp_path):
-    path = tmp_path / "policy.json"
-    wide = {"zoom_x": {"uniform": [0.2, 5]}, "zoom_y": {"uniform": [0.2, 5]}}
-    path.write_text(json.dumps(wide))
-    assert policies.read_policy(str(path)) == wide
-    path.write_text(json.dumps({**wide, "rotation": {"uniform": [-90, 90]}}))
-    with pytest.raises(errors.ConfigError, match="got 25 times more along one axis than .* takes 32.1 sides"):
-        policies.read_policy(str(path))
-    # 1 + 0.3 * 4 divided by 1 - 0.3 * 0.8: 2.9 times.
-    assert policies.read_policy(str(path), 0.3)["zoom_x"] == {"uniform": [0.76, 2.2]}
-
-
 def test_a_typo_and_a_missing_file_are_told(tmp_path):
     with pytest.raises(ValueError, match="or a JSON file, got 'deote'; did you mean deotte"):
         policies.read_policy("deote")

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -105,10 +106,22 @@ def test_a_compiler_that_opens_no_topology_is_of_the_wrong_version(monkeypatch):
 
 
 def test_missing_packages_are_named(monkeypatch):
+    def find_version(name):
+        if name == "libtpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("importlib.metadata.version", find_version)
+    assert ask("v3:2x2", b"program") == ({"versions": {}, "problem": "missing", "reason": "no package libtpu"}, b"")
+
+
+def test_a_jax_that_cannot_be_imported_is_of_the_wrong_version(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0")
+    # As where jaxlib is older than JAX wants it.
     monkeypatch.setitem(sys.modules, "jax", None)
-    found, text = ask("v3:2x2", b"program")
-    assert (found["problem"], text) == ("missing", b"")
-    assert "jax" in found["reason"]
+    found, _ = ask("v3:2x2")
+    assert found["problem"] == "versions"
+    assert found["versions"] == {"jax": "1.0", "jaxlib": "1.0", "libtpu": "1.0"}
 
 
 def test_copies_are_dropped_and_what_they_copy_is_used():

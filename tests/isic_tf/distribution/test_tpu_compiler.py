@@ -81,7 +81,11 @@ def test_a_program_that_is_refused_is_reported_in_one_line(monkeypatch):
 @pytest.mark.parametrize(
     ("problem", "reason", "expected"),
     [
-        ("missing", "No module named 'jax'", r"got: No module named 'jax'; run pip install \"isic-tf\[tpu-compile\]\""),
+        (
+            "missing",
+            "No module named 'jax'",
+            r"got: No module named 'jax'; run pip install '\.\[tpu-compile\]' in a clone",
+        ),
         (
             "versions",
             "no topologies",
@@ -108,13 +112,14 @@ def test_cores_are_counted_without_a_program(monkeypatch):
     [
         (b"one\nF0000 check failed\n\n", 1, "ended without an answer: F0000 check failed"),
         (b"", 1, "ended without an answer: no message"),
-        (b"noise", -9, "ended by signal 9; a machine with too little memory does that"),
+        (b"noise", -9, "ended from outside (signal 9); a machine with too little memory does that"),
+        (b"noise", -8, "broke off with signal 8"),
     ],
 )
 def test_a_compiler_that_ends_without_an_answer_refuses_the_program(monkeypatch, log, code, expected):
     answer(monkeypatch, None, log=log, code=code)
     assert expected in tpu_compiler.compile_program(b"program", "v5e:1x1").error
-    with pytest.raises(errors.IsicError, match="expected the number of cores of v5e:1x1, got: the compiler .*ended"):
+    with pytest.raises(errors.IsicError, match="expected the number of cores of v5e:1x1, got: the compiler"):
         tpu_compiler.count_cores("v5e:1x1")
 
 
@@ -126,6 +131,13 @@ def test_names_and_programs_without_measure_are_refused(monkeypatch):
         tpu_compiler.compile_program(b"", "v5e:1x1")
     with pytest.raises(errors.ConfigError, match=r"got v5e:1x1:.*\.\.\.; separate several with commas"):
         tpu_compiler.count_cores("v5e:1x1:" * 9)
+
+
+@pytest.mark.parametrize("name", ["v5e-1", "v5litepod-1", "V3:2x2", "v4=2x2x1", "v3-8", "v5e:1x0", "v5e", "v5e:1", ""])
+def test_a_name_of_another_form_is_refused_before_the_compiler_starts(monkeypatch, name):
+    monkeypatch.setattr(tpu_compiler, "_ask", None)
+    with pytest.raises(errors.ConfigError, match=r"such as v5e:1x1 for Colab's v5e-1.* got .*; separate several"):
+        tpu_compiler.count_cores(name)
 
 
 def test_the_variables_of_this_machine_s_own_tpu_are_not_passed_on(monkeypatch):

@@ -5,15 +5,15 @@ from isic_tf.distribution import tpu_cores
 
 def test_the_time_of_a_step_worked_by_hand():
     core = tpu_cores.Core(memory_bytes=16e9, bytes_per_second=800e9, flops_per_second=200e12, cycles_per_second=1.5e9)
-    assert core.bound_seconds(8e9, 1e12, 3e6) == (8 / 800, "memory")
-    assert core.bound_seconds(8e9, 4e12, 3e6) == (4 / 200, "arithmetic")
-    assert core.bound_seconds(8e9, 1e12, 30e6) == (30 / 1500, "cycles")
+    assert core.find_roofline(8e9, 1e12, 3e6) == (8 / 800, "memory")
+    assert core.find_roofline(8e9, 4e12, 3e6) == (4 / 200, "arithmetic")
+    assert core.find_roofline(8e9, 1e12, 30e6) == (30 / 1500, "cycles")
 
 
 def test_a_generation_without_a_published_clock_is_bound_by_bytes_and_arithmetic():
     core = tpu_cores.find_core("v6e:2x4")
     assert core.cycles_per_second is None
-    assert core.bound_seconds(1638e9, 1.0, 1e30) == (1.0, "memory")
+    assert core.find_roofline(1638e9, 1.0, 1e30) == (1.0, "memory")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def compiler(monkeypatch):
 
 def check(**changes):
     # Neither the records nor the directory exist.
-    where = {"data_dir": "gs://none/records", "workdir": "/nonexistent/run", "strategy": "tpu", "dry_run": True}
+    where = {"data_dir": "/nonexistent/records", "workdir": "/nonexistent/run", "strategy": "tpu", "dry_run": True}
     return loop.train(make_config(**{**where, **changes}))
 
 
@@ -78,6 +78,8 @@ def test_every_program_is_compiled_for_every_tpu_and_nothing_is_read_or_written(
     output = capsys.readouterr().out
     assert "compiled for v3:2x2 by libtpu 1: 8 core(s) of 17.2 GB (16 GiB), 2 images a step on each" in output
     assert "Nothing was written." in output
+    assert "/nonexistent/records does not exist; a compilation does not need it" in output
+    assert "note: --precision=float32" in output
     assert result.folds == ()
     with pytest.raises(errors.IsicError, match="a dry run writes no run directory"):
         _ = result.run
@@ -101,7 +103,9 @@ def test_too_little_memory_is_an_error_with_the_micro_batches_that_fit(compiler,
     with pytest.raises(errors.IsicError, match=expected):
         check(compile_for="v5e:1x1", global_batch_size=128)
     output = capsys.readouterr().out
-    assert "fits with --gradient_accumulation_steps=4" in output
+    assert "does not fit v5e:1x1; the training step does with --gradient_accumulation_steps=4" in output
+    # Compiled in any case.
+    assert "prediction of 8 versions (TTA): accepted" in output
     assert "Nothing was written." in output
 
 
@@ -109,6 +113,12 @@ def test_too_little_memory_is_an_error_with_the_batch_that_fits(compiler):
     # The pairs of this loss are those of a whole batch: 40 images of a core need 17 GiB, 32 need 13.8.
     with pytest.raises(errors.IsicError, match=r"use --global_batch_size=256 --gradient_accumulation_steps=1"):
         check(compile_for="v3:2x2", global_batch_size=320, loss="auc")
+
+
+def test_the_batch_that_fits_has_complete_bags(compiler):
+    # 1 + 48 * 0.4 = 20.2 GiB; 24 images are the largest multiple of 8 and of the bags of 12 that fits.
+    with pytest.raises(errors.IsicError, match=r"use --global_batch_size=24 --gradient_accumulation_steps=1"):
+        check(compile_for="v5e:1x1", global_batch_size=48, context="set", bag_size=12)
 
 
 def test_a_program_that_is_refused_is_an_error_with_the_compiler_s_reason(compiler):

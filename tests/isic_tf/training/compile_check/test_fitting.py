@@ -31,7 +31,7 @@ class Compiler:
 @pytest.mark.parametrize("per_image", [0.05, 0.1, 0.4])
 def test_the_largest_batch_is_found_by_few_compilations(per_image):
     compiler = Compiler(lambda images: 1 + per_image * images)
-    found = fitting.find_largest_batch(compiler, 512, compiler(512).need, FIXED)
+    found = fitting.find_largest_batch(compiler, 512, compiler(512).need, FIXED, 8)
     most = (ROOM - 1) / per_image
     assert found % 8 == 0
     assert most * 0.94 - 8 <= found <= most
@@ -41,7 +41,7 @@ def test_the_largest_batch_is_found_by_few_compilations(per_image):
 def test_a_compiler_that_needs_more_than_the_share_is_followed_down():
     # Half of the memory of a batch does not shrink in proportion.
     compiler = Compiler(lambda images: 1 + 0.1 * images + 5 * (images > 64))
-    found = fitting.find_largest_batch(compiler, 256, compiler(256).need, FIXED)
+    found = fitting.find_largest_batch(compiler, 256, compiler(256).need, FIXED, 8)
     assert compiler.need(found) <= ROOM
     assert found >= 64
 
@@ -53,13 +53,13 @@ def test_a_compiler_that_gives_no_numbers_is_asked_for_half():
         asked.append(number)
         return CompiledProgram(topology="v5e:1x1", devices=1, versions={}, error="RESOURCE_EXHAUSTED")
 
-    assert fitting.find_largest_batch(refuse, 256, None, FIXED) == 0
+    assert fitting.find_largest_batch(refuse, 256, None, FIXED, 8) == 0
     assert asked == [120, 56, 24, 8]
 
 
 def test_no_batch_fits_where_the_variables_do_not():
     compiler = Compiler(lambda images: 20 + 0.1 * images)
-    assert fitting.find_largest_batch(compiler, 64, compiler(64).need, FIXED) == 0
+    assert fitting.find_largest_batch(compiler, 64, compiler(64).need, FIXED, 8) == 0
 
 
 @pytest.mark.parametrize(

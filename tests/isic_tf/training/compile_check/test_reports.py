@@ -44,11 +44,12 @@ def test_the_report_of_a_step_that_is_accepted():
         "ran",
         "  training step: accepted, needs 5.10 GB: 2.00 of variables and batch, 3.00 of temporary values, 0.10 of code",
         "    accesses 41.0 GB, 2000 GFLOP, 4.0 million cycles estimated",
-        "    at least 50.0 ms a step (memory), at most 2,560 images/s: a bound, not a measurement",
+        "    roofline: 50.0 ms a step (memory), 2,560 images/s: a bound by these figures, not a measurement",
+        "    largest operations, by the compiler's estimate of cycles:",
+        "       75.0% fusion f32[]: classifier/stem/Conv2D",
+        "       25.0% copy f32[]: added by the compiler",
         "  augmentation, compiled alone: 10.0% of the bytes and 10.0% of the cycles of the training step",
-        "  largest operations of the training step, by the compiler's estimate of cycles:",
-        "     75.0% fusion: classifier/stem/Conv2D",
-        "     25.0% copy: added by the compiler",
+        "  fits v5e:2x2: at most 5.10 of 17.2 GB (16 GiB) on each core",
     ]
 
 
@@ -58,7 +59,7 @@ def test_the_report_of_a_step_that_needs_too_much_memory():
     assert found.step_seconds is None
     assert found.describe()[1:] == [
         "  training step: refused: out of memory: it needs 34.4 GB, a core has 17.2 GB for programs",
-        "  fits with --gradient_accumulation_steps=4",
+        "  does not fit v5e:2x2; the training step does with --gradient_accumulation_steps=4",
     ]
 
 
@@ -66,11 +67,18 @@ def test_a_generation_without_figures_has_no_bound():
     found = dataclasses.replace(report(STEP), core=None)
     assert found.step_seconds is None
     text = "\n".join(found.describe())
-    assert "4 core(s), 32 images" in text
-    assert "a bound" not in text
+    assert "4 core(s), whose figures are not known here, 32 images" in text
+    assert "roofline" not in text
+    assert text.endswith("fits v5e:2x2: at most 5.10 GB on each core")
 
 
 def test_the_ten_largest_operations_are_listed():
     text = "".join(LINE.format(f"fusion.{number}", "fusion", f"layer{number}", 100 + number) for number in range(12))
     lines = report(dataclasses.replace(STEP, text=text)).describe()
-    assert [line.split(": ")[1] for line in lines[-10:]] == [f"layer{number}" for number in range(11, 1, -1)]
+    assert [line.split(": ")[1] for line in lines[-11:-1]] == [f"layer{number}" for number in range(11, 1, -1)]
+
+
+def test_a_long_name_of_an_operation_is_cut_visibly():
+    text = LINE.format("fusion.1", "fusion", "a/" * 50, 100)
+    (line,) = [line for line in report(dataclasses.replace(STEP, text=text)).describe() if "a/a/" in line]
+    assert line.endswith("fusion f32[]: ..." + "a/" * 45)
