@@ -209,12 +209,15 @@ def _describe_recipe(config: Any, topology: str) -> list[str]:
     parts = config.gradient_accumulation_steps
     estimate = memory_estimate.estimate_memory(run.state, config.global_batch_size, cores, parts)
     program = step.program
+    # A program that is refused has no figures.
+    figures = [f"{program.memory_bytes / 1e9:.1f} GB", f"{step.bytes_accessed / 1e9:.0f} GB"]
+    memory, accessed = figures if program.is_accepted else ("-", "-")
     return [
         f"{config.global_batch_size // cores} in {parts} part(s)",
         "yes" if program.is_accepted else program.describe_refusal(),
-        f"{program.memory_bytes / 1e9:.1f} GB",
+        memory,
         f"{estimate.tpu_bytes / 1e9:.1f} GB",
-        f"{step.bytes_accessed / 1e9:.0f} GB",
+        accessed,
         f"{1000 * seconds:.0f} ms, {config.global_batch_size / seconds:,.0f} images/s" if seconds else "-",
         program.describe_versions(),
     ]

@@ -63,7 +63,7 @@ def count_activations(classifier: tf.keras.Model) -> int:
     """Counts the bytes that a step on a CPU or GPU keeps of each image until its gradients are computed.
 
     That is the output of every layer, and the gradients on either side of the largest one. This is an estimate; the
-    measured need of a CPU is 1.1 times as much (`experiments/benchmarks/activation_memory.py`).
+    measured need of a CPU is 1.2 times as much (`experiments/benchmarks/activation_memory.py`).
 
     Args:
         classifier: Keras model.
