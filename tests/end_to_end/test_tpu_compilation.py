@@ -25,11 +25,13 @@ needs_the_compiler = pytest.mark.skipif(
 TOPOLOGY = "v5e:1x1"
 SIZE, BATCH = 64, 16
 # Bytes that a program may access, in units of the padded batch: 16 images of 64 px, each channel with full lanes, in
-# float32. Today's augmentation accesses several thousand of them where it gathers.
-LARGEST = {"augmentation": 400, "step": 1000}
+# float32: one and a half times what libtpu 0.0.52 counts. Where pixels are gathered, it counts thousands.
+LARGEST = {"none": 2, "light": 80, "deotte": 95, "winner": 150, "strong": 140}
+LARGEST_STEP = 1000
 BATCH_BYTES = 4 * BATCH * SIZE * 128 * 3
-# What moves pixels one by one.
+# What moves pixels one by one, and what loops over them.
 FORBIDDEN = ("gather", "scatter")
+LOOPS = {"while", "dynamic-slice", "dynamic-update-slice"}
 
 
 def make_run(monkeypatch, cores=1, **changes):
@@ -56,13 +58,14 @@ def test_a_gather_over_pixels_is_found_and_one_of_parameters_is_not():
 
 
 @needs_the_compiler
-@pytest.mark.parametrize("policy", sorted(presets.PRESETS))
+@pytest.mark.parametrize("policy", presets.PRESETS)
 def test_augmentation_moves_no_pixel_by_itself(monkeypatch, policy):
     run = make_run(monkeypatch, augment_policy=policy)
     found = run.export_augmentation().compile(TOPOLOGY, 1)
     assert found.error == ""
     assert find_image_movers(found.text) == []
-    assert found.bytes_accessed < LARGEST["augmentation"] * BATCH_BYTES
+    assert not tpu_program.count_kinds(found.text).keys() & LOOPS
+    assert found.bytes_accessed < LARGEST[policy] * BATCH_BYTES
 
 
 @needs_the_compiler
@@ -72,7 +75,7 @@ def test_a_step_and_the_predictions_are_accepted(monkeypatch):
     step = exported.compile(TOPOLOGY, 1)
     assert step.error == ""
     assert find_image_movers(step.text) == []
-    assert 0 < step.bytes_accessed < LARGEST["step"] * BATCH_BYTES
+    assert 0 < step.bytes_accessed < LARGEST_STEP * BATCH_BYTES
     # Variables are updated in place, so they count once.
     assert step.aliased_bytes >= 0.9 * run.variable_bytes
     assert {operation.repeats for operation in step.operations} == {1, 2}
