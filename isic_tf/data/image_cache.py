@@ -73,7 +73,7 @@ def plan_images(rows: pd.DataFrame, where: str, image_size: int) -> tuple[list[p
     Raises:
         ConfigError: The images do not fit, or the directory is not local.
     """
-    if "://" in where:
+    if filesystem.is_remote(where):
         raise errors.ConfigError(f"expected memory or a local directory for --cache, got {where!r}")
     parts = [part.sort_values("number") for _, part in rows.groupby("source", sort=False)]
     paths = [None if where == "memory" else _make_path(part, where, image_size) for part in parts]

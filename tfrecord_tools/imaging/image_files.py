@@ -167,7 +167,7 @@ def _classify(path: str) -> str:
     if file.startswith("."):
         return "hidden files"
     # A request for each file of a bucket would take minutes.
-    is_checked = "://" not in path or extension not in EXTENSIONS
+    is_checked = not filesystem.is_remote(path) or extension not in EXTENSIONS
     if is_checked and filesystem.isdir(path):
         return "directories"
     if is_checked and not filesystem.is_regular(path):

@@ -24,7 +24,8 @@ _WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EN
 _BLOCK_BYTES = 2**20
 
 
-def _remote(path: str) -> bool:
+def is_remote(path: str) -> bool:
+    """Returns whether a path is in a bucket."""
     return "://" in path
 
 
@@ -95,7 +96,7 @@ def make_full_disk_error(path: str) -> errors.IsicError:
 
 def is_regular(path: str) -> bool:
     """Returns whether a path is a file that can be read to its end: no directory, named pipe, socket or device."""
-    if not _remote(path):
+    if not is_remote(path):
         return os.path.isfile(path)
     try:
         return not _gfile().stat(path).is_directory
@@ -115,7 +116,7 @@ def open(path: str, mode: str = "rb") -> Any:
     Returns:
         File object, a context manager.
     """
-    if _remote(path):
+    if is_remote(path):
         return _gfile().GFile(path, mode)
     if "b" in mode:
         return builtins.open(path, mode)
@@ -139,7 +140,7 @@ def compute_sha256(path: str) -> str:
 
 def size(path: str) -> int:
     """Returns the size of a file in bytes."""
-    if _remote(path):
+    if is_remote(path):
         return _gfile().stat(path).length
     return os.path.getsize(path)
 
@@ -153,7 +154,7 @@ def stamp(path: str) -> tuple[int, int]:
     Returns:
         Bytes, and nanoseconds since the epoch; in a bucket the time has a resolution of one second.
     """
-    if _remote(path):
+    if is_remote(path):
         remote = _gfile().stat(path)
         return remote.length, remote.mtime_nsec
     local = os.stat(path)
@@ -162,19 +163,19 @@ def stamp(path: str) -> tuple[int, int]:
 
 def exists(path: str) -> bool:
     """Returns whether a file or directory exists."""
-    return _gfile().exists(path) if _remote(path) else os.path.exists(path)
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def isdir(path: str) -> bool:
     """Returns whether a directory exists."""
-    return _gfile().isdir(path) if _remote(path) else os.path.isdir(path)
+    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
 
 
 def listdir(path: str) -> list[str]:
     """Returns the sorted names in a directory; an empty list if the directory does not exist."""
     if not isdir(path):
         return []
-    if _remote(path):
+    if is_remote(path):
         return sorted(name.rstrip("/") for name in _gfile().listdir(path))
     return sorted(os.listdir(path))
 
@@ -188,7 +189,7 @@ def glob(pattern: str) -> list[str]:
     Returns:
         Sorted paths.
     """
-    return sorted(_gfile().glob(pattern) if _remote(pattern) else local_glob.glob(_escape_existing(pattern)))
+    return sorted(_gfile().glob(pattern) if is_remote(pattern) else local_glob.glob(_escape_existing(pattern)))
 
 
 def _escape_existing(pattern: str) -> str:
@@ -239,7 +240,7 @@ def rejoin(parts: Sequence[str], is_known: Callable[[str], bool]) -> list[str]:
         ends = range(len(parts), start + 1, -1)
         joined = ((end, ",".join(parts[start:end]).strip()) for end in ends)
         # A bucket is not asked over the network.
-        end = next((end for end, name in joined if not _remote(name) and is_known(name)), start + 1)
+        end = next((end for end, name in joined if not is_remote(name) and is_known(name)), start + 1)
         names.append(",".join(parts[start:end]).strip())
         start = end
     return [name for name in names if name]
@@ -247,7 +248,7 @@ def rejoin(parts: Sequence[str], is_known: Callable[[str], bool]) -> list[str]:
 
 def makedirs(path: str) -> None:
     """Creates a directory and its parents where they do not exist."""
-    if _remote(path):
+    if is_remote(path):
         _gfile().makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
@@ -263,7 +264,7 @@ def make_missing(path: str) -> list[str]:
         Paths of the local directories that did not exist, the deepest first, for `remove_empty`.
     """
     missing = []
-    if not _remote(path):
+    if not is_remote(path):
         place = path.rstrip("/")
         while place and not os.path.exists(place):
             missing.append(place)
@@ -282,7 +283,7 @@ def remove_empty(paths: Iterable[str]) -> None:
 
 def replace(path: str, target: str) -> None:
     """Renames a file; an existing file at `target` is overwritten."""
-    if _remote(path):
+    if is_remote(path):
         _gfile().rename(path, target, overwrite=True)
     else:
         os.replace(path, target)
@@ -290,7 +291,7 @@ def replace(path: str, target: str) -> None:
 
 def remove(path: str) -> None:
     """Removes a file."""
-    if _remote(path):
+    if is_remote(path):
         _gfile().remove(path)
     else:
         os.remove(path)
@@ -300,7 +301,7 @@ def rmtree(path: str) -> None:
     """Removes a directory with its content; does nothing if it does not exist."""
     if not isdir(path):
         return
-    if _remote(path):
+    if is_remote(path):
         _gfile().rmtree(path)
     else:
         shutil.rmtree(path)

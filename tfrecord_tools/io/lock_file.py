@@ -85,7 +85,7 @@ class Lock:
         )
         self.former: Writer | None = None
         self._file: int | None = None
-        if fcntl is not None and "://" not in path:
+        if fcntl is not None and not filesystem.is_remote(path):
             self._file = _lock_file(path)
         try:
             self._claim()
@@ -124,7 +124,7 @@ class Lock:
             yield
 
     def _renew(self) -> None:
-        if "://" in self._path:
+        if filesystem.is_remote(self._path):
             self._write()
         else:
             os.utime(self._path)

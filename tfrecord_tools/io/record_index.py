@@ -35,7 +35,7 @@ def match_shards(pattern: str) -> list[str]:
     """
     found = {file for part in filesystem.split_list(pattern) for file in filesystem.glob(part)}
     files = sorted(file for file in found if not file.endswith((".csv", ".json")) and not filesystem.isdir(file))
-    unreadable = [file for file in files if "://" not in file and not filesystem.is_regular(file)]
+    unreadable = [file for file in files if not filesystem.is_remote(file) and not filesystem.is_regular(file)]
     if unreadable:
         raise errors.IsicError(
             f"expected files as shards, got {unreadable[0]}, which is a broken link, a named pipe or a device; remove "

@@ -151,7 +151,7 @@ def temporary_directory(name: str, parent: str | None = None) -> Iterator[str]:
     with filesystem.explained_write_errors(path):
         created = filesystem.make_missing(parent)
         remove_leftovers_once(parent)
-        if "://" in parent:
+        if filesystem.is_remote(parent):
             filesystem.makedirs(path)
         else:
             os.mkdir(path, 0o700)
@@ -179,7 +179,7 @@ def without_wildcards(directory: str) -> Iterator[str]:
     Raises:
         IsicError: The link cannot be created.
     """
-    if "://" in directory or not _WILDCARDS.intersection(directory):
+    if filesystem.is_remote(directory) or not _WILDCARDS.intersection(directory):
         yield directory
         return
     with temporary_directory("link") as parent:
