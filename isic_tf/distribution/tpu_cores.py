@@ -33,6 +33,10 @@ class Core:
     flops_per_second: float
     cycles_per_second: float | None
 
+    def describe_memory(self) -> str:
+        """Formats the size of the memory, also in the units of 2^30 bytes that makers mean."""
+        return f"{self.memory_bytes / 1e9:.1f} GB ({self.memory_bytes / 2**30:.0f} GiB)"
+
     def find_roofline(self, num_bytes: float, flops: float, cycles: float) -> tuple[float, str]:
         """Returns the time that a program takes by the roofline, and what limits it.
 

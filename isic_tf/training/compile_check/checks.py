@@ -59,7 +59,7 @@ def check_compilation(config: TrainConfig) -> tuple[reports.CompileReport, ...]:
 def _log_doubts(config: TrainConfig) -> None:
     """Logs what is accepted but may not be meant."""
     # A bucket may be out of reach of a machine that only compiles.
-    if "://" not in config.data_dir and not filesystem.exists(config.data_dir):
+    if not filesystem.is_remote(config.data_dir) and not filesystem.exists(config.data_dir):
         _LOG.warning(f"note: {config.data_dir} does not exist; a compilation does not need it, the training will")
     if config.precision == "float32":
         _LOG.warning("note: --precision=float32; on a TPU mixed_bfloat16 takes about half the memory and time")
@@ -172,13 +172,16 @@ def _refuse(found: Sequence[reports.CompileReport]) -> None:
         for part in report.parts:
             if part.program.is_accepted:
                 continue
-            smaller = "use a smaller --image_size or --backbone"
-            if part is not report.parts[0]:
-                smaller = "use a smaller --global_batch_size"
-            remedy = f"use {report.remedy}" if report.remedy else smaller
-            if not part.program.is_out_of_memory:
-                remedy = "the error is the compiler's; report it with the command"
-            reason = part.program.describe_refusal()
             raise errors.IsicError(
-                f"expected the {part.name} to compile for {report.topology}, got: {reason}; {remedy}"
+                f"expected the {part.name} to compile for {report.topology}, got: {part.program.describe_refusal()}; "
+                f"{_find_advice(report, part)}"
             )
+
+
+def _find_advice(report: reports.CompileReport, part: reports.CompiledPart) -> str:
+    """Returns what to do about a part that is refused."""
+    if not part.program.is_out_of_memory:
+        return "the error is the compiler's; report it with the command"
+    if part is not report.parts[0]:
+        return "use a smaller --global_batch_size"
+    return f"use {report.remedy or 'a smaller --image_size or --backbone'}"

@@ -51,6 +51,8 @@ class CompileReport:
         >>> [report] = isic_tf.train(config).compiled  # doctest: +SKIP
         >>> report.parts[0].program.memory_bytes / 1e9  # doctest: +SKIP
         0.9
+        >>> report.describe()[-1]  # doctest: +SKIP
+        '  fits v5e:1x1: at most 0.90 of 17.2 GB (16 GiB) on each core'
     """
 
     topology: str
@@ -82,7 +84,7 @@ class CompileReport:
     def describe_head(self) -> str:
         """Formats what the programs were compiled for."""
         step = self.parts[0]
-        memory = f" of {self._describe_room()}" if self.core else ", whose figures are not known here"
+        memory = f" of {self.core.describe_memory()}" if self.core else ", whose figures are not known here"
         return (
             f"compiled for {self.topology} by {step.program.describe_versions()}: {self.cores} core(s){memory}, "
             f"{step.images} images a step on each; nothing ran"
@@ -121,15 +123,10 @@ class CompileReport:
             lines.append(f"  {_describe_share(self.augmentation, step)}")
         if self.is_accepted:
             need = max(part.program.memory_bytes for part in self.parts)
-            room = f" of {self._describe_room()}" if self.core else ""
-            return [*lines, f"  fits {self.topology}: at most {need / 1e9:.2f}{room or ' GB'} on each core"]
+            room = f"of {self.core.describe_memory()}" if self.core else "GB"
+            return [*lines, f"  fits {self.topology}: at most {need / 1e9:.2f} {room} on each core"]
         remedy = f"; the training step does with {self.remedy}" if self.remedy else ""
         return [*lines, f"  does not fit {self.topology}{remedy}"]
-
-    def _describe_room(self) -> str:
-        # The compiler counts in units of 2^30 bytes, as the vendor means them.
-        size = self.core.memory_bytes if self.core else 0
-        return f"{size / 1e9:.1f} GB ({size / 2**30:.0f} GiB)"
 
     def _find_roofline(self, part: CompiledPart) -> tuple[float, str] | None:
         if not self.core or not part.program.is_accepted:
