@@ -17,11 +17,6 @@ def test_nothing_changes_without_a_policy():
     assert np.array_equal(none(images, tf.zeros(2), SEEDS[:2])[0], plain)
 
 
-# Those of all operations would stretch an image more than a policy that rotates may.
-ALIKE = {"uniform": [0.8, 1.2]}
-ALL = EVERYTHING | {"aspect": ALIKE, "zoom_x": ALIKE, "zoom_y": ALIKE}
-
-
 @pytest.mark.parametrize(
     ("name", "on_tpu"),
     [(name, False) for name in policies.OPERATIONS if name not in policies.MIXES]
@@ -52,13 +47,13 @@ def differences(policy, dtype, on_tpu):
 
 @pytest.mark.parametrize("on_tpu", [False, True])
 def test_all_operations_at_once_are_the_same_compiled(on_tpu):
-    images, labels = differences({**ALL, "fill": "constant"}, tf.float32, on_tpu)
+    images, labels = differences({**EVERYTHING, "fill": "constant"}, tf.float32, on_tpu)
     assert images.max() < 1e-4
     assert labels.max() < 1e-5
 
 
 def test_all_operations_at_once_are_nearly_the_same_in_half_precision():
-    images, labels = differences(ALL, tf.bfloat16, False)
+    images, labels = differences(EVERYTHING, tf.bfloat16, False)
     # A compiler may keep more digits between two operations.
     assert np.quantile(images, 0.99) < 0.03
     assert labels.max() < 1e-5
