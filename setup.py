@@ -16,7 +16,7 @@ TPU_COMPILE = [
 # Console scripts beside `python -m`.
 COMMANDS = {
     "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show"),
-    "tfrecord": ("tfrecord_tools", "build index verify folds duplicates synth"),
+    "tfrecord": ("tfrecord_tools", "build index verify folds duplicates synth tables"),
 }
 
 setup(
@@ -27,7 +27,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["isic_tf", "isic_tf.*", "tfrecord_tools", "tfrecord_tools.*"]),
-    package_data={"": ["py.typed", "*.pyi", "templates/*.j2"]},
+    package_data={"": ["py.typed", "*.pyi", "templates/*.j2", "published/*.yaml", "vocabulary/*.yaml"]},
     entry_points={
         "console_scripts": [
             f"{prefix}-{name} = {package}.{name}:main"
@@ -52,6 +52,7 @@ setup(
         # JPEG-LS and JPEG 2000 in DICOM files.
         "pyjpegls>=1.2",
         "pylibjpeg[openjpeg]>=2.0",
+        "pyyaml>=6.0",
         "scikit-learn>=1.3",
         "scipy>=1.11",
         # libjpeg-turbo with its warnings, which OpenCV only prints.

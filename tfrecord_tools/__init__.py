@@ -69,7 +69,7 @@ _LAZY = {
     "synthetic": ["SynthConfig", "make_dataset"],
     "verification": ["VerifyConfig", "verify_record_set"],
 }
-_PACKAGES = ["building", "deduplication", "imaging", "io", "splits", "synthetic", "verification"]
+_PACKAGES = ["building", "deduplication", "imaging", "io", "splits", "synthetic", "table_formats", "verification"]
 __getattr__, _, _ = lazy_loader.attach(__name__, submodules=_PACKAGES, submod_attrs=_LAZY)
 
 

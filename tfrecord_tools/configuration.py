@@ -114,6 +114,22 @@ class Config:
         return cls(**known)
 
 
+def flag_name(name: str) -> str:
+    """Returns the flag of an option: its name, without the underscore at the end of a word that Python reserves.
+
+    Args:
+        name: Name of the field.
+
+    Returns:
+        Name of the flag.
+
+    Examples:
+        >>> flag_name("class_"), flag_name("image_size")
+        ('class', 'image_size')
+    """
+    return name.removesuffix("_")
+
+
 @functools.cache
 def _find_types(config_class: Any) -> dict[str, Any]:
     return typing.get_type_hints(config_class)

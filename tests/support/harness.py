@@ -16,6 +16,7 @@ from absl import flags
 
 from isic_tf.inference import predict_run
 from isic_tf.inference.config import PredictFilesConfig
+from isic_tf.training import epochs
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import cli
 from tfrecord_tools.building import build_config, record_conversion, record_set_builder, shard_jobs
@@ -71,6 +72,20 @@ def parse_train_flags(*arguments):
     cli.define_flags(TrainConfig, values, "train")
     values(["train", *arguments])
     return TrainConfig(**{field.name: values[field.name].value for field in dataclasses.fields(TrainConfig)})
+
+
+def interrupt_second_epoch(patch):
+    """Lets the second epoch from now on be interrupted; returns the list of epochs from now on."""
+    original, calls = epochs.run_epoch, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    patch.setattr(epochs, "run_epoch", interrupted)
+    return calls
 
 
 def tiny(backbone, image_size, weights, **_):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tfrecord_tools import cli, errors
+from tfrecord_tools import cli, configuration, errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,3 +123,7 @@ def test_an_option_that_is_not_given_may_follow_from_others():
 def test_a_number_that_no_tensor_holds_is_refused(values, message):
     with pytest.raises(errors.ConfigError, match=message):
         Derived(**values)
+
+
+def test_a_field_of_a_reserved_word_is_a_flag_without_its_underscore():
+    assert [configuration.flag_name(name) for name in ("class_", "image_size")] == ["class", "image_size"]

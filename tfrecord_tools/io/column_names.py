@@ -1,5 +1,6 @@
 """Finds the columns of a table that the package knows, in any spelling and under the names of other data sets."""
 
+import functools
 import logging
 import re
 import unicodedata
@@ -48,8 +49,8 @@ def rename_columns(path: str, table: pd.DataFrame, required: Sequence[str] = ())
         >>> list(rename_columns("train.csv", table))
         ['image_name', 'sex', 'note']
     """
-    names = [_fold(name) for name in table.columns]
-    own = {_fold(name): name for name in (*KNOWN, *required)}
+    names = [fold(name) for name in table.columns]
+    own = {fold(name): name for name in (*KNOWN, *required)}
     result = [(str(name), table.iloc[:, place]) for place, name in enumerate(table.columns)]
     for known in own.values():
         places = [place for place, name in enumerate(names) if own.get(name) == known]
@@ -88,14 +89,26 @@ def find_known(name: object, required: Sequence[str] = ()) -> str | None:
         >>> find_known("Target"), find_known("ISIC_ID"), find_known("hospital")
         ('target', 'image_name', None)
     """
-    folded = _fold(name)
-    own = {_fold(known): known for known in (*KNOWN, *required)}
+    folded = fold(name)
+    own = {fold(known): known for known in (*KNOWN, *required)}
     aliases = {alias: known for known, aliases in schema.COLUMN_ALIASES.items() for alias in aliases}
     return own.get(folded) or aliases.get(folded)
 
 
-def _fold(name: object) -> str:
-    """Folds the case of letters and removes invisible characters; a blank or a hyphen becomes an underscore."""
+@functools.lru_cache(maxsize=4096)
+def fold(name: object) -> str:
+    """Folds the case of letters and removes invisible characters; a blank or a hyphen becomes an underscore.
+
+    Args:
+        name: Name of a column.
+
+    Returns:
+        The form in which names of columns are compared.
+
+    Examples:
+        >>> fold(" Image Name"), fold("ISIC-ID")
+        ('image_name', 'isic_id')
+    """
     visible = "".join(letter for letter in str(name) if unicodedata.category(letter) != "Cf")
     return re.sub(r"[\s-]+", "_", visible.strip()).casefold()
 
@@ -178,6 +191,6 @@ def list_unused(table: pd.DataFrame, used: Iterable[str]) -> list[str]:
     unused = set(map(str, table.columns)) - set(used)
     for name in table.columns:
         if str(name) in unused and str(name).strip() and not str(name).startswith("Unnamed: "):
-            similar = difflib.get_close_matches(_fold(name), lacking, 1, cutoff=0.75)
+            similar = difflib.get_close_matches(fold(name), lacking, 1, cutoff=0.75)
             texts.append(f"{name} (rename it if it is {lacking[similar[0]]})" if similar else str(name))
     return texts

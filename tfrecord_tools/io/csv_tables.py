@@ -53,7 +53,7 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
         ...     read_table(file.name, ["image_name"]).to_dict("list")
         {'image_name': ['007'], 'sex': [''], 'note': ['1e5']}
     """
-    content = _read_file(path)
+    content = read_file(path)
     refuse_separators(path, content, columns)
     try:
         with warnings.catch_warnings():
@@ -68,7 +68,7 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
                 skipinitialspace=True,
             )
         # pandas renames the second of two columns of one name.
-        header = _read_header(content)
+        header = read_header(content)
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
         raise errors.IsicError(
             f"{path} is not a comma-separated UTF-8 table: {' '.join(str(error).split())}; export it as CSV in UTF-8"
@@ -83,8 +83,18 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
     return table
 
 
-def _read_file(path: str) -> bytes:
-    """Reads a file that may be a CSV file; refuses other formats by their first bytes."""
+def read_file(path: str) -> bytes:
+    """Reads a file that may be a CSV file; refuses other formats by their first bytes.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Bytes of the file.
+
+    Raises:
+        IsicError: The file does not exist, or is of another format.
+    """
     if not filesystem.exists(path):
         raise errors.IsicError(f"CSV file {path} not found; check the path")
     if filesystem.isdir(path) or not filesystem.is_regular(path):
@@ -102,10 +112,18 @@ def _read_file(path: str) -> bytes:
     return content
 
 
-def _read_header(content: bytes) -> list[str]:
-    """Returns the names of the columns as they are in the file."""
+def read_header(content: bytes, separator: str = ",") -> list[str]:
+    """Returns the names of the columns as they are in a file.
+
+    Args:
+        content: Bytes of a CSV file.
+        separator: What stands between its columns.
+
+    Returns:
+        List of text; an empty list where the file has no text.
+    """
     text = content[:_HEADER_BYTES].decode("utf-8-sig", "replace")
-    lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     return next((names for names in lines if any(names)), [])
 
 

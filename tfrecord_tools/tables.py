@@ -1,0 +1,23 @@
+"""Turns published tables of dermoscopic images, or your own, into a training table, and reports what it did.
+
+python -m tfrecord_tools.tables --tables=ISIC_2019_Training_GroundTruth.csv,ISIC_2019_Training_Metadata.csv \
+--output=train.csv
+python -m tfrecord_tools.tables --tables=HAM10000_metadata.csv --policy=malignant --indeterminate=benign \
+--output=ham.csv --images=images
+python -m tfrecord_tools.tables --tables=clinic.csv --format=clinic.yaml --keep=diameter_mm --output=clinic_train.csv
+"""
+
+from tfrecord_tools import cli
+from tfrecord_tools.table_formats.config import TablesConfig
+from tfrecord_tools.table_formats.table_files import normalize_tables
+
+CONFIG = TablesConfig
+
+
+def main() -> None:
+    """Runs the command."""
+    cli.run(normalize_tables, CONFIG, __doc__)
+
+
+if __name__ == "__main__":
+    main()
