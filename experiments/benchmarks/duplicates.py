@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.fft import dctn
 
-from tfrecord_tools.deduplication import image_similarity, near_duplicates
+from tfrecord_tools.deduplication import image_similarity, near_duplicates, view_reading
 from tfrecord_tools.imaging import codec
 
 WORKERS = os.cpu_count() or 1
@@ -175,7 +175,7 @@ def time_matching(views: Sequence[np.ndarray], count: int, rng: np.random.Genera
 def read_images(directory: pathlib.Path) -> Images:
     """Reads the views of all images in a directory, ordered by name, and prints the time."""
     started = time.perf_counter()
-    names, views = near_duplicates.read_views(str(directory), WORKERS)
+    names, views = view_reading.read_views(str(directory), WORKERS)
     seconds = time.perf_counter() - started
     print(f"{directory.relative_to(common.REAL_DATA)}: {len(names)} images read in {seconds:.1f} s")
     order = np.argsort(names)

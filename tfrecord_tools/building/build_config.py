@@ -9,7 +9,7 @@ from tfrecord_tools.io import filesystem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildConfig(limits.ImageLimits):
+class BuildConfig(limits.ImageFileLimits):
     """Options of `build_record_set`: what a record set is built from, and how.
 
     Examples:
@@ -23,7 +23,9 @@ class BuildConfig(limits.ImageLimits):
         "anatom_site_general_challenge, diagnosis.",
     )
     images: str | None = cli.option(
-        None, help="Directory of JPEG, PNG or DICOM files, or of a subdirectory of them named like --split."
+        None,
+        help="Directories of image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), zip archives and HDF5 files, separated "
+        "by commas. Subdirectories are searched, except one named like the other split.",
     )
     records: str | None = cli.option(
         None, help="Glob pattern of an existing record set to rebuild, in place of --images; --csv is then optional."
@@ -53,7 +55,12 @@ class BuildConfig(limits.ImageLimits):
         None,
         help="CSV file with image_name and fold to use instead of --num_folds; the index of a record set also works.",
     )
-    allow_missing: bool = cli.option(False, help="With --images: leave out rows of --csv that have no image file.")
+    missing_images: str = cli.option(
+        "stop",
+        choices=("stop", "skip"),
+        help="With --images: how to handle rows of --csv that have no image file: stop with their number, or skip them "
+        "and list them in the manifest.",
+    )
     on_error: str = cli.option(
         "stop",
         choices=("stop", "skip"),
@@ -68,6 +75,11 @@ class BuildConfig(limits.ImageLimits):
     beam_options: str = cli.option("", help="Options of Apache Beam, such as '--runner=DataflowRunner --project=...'.")
     csv_from_dicom: str | None = cli.option(
         None, help="Write a table of the DICOM tags of --images to this CSV file, and stop."
+    )
+    pseudonyms: str | None = cli.option(
+        None,
+        help="With --csv_from_dicom: file with a secret key of at least 32 bytes. Patients and lesions are replaced by "
+        "codes (HMAC-SHA256), the same for the same key; the key is not written anywhere.",
     )
 
 
@@ -95,6 +107,10 @@ def check_options(config: BuildConfig) -> None:
         if config.records or config.csv:
             raise errors.ConfigError("--csv_from_dicom reads only --images; omit --records and --csv")
         return
+    if config.pseudonyms:
+        raise errors.ConfigError(
+            "--pseudonyms needs --csv_from_dicom, the table that gets the codes; with --csv, put codes into the table"
+        )
     if not config.output:
         raise errors.ConfigError("--output is required: the directory of the new record set")
     if config.images and not config.csv:

@@ -1,7 +1,6 @@
 """Reads the rows of a record set: from a table and image files, or from the records of another set."""
 
 import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,9 @@ import pandas as pd
 from tfrecord_tools import errors, schema
 from tfrecord_tools.building import code_comparison, record_scan, table_validation
 from tfrecord_tools.imaging import image_files
-from tfrecord_tools.io import csv_tables, filesystem, identity, name_join, record_index
+from tfrecord_tools.imaging.sources import addresses
+from tfrecord_tools.io import csv_tables, identity, name_join, record_index
+from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,63 +47,67 @@ def code_rows(table: pd.DataFrame, split: str) -> list[dict[str, int]]:
     return [dict(zip(coded, values, strict=True)) for values in zip(*coded.values(), strict=True)]
 
 
-def read_images(csv: str, images: str, split: str, allow_missing: bool = False) -> pd.DataFrame:
+def read_images(csv: str, images: str, split: str, missing_images: str = "stop") -> tuple[pd.DataFrame, list[str]]:
     """Reads a table and finds its image files.
 
     Args:
         csv: CSV file with the columns of `table_validation.REQUIRED`.
-        images: Directory of the files, or of a subdirectory of them named like the split.
+        images: Directories, zip archives and HDF5 files of the images, see `image_files.find_images`.
         split: `train` or `test`.
-        allow_missing: Whether rows of the table may lack a file; they are left out.
+        missing_images: `stop`, or `skip` to leave out rows of the table that have no file.
 
     Returns:
         DataFrame of the table's text, and the columns that `shard_jobs.make_jobs` reads; `image_digest` is that of the
-        files that may be copies of each other, "" for the others.
+        files that may be copies of each other, "" for the others. And the names of the images that were left out.
 
     Raises:
         IsicError: Lists all problems of the table and the files.
     """
+    table = _read_table(csv, split)
     paths = image_files.find_images(images, split)
-    table = _take_names(_read_table(csv), list(paths), csv)
-    table = _settle_differences(table, csv, paths, images, allow_missing)
+    if "image_name" in table:
+        paths, renamed = image_files.name_images(paths, images, table["image_name"])
+        table = table.assign(image_name=table["image_name"].replace(renamed))
+    table = _take_names(table, list(paths), csv)
+    table, missing = _settle_differences(table, csv, paths, images, missing_images)
     problems = table_validation.find_problems(table, split, paths)
     if "image_name" in table and not table["image_name"].isin(list(paths)).all():
-        problems.append("add the files, or leave rows without a file out with --allow_missing")
+        problems.append("add the files, or leave rows without a file out with --missing_images=skip")
     _refuse_problems(f"{csv} does not match {images}", problems)
     _log_table(csv, table, split)
     found = [paths[name][0] for name in table["image_name"]]
     table = table.assign(image_digest=_digest_copies(found))
-    return table.assign(path=found, offset=0, length=0, integers=code_rows(table, split))
+    return table.assign(path=found, offset=0, length=0, integers=code_rows(table, split)), missing
 
 
-def _read_table(csv: str) -> pd.DataFrame:
+def _read_table(csv: str, split: str) -> pd.DataFrame:
     """Reads a table whose columns are checked with everything else; a lesion does in place of a patient."""
-    return csv_tables.add_blank_patients(csv_tables.read_table(csv, ()))
+    return csv_tables.add_blank_patients(table_files.read_tables(csv, (), keep_unlabeled=split == "test"))
 
 
 def _settle_differences(
-    table: pd.DataFrame, csv: str, paths: Mapping[str, list[str]], images: str, allow_missing: bool
-) -> pd.DataFrame:
-    """Logs the files that the table does not list; leaves out rows without a file where that is allowed."""
+    table: pd.DataFrame, csv: str, paths: Mapping[str, list[str]], images: str, missing_images: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Logs the files that the table does not list; leaves out, and returns, rows without a file where that is asked."""
     if "image_name" not in table:
-        return table
+        return table, []
     unlisted = sorted(set(paths) - set(table["image_name"]))
     name_join.settle_missing(unlisted, f"images of {images} are not in {csv} and are ignored", "add rows", allowed=True)
     has_file = table["image_name"].isin(list(paths))
-    if not allow_missing or not has_file.any():
+    if missing_images != "skip" or not has_file.any():
         # With all other problems, `table_validation.find_problems` lists them.
-        return table
+        return table, []
     missing = table.loc[~has_file, "image_name"]
     name_join.settle_missing(missing, f"images of {csv} have no file in {images}", "add the files", allowed=True)
-    return table[has_file].reset_index(drop=True)
+    return table[has_file].reset_index(drop=True), missing.tolist()
 
 
 def _digest_copies(paths: list[str]) -> list[str]:
     """Returns the digests of local files that share their size with others; "" for files that cannot be copies."""
-    sizes = pd.Series([os.path.getsize(path) if os.path.isfile(path) else -1 for path in paths])
+    sizes = pd.Series([addresses.measure(path) for path in paths])
     may_be_copies = (sizes > 0) & sizes.duplicated(keep=False)
     return [
-        identity.image_digest(filesystem.read(path)) if may_be_copy else ""
+        identity.image_digest(image_files.read_file(path)) if may_be_copy else ""
         for path, may_be_copy in zip(paths, may_be_copies, strict=True)
     ]
 
@@ -130,7 +135,7 @@ def read_records(pattern: str, csv: str | None, split: str) -> pd.DataFrame:
         code_comparison.log_foreign_codes(pattern, records)
         _refuse_unlabeled(records, split)
         return records
-    table = _take_names(_read_table(csv), records["image_name"].tolist(), csv)
+    table = _take_names(_read_table(csv, split), records["image_name"].tolist(), csv)
     _refuse_problems(f"{csv} does not match {pattern}", _find_problems(table, records, split))
     _log_table(csv, table, split)
     absent = table.loc[~table["image_name"].isin(records["image_name"]), "image_name"].tolist()
@@ -212,4 +217,4 @@ def _merge_records(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 def list_file_types(rows: pd.DataFrame) -> list[str]:
     """Returns the file types of the sources of rows, such as `jpg`, in alphabetical order."""
-    return sorted({os.path.splitext(path)[1].lower().lstrip(".") for path in rows["path"]})
+    return sorted({image_files.find_type(path) for path in rows["path"]})

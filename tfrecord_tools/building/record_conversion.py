@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfrecord_tools import schema
+from tfrecord_tools.building import dicom_rows
 from tfrecord_tools.imaging import codec, dicom, image_files, jpeg_markers, jpeg_metadata, preprocessing
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.io import tf_example, tfrecord
@@ -64,13 +65,13 @@ def to_record(
     path = row["path"]
     integers = row["integers"]
     data = image_files.read_file(path, limits)
-    decode = functools.partial(codec.decode, data, path, limits=limits)
+    decode = image_files.make_decoder(data, path, limits)
     disagreements = None
     notes: list[str] = []
     if image_files.is_dicom(path, data):
         dataset = dicom.read(data, path, limits)
         decode = functools.partial(dicom.decode, dataset, path, limits=limits, notes=notes)
-        tags = dicom.read_tags(dataset)
+        tags = dicom_rows.read_tags(dataset)
         disagreements = [
             name for name in TAGGED if schema.encode(name, tags[name]) != integers.get(name, schema.UNKNOWN)
         ]

@@ -1,6 +1,5 @@
 """Builds a record set from images or from another record set."""
 
-import collections
 import dataclasses
 import hashlib
 import logging
@@ -14,6 +13,7 @@ from tfrecord_tools import errors, schema
 from tfrecord_tools.building import (
     build_config,
     channel_check,
+    code_meanings,
     data_sources,
     dicom_tag_table,
     record_conversion,
@@ -23,8 +23,9 @@ from tfrecord_tools.building import (
     shard_jobs,
     shard_staging,
 )
-from tfrecord_tools.imaging import jpeg_colors, limits
-from tfrecord_tools.io import csv_tables, filesystem, identity, manifest, output_lock
+from tfrecord_tools.imaging import limits
+from tfrecord_tools.io import csv_tables, filesystem, manifest, output_lock
+from tfrecord_tools.io.spellings import merged_identities
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
 def _build_split(config: build_config.BuildConfig, output: str) -> record_set.RecordSet:
     """Builds a split whose place is locked; see `build_record_set`."""
     shard_staging.refuse_foreign_shards(output, config.split)
-    rows = _assign_shards(config, _read_rows(config))
+    read, missing = _read_rows(config)
+    rows = _assign_shards(config, read)
     options = _conversion_options(config)
     jobs = shard_jobs.make_jobs(rows, output, config.split, options, config.on_error, limits.extract(config))
     entries = _write_shards(config, output, jobs)
@@ -86,11 +88,11 @@ def _build_split(config: build_config.BuildConfig, output: str) -> record_set.Re
     # The manifest is written first: with it, a run that is killed from here on can be repeated in the same directory.
     index = _make_index(config, rows, entries)
     shard_assignment.log_copies(index)
-    _write_manifest(config, output, rows, entries, options, index)
+    _write_manifest(config, output, rows, entries, options, index, missing)
     manifest.write_index(output, config.split, index)
     shard_staging.put_in_place(output, config.split, entries)
-    built = _summarize(config, output, entries)
-    _log_summary(built, index, entries)
+    built = record_set.summarize(output, config.split, entries)
+    record_set.log_summary(built, index, entries)
     places = channel_check.list_places(built.shards)
     channel_check.warn_of_exchanged_channels(f"{config.split} of {output}", places)
     return built
@@ -120,20 +122,24 @@ def write_dicom_tags(config: build_config.BuildConfig) -> pd.DataFrame:
     build_config.check_options(config)
     if not config.csv_from_dicom:
         raise errors.ConfigError("csv_from_dicom is required: the CSV file to write the DICOM tags to")
-    return dicom_tag_table.write_tag_table(cast(str, config.images), config.split, config.csv_from_dicom)
+    images = cast(str, config.images)
+    return dicom_tag_table.write_tag_table(
+        images, config.split, config.csv_from_dicom, config.pseudonyms, limits.extract(config)
+    )
 
 
-def _read_rows(config: build_config.BuildConfig) -> pd.DataFrame:
+def _read_rows(config: build_config.BuildConfig) -> tuple[pd.DataFrame, list[str]]:
+    """Reads the rows of the set, and the names of the images of the table that have no file and are left out."""
     if config.records:
-        return data_sources.read_records(config.records, config.csv, config.split)
+        return data_sources.read_records(config.records, config.csv, config.split), []
     csv, images = cast(str, config.csv), cast(str, config.images)
-    return data_sources.read_images(csv, images, config.split, config.allow_missing)
+    return data_sources.read_images(csv, images, config.split, config.missing_images)
 
 
 def _assign_shards(config: build_config.BuildConfig, table: pd.DataFrame) -> pd.DataFrame:
     num_folds = config.num_folds if config.split == "train" else 0
     fold_table = csv_tables.read_table(config.folds, ("image_name", "fold")) if config.folds else None
-    identity.log_merged(table, cast(str, config.csv or config.records))
+    merged_identities.log_merged(table, cast(str, config.csv or config.records))
     return shard_assignment.assign_shards(table, config.num_shards, num_folds, fold_table, config.folds or "")
 
 
@@ -189,11 +195,17 @@ def _write_manifest(
     entries: Sequence[_Entry],
     options: record_conversion.ConversionOptions,
     index: pd.DataFrame,
+    missing: Sequence[str],
 ) -> None:
     source: dict[str, Any] = {"files": data_sources.list_file_types(rows)}
     if config.csv:
         source["csv"] = os.path.basename(config.csv)
         source["sha256"] = hashlib.sha256(filesystem.read(config.csv)).hexdigest()
+    facts: dict[str, Any] = {"missing_images": list(missing)} if missing else {}
+    if config.records and not config.csv:
+        unconfirmed = code_meanings.find_unconfirmed(rows["path"].map(os.path.dirname).unique(), config.split, rows)
+        code_meanings.log_unconfirmed(f"{config.split} of {config.records}", unconfirmed)
+        facts = {manifest.UNCONFIRMED: unconfirmed} if unconfirmed else {}
     manifest.write_manifest(
         output,
         config.split,
@@ -201,8 +213,9 @@ def _write_manifest(
         index,
         **dataclasses.asdict(options),
         source=source,
-        skipped=_list_skipped(entries),
-        tag_disagreements=_count_tags(entries),
+        skipped=record_set.list_skipped(entries),
+        tag_disagreements=record_set.count_tags(entries),
+        **facts,
     )
 
 
@@ -217,47 +230,3 @@ def _make_index(config: build_config.BuildConfig, rows: pd.DataFrame, entries: S
     if config.split == "train":
         index["target"] = [schema.encode("target", target) for target in index["target"]]
     return index
-
-
-def _list_skipped(entries: Sequence[_Entry]) -> list[dict[str, str]]:
-    return [row for entry in entries for row in entry["skipped"]]
-
-
-def _count_tags(entries: Sequence[_Entry]) -> dict[str, int]:
-    """Counts the DICOM files, and those whose tags disagree with the table, by column."""
-    counts: collections.Counter[str] = collections.Counter()
-    for entry in entries:
-        counts.update(entry["tags"])
-    return {name: counts[name] for name in ("files", *record_conversion.TAGGED)} if counts else {}
-
-
-def _summarize(config: build_config.BuildConfig, output: str, entries: Sequence[_Entry]) -> record_set.RecordSet:
-    shards = [entry["shard"] for entry in entries if entry["shard"]["records"]]
-    return record_set.RecordSet(
-        directory=output,
-        split=config.split,
-        records=sum(shard["records"] for shard in shards),
-        shards=tuple(os.path.join(output, shard["name"]) for shard in shards),
-        skipped=tuple(row["image_name"] for row in _list_skipped(entries)),
-    )
-
-
-def _log_summary(built: record_set.RecordSet, index: pd.DataFrame, entries: Sequence[_Entry]) -> None:
-    split = built.split
-    patients = record_set.describe_people(index)
-    _LOG.info(f"{split}: {built.records} records of {patients} in {len(built.shards)} shards in {built.directory}")
-    tags = _count_tags(entries)
-    differing = [f"{name} {tags[name]}" for name in record_conversion.TAGGED if tags.get(name)]
-    if differing:
-        _LOG.warning(
-            f"{split}: tags of {tags['files']} DICOM files differ from the table, whose values are used: "
-            f"{', '.join(differing)}"
-        )
-    num_open = sum(entry["tags"].get(record_conversion.COLORS, 0) for entry in entries)
-    if num_open:
-        _LOG.warning(f"{split}: {jpeg_colors.describe_notes(num_open)}")
-    skipped = _list_skipped(entries)
-    if skipped:
-        _LOG.warning(
-            f"{split}: {len(skipped)} images skipped and listed in the manifest (first: {skipped[0]['problem']})"
-        )

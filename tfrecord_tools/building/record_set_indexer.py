@@ -12,12 +12,15 @@ from tfrecord_tools import cli, errors, schema
 from tfrecord_tools.building import (
     channel_check,
     code_comparison,
+    code_meanings,
     record_scan,
     record_set,
     shard_assignment,
     table_validation,
 )
-from tfrecord_tools.io import csv_tables, filesystem, identity, manifest, name_join, output_lock, record_index, tfrecord
+from tfrecord_tools.io import csv_tables, filesystem, manifest, name_join, output_lock, record_index, tfrecord
+from tfrecord_tools.io.spellings import merged_identities
+from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:
         files_by_split.setdefault(tfrecord.split_of(file), []).append(file)
     table = None
     if config.csv:
-        table = csv_tables.read_table(config.csv, ("image_name",))
+        table = table_files.read_tables(config.csv, ("image_name",), keep_unlabeled=True)
         csv_tables.refuse_repeats(config.csv, table, "list")
         table_validation.log_unused_columns(config.csv, table, (*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS))
     fold_table = csv_tables.read_table(config.folds, ("image_name", "fold")) if config.folds else None
@@ -94,11 +97,13 @@ def _index_split(
     source = _find_directory(files)
     records, entries = record_scan.scan_records(files, split)
     code_comparison.log_unused_features(f"{split} of {config.records}", records)
+    facts = manifest.read_manifest(source, split) or {"source": {"files": ["tfrec"]}}
     if table is None:
         code_comparison.log_foreign_codes(f"{split} of {config.records}", records)
+        unconfirmed = _find_unconfirmed(config, facts, records, None, split)
     else:
-        records = _join_table(config, records, table, split, must_match)
-    identity.log_merged(records, source or ".")
+        records, unconfirmed = _join_table(config, facts, records, table, split, must_match)
+    merged_identities.log_merged(records, source or ".")
     records["fold"] = _look_up_folds(records, fold_table, config.folds or "")
     shard_assignment.log_copies(records)
     records["shard"] = records["path"].map(os.path.basename)
@@ -106,7 +111,7 @@ def _index_split(
     if config.output:
         _link_shards(files, config.output)
     directory = config.output or source
-    _write_manifest(directory, source, split, records, entries)
+    _write_manifest(directory, facts, split, records, entries, unconfirmed)
     manifest.write_index(directory, split, records)
     columns = ("patient_id", "lesion_id", "target", "fold")
     known = ", ".join(f"{(records[column] != '').sum()} with {column}" for column in columns)
@@ -140,21 +145,42 @@ def _look_up_folds(records: pd.DataFrame, fold_table: pd.DataFrame | None, fold_
 
 
 def _write_manifest(
-    directory: str, source: str, split: str, records: pd.DataFrame, entries: Sequence[dict[str, Any]]
+    directory: str,
+    found: dict[str, Any],
+    split: str,
+    records: pd.DataFrame,
+    entries: Sequence[dict[str, Any]],
+    unconfirmed: Sequence[str],
 ) -> None:
     # The options that a build recorded in its manifest remain valid.
-    found = manifest.read_manifest(source, split) or {"source": {"files": ["tfrec"]}}
-    facts = {name: value for name, value in found.items() if name not in manifest.COMPUTED}
+    facts = {name: value for name, value in found.items() if name not in (*manifest.COMPUTED, manifest.UNCONFIRMED)}
+    if unconfirmed:
+        facts[manifest.UNCONFIRMED] = list(unconfirmed)
     facts["image_size"] = _common_side(records["size"])
     manifest.write_manifest(directory, split, entries, records, **facts)
 
 
+def _find_unconfirmed(
+    config: IndexConfig, facts: dict[str, Any], records: pd.DataFrame, listed: pd.DataFrame | None, split: str
+) -> list[str]:
+    """Returns the columns whose codes no table confirms; logs what the codes mean, unless this package wrote them."""
+    if code_meanings.were_written_from_a_table(facts):
+        return list(facts.get(manifest.UNCONFIRMED, ()))
+    return code_meanings.log_meanings(f"{split} of {config.records}", records, listed, split)
+
+
 def _join_table(
-    config: IndexConfig, records: pd.DataFrame, table: pd.DataFrame, split: str, must_match: bool
-) -> pd.DataFrame:
+    config: IndexConfig,
+    facts: dict[str, Any],
+    records: pd.DataFrame,
+    table: pd.DataFrame,
+    split: str,
+    must_match: bool,
+) -> tuple[pd.DataFrame, list[str]]:
     """Takes patients and lesions from the table, and compares the other columns with the records.
 
-    Logs which images are only in one of the two.
+    Logs which images are only in one of the two, and what the codes of the records mean. Returns the columns that have
+    codes that the table does not confirm, too.
     """
     csv = str(config.csv)
     rows = name_join.find_rows(records["image_name"], table["image_name"], csv)
@@ -172,13 +198,14 @@ def _join_table(
     listed = table.reindex(rows).set_axis(records.index)
     if split == "train" and "target" in table:
         _compare_targets(records, listed["target"].fillna(""), csv)
+    unconfirmed = _find_unconfirmed(config, facts, records, listed.fillna(""), split)
     code_comparison.compare_codes(f"{split} of {config.records}", records, listed.fillna(""), split)
     if "lesion_id" in table:
         records = records.assign(lesion_id=listed["lesion_id"].fillna(records["lesion_id"]))
     if "patient_id" in table:
         name = f"{split} of {config.records}"
         records = records.assign(patient_id=code_comparison.name_patients(name, records, listed["patient_id"]))
-    return records
+    return records, unconfirmed
 
 
 def _compare_targets(records: pd.DataFrame, listed: pd.Series, csv: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, identity
+from tfrecord_tools.io import components, csv_tables
 from tfrecord_tools.splits import fold_files, leaks, stratified_group_folds
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def assign_shards(
         LeakageError: The folds split a patient, a lesion or a photograph.
         IsicError: The folds do not cover the table, or are not whole numbers.
     """
-    groups = identity.group_images(table)
+    groups = components.group_images(table)
     if num_folds == 0:
         folds = np.full(len(table), schema.UNKNOWN)
     elif fold_table is None:

@@ -11,6 +11,7 @@ import pandas as pd
 import tfrecord_tools
 from tfrecord_tools.building import record_conversion
 from tfrecord_tools.imaging import limits as image_limits
+from tfrecord_tools.imaging.sources import addresses
 
 _ROW_COLUMNS = ["image_name", "path", "offset", "length", "integers"]
 
@@ -106,7 +107,8 @@ def _fingerprint(
         "rows": rows,
     }
     sources = []
-    for path in sorted({row["path"] for row in rows}):
+    # Of an image in a container, the container may change.
+    for path in sorted({addresses.split(row["path"])[0] for row in rows}):
         if os.path.exists(path):
             stat = os.stat(path)
             sources.append((path, stat.st_size, stat.st_mtime_ns))

@@ -13,6 +13,7 @@ from typing import Any
 
 from tfrecord_tools import errors
 from tfrecord_tools.building import record_conversion, shard_jobs
+from tfrecord_tools.imaging.sources import addresses
 from tfrecord_tools.io import atomic_write, filesystem, identity, manifest, tfrecord
 
 
@@ -87,8 +88,7 @@ def _convert(row: Mapping[str, Any], job: shard_jobs.ShardJob) -> tuple[bytes | 
                 f"image {row['image_name']}: {problem}; to skip unreadable images, use --on_error=skip"
             ) from error
         # The manifest names files, but not the directories of this machine.
-        directory = os.path.join(os.path.dirname(row["path"]), "")
-        return None, None, problem.replace(directory, "")
+        return None, None, addresses.hide_directories(problem, row["path"])
     return record, disagreements, ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from tfrecord_tools import schema
+from tfrecord_tools.imaging.sources import naming
 from tfrecord_tools.io import column_names, csv_tables
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +52,12 @@ def find_problems(table: pd.DataFrame, split: str, paths: Mapping[str, Sequence[
     for kind, rows in cases.items():
         if len(rows):
             problems.append(f"{len(rows)} {kind}: {csv_tables.describe_first_cases(rows.tolist())}")
+    repeated = {name: paths[name] for name in table.get("image_name", ()) if len(paths.get(name, ())) > 1}
+    if repeated:
+        remedy = "remove the others, or name each file in the table with its directory"
+        problems.append(
+            f"{len(repeated)} images with more than one file: {naming.describe_repeated(repeated)}; {remedy}"
+        )
     return problems
 
 
@@ -63,7 +70,6 @@ def _find_bad_names(names: pd.Series, paths: Mapping[str, Sequence[str]]) -> dic
         "image names that are blank or lead outside the directory": names[unsafe],
         "image names listed more than once": names[names.duplicated()],
         f"listed images without a file{example}": names[~unsafe & (num_files == 0)],
-        "images with more than one file": names[num_files > 1],
     }
 
 

@@ -3,27 +3,22 @@
 import concurrent.futures
 import dataclasses
 import functools
-import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.deduplication import image_similarity
-from tfrecord_tools.imaging import codec, image_files, jpeg_colors, limits
+from tfrecord_tools.deduplication import image_similarity, view_reading
+from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import (
     atomic_write,
     components,
     csv_output,
-    csv_tables,
-    filesystem,
     output_lock,
-    record_index,
-    tfrecord,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -35,11 +30,9 @@ _BLOCK = 256
 # Number of images in a cluster up to which all its pairs are compared; a larger one is many copies of one file.
 _MAX_CLUSTER = 100
 
-_Decoder = Callable[[], tuple[np.ndarray, tuple[int, int]]]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DuplicatesConfig(limits.ImageLimits):
+class DuplicatesConfig(limits.ImageFileLimits):
     """Options for searching near-duplicate images.
 
     Examples:
@@ -48,7 +41,9 @@ class DuplicatesConfig(limits.ImageLimits):
     """
 
     images: str | None = cli.option(
-        None, help="Directory of JPEG, PNG or DICOM files, or of a subdirectory train of them."
+        None,
+        help="Directories of image files, zip archives and HDF5 files, separated by commas. Subdirectories are "
+        "searched, except one named test.",
     )
     records: str | None = cli.option(None, help="Glob pattern of shards, in place of --images.")
     output: str = cli.option(help="CSV file to write: image_name_1, image_name_2, distance.")
@@ -92,12 +87,12 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
         raise errors.ConfigError(
             f"expected one of --images and --records, got {'both' if config.images else 'neither'}"
         )
-    names, views = read_views(source, config.workers, limits.extract(config))
+    names, views = view_reading.read_views(source, config.workers, limits.extract(config))
     counts = str(len(names))
     first = None
     if config.against:
         first = len(names)
-        other_names, other_views = read_views(config.against, config.workers, limits.extract(config))
+        other_names, other_views = view_reading.read_views(config.against, config.workers, limits.extract(config))
         counts = f"{first} against {len(other_names)}"
         names = names + other_names
         views = views + other_views
@@ -113,72 +108,6 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
     note = f" ({same_name} of them with the same name)" if config.against else ""
     _LOG.info(f"{counts} images: {len(table)} pairs{note} in {clusters} clusters, written to {config.output}")
     return table
-
-
-def read_views(
-    source: str, workers: int, image_limits: limits.ImageLimits = limits.DEFAULTS
-) -> tuple[list[str], list[np.ndarray]]:
-    """Reads a set of images, decoded at a reduced scale, and keeps small views of each image.
-
-    Args:
-        source: Directory of image files, or glob pattern of shards.
-        workers: Number of threads.
-        image_limits: What the decoding of an image may take.
-
-    Returns:
-        Image names, and for each image what `image_similarity.make_views` returns.
-
-    Raises:
-        IsicError: The set is empty, or names an image twice.
-        CorruptRecordError: An image cannot be decoded.
-    """
-    names: list[str] = []
-    views: list[np.ndarray] = []
-    notes: list[str] = []
-    total = None
-    opened: Iterator[tuple[str, _Decoder]]
-    if filesystem.isdir(source):
-        found = image_files.find_images(source, "train")
-        if "test" in image_files.list_splits(source):
-            _LOG.warning(f"note: the subdirectory test of {source} is not searched; name it to search it")
-        files = [(name, path) for name, paths in found.items() for path in paths]
-        total = len(files)
-        opened = ((name, functools.partial(_decode_file, path, image_limits, notes)) for name, path in files)
-    else:
-        opened = _open_records(source, image_limits)
-    progress = tqdm(desc="read", total=total, unit="image", disable=None)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
-        # In blocks, so that at most the files of one block are in memory.
-        while block := list(itertools.islice(opened, 16 * workers)):
-            names += [name for name, _ in block]
-            views += pool.map(_make_views, [decode for _, decode in block])
-            progress.update(len(block))
-    if notes:
-        _LOG.warning(f"note: {jpeg_colors.describe_notes(len(notes), notes[0])}")
-    if not names:
-        raise errors.IsicError(f"no images in {source}, expected JPEG, PNG or DICOM files; check the path")
-    csv_tables.refuse_repeats(source, pd.DataFrame({"image_name": names}), "hold")
-    return names, views
-
-
-def _decode_file(path: str, image_limits: limits.ImageLimits, notes: list[str]) -> tuple[np.ndarray, tuple[int, int]]:
-    return image_files.open_file(path, image_limits, notes)(at_least=image_similarity.SIDE)
-
-
-def _open_records(pattern: str, image_limits: limits.ImageLimits) -> Iterator[tuple[str, _Decoder]]:
-    """Yields the name of each record, and the function that decodes its image."""
-    for path in record_index.match_shards(pattern):
-        for offset, _, features in tfrecord.read(path):
-            source = f"image {features['image_name']}: {path} at byte {offset}"
-            decode = functools.partial(
-                codec.decode_record, features["image"], source, image_similarity.SIDE, limits=image_limits
-            )
-            yield features["image_name"], decode
-
-
-def _make_views(decode: _Decoder) -> np.ndarray:
-    image, _ = decode()
-    return image_similarity.make_views(image)
 
 
 def match_views(

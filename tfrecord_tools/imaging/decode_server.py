@@ -10,7 +10,11 @@ import numpy as np
 
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import codec, dicom, dicom_pixels, own_process
+from tfrecord_tools.imaging.rasters import raster_files
 
+# Lines in which a decoder prints that an image is damaged, by kind; libtiff's other lines are about unknown tags.
+_DAMAGE = {"raster": "TIFF_Error|JPEGLib|Decode:"}
+_ANY_LINE = "."
 _Decoded = tuple[np.ndarray, tuple[int, int]]
 
 
@@ -46,18 +50,18 @@ def answer(request: dict[str, Any], data: bytes, output: BinaryIO) -> None:
         data: Bytes of the file.
         output: File to write.
     """
-    printed = False
+    damage = _DAMAGE.get(request["kind"], "")
     source = request["source"]
     try:
         try:
             image, (width, height) = _decode(request, data)
         except codec.UnusualJpegError:
-            printed = True
+            damage = _ANY_LINE
             image, (width, height) = codec.decode_with_opencv(data, source, **request["options"])
     except errors.CorruptRecordError as error:
         output.write(json.dumps({"problem": str(error)}).encode() + b"\n")
         return
-    head = {"shape": image.shape, "width": width, "height": height, "printed": printed}
+    head = {"shape": image.shape, "width": width, "height": height, "damage": damage}
     output.write(json.dumps(head).encode() + b"\n")
     output.write(np.ascontiguousarray(image).data)
 
@@ -67,4 +71,6 @@ def _decode(request: dict[str, Any], data: bytes) -> _Decoded:
     if request["kind"] == "frame":
         image = dicom_pixels.decode_here(dicom.read(data, source), source)
         return image, (image.shape[1], image.shape[0])
+    if request["kind"] == "raster":
+        return raster_files.decode_here(data, source)
     return codec.decode_here(data, source, **request["options"])

@@ -1,4 +1,4 @@
-"""Decodes DICOM files: the single color frame of each, and the few tags that the schema has."""
+"""Reads and decodes DICOM files: the single frame of each."""
 
 import io
 import logging
@@ -9,8 +9,8 @@ import numpy as np
 import pydicom
 from pydicom import uid
 
-from tfrecord_tools import errors, schema
-from tfrecord_tools.imaging import codec, dicom_pixels, jpeg_colors
+from tfrecord_tools import errors
+from tfrecord_tools.imaging import codec, dicom_grayscale, dicom_pixels, jpeg_colors
 from tfrecord_tools.imaging import limits as image_limits
 
 # libjpeg-turbo decodes these itself, the lossless ones from version 3 on.
@@ -20,16 +20,6 @@ _LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 _META = 132
 # Bytes that are inflated at once to count them.
 _PART = 1 << 20
-_SEXES = {"M": "male", "F": "female"}
-# Units of an age, in parts of a year.
-_UNITS_PER_YEAR = {"Y": 1, "M": 12, "W": 52, "D": 365}
-_SITES = {
-    "headneck": "head/neck",
-    "head and neck": "head/neck",
-    "upper limb": "upper extremity",
-    "lower limb": "lower extremity",
-    "trunk": "torso",
-}
 
 
 def read(data: bytes, source: str, limits: image_limits.ImageLimits = image_limits.DEFAULTS) -> pydicom.Dataset:
@@ -92,7 +82,7 @@ def decode(
     limits: image_limits.ImageLimits = image_limits.DEFAULTS,
     notes: list[str] | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decodes the color frame of a DICOM file to 8 bits per channel.
+    """Decodes the color frame of a DICOM file to 8 bits per channel; a monochrome one to gray, where that is accepted.
 
     A JPEG frame is decoded by libjpeg-turbo, scaled as in `codec.decode`. The JPEG stream itself determines whether its
     channels are RGB or YCbCr, because the photometric interpretation of many headers contradicts the stream; where the
@@ -110,7 +100,8 @@ def decode(
         uint8 `[height, width, 3]`, BGR, and (width, height) of the frame at full size.
 
     Raises:
-        CorruptRecordError: The file does not have exactly one color frame, exceeds the limits, or cannot be decoded.
+        CorruptRecordError: The file does not have exactly one frame of an accepted kind, exceeds the limits, or
+            cannot be decoded.
     """
     kind = dicom_pixels.check_header(dataset, source, limits)
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
@@ -118,6 +109,10 @@ def decode(
         frame = dicom_pixels.read_frame(dataset, source)
         try:
             frame, note = jpeg_colors.mark_rgb(frame, kind == "RGB", source, limits)
+            if dicom_grayscale.is_monochrome(kind):
+                # The window applies to the samples as they are stored.
+                image, size = codec.decode(frame, source, upright=False, limits=limits)
+                return dicom_pixels.convert_gray(image[..., 0], dataset, source), size
             image, size = codec.decode(frame, source, at_least, longest, upright=False, limits=limits)
         except ValueError:
             # An older libjpeg-turbo does not decode lossless JPEG, pydicom's plugins may.
@@ -129,61 +124,3 @@ def decode(
             return image, size
     image = dicom_pixels.decode_pixels(dataset, source, limits)
     return image, (image.shape[1], image.shape[0])
-
-
-def read_tags(dataset: pydicom.Dataset) -> dict[str, str]:
-    """Reads the tags that a table would have, and no others; literal quotes around values are removed.
-
-    Args:
-        dataset: See `read`.
-
-    Returns:
-        Dict of text, "" where unknown: `patient_id`, `sex`, `age_approx` (whole years) and
-        `anatom_site_general_challenge`, in the words of the schema.
-
-    Examples:
-        >>> dataset = pydicom.Dataset()
-        >>> dataset.PatientAge = "018M"
-        >>> read_tags(dataset)
-        {'patient_id': '', 'sex': '', 'age_approx': '1', 'anatom_site_general_challenge': ''}
-    """
-    site = read_text(dataset, "BodyPartExamined").casefold()
-    code = schema.encode("anatom_site_general_challenge", _SITES.get(site, site))
-    return {
-        "patient_id": read_text(dataset, "PatientID"),
-        "sex": _SEXES.get(read_text(dataset, "PatientSex").upper(), ""),
-        "age_approx": _to_years(read_text(dataset, "PatientAge")),
-        "anatom_site_general_challenge": schema.CATEGORIES["anatom_site_general_challenge"][code] if code >= 0 else "",
-    }
-
-
-def read_text(dataset: pydicom.Dataset, tag: str) -> str:
-    """Reads a tag as text, without literal quotes around it.
-
-    Args:
-        dataset: See `read`.
-        tag: Keyword of the tag.
-
-    Returns:
-        Text, "" where the tag is absent or damaged.
-    """
-    try:
-        # pydicom converts a value when it is asked for, and raises exceptions of any type on damaged ones.
-        value = dataset.get(tag)
-    except Exception:
-        return ""
-    return str(value or "").strip().strip("\"'").strip()
-
-
-def _to_years(age: str) -> str:
-    """Converts a DICOM age, as 055Y or 018M, to whole years as text; "" where it is not one that a person can have."""
-    number = age[:3]
-    per_year = _UNITS_PER_YEAR.get(age[3:])
-    if per_year is None or not (number.isascii() and number.isdigit()):
-        return ""
-    years = str(int(number) // per_year)
-    try:
-        schema.encode("age_approx", years)
-    except errors.IsicError:
-        return ""
-    return years

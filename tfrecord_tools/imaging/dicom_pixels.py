@@ -1,6 +1,8 @@
 """Checks the image of a DICOM file by its header, and decodes what is not a JPEG with pydicom."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -10,7 +12,7 @@ from pydicom import dataset as pydicom_dataset
 from pydicom import encaps, pixels, uid
 
 from tfrecord_tools import errors
-from tfrecord_tools.imaging import jpeg_markers, own_process
+from tfrecord_tools.imaging import dicom_grayscale, jpeg_markers, own_process
 from tfrecord_tools.imaging import limits as image_limits
 
 # Bytes per pixel that a JPEG 2000 decoder may need when a stream is cut into the smallest parts.
@@ -46,7 +48,7 @@ def read_number(dataset: pydicom.Dataset, tag: str, source: str, default: int = 
 
 
 def check_header(dataset: pydicom.Dataset, source: str, limits: image_limits.ImageLimits) -> str:
-    """Checks by its header that a file has exactly one color frame within the limits.
+    """Checks by its header that a file has exactly one frame of an accepted kind within the limits.
 
     Args:
         dataset: See `dicom.read`.
@@ -73,11 +75,13 @@ def check_header(dataset: pydicom.Dataset, source: str, limits: image_limits.Ima
         raise errors.CorruptRecordError(
             f"{source} has {num_frames} frames, expected one; export the frame to use as a file of its own"
         )
-    if kind.startswith("MONOCHROME"):
+    is_gray = dicom_grayscale.is_monochrome(kind)
+    if is_gray and not image_limits.accepts_monochrome(limits):
         raise errors.CorruptRecordError(
-            f"{source} is {kind}, expected a color image; it is not dermoscopic, delete its row from the CSV"
+            f"{source} is {kind}, expected a color image; it is not dermoscopic: delete its row from the CSV, or "
+            "accept it as gray with --monochrome=accept"
         )
-    if kind not in ("RGB", "PALETTE COLOR") and not kind.startswith("YBR_"):
+    if not is_gray and kind not in ("RGB", "PALETTE COLOR") and not kind.startswith("YBR_"):
         raise errors.CorruptRecordError(
             f"{source} has the photometric interpretation {kind!r}, expected RGB, YBR or PALETTE COLOR; convert it"
         )
@@ -86,7 +90,9 @@ def check_header(dataset: pydicom.Dataset, source: str, limits: image_limits.Ima
     image_limits.check_size(limits, source, columns, rows)
     bits = read_number(dataset, "BitsAllocated", source, 8)
     samples = read_number(dataset, "SamplesPerPixel", source, 1)
-    image_limits.check_memory(limits, source, rows * columns * samples * bits // 8)
+    # The windows of a gray image are computed in numbers of 8 bytes.
+    num_bytes = 2 * 8 if is_gray else samples * bits // 8
+    image_limits.check_memory(limits, source, rows * columns * num_bytes)
     return kind
 
 
@@ -186,8 +192,33 @@ def decode_here(dataset: pydicom.Dataset, source: str) -> np.ndarray:
     Raises:
         CorruptRecordError: The frame cannot be decoded.
     """
-    try:
+    with _explained(source):
         return _to_bgr(dataset)
+
+
+def convert_gray(samples: np.ndarray, dataset: pydicom.Dataset, source: str) -> np.ndarray:
+    """Converts the samples of a monochrome frame to gray; see `dicom_grayscale.convert`.
+
+    Args:
+        samples: Whole numbers `[height, width]`.
+        dataset: See `dicom.read`.
+        source: Name of the file in errors.
+
+    Returns:
+        uint8 `[height, width, 3]`.
+
+    Raises:
+        CorruptRecordError: The tags of a window or table of values are damaged.
+    """
+    with _explained(source):
+        return dicom_grayscale.convert(samples, dataset)
+
+
+@contextlib.contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Names the file in every error of pydicom."""
+    try:
+        yield
     except Exception as error:
         reason = " ".join(str(error).split())
         raise errors.CorruptRecordError(
@@ -197,6 +228,8 @@ def decode_here(dataset: pydicom.Dataset, source: str) -> np.ndarray:
 
 def _to_bgr(dataset: pydicom.Dataset) -> np.ndarray:
     image = pixels.pixel_array(dataset)
+    if dicom_grayscale.is_monochrome(str(dataset.PhotometricInterpretation)):
+        return dicom_grayscale.convert(image, dataset)
     bits = int(dataset.BitsStored)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         image = pixels.apply_color_lut(image, dataset)

@@ -1,9 +1,9 @@
-"""Finds and opens image files: JPEG, PNG or DICOM."""
+"""Finds and opens image files: JPEG, PNG, BMP, TIFF, WebP or DICOM, in directories, zip archives and HDF5 files."""
 
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,15 @@ import numpy as np
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import codec, dicom, preprocessing
 from tfrecord_tools.imaging import limits as image_limits
-from tfrecord_tools.io import filesystem, image_formats
+from tfrecord_tools.imaging.rasters import raster_files
+from tfrecord_tools.imaging.sources import addresses, naming, search
+from tfrecord_tools.io import filesystem
 
 _LOG = logging.getLogger(__name__)
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
-_DICOM_EXTENSIONS = (".dcm", ".dicom")
-# Extensions that such files also have, if their first bytes agree.
-_RARE_EXTENSIONS = (".jpe", ".jfif", ".ima", ".dic")
-_FORMATS = ("JPEG", "PNG", "DICOM")
-# Bytes from which a format is recognized.
-_HEADER_BYTES = 132
-# The table of contents of a DICOM medium, which has the magic bytes but no image.
-_DICOM_CONTENTS = "DICOMDIR"
 SPLITS = ("train", "test")
+FORMATS = "JPEG, PNG, BMP, TIFF, WebP or DICOM"
+_Decode = Callable[..., tuple[np.ndarray, tuple[int, int]]]
 
 
 def is_dicom(path: str, data: bytes) -> bool:
@@ -34,7 +29,7 @@ def is_dicom(path: str, data: bytes) -> bool:
         path: Path of the file.
         data: Bytes of the file.
     """
-    return data[128:132] == b"DICM" or path.lower().endswith(_DICOM_EXTENSIONS)
+    return data[128:132] == b"DICM" or path.lower().endswith(search.DICOM_EXTENSIONS)
 
 
 def prepare_image(
@@ -46,7 +41,7 @@ def prepare_image(
     """Decodes an image file to a square, as `tfrecord_tools.build` does.
 
     Args:
-        path: JPEG, PNG or DICOM file.
+        path: Path of an image file, or its address in a container, see `sources.addresses`.
         options: Keyword arguments of `preprocessing.resize_to_square`, for example `{"image_size": 384}`.
         limits: What decoding may take.
         notes: See `dicom.decode`.
@@ -72,11 +67,11 @@ def prepare_image(
 
 def open_file(
     path: str, limits: image_limits.ImageLimits = image_limits.DEFAULTS, notes: list[str] | None = None
-) -> Callable[..., tuple[np.ndarray, tuple[int, int]]]:
-    """Reads an image file: JPEG, PNG or DICOM.
+) -> _Decode:
+    """Reads an image file.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, or its address in a container, see `sources.addresses`.
         limits: What decoding may take.
         notes: See `dicom.decode`.
 
@@ -89,6 +84,22 @@ def open_file(
     data = read_file(path, limits)
     if is_dicom(path, data):
         return functools.partial(dicom.decode, dicom.read(data, path, limits), path, limits=limits, notes=notes)
+    return make_decoder(data, path, limits)
+
+
+def make_decoder(data: bytes, path: str, limits: image_limits.ImageLimits = image_limits.DEFAULTS) -> _Decode:
+    """Returns a function that decodes an image file which is not DICOM.
+
+    Args:
+        data: Bytes of the file.
+        path: Name of the file in errors.
+        limits: What decoding may take.
+
+    Returns:
+        Function, see the argument `decode` of `preprocessing.resize_to_square`.
+    """
+    if raster_files.is_raster(data):
+        return functools.partial(raster_files.decode, data, path, limits=limits)
     return functools.partial(codec.decode, data, path, limits=limits)
 
 
@@ -106,53 +117,101 @@ def read_file(path: str, limits: image_limits.ImageLimits = image_limits.DEFAULT
         CorruptRecordError: The file is larger.
         OSError: The file cannot be read; in a bucket an error of TensorFlow, see `filesystem.is_failure`.
     """
+    container, member = addresses.split(path)
+    if member:
+        return addresses.read(container, member, limits)
     # In a bucket, a request for the size would take as long as reading the image.
     if os.path.exists(path):
         image_limits.check_memory(limits, path, os.path.getsize(path))
     return filesystem.read(path)
 
 
-def find_images(directory: str, split: str) -> dict[str, list[str]]:
-    """Finds the image files of one split; logs what is passed over.
-
-    A file without an extension is an image if its first bytes are those of one. Hidden files, such as the `._a.jpg`
-    that macOS writes beside `a.jpg`, are not.
+def split_sources(images: str) -> list[str]:
+    """Splits a list of directories, zip archives and HDF5 files at its commas.
 
     Args:
-        directory: Directory that has them, directly or in a subdirectory with the name of the split.
+        images: Paths separated by commas.
+
+    Returns:
+        The paths, each once.
+
+    Raises:
+        IsicError: There are none, or one of them does not exist or is something else.
+    """
+    sources = list(dict.fromkeys(filesystem.split_list(images)))
+    for source in sources or [images]:
+        if _is_searchable(source):
+            continue
+        if source and filesystem.exists(source):
+            raise errors.IsicError(
+                f"expected a directory of image files, a zip archive or an HDF5 file as --images, got {source}; name "
+                "the directory that holds it"
+            )
+        raise errors.IsicError(f"image directory {source} not found; check --images")
+    return sources
+
+
+def is_source(text: str) -> bool:
+    """Returns whether a text names directories or containers of image files, and not shards of records."""
+    sources = filesystem.split_list(text)
+    return bool(sources) and all(map(_is_searchable, sources))
+
+
+def _is_searchable(source: str) -> bool:
+    return filesystem.isdir(source) or (addresses.is_container(source) and filesystem.is_regular(source))
+
+
+def find_images(images: str, split: str) -> dict[str, list[str]]:
+    """Finds the image files of one split in directories and all their subdirectories; logs what is passed over.
+
+    A file without an extension is an image if its first bytes are those of one. Hidden files, such as the `._a.jpg`
+    that macOS writes beside `a.jpg`, are not. Zip archives and HDF5 files are searched like directories.
+
+    Args:
+        images: Directories, zip archives and HDF5 files, separated by commas. A subdirectory with the name of the other
+            split is not searched.
         split: `train` or `test`.
 
     Returns:
-        Dict from image name to the paths with that name (more than one if `x.jpg` and `x.png` exist).
+        Dict from image name to the paths with that name (more than one if `x.jpg` and `x.png` exist); see
+        `sources.addresses` for images in containers.
 
     Raises:
-        IsicError: The directory does not exist.
+        CorruptRecordError: A container is damaged.
+        IsicError: A directory does not exist.
 
     Examples:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
-        ...     pathlib.Path(directory, "train").mkdir()
-        ...     for name in ("a.jpg", "b.txt", "train/c.PNG"):
+        ...     pathlib.Path(directory, "train", "2020").mkdir(parents=True)
+        ...     for name in ("a.jpg", "b.txt", "train/2020/c.PNG"):
         ...         pathlib.Path(directory, name).touch()
         ...     list(find_images(directory, "train"))
         ['a', 'c']
     """
-    if not filesystem.isdir(directory):
-        raise errors.IsicError(f"image directory {directory} not found; check --images")
-    paths: dict[str, list[str]] = {}
-    for place in (directory, os.path.join(directory, split)):
-        passed_over: dict[str, list[str]] = {}
-        for file in filesystem.listdir(place):
-            path = os.path.join(place, file)
-            kind = _classify(path)
-            if kind == "image":
-                paths.setdefault(_name_image(file), []).append(path)
-            elif not (place == directory and file in SPLITS):
-                passed_over.setdefault(kind, []).append(file)
+    found = search.Search(frozenset(SPLITS) - {split})
+    for source in split_sources(images):
+        found.search(source)
+        passed_over = found.describe_passed_over()
         if passed_over:
-            counts = [f"{len(files)} {kind} (first: {files[0]})" for kind, files in sorted(passed_over.items())]
-            _LOG.warning(f"note: passed over in {place}: {', '.join(counts)}")
-    return paths
+            _LOG.warning(f"note: passed over in {source}: {passed_over}")
+    return found.paths
+
+
+def name_images(
+    found: Mapping[str, list[str]], images: str, wanted: Iterable[str] = ()
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Names files of one name by their directories, where they are DICOM files or a table does so.
+
+    Args:
+        found: See `find_images`.
+        images: As there.
+        wanted: Image names of a table.
+
+    Returns:
+        See `sources.naming.settle_names`.
+    """
+    return naming.settle_names(found, split_sources(images), wanted)
 
 
 def list_splits(directory: str) -> list[str]:
@@ -160,36 +219,18 @@ def list_splits(directory: str) -> list[str]:
     return [split for split in SPLITS if filesystem.isdir(os.path.join(directory, split))]
 
 
-def _classify(path: str) -> str:
-    """Returns `image` for an image file that can be read, or else what the path is, in the plural."""
-    file = os.path.basename(path)
-    extension = os.path.splitext(file)[1].lower()
-    if file.startswith("."):
-        return "hidden files"
-    # A request for each file of a bucket would take minutes.
-    is_checked = not filesystem.is_remote(path) or extension not in EXTENSIONS
-    if is_checked and filesystem.isdir(path):
-        return "directories"
-    if is_checked and not filesystem.is_regular(path):
-        return "pipes, devices or broken links"
-    if extension in EXTENSIONS:
-        return "image"
-    if file.upper() == _DICOM_CONTENTS:
-        return "tables of contents"
-    with filesystem.open(path) as opened:
-        found = image_formats.find_format(opened.read(_HEADER_BYTES))
-    may_be_named_so = extension in _RARE_EXTENSIONS or _is_without_extension(file)
-    if found in _FORMATS and may_be_named_so:
-        return "image"
-    return f"{found} files with another extension" if found in _FORMATS else f"{found or 'other'} files"
+def find_type(path: str) -> str:
+    """Returns the type of an image file by its extension, in small letters, such as `jpg`; "" without one.
 
+    Args:
+        path: Path of the file, or its address in a container; in an HDF5 file `hdf5`.
 
-def _is_without_extension(file: str) -> bool:
-    """Returns whether a file has no extension; the last part of a DICOM UID, a number, is none."""
-    extension = os.path.splitext(file)[1]
-    return not extension or extension[1:].isdecimal()
-
-
-def _name_image(file: str) -> str:
-    """Returns the image name of a file: its name without an extension."""
-    return file if _is_without_extension(file) else os.path.splitext(file)[0]
+    Examples:
+        >>> find_type("a.zip::b/c.JPG"), find_type("x.h5::ISIC_1"), find_type("1.2.840.7")
+        ('jpg', 'hdf5', '')
+    """
+    container, member = addresses.split(path)
+    if member and addresses.is_hdf5(container):
+        return "hdf5"
+    file = os.path.basename(member or path)
+    return "" if search.is_without_extension(file) else os.path.splitext(file)[1].lower().lstrip(".")

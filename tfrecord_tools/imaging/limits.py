@@ -29,7 +29,23 @@ class ImageLimits(cli.Config):
     )
 
 
-DEFAULTS = ImageLimits()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFileLimits(ImageLimits):
+    """Limits of one image, and whether grayscale DICOM files count as images; for commands that read image files.
+
+    Examples:
+        >>> ImageFileLimits(monochrome="accept").max_image_side
+        32768
+    """
+
+    monochrome: str = cli.option(
+        "refuse",
+        choices=("refuse", "accept"),
+        help="How to handle monochrome DICOM files, which are not dermoscopic: refuse them, or accept them as gray.",
+    )
+
+
+DEFAULTS = ImageFileLimits()
 
 
 def extract(config: ImageLimits) -> ImageLimits:
@@ -38,11 +54,20 @@ def extract(config: ImageLimits) -> ImageLimits:
     Args:
         config: Options that include the limits.
 
+    Returns:
+        `ImageFileLimits`, or `ImageLimits` where the command reads no image files.
+
     Examples:
         >>> extract(DEFAULTS) == DEFAULTS
         True
     """
-    return ImageLimits(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ImageLimits)})
+    kind = ImageFileLimits if isinstance(config, ImageFileLimits) else ImageLimits
+    return kind(**{field.name: getattr(config, field.name) for field in dataclasses.fields(kind)})
+
+
+def accepts_monochrome(limits: ImageLimits) -> bool:
+    """Returns whether grayscale DICOM files count as images."""
+    return isinstance(limits, ImageFileLimits) and limits.monochrome == "accept"
 
 
 def check_size(limits: ImageLimits, source: str, width: int, height: int) -> None:

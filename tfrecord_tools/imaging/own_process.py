@@ -6,6 +6,7 @@ allow for, though not more pixels, is decoded by another process.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -26,7 +27,7 @@ def decode(
     """Decodes an image in a process of its own.
 
     Args:
-        kind: `file` for a JPEG or PNG, `frame` for the only frame of a DICOM file.
+        kind: `file` for a JPEG or PNG, `raster` for a BMP, TIFF or WebP, `frame` for the only frame of a DICOM file.
         data: Bytes of the file.
         source: Name of the image in errors.
         limits: `ImageLimits`; time and memory are those of the process, once it has started.
@@ -74,10 +75,9 @@ def _read_answer(
     found = json.loads(head)
     if "problem" in found:
         raise errors.CorruptRecordError(found["problem"])
-    # The decoder of unusual JPEG files only writes its warnings, see `codec.decode_here`.
-    if found["printed"] and log:
-        raise errors.CorruptRecordError(
-            f"{source} is damaged: {log.decode(errors='replace').splitlines()[0]}; replace the file"
-        )
+    # Some decoders only print what is wrong, see `codec.decode_here` and `raster_files.decode`.
+    lines = [line for line in log.decode(errors="replace").splitlines() if re.search(found["damage"], line)]
+    if found["damage"] and lines:
+        raise errors.CorruptRecordError(f"{source} is damaged: {lines[0]}; replace the file")
     image = np.frombuffer(bytearray(content), np.uint8).reshape(found["shape"])
     return image, (found["width"], found["height"])

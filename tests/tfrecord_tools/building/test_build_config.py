@@ -15,6 +15,7 @@ def check(**options):
         {"records": "r/*", "output": "o"},
         {"records": "r/*,s/*", "csv": "t.csv", "output": "o", "split": "test"},
         {"images": "dicom", "csv_from_dicom": "t.csv"},
+        {"images": "dicom", "csv_from_dicom": "t.csv", "pseudonyms": "key"},
     ],
     ids=str,
 )
@@ -28,6 +29,10 @@ def test_options_that_fit_together_are_accepted(options):
         ({"images": "jpeg", "csv": "t.csv"}, "--output is required: the directory of the new record set"),
         ({"records": "r/*", "csv_from_dicom": "t.csv"}, "--csv_from_dicom reads only --images; omit --records"),
         ({"records": "r/*,s/*", "output": "./s"}, "--output must not be the directory of --records, got ./s for both"),
+        (
+            {"images": "d", "csv": "t.csv", "output": "o", "pseudonyms": "key"},
+            "--pseudonyms needs --csv_from_dicom, the table that gets the codes",
+        ),
         ({"output": "o", "split": "test", "folds": "f.csv"}, "--folds needs --split=train, got --split=test"),
     ],
 )

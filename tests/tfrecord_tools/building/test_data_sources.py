@@ -1,6 +1,11 @@
+import re
+import zipfile
+
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
-from shard_files import write_shard
+from shard_files import JPEG, write_shard
 
 from tfrecord_tools.building import data_sources
 
@@ -47,7 +52,7 @@ def test_rows_of_images_have_their_paths_and_codes(tmp_path):
     for name in ("a.jpg", "b.png"):
         (tmp_path / "in" / name).touch()
     (tmp_path / "t.csv").write_text("image_name,patient_id,target,sex\nb,p,1,male\na,q,0,\n")
-    rows = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), "train")
+    rows, _ = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), "train")
     assert rows["path"].tolist() == [str(tmp_path / "in" / name) for name in ("b.png", "a.jpg")]
     assert rows[["offset", "length"]].to_numpy().tolist() == [[0, 0]] * 2
     assert rows["integers"].tolist() == [
@@ -56,13 +61,23 @@ def test_rows_of_images_have_their_paths_and_codes(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("split", "names"), [("train", ["a"]), ("test", ["a", "b"])])
+def test_a_published_table_is_read_and_only_training_needs_a_target(tmp_path, split, names):
+    (tmp_path / "in").mkdir()
+    for name in names:
+        (tmp_path / "in" / f"{name}.jpg").touch()
+    (tmp_path / "t.csv").write_text("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\na,1,0,0,0,0,0,0,0\nb,0,0,0,1,0,0,0,0\n")
+    rows, _ = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), split)
+    assert rows["image_name"].tolist() == names
+
+
 def test_names_of_a_table_in_another_spelling_become_those_of_the_files(tmp_path, capsys):
     (tmp_path / "in").mkdir()
     for name in ("ISIC_0000001.jpg", "ISIC_0000002.jpg"):
         (tmp_path / "in" / name).touch()
     csv = tmp_path / "t.csv"
     csv.write_text("isic_id,patient_id,target\nISIC_0000002,p,1\ntrain/isic_1.JPG,q,0\n")
-    rows = data_sources.read_images(str(csv), str(tmp_path / "in"), "train")
+    rows, _ = data_sources.read_images(str(csv), str(tmp_path / "in"), "train")
     assert rows["image_name"].tolist() == ["ISIC_0000002", "ISIC_0000001"]
     out = capsys.readouterr().out
     assert "t.csv: the column isic_id is read as image_name" in out
@@ -132,7 +147,7 @@ def test_image_files_of_equal_bytes_have_equal_digests(tmp_path):
     for name, content in (("a", b"one"), ("b", b"two"), ("c", b"one"), ("d", b"other")):
         (tmp_path / "in" / f"{name}.jpg").write_bytes(content)
     (tmp_path / "t.csv").write_text("image_name,patient_id\na,\nb,\nc,\nd,\n")
-    digests = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), "test")["image_digest"]
+    digests = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path / "in"), "test")[0]["image_digest"]
     assert digests[0] == digests[2] != digests[1]
     # No other file has the size of d.
     assert digests[3] == ""
@@ -156,21 +171,60 @@ def test_rows_without_a_file_are_refused_unless_allowed_and_files_without_a_row_
         (tmp_path / "in" / name).touch()
     csv = tmp_path / "t.csv"
     csv.write_text("image_name,patient_id,target\na,p,1\nb,q,0\n")
-    with pytest.raises(ValueError, match="1 listed images without a file: 'b'; add the files, .* --allow_missing"):
+    with pytest.raises(ValueError, match="1 listed images without a file: 'b'; add .* --missing_images=skip"):
         data_sources.read_images(str(csv), str(tmp_path / "in"), "train")
     capsys.readouterr()
-    rows = data_sources.read_images(str(csv), str(tmp_path / "in"), "train", allow_missing=True)
+    rows, missing = data_sources.read_images(str(csv), str(tmp_path / "in"), "train", "skip")
+    assert missing == ["b"]
     assert rows["image_name"].tolist() == ["a"]
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"note: 1 images of {tmp_path}/in are not in {csv} and are ignored (first: c)"
     assert out[1] == f"note: 1 images of {csv} have no file in {tmp_path}/in (first: b)"
     (tmp_path / "in" / "a.jpg").unlink()
     with pytest.raises(ValueError, match="2 listed images without a file"):
-        data_sources.read_images(str(csv), str(tmp_path / "in"), "train", allow_missing=True)
+        data_sources.read_images(str(csv), str(tmp_path / "in"), "train", "skip")
+
+
+def test_images_in_archives_and_hdf5_files_are_rows_like_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("x/ISIC_1.jpg", "y/ISIC_2.JPG", "y/ISIC_4.jpg"):
+            archive.writestr(name, JPEG if name != "y/ISIC_4.jpg" else JPEG + b"appended")
+    with h5py.File(tmp_path / "b.hdf5", "w") as file:
+        file["ISIC_3"] = np.bytes_(JPEG)
+    (tmp_path / "t.csv").write_text("image_name,patient_id\nISIC_3,p\nx/ISIC_1,q\nISIC_2.JPG,r\nisic_4,s\n")
+    sources = f"{tmp_path}/a.zip,{tmp_path}/b.hdf5"
+    rows, missing = data_sources.read_images(str(tmp_path / "t.csv"), sources, "test")
+    assert rows["image_name"].tolist() == ["ISIC_3", "ISIC_1", "ISIC_2", "ISIC_4"]
+    assert rows["path"].tolist() == [
+        f"{tmp_path}/b.hdf5::ISIC_3",
+        *(f"{tmp_path}/a.zip::{name}" for name in ("x/ISIC_1.jpg", "y/ISIC_2.JPG", "y/ISIC_4.jpg")),
+    ]
+    assert missing == []
+    digests = rows["image_digest"].tolist()
+    assert digests[0] == digests[1] == digests[2] != ""
+    assert digests[3] == ""
+    assert data_sources.list_file_types(rows) == ["hdf5", "jpg"]
+
+
+def test_two_files_of_a_name_are_an_error_that_lists_both_unless_the_table_tells_them_apart(tmp_path):
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "i.jpg").write_bytes(JPEG)
+    csv = tmp_path / "t.csv"
+    csv.write_text("image_name,patient_id\ni,p\n")
+    message = f"1 images with more than one file: 'i' ({tmp_path}/a/i.jpg, {tmp_path}/b/i.jpg); remove"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        data_sources.read_images(str(csv), f"{tmp_path}/a,{tmp_path}/b", "test")
+    csv.write_text("image_name,patient_id\nb/i.jpg,p\na/i.jpg,q\n")
+    rows, _ = data_sources.read_images(str(csv), str(tmp_path), "test")
+    assert rows[["image_name", "path"]].to_numpy().tolist() == [
+        ["b_i", f"{tmp_path}/b/i.jpg"],
+        ["a_i", f"{tmp_path}/a/i.jpg"],
+    ]
 
 
 def test_a_lesion_does_in_place_of_a_patient(tmp_path):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "t.csv").write_text("image_id,lesion_id,target\na,HAM_1,1\n")
-    rows = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path), "train")
+    rows, _ = data_sources.read_images(str(tmp_path / "t.csv"), str(tmp_path), "train")
     assert rows[["patient_id", "lesion_id"]].to_numpy().tolist() == [["", "HAM_1"]]

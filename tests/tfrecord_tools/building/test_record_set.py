@@ -42,3 +42,23 @@ def test_fields_are_given_by_name_and_none_may_be_missing():
 )
 def test_people_are_counted_in_whatever_spelling_and_unknown_ones_apart(patients, lesions, text):
     assert record_set.describe_people(pd.DataFrame({"patient_id": patients, "lesion_id": lesions})) == text
+
+
+def test_shards_are_summarized_and_what_was_left_out_is_logged(capsys):
+    entries = [
+        {"shard": {"name": "train00-2.tfrec", "records": 2}, "skipped": [], "tags": {"files": 2, "sex": 1}},
+        {
+            "shard": {"name": "train01-0.tfrec", "records": 0},
+            "skipped": [{"image_name": "c", "problem": "c.jpg is damaged"}],
+            "tags": {"files": 1, "sex": 1, "age_approx": 1},
+        },
+    ]
+    built = record_set.summarize("out", "train", entries)
+    assert (built.records, built.shards, built.skipped) == (2, ("out/train00-2.tfrec",), ("c",))
+    record_set.log_summary(built, pd.DataFrame({"patient_id": ["P1", "P2"], "lesion_id": ["", ""]}), entries)
+    assert capsys.readouterr().out == (
+        "train: 2 records of 2 patients in 1 shards in out\n"
+        "train: tags of 3 DICOM files differ from the table, whose values are used: sex 2, age_approx 1\n"
+        "train: 1 images skipped and listed in the manifest (first: c.jpg is damaged)\n"
+    )
+    assert record_set.count_tags([{"tags": {}}]) == {}

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from harness import ENVIRONMENT, ROOT, build_set
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.building import build_config, data_sources, record_set, record_set_builder, shard_staging
-from tfrecord_tools.io import record_index, tf_example, tfrecord
+from tfrecord_tools.io import manifest, record_index, tf_example, tfrecord
 
 
 def contents(folder):
@@ -163,6 +164,18 @@ def test_a_set_is_rebuilt_byte_for_byte_where_nothing_changes(record_set, tmp_pa
     before, after = contents(record_set), contents(tmp_path)
     assert {name: after[name] for name in after if name.endswith((".tfrec", ".csv"))}.items() <= before.items()
     assert {path.name for path in record_set.glob("train*.tfrec")} <= set(after)
+
+
+def test_codes_that_no_table_confirmed_stay_so_in_a_set_that_is_built_again_without_one(record_set, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for path in record_set.glob("train*.tfrec"):
+        shutil.copy(path, tmp_path / "in")
+    build_set(None, None, tmp_path / "out", records=f"{tmp_path}/in/*.tfrec")
+    unconfirmed = manifest.read_manifest(str(tmp_path / "out"), "train")["unconfirmed_codes"]
+    assert unconfirmed == ["sex", "anatom_site_general_challenge", "diagnosis"]
+    assert "no table confirms what the codes of sex, anatom_site" in capsys.readouterr().out
+    built = manifest.read_manifest(str(record_set), "train")
+    assert "unconfirmed_codes" not in built
 
 
 def test_a_set_is_rebuilt_at_another_size_with_the_folds_of_an_index(record_set, tmp_path):
@@ -416,3 +429,64 @@ def test_a_copy_under_another_name_is_in_the_fold_of_its_original(tmp_path):
     fold = record_index.read_index(str(tmp_path / "out"), "train").set_index("image_name")["fold"]
     assert [fold[f"i{number}"] for number in range(4)] == [fold[f"i{number + 4}"] for number in range(4)]
     assert sorted(set(fold)) == [0, 1]
+
+
+def test_images_of_all_formats_in_an_archive_become_the_same_records_as_files(tmp_path):
+    picture = np.full((40, 40, 3), (30, 60, 90), np.uint8)
+    (tmp_path / "files" / "deep").mkdir(parents=True)
+    (tmp_path / "t.csv").write_text("image_name,patient_id\na,p\nb.bmp,q\nx/c,r\nnone,s\n")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a.png", "b.bmp", "c.webp"):
+            data = cv2.imencode(name[1:], picture, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+            (tmp_path / "files" / "deep" / name).write_bytes(data)
+            archive.writestr(f"x/{name}", data)
+    with pytest.raises(errors.IsicError, match="1 listed images without a file: 'none'; .* --missing_images=skip"):
+        build_set(tmp_path / "t.csv", tmp_path / "files", tmp_path / "0", "test")
+    for output, images in (("1", "files"), ("2", "a.zip")):
+        built = build_set(tmp_path / "t.csv", tmp_path / images, tmp_path / output, "test", missing_images="skip")
+        assert built.records == 3
+        saved = json.loads((tmp_path / output / "test.manifest.json").read_text())
+        assert saved["missing_images"] == ["none"]
+        assert saved["source"]["files"] == ["bmp", "png", "webp"]
+    shards = [[path.read_bytes() for path in sorted((tmp_path / name).glob("*.tfrec"))] for name in ("1", "2")]
+    assert shards[0] == shards[1]
+    assert "missing_images" not in json.loads((build_and_get(tmp_path, "a,p") / "test.manifest.json").read_text())
+
+
+def build_and_get(folder, row):
+    (folder / "one.csv").write_text(f"image_name,patient_id\n{row}\n")
+    build_set(folder / "one.csv", folder / "files", folder / "one", "test", missing_images="skip")
+    return folder / "one"
+
+
+def test_no_tag_of_an_export_beyond_the_schema_reaches_the_set(tmp_path):
+    hidden = {
+        "PatientName": "Doe^Jane",
+        "PatientID": "4711-A",
+        "StudyDate": "20210131",
+        "TrackingID": "mole-7",
+        "TrackingUID": "1.2.840.99",
+        "InstitutionName": "Hospital",
+        "StudyInstanceUID": "1.2.840.98",
+        "PatientBirthDate": "19700101",
+    }
+    (tmp_path / "key").write_text("0123456789abcdef" * 4)
+    (tmp_path / "e" / "S1").mkdir(parents=True)
+    (tmp_path / "e" / "S1" / "IMG1").write_bytes(made(**hidden))
+    gray = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)
+    tags = {**hidden, "PhotometricInterpretation": "MONOCHROME2", "SamplesPerPixel": 1}
+    (tmp_path / "e" / "S1" / "IMG2").write_bytes(made(gray, **tags))
+    config = build_config.BuildConfig(
+        images=str(tmp_path / "e"),
+        split="test",
+        csv_from_dicom=str(tmp_path / "t.csv"),
+        pseudonyms=str(tmp_path / "key"),
+    )
+    record_set_builder.write_dicom_tags(config)
+    with pytest.raises(errors.CorruptRecordError, match="IMG2 is MONOCHROME2, .* --monochrome=accept"):
+        build_set(tmp_path / "t.csv", tmp_path / "e", tmp_path / "out", "test")
+    built = build_set(tmp_path / "t.csv", tmp_path / "e", tmp_path / "out", "test", monochrome="accept")
+    assert built.records == 2
+    written = b"".join(path.read_bytes() for path in [tmp_path / "t.csv", *(tmp_path / "out").iterdir()])
+    for text in (*hidden.values(), "0123456789abcdef0123", "Jane"):
+        assert text.encode() not in written, text

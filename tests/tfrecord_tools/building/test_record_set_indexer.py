@@ -110,6 +110,19 @@ def test_records_with_another_code_book_are_refused_and_the_remedy_mends_them(tm
     assert [integers["sex"] for integers in mended["integers"]] == [1, 0] * 3
 
 
+def test_what_codes_mean_is_logged_and_those_that_no_table_confirms_are_in_the_manifest(tmp_path, capsys):
+    rows = [{"image_name": name, "target": place % 2, "sex": place % 2} for place, name in enumerate("abcdef")]
+    write_shard(tmp_path / "in", "train00-6.tfrec", rows)
+    make(tmp_path / "in")
+    assert manifest.read_manifest(str(tmp_path / "in"), "train")["unconfirmed_codes"] == ["sex"]
+    assert "no table confirms what the codes of sex mean" in capsys.readouterr().out
+    lines = [f"{name},p{name},{('male', 'female')[place % 2]}" for place, name in enumerate("abc")]
+    (tmp_path / "t.csv").write_text("\n".join(["image_name,patient_id,sex", *lines]) + "\n")
+    make(tmp_path / "in", tmp_path / "t.csv")
+    assert "unconfirmed_codes" not in manifest.read_manifest(str(tmp_path / "in"), "train")
+    assert "by the table, sex 0 = male in 2 of 2 records, 1 = female in 1 of 1 records" in capsys.readouterr().out
+
+
 def test_names_are_joined_in_any_spelling_and_a_join_of_nothing_is_refused(tmp_path, capsys):
     write_shard(tmp_path / "in", "train00-1.tfrec", [{"image_name": "ISIC_0000001", "target": 0}])
     (tmp_path / "t.csv").write_text("image_name,patient_id,target\nisic_1.jpg,IP_7,0\n")

@@ -36,6 +36,15 @@ def test_the_fingerprint_changes_with_the_options_only(rows, tmp_path, change):
     assert other.fingerprint != first.fingerprint
 
 
+def test_the_fingerprint_changes_with_the_container_of_an_image(rows, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"first")
+    inside = rows.assign(path=[f"{tmp_path}/a.zip::{name}.jpg" for name in rows["image_name"]])
+    before = make_jobs(inside, tmp_path)[0].fingerprint
+    assert make_jobs(inside, tmp_path)[0].fingerprint == before
+    (tmp_path / "a.zip").write_bytes(b"other content")
+    assert make_jobs(inside, tmp_path)[0].fingerprint != before
+
+
 def test_the_fingerprint_does_not_depend_on_the_output(rows, tmp_path):
     first, other = (make_jobs(rows, tmp_path / name)[0] for name in ("a", "b"))
     assert first.fingerprint == other.fingerprint

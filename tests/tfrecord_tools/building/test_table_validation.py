@@ -27,7 +27,12 @@ def test_a_valid_table_has_no_problems():
         ({"image_name": ["a", ""]}, PATHS, "1 image names that are blank or lead outside the directory: ''"),
         ({"image_name": ["a", "a"]}, PATHS, "1 image names listed more than once: 'a'"),
         ({"image_name": ["a", "c"]}, PATHS, "1 listed images without a file: 'c'"),
-        ({}, {**PATHS, "a": ["a.jpg", "a.png"]}, "1 images with more than one file: 'a'"),
+        (
+            {},
+            {**PATHS, "a": ["a.jpg", "a.png"]},
+            "1 images with more than one file: 'a' (a.jpg, a.png); remove the others, or name each file in the table "
+            "with its directory",
+        ),
         ({"target": ["0", "yes"]}, PATHS, "1 invalid target values (expected 0 or 1): 'yes'"),
         ({"target": ["0", ""]}, PATHS, "1 images without a target: 'b'"),
         ({"age_approx": ["old", ""]}, PATHS, "1 invalid age_approx values (expected 0 to 120 or blank): 'old'"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from dicom_files import PICTURE, made
 from image_bytes import SMOOTH, jpeg, png, unusual_jpeg
+from tiff_bytes import make_tiff
 
 from tfrecord_tools.imaging import decode_server
 
@@ -19,17 +20,18 @@ def answer(kind, data, options):
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "options", "expected", "printed"),
+    ("kind", "data", "options", "expected", "damage"),
     [
-        ("file", png(), OPTIONS, SMOOTH, False),
-        ("frame", made(), {}, PICTURE[..., ::-1], False),
-        ("file", unusual_jpeg(120), OPTIONS, np.full((24, 48, 3), 120, np.uint8), True),
+        ("file", png(), OPTIONS, SMOOTH, ""),
+        ("frame", made(), {}, PICTURE[..., ::-1], ""),
+        ("raster", make_tiff(PICTURE), {}, PICTURE[..., ::-1], "TIFF_Error|JPEGLib|Decode:"),
+        ("file", unusual_jpeg(120), OPTIONS, np.full((24, 48, 3), 120, np.uint8), "."),
     ],
 )
-def test_an_image_is_answered_with_its_shape_and_pixels(kind, data, options, expected, printed):
+def test_an_image_is_answered_with_its_shape_and_pixels(kind, data, options, expected, damage):
     head, content = answer(kind, data, options)
     height, width, _ = expected.shape
-    assert head == {"shape": list(expected.shape), "width": width, "height": height, "printed": printed}
+    assert head == {"shape": list(expected.shape), "width": width, "height": height, "damage": damage}
     assert content == np.ascontiguousarray(expected).tobytes()
 
 

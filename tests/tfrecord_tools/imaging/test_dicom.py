@@ -77,42 +77,6 @@ def test_files_without_pixels_or_without_an_end_are_named():
         dicom.decode(dataset, "x.dcm")
 
 
-def tagged(**tags):
-    dataset = pydicom.Dataset()
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    return dicom.read_tags(dataset)
-
-
-def test_tags_lose_their_quotes_and_use_the_words_of_the_schema():
-    found = tagged(PatientID='"IP_1"', PatientSex="F", PatientAge="055Y", BodyPartExamined='"UPPER EXTREMITY"')
-    assert found == {
-        "patient_id": "IP_1",
-        "sex": "female",
-        "age_approx": "55",
-        "anatom_site_general_challenge": "upper extremity",
-    }
-
-
-@pytest.mark.parametrize(
-    ("age", "years"),
-    [("018M", "1"), ("104W", "2"), ("800D", "2"), ("old", ""), ("", ""), ("999Y", ""), ("120Y", "120")],
-)
-def test_ages_in_other_units_become_whole_years(age, years):
-    assert tagged(PatientAge=age)["age_approx"] == years
-
-
-@pytest.mark.parametrize(
-    ("part", "site"), [("SKIN", ""), ("HEADNECK", "head/neck"), ("TRUNK", "torso"), ("Torso", "torso"), ("KIDNEY", "")]
-)
-def test_body_parts_without_a_code_are_unknown(part, site):
-    assert tagged(BodyPartExamined=part)["anatom_site_general_challenge"] == site
-
-
-def test_absent_tags_are_unknown():
-    assert set(tagged().values()) == {""}
-
-
 REFUSED = {
     "SC_rgb_rle_16bit_2frame.dcm": "has 2 frames",
     "SC_rgb_rle_2frame.dcm": "has 2 frames",
@@ -171,11 +135,3 @@ def test_real_frames_are_sampled_in_three_ways_under_one_header(real_data):
         assert np.abs(image.astype(int) - expected).mean() <= 2
     # Luminance sampled 1x1, 2x1 or 2x2 to each colour sample: 4:4:4, 4:2:2 and 4:2:0.
     assert kinds == {0x11, 0x21, 0x22}
-
-
-@pytest.mark.parametrize("value", [["F", "M"], ["045Y", "050Y"], 12.5, "\\\\"])
-def test_tags_that_are_lists_or_damaged_are_unknown(value):
-    dataset = pydicom.Dataset()
-    for name in ("PatientSex", "PatientAge", "BodyPartExamined"):
-        dataset.add(pydicom.DataElement(name, "LO" if isinstance(value, (str, list)) else "FD", value))
-    assert set(dicom.read_tags(dataset).values()) == {""}

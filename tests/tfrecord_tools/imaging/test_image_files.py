@@ -1,6 +1,8 @@
 import os
+import zipfile
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from dicom_files import PICTURE, made
@@ -86,13 +88,49 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path, capsys):
         (tmp_path / name).mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "test" / "x.gif").write_bytes(b"GIF89a")
-    assert list(image_files.find_images(str(tmp_path), "test")) == ["a"]
+    assert list(image_files.find_images(str(tmp_path), "test")) == ["a", "b"]
     assert capsys.readouterr().out.splitlines() == [
-        f"note: passed over in {tmp_path}: 1 BMP files (first: c), 1 PNG files with another extension (first: "
-        "copy.bak), 1 TIFF files (first: b.tif), 2 directories (first: P1.jpg), 2 hidden files (first: .DS_Store), 2 "
-        "other files (first: notes.txt), 1 pipes, devices or broken links (first: pipe.jpg)",
-        f"note: passed over in {tmp_path}/test: 1 GIF files (first: x.gif)",
+        f"note: passed over in {tmp_path}: 1 BMP files (first: c), 1 GIF files (first: test/x.gif), 1 PNG files with "
+        "another extension (first: copy.bak), 2 hidden files (first: .DS_Store), 2 other files (first: notes.txt), 1 "
+        "pipes, devices or broken links (first: pipe.jpg)"
     ]
+
+
+def test_images_of_all_formats_and_places_are_prepared_alike(tmp_path):
+    picture = np.full((8, 8, 3), (30, 60, 90), np.uint8)
+    (tmp_path / "nested").mkdir()
+    with h5py.File(tmp_path / "nested" / "images.hdf5", "w") as file:
+        file["h"] = np.bytes_(cv2.imencode(".png", picture)[1].tobytes())
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for extension in ("png", "bmp", "tif"):
+            archive.writestr(f"deep/z_{extension}.{extension}", cv2.imencode(f".{extension}", picture)[1].tobytes())
+    other = tmp_path / "other, with a comma"
+    other.mkdir()
+    for extension in ("png", "bmp", "tiff", "webp"):
+        lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if extension == "webp" else []
+        encoded = cv2.imencode(f".{extension}", picture, lossless)[1].tobytes()
+        (other / f"d_{extension}.{extension.upper()}").write_bytes(encoded)
+    found = image_files.find_images(f"{other},{tmp_path / 'nested'},{tmp_path / 'images.zip'}", "train")
+    assert sorted(found) == ["d_bmp", "d_png", "d_tiff", "d_webp", "h", "z_bmp", "z_png", "z_tif"]
+    for (path,) in found.values():
+        assert (image_files.prepare_image(path, {"image_size": 8}) == picture[..., ::-1]).all(), path
+    assert image_files.find_type(found["h"][0]) == "hdf5"
+    assert image_files.find_type(found["z_bmp"][0]) == image_files.find_type(found["d_bmp"][0]) == "bmp"
+
+
+def test_sources_that_do_not_exist_or_hold_no_images_are_named(tmp_path):
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.zip").touch()
+    for text, message in {
+        f"{tmp_path},{tmp_path}/none": f"image directory {tmp_path}/none not found; check --images",
+        f"{tmp_path}/none.zip": f"image directory {tmp_path}/none.zip not found; check --images",
+        f"{tmp_path}/a.csv": "expected a directory of image files, a zip archive or an HDF5 file as .*, got .*a.csv",
+    }.items():
+        with pytest.raises(errors.IsicError, match=message):
+            image_files.find_images(text, "train")
+        assert not image_files.is_source(text)
+    assert image_files.split_sources(f"{tmp_path},{tmp_path}") == [str(tmp_path)]
+    assert image_files.is_source(f"{tmp_path},{tmp_path}/a.zip")
 
 
 def test_nothing_is_said_where_nothing_is_passed_over(tmp_path, capsys):

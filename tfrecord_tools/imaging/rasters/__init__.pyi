@@ -1,0 +1,3 @@
+from .raster_files import decode as decode
+
+__all__ = ["decode"]
