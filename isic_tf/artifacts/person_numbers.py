@@ -14,6 +14,7 @@ import pandas as pd
 
 from tfrecord_tools import errors
 from tfrecord_tools.io import components, identity
+from tfrecord_tools.io.spellings import merged_identities
 
 COLUMNS = {"patient_key": "patient_id", "lesion_key": "lesion_id"}
 CHOICES = ("same", "different")
@@ -53,7 +54,7 @@ def add_keys(table: pd.DataFrame) -> pd.DataFrame:
         if column not in table:
             found[key] = ""
             continue
-        people = identity.person_keys(table[column])
+        people = identity.person_keys(table[column]) if column == "patient_id" else identity.lesion_keys(table)
         is_number = people.str.fullmatch(r"\d+").astype(bool)
         scope = _find_scope(column, names[is_number], people[is_number])
         found[key] = people.where(~is_number, f"{scope}#" + people)
@@ -140,7 +141,7 @@ def describe_changes(column: str, texts: pd.Series, keys: pd.Series) -> list[str
     Returns:
         A line with the counts and an example for values that stand for an unknown one, and for several spellings.
     """
-    lines = identity.describe_spellings(column, texts[keys != ""], keys[keys != ""])
+    lines = merged_identities.describe_spellings(column, texts[keys != ""], keys[keys != ""])
     unknown = texts[(keys == "") & (texts != "")]
     if len(unknown):
         then = "; each of these images, or its lesion, counts as a patient" if column == "patient_id" else ""

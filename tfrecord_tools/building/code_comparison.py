@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.building import table_validation
+from tfrecord_tools.building import code_meanings, table_validation
 from tfrecord_tools.io import column_names, csv_tables, identity, tf_example, tfrecord
 
 _LOG = logging.getLogger(__name__)
@@ -39,19 +39,20 @@ def compare_codes(name: str, records: pd.DataFrame, listed: pd.DataFrame, split:
         if column not in listed or column == "target":
             continue
         _log_unknown_values(name, column, listed[column])
-        own = pd.Series([integers.get(column, schema.UNKNOWN) for integers in records["integers"]], records.index)
-        texts = listed[column].set_axis(records.index)
-        codes = texts.map({text: _encode(column, text) for text in texts.unique()}).astype("int64")
+        compared = code_meanings.read_codes(column, records, listed)
+        own, codes = compared["own"], compared["table"]
         is_compared = (own != schema.UNKNOWN) & (codes != schema.UNKNOWN)
         differing = np.flatnonzero(is_compared & (own != codes))
         if len(differing):
             first = differing[0]
             found = (
                 f"{column} of {len(differing)} of {is_compared.sum()} records is not the table's (first: "
-                f"{records['image_name'].iloc[first]} has {_describe(column, own.iloc[first])}, in the table "
-                f"{texts.iloc[first]})"
+                f"{records['image_name'].iloc[first]} has {code_meanings.describe_code(column, own.iloc[first])}, in "
+                f"the table {listed[column].iloc[first]})"
             )
-            meanings = _find_meanings(column, own[is_compared], codes[is_compared])
+            meanings = code_meanings.find_meanings(compared)
+            # An age is no category.
+            meanings = meanings if column in schema.CATEGORIES else meanings[:0]
             if _is_refused(len(differing), int(is_compared.sum()), meanings):
                 refused.append(found + _describe_meanings(column, meanings))
             else:
@@ -111,40 +112,8 @@ def name_patients(name: str, records: pd.DataFrame, listed: pd.Series) -> pd.Ser
     return found.where(~(is_code & names.notna()), names)
 
 
-def _encode(column: str, text: str) -> int:
-    try:
-        return schema.encode(column, text)
-    except ValueError:
-        return schema.UNKNOWN
-
-
-def _describe(column: str, code: int) -> str:
-    categories = schema.CATEGORIES.get(column, ())
-    return categories[code] if 0 <= code < len(categories) else str(code)
-
-
-def _find_meanings(column: str, own: pd.Series, codes: pd.Series) -> pd.DataFrame:
-    """Finds what each code of the records means by the table.
-
-    Args:
-        column: Name of the column.
-        own: int `[n]`, codes of the records.
-        codes: int `[n]`, codes of the table.
-
-    Returns:
-        DataFrame by code of the records, in their order, of `meaning` (the most frequent code of the table), `records`
-        and `share` of them that have this meaning; without rows for a column that is not a category.
-    """
-    rows = []
-    for code, found in codes.groupby(own):
-        counts = found.value_counts()
-        rows.append((code, counts.index[0], len(found), counts.iloc[0] / len(found)))
-    table = pd.DataFrame(rows, columns=["code", "meaning", "records", "share"]).set_index("code")
-    return table if column in schema.CATEGORIES else table[:0]
-
-
 def _is_refused(num_differing: int, num_compared: int, meanings: pd.DataFrame) -> bool:
-    is_moved = (meanings.index != meanings["meaning"]) & (meanings["share"] >= _MIN_SHARE)
+    is_moved = (meanings.index != meanings["meaning"]) & (meanings["matching"] >= _MIN_SHARE * meanings["records"])
     has_other_codes = bool((is_moved & (meanings["records"] >= _MIN_RECORDS)).any())
     most = max(_MOST_SINGLE, _MOST_SHARE * num_compared)
     return has_other_codes or num_differing == num_compared or num_differing > most
@@ -152,10 +121,11 @@ def _is_refused(num_differing: int, num_compared: int, meanings: pd.DataFrame) -
 
 def _describe_meanings(column: str, meanings: pd.DataFrame) -> str:
     """Describes a code book, where there is one."""
-    if meanings.empty or (meanings["share"] < _MIN_SHARE).any():
+    if meanings.empty or (meanings["matching"] < _MIN_SHARE * meanings["records"]).any():
         return ""
-    theirs = ", ".join(f"{code} is {_describe(column, meaning)}" for code, meaning in meanings["meaning"].items())
-    ours = ", ".join(f"{code} is {_describe(column, int(code))}" for code in sorted(meanings["meaning"].unique()))
+    own, schema_codes = meanings["meaning"], sorted(meanings["meaning"].unique())
+    theirs = ", ".join(f"{code} is {code_meanings.describe_code(column, meaning)}" for code, meaning in own.items())
+    ours = ", ".join(f"{code} is {code_meanings.describe_code(column, int(code))}" for code in schema_codes)
     return f", because the records have another code book: there {theirs}; in tfrecord_tools.schema {ours}"
 
 

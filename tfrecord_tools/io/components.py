@@ -1,10 +1,13 @@
-"""Connected components: which of many numbered items belong together, directly or through others."""
+"""Connected components: which items or images belong together, directly or through others."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from tfrecord_tools import schema
+from tfrecord_tools.io import identity
 
 
 def label_components(links: np.ndarray, count: int) -> np.ndarray:
@@ -48,3 +51,46 @@ def link_rows(columns: Iterable[pd.Series], num_items: int) -> tuple[np.ndarray,
         links.append(np.stack([known, codes[known] + num_items], axis=1))
         num_items += len(distinct)
     return np.concatenate(links), num_items
+
+
+def group_images(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> np.ndarray:
+    """Groups the images that must be in one fold: of one patient, one lesion or one photograph, directly or in a chain.
+
+    Where lesions are numbered within each patient, they link nothing, see `identity.lesion_keys`.
+
+    Args:
+        table: DataFrame of text with `image_name` and any of `patient_id`, `lesion_id` and `image_digest`, "" where
+            unknown.
+        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`. They may name other images, which link those
+            of the table too.
+
+    Returns:
+        int64 `[n]`, groups in order of first appearance, from 0 without gaps. An image about which nothing is known is
+        a group of its own.
+
+    Examples:
+        >>> table = pd.DataFrame({
+        ...     "image_name": ["ISIC_1", "ISIC_2", "ISIC_3", "ISIC_4", "isic_1.jpg"],
+        ...     "patient_id": ["IP_1", "", "ip_1", "", ""],
+        ...     "lesion_id": ["", "IL_1", "IL_1", "", ""],
+        ... })
+        >>> group_images(table).tolist()
+        [0, 0, 0, 1, 0]
+    """
+    count = len(table)
+    names = [identity.image_keys(table["image_name"])]
+    if pairs is not None:
+        names += [identity.image_keys(pairs[column]) for column in schema.PAIR_COLUMNS]
+    # The rows are the first items; each photograph, patient, lesion and digest is one more, linked to its rows.
+    photographs, distinct = pd.factorize(pd.concat(names))
+    photographs = photographs + count
+    links = [np.stack([np.arange(count), photographs[:count]], axis=1), photographs[count:].reshape(2, -1).T]
+    columns = [identity.person_keys(table["patient_id"])] if "patient_id" in table else []
+    if "lesion_id" in table:
+        columns.append(identity.lesion_keys(table))
+    if "image_digest" in table:
+        columns.append(table["image_digest"])
+    people, num_items = link_rows(columns, count + len(distinct))
+    labels = label_components(np.concatenate([*links, people]), num_items)[:count]
+    groups, _ = pd.factorize(labels)
+    return groups.astype(np.int64)

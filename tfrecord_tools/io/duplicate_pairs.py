@@ -7,23 +7,24 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import components, csv_tables, identity
+from tfrecord_tools.io import components, csv_tables, filesystem, identity
 
 _LOG = logging.getLogger(__name__)
 
 
 def read_pairs(path: str) -> pd.DataFrame:
-    r"""Reads a list of duplicate images, such as ISIC's own or the output of `tfrecord_tools.duplicates`.
+    r"""Reads lists of duplicate images, such as ISIC's own or the output of `tfrecord_tools.duplicates`.
 
     Args:
-        path: CSV file with the columns `image_name_1` and `image_name_2`; other columns are ignored. It may have no
-            rows.
+        path: CSV files, separated by commas, with the columns `image_name_1` and `image_name_2`; other columns are
+            ignored. A file may have no rows.
 
     Returns:
         DataFrame of text with the columns `image_name_1` and `image_name_2`, one row per pair.
 
     Raises:
-        IsicError: The file does not exist, is not a CSV file, lacks a column, or leaves a name blank.
+        ConfigError: No file is named.
+        IsicError: A file does not exist, is not a CSV file, lacks a column, or leaves a name blank.
 
     Examples:
         >>> import tempfile
@@ -32,6 +33,13 @@ def read_pairs(path: str) -> pd.DataFrame:
         ...     read_pairs(file.name).to_dict("list")
         {'image_name_1': ['a'], 'image_name_2': ['b']}
     """
+    files = filesystem.split_list(path)
+    if not files:
+        raise errors.ConfigError(f"expected CSV files of pairs in --duplicates, got {path!r}; name a file or omit it")
+    return pd.concat([_read_file(file) for file in files], ignore_index=True)
+
+
+def _read_file(path: str) -> pd.DataFrame:
     table = csv_tables.read_table(path, schema.PAIR_COLUMNS, may_be_empty=True)
     pairs = table[list(schema.PAIR_COLUMNS)]
     blank = (pairs == "").any(axis=1)
@@ -47,17 +55,20 @@ def log_foreign_pairs(path: str, pairs: pd.DataFrame, names: pd.Series) -> None:
     """Logs that a list of duplicates names none of some images, as a list of other data does; few images may have none.
 
     Args:
-        path: The list, for the log.
+        path: The lists, for the log.
         pairs: See `read_pairs`.
         names: Text `[n]`, image names, in any spelling.
     """
-    if pairs.empty or names.empty:
-        return
-    if not any(identity.find_matches(pairs[column], names).any() for column in schema.PAIR_COLUMNS):
-        _LOG.warning(
-            f"note: {path} names none of the {len(names)} images ({names.iloc[0]!r} is an image, the list begins with "
-            f"{pairs.iloc[0, 0]!r}); check that both are of the same data"
-        )
+    files = filesystem.split_list(path)
+    # Of several lists, one of other data is noticed too.
+    for source, listed in [(path, pairs)] if len(files) < 2 else [(file, _read_file(file)) for file in files]:
+        if listed.empty or names.empty:
+            continue
+        if not any(identity.find_matches(listed[column], names).any() for column in schema.PAIR_COLUMNS):
+            _LOG.warning(
+                f"note: {source} names none of the {len(names)} images ({names.iloc[0]!r} is an image, the list begins "
+                f"with {listed.iloc[0, 0]!r}); check that both are of the same data"
+            )
 
 
 def find_linked_names(names: Iterable[str], pairs: pd.DataFrame | None) -> set[str]:

@@ -6,18 +6,12 @@ images, patients or lesions are the same compares these keys; names in outputs s
 """
 
 import hashlib
-import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-
-from tfrecord_tools import schema
-from tfrecord_tools.io import components
-
-_LOG = logging.getLogger(__name__)
 
 # Words that stand for an unknown patient or lesion in published tables, records and DICOM files, without blanks.
 _UNKNOWN_WORDS = {
@@ -30,16 +24,18 @@ _UNKNOWN_WORDS = {
 _LONG_WORDS = {word for word in _UNKNOWN_WORDS if word.isalpha() and len(word) > 3}
 # What stands around such words, as in `unknown_patient`, `IP_unknown` and `(unknown)`.
 _AROUND_WORDS = re.compile(r"^(ip|il)_|patient|lesion|subject|[\W_]")
-_EXTENSION = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp|dcm|dicom)$")
+_EXTENSION = re.compile(r"\.(jpe?g|jpe|jfif|png|bmp|tiff?|webp|dcm|dicom|dic|ima)$")
 _ARCHIVE_NAME = re.compile(r"isic[_-]?(\d+)(_downsampled)?")
 _NUMBER = re.compile(r"([+-]?)0*(\d+)(\.0*)?")
 _MINUS_SIGN = "\u2212"
-# A patient with more than this share of the images, and so many times the images of others, is rarely one person.
+# A zero with more than this share of the images, and so many times those of others, is no patient.
 _LARGE_SHARE = 0.1
 _LARGE_RATIO = 2
-# Images from which on one of so few patients is large; no patient of the competition has more than 115.
-_LARGE_OF_FEW = {1: 10, 2: 115}
 _DIGEST_DIGITS = 16
+# So many lesions of several patients, and such a share of those with several images, are no mistakes: the table numbers
+# lesions within each patient. PAD-UFES-20 has 250 of 512, the other published tables none.
+_MIN_SHARED = 5
+_SHARED_SHARE = 0.1
 
 
 def image_key(name: str) -> str:
@@ -157,130 +153,69 @@ def image_digest(image: bytes) -> str:
     return hashlib.sha256(image).hexdigest()[:_DIGEST_DIGITS]
 
 
-def group_images(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> np.ndarray:
-    """Groups the images that must be in one fold: of one patient, one lesion or one photograph, directly or in a chain.
+def lesion_keys(table: pd.DataFrame) -> pd.Series:
+    """Returns the canonical form of lesions, by which images are linked.
+
+    Some tables number lesions within each patient, as PAD-UFES-20 does in part: there a `lesion_id` means a lesion
+    only together with the patient. Where more than a tenth of the lesions with several images, and at least 5, are of
+    several patients, a lesion does not link the images of known patients, whom the patient links anyway. Fewer such
+    lesions link their patients, since one person may have two identifiers.
 
     Args:
-        table: DataFrame of text with `image_name` and any of `patient_id`, `lesion_id` and `image_digest`, "" where
-            unknown.
-        pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`. They may name other images, which link those
-            of the table too.
+        table: DataFrame of text `[n]` with `lesion_id` and perhaps `patient_id`, "" where unknown.
 
     Returns:
-        int64 `[n]`, groups in order of first appearance, from 0 without gaps. An image about which nothing is known is
-        a group of its own.
+        Text `[n]` with the same row labels, see `person_keys`; "" too where the lesion links nothing.
 
     Examples:
-        >>> table = pd.DataFrame({
-        ...     "image_name": ["ISIC_1", "ISIC_2", "ISIC_3", "ISIC_4", "isic_1.jpg"],
-        ...     "patient_id": ["IP_1", "", "ip_1", "", ""],
-        ...     "lesion_id": ["", "IL_1", "IL_1", "", ""],
-        ... })
-        >>> group_images(table).tolist()
-        [0, 0, 0, 1, 0]
+        >>> table = pd.DataFrame({"patient_id": ["P1", "P1", "p2", ""], "lesion_id": ["1", "1", "2", "2"]})
+        >>> lesion_keys(table).tolist()
+        ['1', '1', '2', '2']
+        >>> numbered = pd.DataFrame({"patient_id": ["P1", "P2", ""] * 5, "lesion_id": list("123451234512345")})
+        >>> lesion_keys(numbered).tolist()[:3]
+        ['', '', '3']
     """
-    count = len(table)
-    names = [image_keys(table["image_name"])]
-    if pairs is not None:
-        names += [image_keys(pairs[column]) for column in schema.PAIR_COLUMNS]
-    # The rows are the first items; each photograph, patient, lesion and digest is one more, linked to its rows.
-    photographs, distinct = pd.factorize(pd.concat(names))
-    photographs = photographs + count
-    links = [np.stack([np.arange(count), photographs[:count]], axis=1), photographs[count:].reshape(2, -1).T]
-    columns = [person_keys(table[column]) for column in ("patient_id", "lesion_id") if column in table]
-    if "image_digest" in table:
-        columns.append(table["image_digest"])
-    people, num_items = components.link_rows(columns, count + len(distinct))
-    labels = components.label_components(np.concatenate([*links, people]), num_items)[:count]
-    groups, _ = pd.factorize(labels)
-    return groups.astype(np.int64)
+    lesions = person_keys(table["lesion_id"])
+    if "patient_id" not in table:
+        return lesions
+    patients = person_keys(table["patient_id"])
+    shared, num_repeated = find_shared_lesions(patients, lesions)
+    return lesions.mask(patients != "", "") if are_numbered_within_patients(len(shared), num_repeated) else lesions
 
 
-def describe_merged(table: pd.DataFrame) -> list[str]:
-    """Describes what the canonical form changed in a table, for a log.
+def find_shared_lesions(patients: pd.Series, lesions: pd.Series) -> tuple[pd.Index, int]:
+    """Finds the lesions of several patients; counts the lesions of known patients with several images.
 
     Args:
-        table: See `group_images`.
+        patients: Text `[n]`, see `person_keys`.
+        lesions: Text `[n]`, in the same form.
 
     Returns:
-        One line per fact: identifiers that stand for an unknown patient or lesion, spellings that were merged, a
-        patient with more than a tenth of the images, and images of equal bytes; an empty list where there is nothing to
-        say.
+        The lesions of several patients, and how many have several images.
+
+    Examples:
+        >>> shared, num_repeated = find_shared_lesions(pd.Series(["p1", "p2", "p1"]), pd.Series(["l1", "l1", "l2"]))
+        >>> shared.tolist(), num_repeated
+        (['l1'], 1)
     """
-    lines = []
-    for column in ("patient_id", "lesion_id"):
-        if column not in table:
-            continue
-        texts = table[column]
-        keys = person_keys(texts)
-        unknown = texts[(keys == "") & (texts != "")]
-        if len(unknown):
-            words = ", ".join(repr(text) for text in sorted(unknown.unique())[:5])
-            lines.append(f"{len(unknown)} values of {column} ({words}) stand for an unknown one and count as blank")
-        lines += describe_spellings(column, texts[keys != ""], keys[keys != ""])
-        if column == "patient_id":
-            lines += _describe_large(texts, keys)
-    names = table["image_name"]
-    lines += describe_spellings("image_name", names, image_keys(names))
-    if "image_digest" in table:
-        lines += _describe_copies(names, table["image_digest"])
-    return lines
+    is_known = (patients != "") & (lesions != "")
+    by_lesion = patients[is_known].groupby(lesions[is_known], sort=False)
+    counts = by_lesion.nunique()
+    return counts.index[counts > 1], int((by_lesion.size() > 1).sum())
 
 
-def _describe_large(patient_ids: pd.Series, keys: pd.Series) -> list[str]:
-    """Describes the largest patient, where it has far more images than others."""
-    counts = keys[keys != ""].value_counts()
-    # An image of an unknown patient counts as a patient.
-    sizes = [*counts, *[1] * (keys == "").sum()]
-    if counts.empty:
-        return []
-    relative = max(_LARGE_SHARE * len(keys), _LARGE_RATIO * np.median(sizes))
-    if counts.iloc[0] <= _LARGE_OF_FEW.get(len(sizes), relative):
-        return []
-    name = patient_ids[keys == counts.index[0]].iloc[0]
-    remedy = "if this is not one person, leave patient_id blank there"
-    return [f"patient {name!r} has {counts.iloc[0]} of {len(keys)} images; {remedy}"]
-
-
-def _describe_copies(names: pd.Series, digests: pd.Series) -> list[str]:
-    """Describes images of equal bytes."""
-    copies = digests[(digests != "") & digests.duplicated(keep=False)]
-    if copies.empty:
-        return []
-    example = names[digests == copies.iloc[0]]
-    shown = " and ".join(repr(name) for name in example.iloc[:2])
-    return [f"{len(copies)} images have equal bytes, of {copies.nunique()} photographs (for example {shown})"]
-
-
-def describe_spellings(column: str, texts: pd.Series, keys: pd.Series) -> list[str]:
-    """Describes keys that have several spellings.
+def are_numbered_within_patients(num_shared: int, num_repeated: int) -> bool:
+    """Returns whether lesions mean something only together with their patient.
 
     Args:
-        column: Name of the column.
-        texts: Text `[n]`, as given.
-        keys: Text `[n]`, canonical forms.
+        num_shared: Number of lesions of several patients.
+        num_repeated: Number of lesions with several images.
 
-    Returns:
-        A line with the counts and an example; an empty list where no key has several spellings.
+    Examples:
+        >>> are_numbered_within_patients(250, 512), are_numbered_within_patients(4, 4)
+        (True, False)
     """
-    spellings = pd.DataFrame({"text": texts, "key": keys}).drop_duplicates()
-    merged = spellings[spellings["key"].duplicated(keep=False)]
-    if merged.empty:
-        return []
-    example = merged.loc[merged["key"] == merged["key"].iloc[0], "text"]
-    shown = " and ".join(repr(text) for text in example.iloc[:2])
-    return [f"{len(merged)} spellings of {column} are {merged['key'].nunique()} (for example {shown})"]
-
-
-def log_merged(table: pd.DataFrame, source: str) -> None:
-    """Logs `describe_merged`, each line with the name of the table.
-
-    Args:
-        table: See `group_images`.
-        source: Path of the table.
-    """
-    for line in describe_merged(table):
-        _LOG.warning(f"note: {source}: {line}")
+    return num_shared >= _MIN_SHARED and num_shared > _SHARED_SHARE * num_repeated
 
 
 def find_matches(names: Sequence[str] | pd.Series, others: Iterable[str]) -> np.ndarray:

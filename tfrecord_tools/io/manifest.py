@@ -8,17 +8,20 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
 import tfrecord_tools
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import atomic_write, csv_output, filesystem, saved_files
+from tfrecord_tools.io import atomic_write, csv_output, filesystem, saved_files, tfrecord
 
 # Keys that `write_manifest` computes itself.
 COMPUTED = ("schema_version", "tool_version", "split", "records", "index_sha256", "encodings", "shards")
+
+# The fact that lists the columns whose codes no table has confirmed, of records that others made.
+UNCONFIRMED = "unconfirmed_codes"
 
 
 def describe_shard(path: str, name: str, records: int) -> dict[str, Any]:
@@ -116,6 +119,8 @@ def read_manifest(data_dir: str, split: str) -> dict[str, Any] | None:
                 raise errors.CorruptRecordError(f"a shard reads {shard!r:.100}")
         if not isinstance(manifest.get("index_sha256", ""), str):
             raise errors.CorruptRecordError(f"index_sha256 reads {manifest['index_sha256']!r:.100}")
+        if not isinstance(manifest.get(UNCONFIRMED, []), list):
+            raise errors.CorruptRecordError(f"{UNCONFIRMED} reads {manifest[UNCONFIRMED]!r:.100}")
         _refuse_control_characters(manifest)
     return manifest
 
@@ -149,3 +154,22 @@ def find_index_problem(data_dir: str, split: str) -> str:
         f"{path} is not the index that {split}.manifest.json was written with: patients, lesions, targets or folds may "
         "have been changed since; restore it from a copy, or write both files again with tfrecord_tools.index"
     )
+
+
+def find_unconfirmed(files: Iterable[str], columns: Sequence[str]) -> dict[str, list[str]]:
+    """Finds the columns whose codes no table has confirmed, by the manifests beside shards that others made.
+
+    Args:
+        files: Paths of shards.
+        columns: Names of columns.
+
+    Returns:
+        Dict from the shard to those of the columns; shards without such columns or without a manifest are not in it.
+    """
+    coded = [column for column in columns if column in schema.CATEGORIES]
+    if not coded:
+        return {}
+    splits = {file: (os.path.dirname(file), tfrecord.split_of(file)) for file in files}
+    listed = {key: (read_manifest(*key) or {}).get(UNCONFIRMED, ()) for key in set(splits.values())}
+    found = {file: [column for column in coded if column in listed[key]] for file, key in splits.items()}
+    return {file: names for file, names in found.items() if names}

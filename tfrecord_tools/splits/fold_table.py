@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.io import atomic_write, csv_output, csv_tables, duplicate_pairs, identity, output_lock
-from tfrecord_tools.splits import fold_audit, fold_files, published_folds, stratified_group_folds
+from tfrecord_tools.io import atomic_write, components, csv_output, csv_tables, duplicate_pairs, identity, output_lock
+from tfrecord_tools.io.spellings import merged_identities
+from tfrecord_tools.splits import fold_audit, fold_files, group_links, published_folds, stratified_group_folds
+from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ class FoldsConfig(cli.Config):
         None, lower=0, help="Random seed; 0 if not given. Every seed gives equally good folds."
     )
     duplicates: str | None = cli.option(
-        None, help="CSV file with image_name_1 and image_name_2: pairs that must share a fold."
+        None,
+        help="CSV files, separated by commas, with image_name_1 and image_name_2, such as those of "
+        "tfrecord_tools.duplicates: pairs that must share a fold.",
     )
     preset: str | None = cli.option(
         None,
@@ -78,11 +82,8 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
     if config.duplicates:
         pairs = duplicate_pairs.read_pairs(config.duplicates)
         duplicate_pairs.log_foreign_pairs(config.duplicates, pairs, table["image_name"])
-    groups = identity.group_images(table, pairs)
-    _LOG.info(
-        f"{len(table)} images in {groups.max() + 1} groups of patients, lesions and duplicates; the largest has "
-        f"{np.bincount(groups).max()} images"
-    )
+    groups = components.group_images(table, pairs)
+    _LOG.info(group_links.describe_largest(table, groups, pairs))
     if config.audit:
         table["fold"] = fold_files.read_folds(config.audit, table["image_name"])
     elif config.preset:
@@ -116,10 +117,10 @@ def _check_options(config: FoldsConfig) -> None:
 def _read_table(config: FoldsConfig) -> pd.DataFrame:
     """Reads the table with `patient` as a number and `target` as 1, 0 or -1; logs how many values are missing."""
     columns = ("image_name", "tfrecord") if config.preset else ("image_name",)
-    table = csv_tables.read_table(config.csv, columns)
+    table = table_files.read_tables(config.csv, columns)
     table = csv_tables.check_table(config.csv, table, (*columns, "patient_id"))
     csv_tables.refuse_repeats(config.csv, table, "list")
-    identity.log_merged(table, config.csv)
+    merged_identities.log_merged(table, config.csv)
     for column in ("patient_id", "lesion_id"):
         if column not in table:
             table[column] = ""
@@ -152,4 +153,10 @@ def _assign(config: FoldsConfig, table: pd.DataFrame, groups: np.ndarray) -> np.
     num_folds = _DEFAULT_NUM_FOLDS if config.num_folds is None else config.num_folds
     seed = _DEFAULT_SEED if config.seed is None else config.seed
     targets, patients = table["target"].to_numpy(), table["patient"].to_numpy()
+    largest = np.bincount(groups).max()
+    if largest * num_folds > len(groups) and groups.max() + 1 >= num_folds:
+        _LOG.warning(
+            f"note: the largest group has more images than a fold's share of {len(groups) / num_folds:.0f}, so the "
+            "folds differ in size; if its images do not belong together, correct what links them"
+        )
     return stratified_group_folds.assign_folds(groups, targets, num_folds, seed, patients)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import schema
-from tfrecord_tools.io import identity
+from tfrecord_tools.io import components, identity
 
 # What an error calls the kinds of `find_split`.
 SPLIT_KINDS = {
@@ -44,10 +44,10 @@ def find_split(
     found: dict[str, list[str]] = {"patients": [], "lesions": [], "photographs": [], "pairs": []}
     for kind, column in (("patients", "patient_id"), ("lesions", "lesion_id")):
         if column in table:
-            keys = identity.person_keys(table[column])
+            keys = identity.person_keys(table[column]) if kind == "patients" else identity.lesion_keys(table)
             found[kind] = [rows[column].iloc[0] for rows in _list_split(table, keys, placed)]
     photographs = table[[column for column in ("image_name", "image_digest") if column in table]]
-    groups = pd.Series(identity.group_images(photographs))
+    groups = pd.Series(components.group_images(photographs))
     for rows in _list_split(table, groups, placed):
         names = rows["image_name"].drop_duplicates()
         if len(names) > 1:

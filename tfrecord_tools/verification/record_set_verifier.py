@@ -11,7 +11,7 @@ from tfrecord_tools import cli, errors
 from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import duplicate_pairs, output_lock, record_index
 from tfrecord_tools.splits import leaks
-from tfrecord_tools.verification import quarantine, shard_checks, split_check
+from tfrecord_tools.verification import quarantine, set_overlaps, shard_checks, split_check
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class VerifyConfig(limits.ImageLimits):
 
     records: str = cli.option(help="Glob pattern of the shards, in quotes, of one record set or several.")
     duplicates: str | None = cli.option(
-        None, help="CSV file with image_name_1 and image_name_2: pairs that must share a fold."
+        None, help="CSV files, separated by commas, with image_name_1 and image_name_2: pairs that must share a fold."
     )
     decode: bool = cli.option(True, help="Decode the images too; without, verification runs at reading speed.")
     quarantine: str | None = cli.option(
@@ -90,6 +90,8 @@ def verify_record_set(config: VerifyConfig) -> Verification:
         for found in split_check.find_splits(files)
     ]
     warnings = [warning for one in checked for warning in one.list_warnings()]
+    indexes = {one.directory: one.list_images() for one in checked if one.split == "train" and one.index is not None}
+    warnings += set_overlaps.find_overlaps(indexes, pairs)
     problems = [problem for one in checked for problem in one.list_problems()]
     leaking = _find_leaks(checked, pairs)
     records = pd.concat([one.table for one in checked], ignore_index=True)

@@ -119,3 +119,11 @@ def test_numbers_and_names_are_told_apart():
     assert parts["number"].fillna("-").tolist() == ["7", "7", "-", "-", "-"]
     assert parts["scope"].fillna("-").tolist() == ["S+T", "", "-", "-", "-"]
     assert np.array_equal(parts["scope"].isna(), parts["number"].isna())
+
+
+def test_lesions_that_are_numbered_within_each_patient_are_no_keys():
+    rows = [(f"i{lesion}{patient}", patient, str(lesion)) for lesion in range(1, 6) for patient in ("P1", "P2", "")]
+    given = pd.DataFrame(rows, columns=["image_name", "patient_id", "lesion_id"])
+    keys = person_numbers.add_keys(given)["lesion_key"]
+    assert [key.rpartition("#")[2] for key in keys[:6]] == ["", "", "1", "", "", "2"]
+    assert (person_numbers.add_keys(given[given["lesion_id"] < "5"])["lesion_key"] != "").all()

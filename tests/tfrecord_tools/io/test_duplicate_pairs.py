@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools import schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import duplicate_pairs
 
 
@@ -29,6 +29,19 @@ def test_read_pairs_accepts_a_list_without_rows(tmp_path):
     pairs = duplicate_pairs.read_pairs(str(tmp_path / "pairs.csv"))
     assert list(pairs) == ["image_name_1", "image_name_2"]
     assert pairs.empty
+
+
+def test_pairs_of_several_lists_are_put_together_and_one_of_other_data_is_noted(tmp_path, capsys):
+    (tmp_path / "one.csv").write_text("image_name_1,image_name_2\na,b\n")
+    (tmp_path / "two.csv").write_text("image_name_1,image_name_2,distance\nx,y,0.1\nx,z,0.2\n")
+    paths = f"{tmp_path}/one.csv, {tmp_path}/two.csv"
+    pairs = duplicate_pairs.read_pairs(paths)
+    assert pairs.to_numpy().tolist() == [["a", "b"], ["x", "y"], ["x", "z"]]
+    assert pairs.index.tolist() == [0, 1, 2]
+    duplicate_pairs.log_foreign_pairs(paths, pairs, pd.Series(["b"]))
+    assert capsys.readouterr().out.startswith(f"note: {tmp_path}/two.csv names none of the 1 images ('b' is an image")
+    with pytest.raises(errors.ConfigError, match="expected CSV files of pairs in --duplicates, got ','"):
+        duplicate_pairs.read_pairs(",")
 
 
 @pytest.mark.parametrize(

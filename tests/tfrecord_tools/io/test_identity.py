@@ -1,7 +1,5 @@
 """Canonical forms of names and identifiers, with values worked by hand."""
 
-import logging
-
 import pandas as pd
 import pytest
 
@@ -35,7 +33,15 @@ def test_all_spellings_of_an_archive_name_are_one_photograph(spelling):
 
 @pytest.mark.parametrize(
     ("spelling", "key"),
-    [("IMD003", "imd003"), ("Mole 7.PNG", "mole7"), ("007", "7"), ("7.0", "7"), ("a.b", "a.b"), ("ISIC_0", "isic_0")],
+    [
+        ("IMD003", "imd003"),
+        ("Mole 7.PNG", "mole7"),
+        ("007", "7"),
+        ("7.0", "7"),
+        ("a.b", "a.b"),
+        ("a.b.JFIF", "a.b"),
+        ("ISIC_0", "isic_0"),
+    ],
 )
 def test_other_names_keep_their_letters_and_digits(spelling, key):
     assert identity.image_key(spelling) == key
@@ -102,43 +108,27 @@ def test_zero_is_a_code_among_numbers_and_unknown_among_texts():
     assert identity.person_keys(pd.Series(["0", "unknown"])).tolist() == ["", ""]
 
 
-def test_groups_are_chains_of_patients_lesions_photographs_and_pairs():
-    table = pd.DataFrame(
-        [
-            ("ISIC_1", "IP_1", "", "aa"),
-            ("ISIC_2", "", "IL_1", "bb"),
-            ("ISIC_3", "ip_1", "il_1", "cc"),
-            ("x.png", "unknown", "", "dd"),
-            ("y", "unknown", "", "dd"),
-            ("ISIC_0000002_downsampled", "", "", "ee"),
-            ("z", "", "", ""),
-            ("w", "", "", ""),
-        ],
-        columns=["image_name", "patient_id", "lesion_id", "image_digest"],
-    )
-    assert identity.group_images(table).tolist() == [0, 0, 0, 1, 1, 0, 2, 3]
-    pairs = pd.DataFrame({"image_name_1": ["isic_0000003", "z"], "image_name_2": ["X", "absent"]})
-    assert identity.group_images(table, pairs).tolist() == [0, 0, 0, 0, 0, 0, 1, 2]
-    # z and w are both duplicates of an image that the table does not have.
-    pairs = pd.DataFrame({"image_name_1": ["z", "Absent.jpg"], "image_name_2": ["absent", "w"]})
-    assert identity.group_images(table, pairs).tolist() == [0, 0, 0, 1, 1, 0, 2, 2]
-
-
-def test_what_was_merged_is_described_and_logged(caplog):
-    table = pd.DataFrame(
-        {
-            "image_name": [f"a{number}" for number in range(10)],
-            "patient_id": ["P1", "p1 ", "-1", "-1", "P2", "P2", "P2", "P3", "P4", "P5"],
-        }
-    )
-    with caplog.at_level(logging.WARNING):
-        identity.log_merged(table, "train.csv")
-    assert [record.getMessage() for record in caplog.records] == [
-        "note: train.csv: 2 values of patient_id ('-1') stand for an unknown one and count as blank",
-        "note: train.csv: 2 spellings of patient_id are 1 (for example 'P1' and 'p1 ')",
-        "note: train.csv: patient 'P2' has 3 of 10 images; if this is not one person, leave patient_id blank there",
+def number_within_patients(num_shared, num_own):
+    """Returns lesions of two images each: shared ones are of two patients, the others of one; one image of nobody."""
+    rows = [
+        (f"s{lesion}{patient}", patient, str(lesion)) for lesion in range(1, num_shared + 1) for patient in ("P1", "P2")
     ]
-    assert identity.describe_merged(table.assign(patient_id=[f"P{number}" for number in range(10)])) == []
+    rows += [(f"o{lesion}{copy}", "P3", f"L{lesion}") for lesion in range(num_own) for copy in range(2)]
+    return pd.DataFrame([*rows, ("x", "", "1")], columns=["image_name", "patient_id", "lesion_id"])
+
+
+@pytest.mark.parametrize(
+    ("num_shared", "num_own", "are_keys"),
+    # Fewer than 5 may be mistakes, and so may a tenth of all lesions with several images.
+    [(4, 0, True), (5, 0, False), (5, 44, False), (5, 45, True), (0, 9, True)],
+)
+def test_lesions_that_are_numbered_within_each_patient_link_nothing(num_shared, num_own, are_keys):
+    table = number_within_patients(num_shared, num_own)
+    keys = identity.lesion_keys(table)
+    assert keys.tolist() == (
+        identity.person_keys(table["lesion_id"]).tolist() if are_keys else [""] * (len(keys) - 1) + ["1"]
+    )
+    assert identity.lesion_keys(table[["lesion_id"]]).tolist() == identity.person_keys(table["lesion_id"]).tolist()
 
 
 def test_digests_of_equal_bytes_are_equal():
@@ -151,45 +141,6 @@ def test_names_are_found_among_others_in_any_spelling():
     assert identity.find_matches(["ISIC_0000001", "b"], ["isic_1.jpg", "c"]).tolist() == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("patients", "is_noted"),
-    [
-        # Six patients with two images each: nobody has more than others.
-        ([f"P{number // 2}" for number in range(12)], False),
-        (["H1"] * 8 + [f"P{number}" for number in range(10)], True),
-        # The others are unknown, which is a patient each.
-        (["H1"] * 8 + [""] * 10, True),
-        # A tenth of the images, and not more.
-        (["H1"] * 3 + [f"P{number}" for number in range(27)], False),
-        (["H1"] * 8, False),
-        ([""] * 8, False),
-    ],
-)
-def test_a_patient_with_far_more_images_than_others_is_pointed_out(patients, is_noted):
-    names = [f"a{number}" for number in range(len(patients))]
-    lines = identity.describe_merged(pd.DataFrame({"image_name": names, "patient_id": patients}))
-    assert lines == (
-        ["patient 'H1' has 8 of 18 images; if this is not one person, leave patient_id blank there"] * is_noted
-    )
-
-
-def test_images_of_equal_bytes_are_described():
-    table = pd.DataFrame(
-        {"image_name": list("abcde"), "image_digest": ["1f", "", "1f", "2f", ""]}, index=[0, 1, 0, 1, 2]
-    )
-    assert identity.describe_merged(table) == ["2 images have equal bytes, of 1 photographs (for example 'a' and 'c')"]
-
-
 @pytest.mark.parametrize("text", ["IP_7279968", "NA_1", "UNK-7", "Nora", "patient 4", "il_mel"])
 def test_names_that_hold_such_a_word_are_no_words_for_an_unknown_patient(text):
     assert identity.person_key(text) != ""
-
-
-@pytest.mark.parametrize(
-    ("patients", "is_large"),
-    [(["a"] * 11, True), (["a"] * 10, False), (["a"] * 20 + ["b"] * 4, False), (["a"] * 116 + ["b"], True)],
-)
-def test_one_of_few_patients_is_pointed_out_where_it_has_many_images(patients, is_large):
-    names = [f"i{place}" for place in range(len(patients))]
-    lines = identity.describe_merged(pd.DataFrame({"image_name": names, "patient_id": patients}))
-    assert bool(lines) == is_large

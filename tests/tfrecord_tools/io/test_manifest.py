@@ -110,3 +110,17 @@ def test_an_index_of_a_manifest_of_release_0_1_is_read_as_it_is(tmp_path):
     (tmp_path / "train.manifest.json").write_text(json.dumps(facts))
     path.write_text(path.read_text().replace("p,1,4", "p,1,3"))
     assert record_index.read_index(str(tmp_path), "train")["fold"].tolist() == [3]
+
+
+def test_columns_whose_codes_no_table_confirmed_are_found_by_shard(tmp_path):
+    files = [f"{tmp_path}/{name}" for name in ("train00-1.tfrec", "test00-1.tfrec")]
+    assert manifest.find_unconfirmed(files, ["sex"]) == {}
+    manifest.write_manifest(str(tmp_path), "train", [], unconfirmed_codes=["sex", "diagnosis"])
+    manifest.write_manifest(str(tmp_path), "test", [], unconfirmed_codes=["diagnosis"])
+    assert manifest.find_unconfirmed(files, ["sex", "age_approx"]) == {files[0]: ["sex"]}
+    assert manifest.find_unconfirmed(files, ["diagnosis"]) == {file: ["diagnosis"] for file in files}
+    manifest.write_manifest(str(tmp_path), "train", [], unconfirmed_codes="sex")
+    with pytest.raises(errors.CorruptRecordError, match="unconfirmed_codes reads 'sex'"):
+        manifest.find_unconfirmed(files, ["sex"])
+    # Where no code is used, the manifest is not asked.
+    assert manifest.find_unconfirmed(files, ["age_approx"]) == {}

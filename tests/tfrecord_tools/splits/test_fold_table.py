@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tfrecord_tools import errors
+from tfrecord_tools.io import csv_tables, identity
 from tfrecord_tools.splits import fold_audit, fold_table, stratified_group_folds
 
 
@@ -46,8 +47,30 @@ def test_make_keeps_listed_duplicates_in_one_fold_and_counts_those_not_there(tab
     # Patients 0, 1 and 2 are one group, so the three others make up the other fold.
     assert written[:6].nunique() == written[6:].nunique() == 1
     out = capsys.readouterr().out
-    assert "12 images in 4 groups of patients, lesions and duplicates; the largest has 6 images" in out
+    assert (
+        "12 images in 4 groups of patients, lesions and duplicates; the largest has 6 images, linked by 3 patients "
+        "(the largest, 'p0', has 2 images) and 3 listed pairs of duplicates (for example 'i0' and 'i2')"
+    ) in out
     assert "3 (1 with an image that is not in the table)" in out
+
+
+def test_duplicates_may_be_in_several_files_and_a_group_larger_than_a_fold_is_noted(table, tmp_path, capsys):
+    (tmp_path / "listed.csv").write_text("image_name_1,image_name_2\ni0,I2.jpg\n")
+    (tmp_path / "found.csv").write_text("image_name_1,image_name_2,distance\ni3,i4,0.1\ni5,i6,0.2\n")
+    folds = fold_table.make_folds(
+        fold_table.FoldsConfig(
+            csv=str(table),
+            output=str(tmp_path / "folds.csv"),
+            num_folds=2,
+            duplicates=f"{tmp_path}/listed.csv,{tmp_path}/found.csv",
+        )
+    )
+    # Patients 0 to 3 are one group of eight images.
+    assert folds["fold"][:8].nunique() == 1
+    assert folds.attrs["audit"]["listed_pairs"] == 3
+    out = capsys.readouterr().out
+    assert "the largest has 8 images, linked by 4 patients" in out
+    assert "note: the largest group has more images than a fold's share of 6, so the folds differ in size; if" in out
 
 
 def test_make_logs_what_a_table_does_not_have(tmp_path, capsys):
@@ -179,6 +202,16 @@ def test_patients_and_lesions_are_joined_and_spelled_in_any_way(tmp_path, capsys
     assert "train.csv: 2 spellings of image_name are 1 (for example 'ISIC_0000001' and 'isic_1.jpg')" in out
 
 
+@pytest.mark.parametrize("name", ["ISIC_0000000_downsampled", "isic_0000000.JPG"])
+def test_two_names_of_one_photograph_are_in_one_fold_and_an_audit_finds_them_in_two(tmp_path, name):
+    text = as_text([("ISIC_0000000", ""), (name, ""), ("b", ""), ("c", "")], "image_name,patient_id")
+    for seed in range(4):
+        assert make(tmp_path, text, num_folds=3, seed=seed)["fold"][:2].nunique() == 1
+    (tmp_path / "folds.csv").write_text(f"image_name,fold\nISIC_0000000,0\n{name},1\nb,0\nc,1\n")
+    with pytest.raises(errors.LeakageError, match="leaks: 1 photographs under two names are in two folds"):
+        make(tmp_path, text, audit=str(tmp_path / "folds.csv"), output=None)
+
+
 def test_patients_by_words_for_unknown_are_no_giant_patient(tmp_path, capsys):
     rows = [(f"i{number}", "-1" if number < 16 else f"P{number}", "") for number in range(24)]
     folds = make(tmp_path, as_text(rows), num_folds=3)
@@ -228,3 +261,93 @@ def test_no_real_lesion_of_ham10000_is_in_two_folds(isic_2019, tmp_path, capsys)
     assert "10015 images in 7470 groups of patients, lesions and duplicates; the largest has 6 images" in (
         capsys.readouterr().out
     )
+
+
+@pytest.fixture(scope="module")
+def real_tables(real_data):
+    """The images of ISIC 2017, HAM10000 (with the test of ISIC 2018), ISIC 2019 and ISIC 2020 v2, by set."""
+    tables = real_data / "tables"
+    paths = {
+        "2017": tables / "ISIC-2017_Training_Data_metadata.csv",
+        "2018": real_data / "ham10000" / "train.csv",
+        "2019": tables / "ISIC_2019_Training_Metadata.csv",
+        "2020": tables / "ISIC_2020_Training_GroundTruth_v2.csv",
+    }
+    found = {}
+    for name, path in paths.items():
+        table = csv_tables.read_table(str(path), ("image_name",))
+        found[name] = table.reindex(columns=["image_name", "patient_id", "lesion_id"], fill_value="")
+    return found
+
+
+@pytest.mark.realdata
+def test_the_real_tables_overlap_as_known(real_tables):
+    names = {year: table["image_name"] for year, table in real_tables.items()}
+    keys = {year: set(identity.image_keys(table)) for year, table in names.items()}
+    assert {year: len(found) for year, found in keys.items()} == {
+        "2017": 2000, "2018": 7496, "2019": 25331, "2020": 33126,
+    }  # fmt: skip
+    # Where names are compared as they are, only 717 of these 2,000 are found.
+    assert len(keys["2017"] & keys["2019"]) == 2000
+    assert names["2017"].isin(names["2019"]).sum() == 717
+    assert (names["2017"] + "_downsampled").isin(names["2019"]).sum() == 1283
+    lesions = real_tables["2019"]["lesion_id"]
+    assert (lesions.str.startswith("HAM_").sum(), (lesions == "").sum()) == (10015, 2084)
+    assert lesions[lesions != ""].value_counts().max() == 31
+    assert len(keys["2018"] - keys["2019"]) == 1512
+    assert (real_tables["2020"]["lesion_id"].value_counts() == 2).sum() == 425
+
+
+@pytest.mark.realdata
+def test_no_photograph_of_the_real_tables_stands_in_two_folds_under_two_names(real_tables, real_data, tmp_path, capsys):
+    listed = real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"
+    table = pd.concat(real_tables.values(), ignore_index=True)
+    # One image of two tables has a row in each.
+    table = table.groupby("image_name", sort=False, as_index=False).max()
+    folds = make(tmp_path, table.to_csv(index=False), num_folds=5, duplicates=str(listed))
+    photographs = identity.image_keys(folds["image_name"])
+    assert (len(folds), photographs.nunique()) == (25331 + 33126 + 1512 + 1283, 25331 + 33126 + 1512)
+    assert folds.groupby(photographs)["fold"].nunique().max() == 1
+    fold_of_image = folds.set_index("image_name")["fold"]
+    pairs = pd.read_csv(listed)
+    assert (pairs["image_name_1"].map(fold_of_image) == pairs["image_name_2"].map(fold_of_image)).all()
+    for column in ("patient_id", "lesion_id"):
+        known = table[column] != ""
+        assert folds[known].groupby(table.loc[known, column])["fold"].nunique().max() == 1
+    audit = folds.attrs["audit"]
+    leaking = ("leaking_patients", "leaking_lesions", "leaking_photographs", "leaking_pairs")
+    assert (*(audit[kind] for kind in leaking), audit["absent_pairs"]) == (0, 0, 0, 0, 0)
+    assert "the largest has 115 images, linked by patient 'IP_" in capsys.readouterr().out
+    # All but 8 of the listed pairs are of one lesion, too.
+    lesions = real_tables["2020"].set_index("image_name")["lesion_id"]
+    assert (pairs["image_name_1"].map(lesions) == pairs["image_name_2"].map(lesions)).sum() == 417
+
+
+@pytest.mark.realdata
+def test_lesions_of_pad_ufes_20_do_not_chain_its_patients(real_data, tmp_path, capsys):
+    table = pd.read_csv(real_data / "tables" / "PAD-UFES-20_metadata.csv", dtype=str)
+    table = table[["img_id", "patient_id", "lesion_id"]].set_axis(["image_name", "patient_id", "lesion_id"], axis=1)
+    folds = make(tmp_path, table.to_csv(index=False), num_folds=5)
+    assert folds.groupby(table["patient_id"])["fold"].nunique().max() == 1
+    out = capsys.readouterr().out
+    assert "lesion_id is no key by itself: 250 of 1641 lesions, 512 of them with several images, are of several" in out
+    assert f"2298 images in {table['patient_id'].nunique()} groups of patients, lesions and duplicates" in out
+
+
+@pytest.mark.realdata
+def test_published_tables_as_they_are_make_folds_in_which_no_photograph_has_two(real_data, tmp_path, capsys):
+    names = (
+        "ISIC-2017_Training_Data_metadata",
+        "ISIC-2017_Training_Part3_GroundTruth",
+        "ISIC_2019_Training_GroundTruth",
+        "ISIC_2019_Training_Metadata",
+        "ISIC_2020_Training_GroundTruth_v2",
+    )
+    paths = ",".join(str(real_data / "tables" / f"{name}.csv") for name in names)
+    config = fold_table.FoldsConfig(csv=paths, output=str(tmp_path / "folds.csv"), num_folds=5)
+    folds = fold_table.make_folds(config)
+    photographs = identity.image_keys(folds["image_name"])
+    # All but the 867 actinic keratoses of 2019, which are indeterminate; 1,283 photographs have a row in both sets.
+    assert (len(folds), photographs.nunique()) == (25331 + 1283 - 867 + 33126, 25331 - 867 + 33126)
+    assert folds.groupby(photographs)["fold"].nunique().max() == 1
+    assert "the largest has 115 images, linked by patient 'IP_" in capsys.readouterr().out

@@ -52,3 +52,11 @@ def test_a_description_counts_each_kind_and_names_the_first():
     expected = "1 lesions and 2 photographs under two names in two folds (for example L1)"
     assert leaks.describe_split(found, "two folds") == expected
     assert leaks.describe_split({"patients": []}, "two folds") == ""
+
+
+def test_lesions_that_are_numbered_within_each_patient_are_not_split_by_two_patients():
+    rows = [(f"i{lesion}{patient}", patient, str(lesion)) for lesion in range(1, 6) for patient in ("P1", "P2")]
+    table = pd.DataFrame(rows, columns=["image_name", "patient_id", "lesion_id"])
+    assert leaks.find_split(table, [0, 1] * 5)["lesions"] == []
+    # Four such lesions may be mistakes of patient_id, so that they are leaks.
+    assert leaks.find_split(table[:8], [0, 1] * 4)["lesions"] == ["1", "2", "3", "4"]

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools.io import duplicate_pairs, identity
+from tfrecord_tools.io import components, duplicate_pairs
 from tfrecord_tools.splits import fold_audit, stratified_group_folds
 
 
@@ -122,7 +122,7 @@ def test_joined_patients_of_the_real_table_balance_as_well(real_table):
     names = np.random.default_rng(9).choice(real_table["image_name"], (300, 2))
     pairs = pd.DataFrame(names, columns=["image_name_1", "image_name_2"])
     patients = real_table["patient"].to_numpy()
-    groups = identity.group_images(real_table, pairs)
+    groups = components.group_images(real_table, pairs)
     assert groups.max() < 1800
     check_real(real_table.assign(group=groups), 5, 0, patients)
 
@@ -131,4 +131,4 @@ def test_joined_patients_of_the_real_table_balance_as_well(real_table):
 def test_the_listed_duplicates_of_the_real_table_join_no_patients(real_table, real_data):
     pairs = duplicate_pairs.read_pairs(str(real_data / "isic2020" / "ISIC_2020_Training_Duplicates.csv"))
     assert len(pairs) == 425
-    assert (identity.group_images(real_table, pairs) == real_table["patient"]).all()
+    assert (components.group_images(real_table, pairs) == real_table["patient"]).all()

@@ -241,3 +241,17 @@ def test_images_of_equal_bytes_in_two_folds_are_found_in_a_set_of_release_0_1(tm
         errors.LeakageError, match="1 photographs under two names are in two folds .for example a and b"
     ):
         check(tmp_path)
+
+
+def test_sets_that_put_a_photograph_in_different_folds_are_warned_of(tmp_path):
+    for name, folder, fold in (("ISIC_0000001", "a", 0), ("isic_1.JPG", "b", 1)):
+        images = [codec.encode(np.full((48, 64, 3), level + 9 * fold, "uint8"), 90) for level in (50, 200)]
+        write_shard(tmp_path / folder, "train00-2.tfrec", [{"image_name": name}, {"image_name": "x" + folder}], images)
+        (tmp_path / "folds.csv").write_text(f"image_name,fold\n{name},{fold}\nx{folder},0\n")
+        config = {"records": f"{tmp_path}/{folder}/train*", "folds": str(tmp_path / "folds.csv")}
+        record_set_indexer.index_record_set(record_set_indexer.IndexConfig(**config))
+    records = f"{tmp_path}/a/*.tfrec,{tmp_path}/b/*.tfrec"
+    config = record_set_verifier.VerifyConfig(records=records, decode=False, workers=1)
+    (warning,) = record_set_verifier.verify_record_set(config).warnings
+    assert warning.startswith("1 photographs under two names in two folds of ")
+    assert "(for example ISIC_0000001 and isic_1.JPG); to train on these sets together, make folds" in warning
