@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import fold_progress, kept_weights, prediction_sidecar, run_directory
+from isic_tf.artifacts import class_columns, fold_progress, kept_weights, prediction_sidecar, run_directory
 from isic_tf.metrics import summaries
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem, temporary_files
 
@@ -37,16 +37,21 @@ def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool, epoch
 
 
 def finish_fold(
-    directory: str, table: pd.DataFrame | None, history: Sequence[Mapping[str, Any]], keep: str = "best"
+    directory: str,
+    table: pd.DataFrame | None,
+    history: Sequence[Mapping[str, Any]],
+    keep: str = "best",
+    positive: str = "malignant",
 ) -> dict[str, Any]:
     """Writes `oof.csv` and, last, `metrics.json` of a fold that is trained to the end.
 
     Args:
         directory: Directory of the fold.
-        table: Rows of the held-out images in the index, with the `prediction` of the weights that were kept; None
-            where nothing was held out.
+        table: Rows of the held-out images in the index, with the `prediction` of the weights that were kept, and the
+            columns of `class_columns` where there are classes; None where nothing was held out.
         history: See `run_directory.read_history`.
         keep: Which weights were kept: those of the `best` epoch or of the `last`.
+        positive: What images of target 1 are called in the log.
 
     Returns:
         The content of `metrics.json`.
@@ -57,12 +62,13 @@ def finish_fold(
         _write_metrics(directory, metrics)
         _LOG.info(f"{name}: trained for {len(history)} epochs; not evaluated, because nothing was held out")
         return metrics
-    oof = table[["image_name", "prediction", "fold", "target"]]
+    probabilities = class_columns.list_columns(class_columns.list_classes(table))
+    oof = table[["image_name", "prediction", *probabilities, "fold", "target"]]
     atomic_write.write_text(os.path.join(directory, run_directory.OOF_FILE), csv_output.format_table(oof))
     summary = summaries.summarize(table)
     metrics = {**summary, "kept_epoch": fold_progress.kept_epoch(history, keep), "epochs": len(history)}
     _write_metrics(directory, metrics)
-    _LOG.info(f"{name}: {summaries.describe(summary)}, epoch {metrics['kept_epoch']} of {len(history)}")
+    _LOG.info(f"{name}: {summaries.describe(summary, positive)}, epoch {metrics['kept_epoch']} of {len(history)}")
     return metrics
 
 
@@ -78,12 +84,19 @@ def reopen_fold(directory: str) -> None:
             filesystem.remove(path)
 
 
-def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
+def merge_folds(
+    workdir: str,
+    index: pd.DataFrame,
+    class_facts: Mapping[str, Any] | None = None,
+    positive: str = "malignant",
+) -> dict[str, Any] | None:
     """Joins the out-of-fold predictions of the folds trained so far; evaluates those of several folds together.
 
     Args:
         workdir: Run directory. Its `oof.csv` and, with several folds, `metrics.json` are written.
         index: DataFrame with `image_name`, `patient_id` and perhaps `lesion_id` of the images that were held out.
+        class_facts: What the sidecars say of the classes, see `targets.ClassSet.facts`; None where there are none.
+        positive: What images of target 1 are called in the log.
 
     Returns:
         The content of `metrics.json`; None with fewer than two folds.
@@ -93,9 +106,11 @@ def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
         return None
     joined = os.path.join(workdir, run_directory.OOF_FILE)
     has_context = run_directory.read_flags(workdir).get("context") == "set"
-    for path in [*paths, joined]:
-        prediction_sidecar.write_sidecar(path, patient_context=has_context, made_by="isic_tf.train")
-    table = pd.concat([csv_tables.read_table(path, ("image_name", "prediction")) for path in paths])
+    tables = [csv_tables.read_table(path, ("image_name", "prediction")) for path in paths]
+    table = _join_folds(tables)
+    for path, own in zip((*paths, joined), (*tables, table), strict=True):
+        facts = class_facts if class_facts and class_columns.list_classes(own) else {}
+        prediction_sidecar.write_sidecar(path, patient_context=has_context, made_by="isic_tf.train", **facts)
     atomic_write.write_text(joined, csv_output.format_table(table))
     _note_missing_predictions(workdir)
     if len(paths) < 2:
@@ -110,8 +125,22 @@ def merge_folds(workdir: str, index: pd.DataFrame) -> dict[str, Any] | None:
     summary = summaries.summarize(table.assign(**people))
     metrics = {"folds": len(paths), **summary}
     _write_metrics(workdir, metrics)
-    _LOG.info(f"{len(paths)} folds together: {summaries.describe(summary)}")
+    _LOG.info(f"{len(paths)} folds together: {summaries.describe(summary, positive)}")
     return metrics
+
+
+def _join_folds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Joins the predictions of folds; without the probabilities of classes if not all folds have them."""
+    table = pd.concat(tables)
+    incomplete = [
+        name for name in class_columns.list_columns(class_columns.list_classes(table)) if table[name].isna().any()
+    ]
+    if incomplete:
+        _LOG.warning(
+            f"note: the predictions of some folds, trained by an earlier release, have no {incomplete[0]}; the "
+            "probabilities of classes are left out of the predictions of all folds"
+        )
+    return table.drop(columns=incomplete)
 
 
 def _note_missing_predictions(workdir: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from isic_tf.artifacts import prediction_sidecar, table_checks
+from isic_tf.artifacts import class_columns, prediction_sidecar, table_checks
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, name_join
 
@@ -77,16 +77,20 @@ def _describe_difference(first_path: str, first: pd.Index, path: str, names: pd.
     return texts
 
 
-def read_prediction_file(path: str, keep: Sequence[str] = (), submission: bool = False) -> pd.DataFrame:
+def read_prediction_file(
+    path: str, keep: Sequence[str] = (), submission: bool = False, with_classes: bool = False
+) -> pd.DataFrame:
     """Reads the names and predictions of a prediction file.
 
     Args:
         path: CSV file with `image_name` and `prediction`; other columns are dropped unless `keep` names them.
         keep: Further columns to keep, as text, where the file has them.
         submission: Whether a submission is accepted too: its `target` is taken where there is no `prediction`.
+        with_classes: Whether to keep the probabilities of classes too, see `class_columns`.
 
     Returns:
-        DataFrame of `image_name` (text), `prediction` (float64, from 0 to 1) and the columns of `keep` that exist.
+        DataFrame of `image_name` (text), `prediction` (float64, from 0 to 1), with classes `probability_<class>`
+        (float64, from 0 to 1) of each, and the columns of `keep` that exist.
 
     Raises:
         IsicError: The file does not exist or is not a CSV file, a column is missing, a name is repeated, or a
@@ -101,16 +105,19 @@ def read_prediction_file(path: str, keep: Sequence[str] = (), submission: bool =
         [{'image_name': 'a', 'prediction': 0.25}]
     """
     table = csv_tables.read_table(path, ("image_name",) if submission else ("image_name", "prediction"))
-    return check_predictions(path, table, keep)
+    return check_predictions(path, table, keep, with_classes)
 
 
-def check_predictions(path: str, table: pd.DataFrame, keep: Sequence[str] = ()) -> pd.DataFrame:
+def check_predictions(
+    path: str, table: pd.DataFrame, keep: Sequence[str] = (), with_classes: bool = False
+) -> pd.DataFrame:
     """Checks a table of predictions; see `read_prediction_file`.
 
     Args:
         path: What the table is called in errors.
         table: DataFrame of text with `image_name` and `prediction`, or `target` as in a submission.
         keep: Further columns to keep, as text, where the table has them.
+        with_classes: See `read_prediction_file`.
 
     Returns:
         DataFrame, see `read_prediction_file`.
@@ -122,13 +129,17 @@ def check_predictions(path: str, table: pd.DataFrame, keep: Sequence[str] = ()) 
         if "target" not in table:
             raise errors.IsicError(f"{path} needs a column prediction, or target as in a submission; it has neither")
         table = table.rename(columns={"target": "prediction"})
-    table = table[["image_name", "prediction", *(column for column in keep if column in table)]]
+    classes = class_columns.list_columns(class_columns.list_classes(table)) if with_classes else []
+    table = table[["image_name", "prediction", *classes, *(column for column in keep if column in table)]]
     csv_tables.refuse_repeats(path, table, "hold")
     table = table.assign(prediction=pd.to_numeric(table["prediction"], errors="coerce"))
     problem = table_checks.describe_invalid_probabilities(table["prediction"], table["image_name"])
     if problem:
         raise errors.IsicError(f"{path}: {problem}; correct these rows, or predict the images again")
-    return table
+    if not classes:
+        return table
+    probabilities = class_columns.select_probabilities(table, path)
+    return table.assign(**dict(zip(classes, probabilities.T, strict=True)))
 
 
 def write_predictions(
@@ -156,6 +167,7 @@ def write_predictions(
         ['test.csv', 'test.csv.json']
     """
     values = table.iloc[:, 1]
+    class_columns.select_probabilities(table, path)
     problem = table_checks.describe_invalid_probabilities(values, table["image_name"])
     if problem:
         raise errors.IsicError(f"{path} is not written: {problem}; check the weights of the model for NaN")

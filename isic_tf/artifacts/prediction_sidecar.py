@@ -43,6 +43,41 @@ def used_patient_context(paths: Sequence[str]) -> bool | None:
     return None if None in recorded else False
 
 
+def read_class_facts(path: str) -> dict[str, Any]:
+    """Reads what the sidecar of a prediction file says of its classes.
+
+    Args:
+        path: Prediction file.
+
+    Returns:
+        Dict of `classes` and `positive_classes` (lists of text), `multi_label` (bool) and, where known, `target` (text,
+        what the network was trained on, see `targets.parse_target`); empty where there is no sidecar, or it says
+        nothing of classes.
+
+    Raises:
+        CorruptRecordError: The sidecar is damaged.
+    """
+    sidecar = f"{path}.json"
+    if not filesystem.exists(sidecar):
+        return {}
+    with saved_files.explained_damage(sidecar, "the sidecar of a prediction file", "remove or rename it"):
+        content = saved_files.read_json(sidecar)
+        if "classes" not in content:
+            return {}
+        lists = {name: content[name] for name in ("classes", "positive_classes")}
+        for name, values in lists.items():
+            if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+                raise errors.CorruptRecordError(f"expected {name} to be a list of texts, got {values!r:.50}")
+        if not isinstance(content["multi_label"], bool):
+            raise errors.CorruptRecordError(
+                f"expected multi_label to be true or false, got {content['multi_label']!r:.50}"
+            )
+        if not isinstance(content.get("target", ""), str):
+            raise errors.CorruptRecordError(f"expected target to be a text, got {content['target']!r:.50}")
+        known = {"target": content["target"]} if "target" in content else {}
+        return {**lists, "multi_label": content["multi_label"], **known}
+
+
 def _read_patient_context(sidecar: str) -> bool | None:
     if not filesystem.exists(sidecar):
         return None

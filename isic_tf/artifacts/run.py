@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import class_columns, run_directory
 from tfrecord_tools import errors
 from tfrecord_tools.io import csv_tables, filesystem
 
@@ -84,6 +84,8 @@ class Run:
     def out_of_fold(self) -> pd.DataFrame:
         """Out-of-fold predictions: `image_name`, `prediction` (float64), `fold` (int64), `target` (int64, 0 or 1).
 
+        Where there are classes also `probability_<class>` for each (float64); the target says whether it is positive.
+
         Raises:
             IsicError: No fold with held-out images is trained to the end.
         """
@@ -93,7 +95,9 @@ class Run:
                 f"no out-of-fold predictions in {self.workdir}; train a fold with held-out images (isic_tf.train)"
             )
         table = csv_tables.read_table(path, ("image_name", "prediction", "fold", "target"))
-        return table.astype({"prediction": "float64", "fold": "int64", "target": "int64"})
+        probabilities = class_columns.list_columns(class_columns.list_classes(table))
+        kinds = {"prediction": "float64", "fold": "int64", "target": "int64"}
+        return table.astype({**kinds, **dict.fromkeys(probabilities, "float64")})
 
     def read_history(self, fold: str) -> pd.DataFrame:
         """Reads the training history of a fold.

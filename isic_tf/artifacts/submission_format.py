@@ -52,7 +52,7 @@ def validate_submission(config: SubmissionConfig) -> pd.DataFrame:
     names = table["image_name"].tolist()
     targets = pd.to_numeric(table["target"], errors="coerce")
     order = read_sample_names(config.sample_submission)
-    problems = _compare_names(names, order)
+    problems = compare_names(names, order)
     invalid = table_checks.describe_invalid_probabilities(targets, names, "targets")
     if invalid:
         problems.append(invalid)
@@ -87,7 +87,7 @@ def match_sample(names: Sequence[str], sample_submission: str, flags: str = "--p
         IsicError: Names are missing, extra or repeated.
     """
     order = read_sample_names(sample_submission)
-    problems = _compare_names(names, order)
+    problems = compare_names(names, order)
     if problems:
         raise errors.IsicError(
             f"the set of images does not match {sample_submission}: {'; '.join(problems)}; check {flags}"
@@ -112,8 +112,16 @@ def read_sample_names(path: str) -> list[str]:
     return table["image_name"].tolist()
 
 
-def _compare_names(names: Sequence[str], order: Sequence[str]) -> list[str]:
-    """Describes how names differ from those of a sample: a text per kind of difference."""
+def compare_names(names: Sequence[str], order: Sequence[str]) -> list[str]:
+    """Describes how names differ from those of a sample.
+
+    Args:
+        names: Names of images, in any order.
+        order: Names of the sample.
+
+    Returns:
+        A text per kind of difference; an empty list where there is none but the order.
+    """
     column = pd.Series(names, dtype=object)
     existing = set(names)
     wanted = set(order)

@@ -58,7 +58,7 @@ def _check_classes(name: str, part: str, rows: pd.DataFrame) -> None:
     if found != {0, 1}:
         raise errors.IsicError(
             f"{name}: the {part} must have both classes and no blanks, has {found or 'no rows'}; check the column "
-            "target of the index"
+            "target of the index, or --positive_classes if the classes are your own"
         )
 
 

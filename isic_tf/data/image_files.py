@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from isic_tf.data import clinical_metadata, label_tables, preprocessing_config, 
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.io import csv_tables, filesystem, identity, name_join
+from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ def list_files(
     """Lists the images of a directory in order of their names, as rows for `input_pipeline.make_eval_dataset`.
 
     Args:
-        directory: Directory of JPEG, PNG or DICOM files, or one with a subdirectory `test` of such files.
+        directory: Directories, zip archives and HDF5 files of images, separated by commas, see
+            `tfrecord_tools.imaging.find_images`; a subdirectory `train` is not searched.
         csv: CSV file with `image_name`, the clinical metadata that the network uses and, where known, `patient_id` and
             `lesion_id`; None for none.
         fields: See `clinical_metadata.parse`.
@@ -47,18 +49,19 @@ def list_files(
         IsicError: There are no images, a name has several files, or the table lacks a column or an image, or has rows
             without a file.
     """
-    found = _find_files(directory)
+    columns = clinical_metadata.columns(fields)
+    table = table_files.read_tables(csv, ("image_name", *columns), keep_unlabeled=True) if csv else None
+    found, renamed = _find_files(directory, () if table is None else table["image_name"])
     names = sorted(found)
     rows = pd.DataFrame({"image_name": names, "path": [found[name][0] for name in names]})
     rows = rows.assign(number=rows.index, position=rows.index, shard=directory)
-    columns = clinical_metadata.columns(fields)
     if columns and not csv:
         raise errors.ConfigError(
             f"the network uses {fields} as well as the image: give a table of image_name, {', '.join(columns)} as --csv"
         )
-    if not csv:
+    if table is None or not csv:
         return rows.assign(patient_id="")
-    matched = _match_table(rows, csv, columns)
+    matched = _match_table(rows, csv, table.assign(image_name=table["image_name"].replace(renamed)))
     _settle_differences(rows, matched, directory, csv, bool(columns), allow_missing)
     known = [name for name in further_columns if name in matched.rows]
     for column in dict.fromkeys((*columns, *known)):
@@ -75,26 +78,39 @@ def _add_people(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _find_files(directory: str) -> dict[str, list[str]]:
+def is_source(text: str) -> bool:
+    """Returns whether a text names directories, zip archives or HDF5 files of images, and not shards of records."""
     from tfrecord_tools.imaging import image_files
 
-    splits = image_files.list_splits(directory)
-    if len(splits) > 1:
-        raise errors.ConfigError(
-            f"expected one directory of images as --images, but {directory} has the subdirectories "
-            f"{' and '.join(splits)}; name the one to predict, such as {os.path.join(directory, splits[0])}"
-        )
-    found = image_files.find_images(directory, "test")
+    return image_files.is_source(text)
+
+
+def find_file(path: str) -> str:
+    """Returns the file that holds an image: the one at its path, or the zip archive or HDF5 file that it is in."""
+    from tfrecord_tools.imaging.sources import addresses
+
+    return addresses.split(path)[0]
+
+
+def _find_files(directory: str, wanted: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Returns the paths by image name, and new names by those of a table that names directories, too."""
+    from tfrecord_tools.imaging import image_files
+    from tfrecord_tools.imaging.sources import naming
+
+    splits: list[str] = []
+    for source in image_files.split_sources(directory):
+        splits = image_files.list_splits(source)
+        if len(splits) > 1:
+            raise errors.ConfigError(
+                f"expected one directory of images as --images, but {source} has the subdirectories "
+                f"{' and '.join(splits)}; name the one to predict, such as {os.path.join(source, splits[0])}"
+            )
+    found, renamed = image_files.name_images(image_files.find_images(directory, "test"), directory, wanted)
     if not found:
         hint = f"name its subdirectory {splits[0]}" if splits else "check --images"
-        raise errors.IsicError(f"{directory} holds no JPEG, PNG or DICOM files; {hint}")
-    repeated = sorted(name for name, paths in found.items() if len(paths) > 1)
-    if repeated:
-        raise errors.IsicError(
-            f"expected one file per image in {directory}, {len(repeated)} images have more (first: {repeated[0]}); "
-            "remove or rename the other files"
-        )
-    return found
+        raise errors.IsicError(f"{directory} holds no {image_files.FORMATS} files; {hint}")
+    naming.refuse_repeated(found, directory)
+    return found, renamed
 
 
 class _Matched(typing.NamedTuple):
@@ -105,9 +121,8 @@ class _Matched(typing.NamedTuple):
     without_file: pd.Series  # names that only the table holds
 
 
-def _match_table(rows: pd.DataFrame, csv: str, columns: Sequence[str]) -> _Matched:
-    """Reads a table of images, and looks up the images in it by name."""
-    table = csv_tables.read_table(csv, ("image_name", *columns))
+def _match_table(rows: pd.DataFrame, csv: str, table: pd.DataFrame) -> _Matched:
+    """Looks up the images in a table by name."""
     csv_tables.refuse_repeats(csv, table, "hold")
     places = name_join.find_rows(rows["image_name"], table["image_name"], csv)
     matched = table.reindex(np.where(places < 0, len(table), places), fill_value="").reset_index(drop=True)
@@ -164,6 +179,7 @@ def open_reader(
             or decoded, and is not skipped; the message names it.
     """
     from tfrecord_tools.imaging import image_files, jpeg_colors
+    from tfrecord_tools.imaging.sources import addresses
 
     notes: list[str] = []
     options = {"image_size": image_size, **_choose_preprocessing(run)}
@@ -178,8 +194,8 @@ def open_reader(
                 failures.append(error)
                 raise
             # The manifest of a record set names files without the directories of this machine, too.
-            directory = os.path.join(os.path.dirname(paths[number]), "")
-            skipped[rows["image_name"].iloc[number]] = " ".join(str(error).split()).replace(directory, "")
+            problem = addresses.hide_directories(" ".join(str(error).split()), paths[number])
+            skipped[rows["image_name"].iloc[number]] = problem
             return np.zeros((image_size, image_size, 3), np.uint8)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:

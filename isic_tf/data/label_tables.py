@@ -9,6 +9,7 @@ import pandas as pd
 from isic_tf.artifacts import person_numbers
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import column_names, csv_tables, identity
+from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def read_labels(path: str) -> pd.DataFrame:
     Raises:
         IsicError: A name occurs twice, a target is neither 0 nor 1, or another column is damaged.
     """
-    return check_labels(path, csv_tables.read_table(path, LABEL_COLUMNS))
+    return check_labels(path, table_files.read_tables(path, LABEL_COLUMNS))
 
 
 def check_labels(path: str, table: pd.DataFrame) -> pd.DataFrame:

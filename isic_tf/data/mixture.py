@@ -56,8 +56,8 @@ def read_sets(
         DataFrame of all records, with the columns of `record_index.read_index` and of `person_numbers.add_keys`, and
         `source` (the directory, as given), `extra` (bool), `number` (int, the row, from 0), `key` (text that identifies
         the record: `image_name`, with a suffix for the copy in an extra set), `label` (float, probability of being
-        malignant, 0 to 1, -1 where unknown) and `pseudo` (bool: the label is a prediction, and `target` is that
-        prediction rounded).
+        malignant, 0 to 1, -1 where unknown) and `pseudo` (bool: the label is not that of the record but a
+        prediction, and `target` is that prediction rounded).
 
     Raises:
         ConfigError: A directory is given twice, an image is in two sets with folds, or two sets number their patients
@@ -215,6 +215,7 @@ def plan_fold(
     pairs: pd.DataFrame | None = None,
     malignant_oversampling: float = 1,
     balance: float = 0.0,
+    groups: tuple[str, str] = ("malignant", "benign"),
 ) -> Plan:
     """Plans what one fold is trained on.
 
@@ -225,6 +226,7 @@ def plan_fold(
         pairs: Pairs of duplicate images, see `duplicate_pairs.read_pairs`; None for none.
         malignant_oversampling: See `weigh`.
         balance: See `weigh`.
+        groups: What images of target 1 and of target 0 are called in the text of the plan.
 
     Returns:
         `Plan`.
@@ -249,25 +251,25 @@ def plan_fold(
         held_out_count = "none"
     else:
         name = f"fold{fold}"
-        held_out_count = f"{len(held_out)} ({held_out['target'].sum()} malignant)"
+        held_out_count = f"{len(held_out)} ({held_out['target'].sum()} {groups[0]})"
     lines = [
         f"{name}: {samples_per_epoch.sum()} images per epoch, {held_out_count} held out",
         *(f"  left out: {count} {reason}" for reason, count in left_out.items()),
-        *_describe_samples(kept, samples_per_epoch),
+        *_describe_samples(kept, samples_per_epoch, groups),
     ]
     return Plan(kept, samples_per_epoch, held_out, "\n".join(lines))
 
 
-def _describe_samples(rows: pd.DataFrame, samples_per_epoch: np.ndarray) -> list[str]:
+def _describe_samples(rows: pd.DataFrame, samples_per_epoch: np.ndarray, names: tuple[str, str]) -> list[str]:
     """Describes in a line per source how many samples of each class an epoch has, and of how many images."""
     first_rows = rows.drop_duplicates("group").set_index("group").sort_index()
-    groups = first_rows[["source", "target"]].assign(samples=samples_per_epoch, images=rows.groupby("group").size())
+    sizes = first_rows[["source", "target"]].assign(samples=samples_per_epoch, images=rows.groupby("group").size())
     lines = []
-    for source, part in groups.groupby("source", sort=False):
+    for source, part in sizes.groupby("source", sort=False):
         counts = part.set_index("target")
         texts = [
             f"{counts.at[target, 'samples']} {name} of {counts.at[target, 'images']}"
-            for target, name in ((1, "malignant"), (0, "benign"))
+            for target, name in zip((1, 0), names, strict=True)
             if target in counts.index
         ]
         lines.append(f"  {source}: {', '.join(texts)}")

@@ -4,7 +4,7 @@ import concurrent.futures
 import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from isic_tf.artifacts import person_numbers
 from isic_tf.data import decoding, read_errors
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, filesystem, identity, tf_example
+from tfrecord_tools.io import csv_tables, filesystem, identity, manifest, tf_example
 
 _INDEX_COLUMNS = ["image_name", "patient_id", "target"]
 _MAX_AGE = 120
@@ -52,7 +52,7 @@ def list_records(files: Sequence[str], columns: Sequence[str] = (), with_digests
 
     Raises:
         CorruptRecordError: A shard is corrupt or has another schema.
-        IsicError: A name occurs twice, or a code is not in the schema.
+        IsicError: A name occurs twice, or a code is not in the schema or not confirmed, see `refuse_unconfirmed`.
 
     Examples:
         >>> import tempfile
@@ -64,6 +64,7 @@ def list_records(files: Sequence[str], columns: Sequence[str] = (), with_digests
         >>> rows[["position", "image_name", "sex"]].to_dict("records")
         [{'position': 0, 'image_name': 'ISIC_0000001', 'sex': 1}]
     """
+    refuse_unconfirmed(files, columns)
     rows = pd.concat([_list_shard(file, columns, with_digests) for file in files], ignore_index=True)
     repeated = rows.loc[rows["image_name"].duplicated(), "image_name"]
     if len(repeated):
@@ -153,6 +154,24 @@ def add_patients(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(patient_id=patients, patient_key=keys)
 
 
+def refuse_unconfirmed(files: Iterable[str], columns: Sequence[str]) -> None:
+    """Refuses codes of records that others made, where no table has confirmed what they mean.
+
+    Args:
+        files: Paths of shards.
+        columns: Names of the columns that are used.
+
+    Raises:
+        IsicError: The manifest beside a shard lists one of the columns.
+    """
+    for file, names in manifest.find_unconfirmed(files, columns).items():
+        raise errors.IsicError(
+            f"{file}: expected codes of {', '.join(names)} that a table confirms, but none did for all of them when "
+            "these records were indexed, and records that others made may number them in another way; run "
+            "tfrecord_tools.index again with --csv, a table that has these columns for images of every code"
+        )
+
+
 def _make_table(shard: str, found: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
     """Makes a table of the results of `parse_table` for a shard; refuses codes that are not in the schema."""
     table = pd.DataFrame(found, columns=["image_name", *columns])
@@ -192,10 +211,11 @@ def add_columns(rows: pd.DataFrame, columns: Sequence[str], threads: int) -> pd.
 
     Raises:
         CorruptRecordError: A shard is corrupt or has another schema, or the index does not match the shards.
-        IsicError: A code is not in the schema.
+        IsicError: A code is not in the schema or not confirmed, see `refuse_unconfirmed`.
     """
     if not columns:
         return rows
+    refuse_unconfirmed(rows["shard"], columns)
     shards = rows.groupby("shard", sort=False)
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         tables = pool.map(functools.partial(_add_columns_of_shard, columns), shards)

@@ -11,7 +11,7 @@ TTA_POLICIES = ("dihedral", "training")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictConfig(StrategyConfig, limits.ImageLimits):
+class PredictConfig(StrategyConfig, limits.ImageFileLimits):
     """Options of `predict`: the trained folds of a run, and how they predict images.
 
     Examples:
@@ -27,6 +27,11 @@ class PredictConfig(StrategyConfig, limits.ImageLimits):
     csv: str | None = cli.option(
         None,
         help="With --images: CSV file with image_name, the columns of the run's --metadata, and optionally patient_id.",
+    )
+    table: str | None = cli.option(
+        None,
+        help="CSV file with image_name and the numeric columns that the run, or the model of --context, was trained "
+        "with (--metadata, --columns), for the images to predict; it may list others.",
     )
     allow_missing: bool = cli.option(
         False, help="With --csv: go on where rows of the table have no image file, or images no row."
@@ -93,8 +98,14 @@ class PredictFilesConfig(PredictConfig):
         help="Run directory with at least one trained fold. The predictions of all its folds are averaged."
     )
     records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
-    images: str | None = cli.option(None, help="Directory of JPEG, PNG or DICOM files, in place of --records.")
-    output: str = cli.option(help="CSV file to write: image_name, prediction.")
+    images: str | None = cli.option(
+        None,
+        help="Directories of image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), zip archives and HDF5 files, separated "
+        "by commas, in place of --records. Subdirectories are searched, except one named train.",
+    )
+    output: str = cli.option(
+        help="CSV file to write: image_name, prediction, and of runs with several classes probability_<class> for each."
+    )
     sample_submission: str | None = cli.option(
         None, help="Write a submission instead: image_name, target, in the order of this file."
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from isic_tf.data import targets
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import read_model_config
@@ -36,9 +37,10 @@ class FoldNetworks:
             CorruptRecordError: A weights file is damaged, or of another network.
         """
         self._strategy = strategy
-        workdir = os.path.dirname(os.path.dirname(paths[0]))
+        config = read_model_config(os.path.dirname(os.path.dirname(paths[0])), run)
+        self._classes = config.class_set
         with strategy.scope():
-            self.network = classifiers.build_from_config(read_model_config(workdir, run), paths[0])
+            self.network = classifiers.build_from_config(config, paths[0])
             self._weights = [self.network.get_weights()]
             for path in paths[1:]:
                 backbones.load_weights(self.network, path)
@@ -74,7 +76,7 @@ class FoldNetworks:
             Function from a dataset and the places of the folds, from 0, to an iterator over batches, see
             `predictor.make_predictor`; probabilities are means of these folds.
         """
-        predict_fold = predictor.make_predictor([self.network], self._strategy, view=view, count=count, embed=embed)
+        predict_fold = predictor.make_predictor([self.network], self._strategy, view, count, embed, self._classes)
 
         def predict(dataset: tf.data.Dataset, folds: Sequence[int]) -> Iterator[tuple[Any, ...]]:
             for block in _read_ahead(_split_into_blocks(dataset)):
@@ -86,7 +88,7 @@ class FoldNetworks:
                     found.append(list(predict_fold(block)))
                 places = [order.index(fold) for fold in folds]
                 for batches in zip(*(found[place] for place in places), strict=True):
-                    yield _join_folds(batches)
+                    yield _join_folds(batches, self._classes)
 
         return predict
 
@@ -109,9 +111,10 @@ def _read_ahead(blocks: Iterable[Any]) -> Iterator[Any]:
             yield block
 
 
-def _join_folds(batches: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+def _join_folds(batches: Sequence[tuple[Any, ...]], classes: targets.ClassSet) -> tuple[Any, ...]:
     """Joins what each fold predicts for a batch: names, mean probabilities and, where there are any, features."""
     names = batches[0][0]
-    probabilities = np.mean([batch[1] for batch in batches], axis=0, dtype=np.float32)
+    means = np.asarray(np.mean([batch[1] for batch in batches], axis=0, dtype=np.float32))
+    probabilities = targets.settle(means, classes)
     features = [batch[2] for batch in batches if len(batch) > 2]
     return (names, probabilities, np.concatenate(features, axis=1)) if features else (names, probabilities)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from isic_tf.artifacts import person_numbers, seen_images
+from isic_tf.artifacts import person_numbers, run_directory, seen_images
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import filesystem, identity
+from tfrecord_tools.io import csv_tables, filesystem, identity
 
 _LOG = logging.getLogger(__name__)
 # Files whose bytes a record set may hold as they are.
@@ -141,6 +141,24 @@ def _are_other_kinds(keys: pd.Series, others: pd.Series) -> bool:
     """Returns whether patients have only names in one of two tables, and only numbers in the other."""
     kinds = [person_numbers.list_kinds(keys), person_numbers.list_kinds(others)]
     return {"names"} in kinds and {"numbers"} in kinds
+
+
+def find_targets(names: pd.Series, workdir: str) -> np.ndarray:
+    """Finds the targets of images in the out-of-fold predictions of a run, which hold those of its own classes.
+
+    Args:
+        names: Image names, `[n]`.
+        workdir: Run directory.
+
+    Returns:
+        int64 `[n]`, 0 or 1, and -1 for images that no fold held out.
+    """
+    found = np.full(len(names), schema.UNKNOWN, np.int64)
+    for path in run_directory.fold_files(workdir, run_directory.OOF_FILE):
+        held_out = csv_tables.read_table(path, ("image_name", "target"))
+        places = pd.Index(held_out["image_name"]).get_indexer(names)
+        found[places >= 0] = held_out["target"].astype("int64").to_numpy()[places[places >= 0]]
+    return found
 
 
 def add_folds(table: pd.DataFrame, rows: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

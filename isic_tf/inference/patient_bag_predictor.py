@@ -8,6 +8,7 @@ import pandas as pd
 import scipy.special
 import tensorflow as tf
 
+from isic_tf.data import targets
 from isic_tf.inference import fold_networks, prediction_shards, predictor
 from isic_tf.models import patient_context_head, set_transformer
 from isic_tf.patient_context import length_bucketing, set_model_training
@@ -16,7 +17,10 @@ Corrector = Callable[[Sequence[np.ndarray], np.ndarray, Any], np.ndarray]
 
 
 def make_predictor(
-    classifier: tf.keras.Model, strategy: tf.distribute.Strategy, rows: pd.DataFrame
+    classifier: tf.keras.Model,
+    strategy: tf.distribute.Strategy,
+    rows: pd.DataFrame,
+    classes: targets.ClassSet = targets.BINARY,
 ) -> predictor.Predictor:
     """Creates the function that predicts an evaluation dataset, as `predictor.make_predictor` does.
 
@@ -27,26 +31,36 @@ def make_predictor(
         classifier: See `classifiers.build_classifier`; created in the scope of the strategy.
         strategy: `tf.distribute.Strategy`.
         rows: DataFrame with `image_name` and `patient_id` ("" where unknown) of all images that will be predicted.
+        classes: The classes that the classifier predicts.
 
     Returns:
-        Function from a dataset to an iterator of names (list of text) and probabilities (float `[n]`).
+        Function from a dataset to an iterator of names (list of text) and probabilities (float `[n]`; of several
+        classes scores `[n, 1 + classes]`, those of the image level rescaled to the corrected single score).
     """
     head = patient_context_head.find_context_layer(classifier)
     if not head:
-        return predictor.make_predictor([classifier], strategy)
-    predict_inputs = predictor.make_predictor([classifier], strategy, embed=patient_context_head.HEAD_INPUT)
+        return predictor.make_predictor([classifier], strategy, classes=classes)
+    embed = patient_context_head.HEAD_INPUT
+    predict_inputs = predictor.make_predictor([classifier], strategy, embed=embed, classes=classes)
     patients = rows.set_index("image_name")["patient_id"]
     correct = make_corrector(classifier)
 
     def predict(dataset: tf.data.Dataset) -> Iterator[tuple[Any, ...]]:
         names: list[str] = []
         head_inputs = []
-        for batch_names, _, values in predict_inputs(dataset):
+        scores = []
+        for batch_names, batch_scores, values in predict_inputs(dataset):
             names += batch_names
+            scores.append(batch_scores)
             head_inputs.append(values[:, 0])
             yield [], []
         logits = correct(head.sets.get_weights(), np.concatenate(head_inputs), patients.loc[names])
-        yield names, scipy.special.expit(logits)
+        single = scipy.special.expit(logits)
+        if not classes.names:
+            yield names, single
+        else:
+            probabilities = targets.rescale(np.concatenate(scores)[:, 1:], single, classes)
+            yield names, np.concatenate([single[:, None], probabilities.astype(np.float32)], axis=1)
 
     return predict
 

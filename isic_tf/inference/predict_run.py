@@ -10,8 +10,10 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import prediction_files, run_directory, submission_format
+from isic_tf.data import clinical_metadata
 from isic_tf.distribution import strategies, workers
 from isic_tf.inference import (
+    class_correction,
     fold_selection,
     patient_bag_predictor,
     prediction_inputs,
@@ -22,8 +24,9 @@ from isic_tf.inference import (
 from isic_tf.inference.config import PredictConfig, PredictFilesConfig
 from isic_tf.inference.resumable_prediction import PredictionJob
 from isic_tf.metrics import logit
+from isic_tf.models.config import read_model_config
 from isic_tf.patient_context import lesion_features, second_stage
-from isic_tf.postprocessing import calibration
+from isic_tf.postprocessing import calibration, calibration_file, class_calibration
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, filesystem, output_lock, temporary_files
 
@@ -37,14 +40,16 @@ def predict(
 
     Args:
         run: Path of a run directory, or an `isic_tf.Run`.
-        source: Glob pattern of TFRecord shards, or the path of a directory of JPEG, PNG or DICOM files.
+        source: Glob pattern of TFRecord shards, or the directories, zip archives and HDF5 files of images.
         config: How to predict; None for the defaults.
 
     Returns:
         DataFrame of one row per image, in the order of the records or of the file names: `image_name` (text),
-        `prediction` (float64, probability of being malignant, from 0 to 1); with `context` also `stage_one` (float64,
-        the probability before it is corrected by the patient's other images); with `out_of_fold` also `fold` and
-        `target` (Int64, missing where unknown), each only where at least one image has a value.
+        `prediction` (float64, probability of being malignant, from 0 to 1); of a run with several classes also
+        `probability_<class>` for each (float64), and the prediction is that of its positive classes; with `context`
+        also `stage_one` (float64, the probability before it is corrected by the patient's other images); with
+        `out_of_fold` also `fold` and `target` (Int64, missing where unknown), each only where at least one image has a
+        value.
 
     Raises:
         ConfigError: The source does not exist, or options contradict each other.
@@ -123,6 +128,7 @@ def _predict_to_files(job: PredictionJob, directory: str, order: Sequence[str] |
             folds=len(job.paths),
             tta=config.tta,
             calibrated=config.calibrated,
+            **({} if order else job.classes.facts(job.run.get("target", ""))),
         )
         _write_skipped(f"{config.output}.skipped.csv", skipped)
     filesystem.rmtree(directory)
@@ -149,17 +155,22 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
     run = run_directory.read_network(config.workdir)
     paths = run_directory.trained_folds(config.workdir)
     _refuse_directories_as_outputs(config)
-    fitted_calibration = calibration.read_calibration(config.workdir) if config.calibrated else None
+    classes = read_model_config(config.workdir, run).class_set
+    fitted_calibration = class_calibration.read_calibration(config.workdir, classes) if config.calibrated else None
     context_model = _read_context_model(config.context) if config.context else None
     view = _make_view(config, run)
     strategy = strategies.choose_strategy(
         config.strategy, config.tpu, {"records": config.records}, {"images": config.images}
     )
-    rows = prediction_inputs.list_rows(config, run, with_context_model=bool(context_model))
+    context_columns = tuple(context_model.numbers) if context_model else ()
+    rows = prediction_inputs.list_rows(config, run, bool(context_model), context_columns)
+    if run.get("target", "binary").startswith("column"):
+        # The index does not know the classes of the user's table, but the run knows those of held-out images.
+        rows = rows.assign(known_target=fold_selection.find_targets(rows["image_name"], config.workdir))
     rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold, config.patients_are))
     # Images of one unit that are predicted by the same networks are completed together.
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
-    return PredictionJob(config, run, paths, rows, strategy, view, context_model, fitted_calibration)
+    return PredictionJob(config, run, paths, rows, strategy, view, context_model, fitted_calibration, classes)
 
 
 def _check_options(config: PredictFilesConfig) -> None:
@@ -232,7 +243,7 @@ def _note_calibration(fitted: Mapping[str, Any], rows: pd.DataFrame, tta: int) -
             "which therefore look better calibrated than they are; isic_tf.calibrate prints the metrics on other "
             "patients"
         )
-    if tta > 1 and calibration.is_of_training(fitted):
+    if tta > 1 and calibration_file.is_of_training(fitted):
         _LOG.warning(
             f"note: the calibration was fitted to predictions of one version of each image, but these are means of "
             f"{tta}; predict --out_of_fold with the same --tta, and fit a calibration to that with isic_tf.calibrate "
@@ -255,6 +266,7 @@ def _predict_images(job: PredictionJob, directory: str) -> pd.DataFrame:
     done = prediction_shards.open_parts(directory, job.compute_digest())
     networks = resumable_prediction.predict_missing_parts(job, directory, done)
     table = prediction_shards.read_parts(directory, job.parts)
+    uncorrected = table
     job = _without_skipped(job, prediction_shards.read_skipped(directory, job.parts))
     if job.has_context_head and networks:
         table = patient_bag_predictor.correct_parts(directory, table, job.rows, networks)
@@ -268,11 +280,10 @@ def _predict_images(job: PredictionJob, directory: str) -> pd.DataFrame:
         )
     if job.config.out_of_fold:
         table = fold_selection.add_folds(table, job.rows, job.paths)
-    table = table.set_index("image_name").loc[job.rows["image_name"]].reset_index()
+    table = class_correction.rescale_classes(table, uncorrected["prediction"], job.classes)
     if job.calibration:
-        scores = table["prediction"].to_numpy()
-        table["prediction"] = calibration.apply_calibration(job.calibration, scores, job.config.prevalence)
-    return table
+        table = class_calibration.calibrate_table(job.calibration, table, job.classes, job.config.prevalence)
+    return table.set_index("image_name").loc[job.rows["image_name"]].reset_index()
 
 
 def _without_skipped(job: PredictionJob, skipped: pd.DataFrame) -> PredictionJob:
@@ -296,10 +307,12 @@ def _apply_context_model(
     if context_model.uses_embeddings:
         embeddings = prediction_shards.read_part_embeddings(directory, job.parts)[..., : job.embedding_width]
     logits = logit.logits(table[["prediction"]].to_numpy())
-    lesions = lesion_features.gather(logits, rows["patient_id"], rows, embeddings)
+    columns = list(context_model.numbers)
+    numbers = pd.DataFrame(clinical_metadata.select_values(rows, columns), columns=columns)
+    lesions = lesion_features.gather(logits, rows["patient_id"], rows, embeddings, numbers)
     return table.assign(stage_one=table["prediction"], prediction=second_stage.apply_stage(context_model, lesions))
 
 
 def _convert_to_submission(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     table = table.set_index("image_name").loc[order].reset_index()
-    return table.drop(columns="stage_one", errors="ignore").rename(columns={"prediction": "target"})
+    return table[["image_name", "prediction"]].rename(columns={"prediction": "target"})

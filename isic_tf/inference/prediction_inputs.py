@@ -1,7 +1,7 @@
 """The images to predict, as a table: records of shards, or image files of a directory."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,46 +18,58 @@ _WILDCARDS = frozenset("*?[")
 
 
 def split_source(source: str | os.PathLike[str]) -> tuple[str | None, str | None]:
-    """Finds out whether a source names shards or a directory of image files.
+    """Finds out whether a source names shards or image files.
 
     Args:
-        source: Glob pattern or path of shards, or path of a directory.
+        source: Glob pattern or path of shards; or directories, zip archives and HDF5 files, separated by commas.
 
     Returns:
-        The pattern of the shards and None; or None and the directory of image files.
+        The pattern of the shards and None; or None and the sources of image files.
 
     Raises:
         ConfigError: The source is neither.
     """
     text = os.fspath(source)
-    if filesystem.isdir(text):
+    if image_files.is_source(text):
         return None, text
     if text.endswith(".tfrec") or _WILDCARDS.intersection(text) or filesystem.exists(text):
         return text, None
     raise errors.ConfigError(
-        f"expected a glob pattern of shards (such as 'records/test*.tfrec') or a directory of image files, got {text!r}"
+        f"expected a glob pattern of shards (such as 'records/test*.tfrec') or directories, zip archives or HDF5 files "
+        f"of images, got {text!r}"
     )
 
 
-def list_rows(config: PredictFilesConfig, run: Mapping[str, Any], with_context_model: bool = False) -> pd.DataFrame:
+def list_rows(
+    config: PredictFilesConfig,
+    run: Mapping[str, Any],
+    with_context_model: bool = False,
+    context_columns: Sequence[str] = (),
+) -> pd.DataFrame:
     """Lists the images to predict.
 
     Args:
         config: Names either the records or the directory of image files, and perhaps the table of their metadata.
         run: Options of the run as text, see `run_directory.read_network`.
         with_context_model: Whether a patient-context model is applied, which uses metadata that the network may not.
+        context_columns: Numeric columns that the patient-context model uses.
 
     Returns:
         DataFrame of one row per image for `input_pipeline.make_eval_dataset`, with `unit` (the shard or block of files
-        that the image belongs to), `patient_id` (text, "" where unknown) and `known_target` (int64, -1 where unknown).
+        that the image belongs to), `patient_id` (text, "" where unknown), `known_target` (int64, -1 where unknown) and
+        the values that `clinical_metadata.add_values` adds.
 
     Raises:
+        ConfigError: Numeric columns are used and no table is given, or one is given though none are used.
         IsicError: No shard or file matches, a name is repeated, a test record is labeled, or metadata are missing.
     """
+    numeric = list(dict.fromkeys((*clinical_metadata.parse_numeric(run.get("metadata", "")), *context_columns)))
+    clinical_metadata.check_table(config.table, numeric)
     if config.images:
         rows = _list_image_files(config, run, with_context_model)
     else:
         rows = _list_records(config.records or "", run, with_context_model)
+    rows = clinical_metadata.add_values(rows, config.table, numeric)
     clinical_metadata.log_unknown(rows, run.get("metadata", ""))
     return rows
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from isic_tf.artifacts import class_columns
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem
 
 _LOG = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def write_part(
     Args:
         directory: See `open_parts`.
         number: Number of the part.
-        table: DataFrame of `image_name` and `prediction`.
+        table: DataFrame of `image_name`, `prediction` and the columns of `class_columns`.
         embeddings: float32 `[n, folds, f]`, or None.
         skipped: DataFrame of `image_name` and `problem` of the images of the part that were skipped; None for none.
     """
@@ -129,12 +130,15 @@ def read_parts(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
         numbers: Numbers of the parts.
 
     Returns:
-        DataFrame of `image_name` (text) and `prediction` (float64).
+        DataFrame of `image_name` (text), `prediction` and the columns of `class_columns` (float64).
     """
     # A part whose images were all skipped has no rows.
     paths = [_path(directory, number, "csv") for number in sorted(numbers)]
     tables = [csv_tables.read_table(path, _COLUMNS, may_be_empty=True) for path in paths]
-    return pd.concat(tables, ignore_index=True).astype({"prediction": "float64"})
+    table = pd.concat(tables, ignore_index=True)
+    probabilities = class_columns.list_columns(class_columns.list_classes(table))
+    kinds: dict[str, str] = dict.fromkeys(("prediction", *probabilities), "float64")
+    return table.astype(kinds)
 
 
 def read_part_embeddings(directory: str, numbers: Iterable[int], place: int | slice = slice(None)) -> np.ndarray:

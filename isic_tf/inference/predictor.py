@@ -19,6 +19,7 @@ def make_predictor(
     view: Callable[..., tf.Tensor] | None = None,
     count: int = 1,
     embed: str = "",
+    classes: targets.ClassSet = targets.BINARY,
 ) -> Predictor:
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
@@ -30,11 +31,13 @@ def make_predictor(
         count: Number of versions of each image, whose probabilities are averaged.
         embed: Name of a layer whose output `[b, f]` is returned as well, such as `pooled`, the pooled features, or
             `patient_context_head.HEAD_INPUT`; "" for none.
+        classes: The classes that the classifiers predict.
 
     Returns:
         Function from a dataset (see `input_pipeline.make_eval_dataset`; its batch size is a multiple of the number of
         replicas of this process) to an iterator over batches, in the order of the dataset: names (list of text),
-        probabilities (float32 `[n]`) and, with `embed`, each model's output of that layer, averaged over the versions
+        probabilities (float32 `[n]`; of several classes scores `[n, 1 + classes]`, see `targets.mean_scores`) and, with
+        `embed`, each model's output of that layer, averaged over the versions
         (float32 `[n, models, f]`).
 
     Examples:
@@ -46,7 +49,7 @@ def make_predictor(
         (['a', 'b'], array([0.5, 0.5], dtype=float32))
     """
     replicas = workers.count_local_replicas(strategy)
-    replica_outputs = make_replica_outputs(models, view, count, embed)
+    replica_outputs = make_replica_outputs(models, view, count, embed, classes)
 
     @tf.function
     def outputs(inputs: Any) -> list[Any]:
@@ -60,6 +63,8 @@ def make_predictor(
             # Unnamed rows fill up the last batch.
             is_named = names.numpy() != b""
             probabilities, features = (np.concatenate(part)[is_named] for part in outputs(distributed))
+            # After the mean over versions.
+            probabilities = targets.settle(probabilities, classes)
             texts = [name.decode() for name in names.numpy()[is_named]]
             yield (texts, probabilities, features) if embed else (texts, probabilities)
 
@@ -71,6 +76,7 @@ def make_replica_outputs(
     view: Callable[..., tf.Tensor] | None = None,
     count: int = 1,
     embed: str = "",
+    classes: targets.ClassSet = targets.BINARY,
 ) -> Callable[[Sequence[tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]:
     """Creates what one replica does with a batch; all of it compiles under XLA with static shapes.
 
@@ -79,21 +85,23 @@ def make_replica_outputs(
         view: See `make_predictor`.
         count: See `make_predictor`.
         embed: See `make_predictor`.
+        classes: See `make_predictor`.
 
     Returns:
         Function from uint8 images `[b, S, S, 3]`, the model's other inputs and int64 hashes of the names `[b]`, in one
-        sequence, to probabilities, float32 `[b]`, and features, float32 `[b, models, f]` (f = 0 for none).
+        sequence, to probabilities or scores, see `targets.mean_scores`, and features, float32 `[b, models, f]` (f = 0
+        for none).
     """
     networks = [_with_embedding(model, embed) if embed else _image_level_model(model) for model in models]
 
     def replica_outputs(inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         images, *metadata, keys = inputs
         if view is None:
-            return _mean_outputs(networks, decoding.to_float(images), metadata, embed)
-        probabilities, features = _mean_outputs(networks, view(images, keys, tf.constant(0)), metadata, embed)
+            return _mean_outputs(networks, decoding.to_float(images), metadata, embed, classes)
+        probabilities, features = _mean_outputs(networks, view(images, keys, tf.constant(0)), metadata, embed, classes)
         # A loop of the graph holds the networks once more, instead of once for each version.
         for number in tf.range(1, count):
-            more = _mean_outputs(networks, view(images, keys, number), metadata, embed)
+            more = _mean_outputs(networks, view(images, keys, number), metadata, embed, classes)
             probabilities = probabilities + more[0]
             features = features + more[1]
         return probabilities / count, features / count
@@ -113,16 +121,20 @@ def _with_embedding(model: tf.keras.Model, layer: str) -> tf.keras.Model:
 
 
 def _mean_outputs(
-    networks: Sequence[tf.keras.Model], images: tf.Tensor, metadata: Sequence[tf.Tensor], embed: str
+    networks: Sequence[tf.keras.Model],
+    images: tf.Tensor,
+    metadata: Sequence[tf.Tensor],
+    embed: str,
+    classes: targets.ClassSet,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean probability, float32 `[b]`, and the features, float32 `[b, models, f]` (f = 0 for none)."""
+    """Returns the mean probabilities or scores, and the features, float32 `[b, models, f]` (f = 0 for none)."""
     inputs = [images, *metadata] if metadata else images
     outputs = [network(inputs, training=False) for network in networks]
     if not embed:
-        probabilities = targets.mean_probability(outputs)
+        probabilities = targets.mean_scores(outputs, classes)
         return probabilities, tf.zeros([len(probabilities), len(networks), 0])
     logits, features = zip(*outputs, strict=True)
-    return targets.mean_probability(logits), tf.cast(tf.stack(features, axis=1), tf.float32)
+    return targets.mean_scores(logits, classes), tf.cast(tf.stack(features, axis=1), tf.float32)
 
 
 def _distribute(parts: Sequence[tf.Tensor], strategy: tf.distribute.Strategy, replicas: int) -> Any:

@@ -10,7 +10,8 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors
+from isic_tf.artifacts import class_columns
+from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors, targets
 from isic_tf.distribution import cpu, workers
 from isic_tf.inference import fold_networks, prediction_shards, test_time_augmentation
 from isic_tf.inference.config import PredictFilesConfig
@@ -34,7 +35,8 @@ class PredictionJob:
         strategy: `tf.distribute.Strategy`.
         view: See `test_time_augmentation.make_views`; None for the images as they are.
         context_model: Patient-context model to apply, or None.
-        calibration: See `calibration.read_calibration`; None for none.
+        calibration: See `calibration_file.read_calibration`; None for none.
+        classes: The classes that the networks predict.
     """
 
     config: PredictFilesConfig
@@ -45,6 +47,7 @@ class PredictionJob:
     view: Callable[..., tf.Tensor] | None
     context_model: Stage | None
     calibration: Mapping[str, Any] | None
+    classes: targets.ClassSet = targets.BINARY
 
     @property
     def has_context_head(self) -> bool:
@@ -75,10 +78,12 @@ class PredictionJob:
         config = self.config
         policy = test_time_augmentation.read_tta_policy(self.run) if config.tta_policy == "training" else None
         # The rows hold the metadata. Of the images, which are read later, size and time of change are compared.
-        sources = self.rows["path"] if "path" in self.rows else self.rows["shard"].unique()
-        stamps = prediction_shards.list_stamps(sources)
+        places = self.rows["path"].map(image_files.find_file) if "path" in self.rows else self.rows["shard"]
+        stamps = prediction_shards.list_stamps(places.unique())
         versions = (config.tta, config.tta_policy, config.seed, self.embedding_layer, config.on_error)
-        return prediction_shards.digest(self.paths, *versions, self.run, policy, self.rows.to_csv(), stamps)
+        # Images that were skipped before may not be now.
+        accepted = (config.monochrome,) if config.monochrome == "accept" else ()
+        return prediction_shards.digest(self.paths, *versions, *accepted, self.run, policy, self.rows.to_csv(), stamps)
 
 
 def predict_missing_parts(
@@ -101,7 +106,7 @@ def predict_missing_parts(
     missing = job.rows[~job.rows["part"].isin(done)]
     shards = [] if job.config.images else sorted(set(job.rows["shard"]))
     skipped: dict[str, str] = {}
-    writer = _PartWriter(missing, directory, skipped)
+    writer = _PartWriter(missing, directory, skipped, class_columns.list_columns(job.classes.names))
     with read_errors.explained_read_errors(shards), _open_reader(job, skipped) as reader:
         return _predict_rows(job, missing, writer, reader)
 
@@ -162,12 +167,15 @@ def _spread(embeddings: np.ndarray, used: np.ndarray) -> np.ndarray:
 class _PartWriter:
     """Collects predictions, and writes each part once all its images are predicted, without those that are skipped."""
 
-    def __init__(self, rows: pd.DataFrame, directory: str, skipped: Mapping[str, str]) -> None:
+    def __init__(
+        self, rows: pd.DataFrame, directory: str, skipped: Mapping[str, str], class_columns: Sequence[str]
+    ) -> None:
+        self._columns = ["prediction", *class_columns]
         self._directory = directory
         self._skipped = skipped
         self._names = rows.groupby("part")["image_name"].agg(list)
         self._parts = dict(zip(rows["image_name"], rows["part"], strict=True))
-        self._collected: dict[int, dict[str, tuple[float, np.ndarray | None]]] = {}
+        self._collected: dict[int, dict[str, tuple[np.ndarray, np.ndarray | None]]] = {}
 
     def add(self, names: Sequence[str], probabilities: np.ndarray, embeddings: np.ndarray | None) -> None:
         for place, name in enumerate(names):
@@ -181,7 +189,9 @@ class _PartWriter:
         names = self._names[part]
         collected = self._collected.pop(part)
         probabilities, embeddings = zip(*(collected[name] for name in names), strict=True)
-        table = pd.DataFrame({"image_name": names, "prediction": probabilities})
+        scores = np.stack(probabilities).reshape(len(names), -1)
+        table = pd.DataFrame(scores, columns=self._columns)
+        table.insert(0, "image_name", names)
         is_kept = np.array([name not in self._skipped for name in names])
         stacked = None if embeddings[0] is None else np.stack(embeddings)[is_kept]
         problems = [(name, self._skipped[name]) for name in names if name in self._skipped]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
-from isic_tf.models import backbones, patient_context_head, pooling_layers
+from isic_tf.models import backbones, patient_context_head, pooling_layers, standardization
 
 if TYPE_CHECKING:
     from isic_tf.models.config import ModelConfig
@@ -38,7 +38,7 @@ def build_classifier(
     image_size: int,
     weights: str = "none",
     *,
-    target: str = "binary",
+    classes: targets.ClassSet = targets.BINARY,
     metadata: str = "",
     pooling: str = "gap",
     hidden_units: int = 0,
@@ -58,7 +58,7 @@ def build_classifier(
         image_size: Side S in pixels, 32 or more.
         weights: `none` (random), `imagenet`, `noisy-student`, or the path of a `.h5` file of the backbone or of a
             `.weights.h5` file of a complete classifier with the same backbone and head.
-        target: One of `targets.TARGETS`.
+        classes: The classes to predict; none for malignant or not.
         metadata: Clinical metadata that the model receives, see `clinical_metadata.parse`.
         pooling: `gap` (global average) or `gem` (generalized mean with a learned exponent).
         hidden_units: Units of a hidden layer before the logits; 0 for none.
@@ -71,8 +71,8 @@ def build_classifier(
     Returns:
         Keras model. Input: float32 `[b, S, S, 3]`, RGB in [0, 1] (the model normalizes it), or a list of that, of
         metadata `[b, m]` (see `clinical_metadata.encode`) if it receives any, and with context of patient numbers
-        `[b, 1]` (see `patient_bags.encode_patients`). Output: float32 logits `[b, 1]`, or `[b, 9]` for
-        `target="diagnosis"`; with context, malignant logits `[b, 1]`.
+        `[b, 1]` (see `patient_bags.encode_patients`). Output: float32 logits `[b, 1]`, or `[b, classes]`
+        for classes; with context, corrected logits of the positive classes, `[b, 1]`.
 
     Raises:
         ConfigError: The backbone, the image size or the weights are not supported.
@@ -97,14 +97,15 @@ def build_classifier(
     features = pooled
     if metadata:
         inputs.append(tf.keras.Input((clinical_metadata.width(metadata),), name="metadata"))
-        features = tf.keras.layers.Concatenate(name="joined")([features, _embed_metadata(inputs[1], dropout)])
+        known = _standardize_metadata(inputs[1], metadata)
+        features = tf.keras.layers.Concatenate(name="joined")([features, _embed_metadata(known, dropout)])
     if hidden_units:
         features = tf.keras.layers.Dense(hidden_units, activation="swish", name="hidden")(features)
     features = _drop(features, dropout, dropout_samples)
-    logits = tf.keras.layers.Dense(targets.count_outputs(target), dtype="float32", name="logits")(features)
+    logits = tf.keras.layers.Dense(classes.num_outputs, dtype="float32", name="logits")(features)
     if context == "set":
         inputs.append(tf.keras.Input((1,), name="patient"))
-        logits = patient_context_head.add_context_head(pooled, logits, inputs[-1], bag_size)
+        logits = patient_context_head.add_context_head(pooled, logits, inputs[-1], bag_size, classes)
     classifier = tf.keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name="classifier")
     if is_file:
         backbones.load_weights(classifier if weights.endswith(".weights.h5") else encoder, weights)
@@ -115,6 +116,13 @@ def _drop(features: tf.Tensor, rate: float, samples: int) -> tf.Tensor:
     """Applies multi-sample dropout: before a linear layer, the mean of the logits is the logits of the mean."""
     dropped = [tf.keras.layers.Dropout(rate, name=f"dropout{number or ''}")(features) for number in range(samples)]
     return tf.keras.layers.Average(name="dropouts")(dropped) if samples > 1 else dropped[0]
+
+
+def _standardize_metadata(known: tf.Tensor, metadata: str) -> tf.Tensor:
+    columns = len(clinical_metadata.parse_numeric(metadata))
+    if not columns:
+        return known
+    return standardization.StandardizeLast(columns, dtype="float32", name="standardized")(known)
 
 
 def _embed_metadata(known: tf.Tensor, dropout: float) -> tf.Tensor:

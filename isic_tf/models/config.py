@@ -44,8 +44,8 @@ class ModelConfig(cli.Config):
     )
     metadata: str = cli.option(
         "",
-        help="Clinical metadata that the model receives besides the image: a comma-separated selection of "
-        f"{','.join(clinical_metadata.FIELDS)}.",
+        help="Metadata that the model receives besides the image, separated by commas: any of "
+        f"{','.join(clinical_metadata.FIELDS)}, and numeric columns of --table by their names, such as tbp_lv_areaMM2.",
     )
     context: str = cli.option(
         "none",
@@ -58,14 +58,42 @@ class ModelConfig(cli.Config):
     )
     target: str = cli.option(
         "binary",
-        choices=targets.TARGETS,
-        help="Prediction target: binary (malignant or not), or diagnosis (nine classes, melanoma among them).",
+        help="Prediction target: binary (malignant or not); diagnosis (nine classes, melanoma among them); "
+        "column:NAME, the classes of a column of --table; or columns:A,B, several columns of 0 and 1 of --table "
+        "(multi-label).",
     )
+    classes: str = cli.option(
+        "",
+        help="Classes of --target=column:NAME, separated by commas; where not given, all values of the column, sorted.",
+    )
+    positive_classes: str = cli.option(
+        "",
+        help="Classes that make the single score, the column prediction, separated by commas, such as MEL,BCC,SCC; "
+        "where not given, those of melanoma by their names, or 1 of 0 and 1.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the options, and that the target is one.
+
+        Raises:
+            ConfigError: A value is not allowed.
+        """
+        super().__post_init__()
+        targets.parse_target(self.target)
+
+    @property
+    def class_set(self) -> targets.ClassSet:
+        """The classes that the model predicts.
+
+        Raises:
+            ConfigError: They are those of a column, which no table was read for; or the options contradict each other.
+        """
+        return targets.make_class_set(self.target, self.classes, self.positive_classes)
 
     def head_options(self) -> dict[str, Any]:
         """Returns the keyword arguments of `classifiers.build_classifier` besides backbone, image size and weights."""
-        names = ("target", "metadata", "pooling", "hidden_units", "dropout", "dropout_samples", "context", "bag_size")
-        return {name: getattr(self, name) for name in names}
+        names = ("metadata", "pooling", "hidden_units", "dropout", "dropout_samples", "context", "bag_size")
+        return {"classes": self.class_set, **{name: getattr(self, name) for name in names}}
 
 
 def read_model_config(workdir: str | os.PathLike[str], flags: Mapping[str, str] | None = None) -> ModelConfig:

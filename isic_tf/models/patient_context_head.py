@@ -13,7 +13,13 @@ CONTEXTS = ("none", "set")
 HEAD_INPUT = "seen"
 
 
-def add_context_head(features: tf.Tensor, logits: tf.Tensor, patients: tf.Tensor, bag_size: int) -> tf.Tensor:
+def add_context_head(
+    features: tf.Tensor,
+    logits: tf.Tensor,
+    patients: tf.Tensor,
+    bag_size: int,
+    classes: targets.ClassSet = targets.BINARY,
+) -> tf.Tensor:
     """Adds the head to a classifier that is being built.
 
     Args:
@@ -21,11 +27,12 @@ def add_context_head(features: tf.Tensor, logits: tf.Tensor, patients: tf.Tensor
         logits: float32 `[b, c]`, image-level logits.
         patients: float32 `[b, 1]`, see `Context.call`.
         bag_size: Images L of a bag; b is a multiple of it.
+        classes: The classes of the logits.
 
     Returns:
-        float32 `[b, 1]`, corrected malignant logits.
+        float32 `[b, 1]`, corrected logits of the positive classes.
     """
-    malignant = targets.malignant_logit(logits)[:, tf.newaxis]
+    malignant = targets.positive_logit(logits, classes)[:, tf.newaxis]
     seen = tf.keras.layers.Concatenate(dtype="float32", name=HEAD_INPUT)([features, malignant])
     return Context(seen.shape[-1] - 1, bag_size, dtype="float32", name="context")([seen, patients])
 

@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+# How the names of weights begin that are never trained, and so have themselves as their average.
+CONSTANT = "constant_"
+
 
 def averaged_weights(classifier: tf.keras.Model) -> list[tf.Variable]:
     """Lists the weights that are averaged: all of them, including batch statistics.
@@ -54,7 +57,9 @@ def update_averages(state: tf.train.Checkpoint, decay: float) -> None:
         done = tf.cast(state.optimizer.iterations, tf.float32)
         current = tf.minimum(decay, done / (done + 9))
         for average, weight in zip(state.averages, averaged_weights(state.model), strict=True):
-            average.assign(current * average + (1 - current) * weight)
+            # An average of a number and itself would be rounded at every step.
+            if CONSTANT not in weight.name:
+                average.assign(current * average + (1 - current) * weight)
 
 
 def copy_averages(state: tf.train.Checkpoint, classifier: tf.keras.Model) -> None:

@@ -38,6 +38,11 @@ class ContextConfig(StrategyConfig):
         False,
         help="Use score and metadata only, where rules forbid the patient's other images; the sidecar records this.",
     )
+    columns: tuple[str, ...] = cli.option(
+        (),
+        help="Numeric columns of the table of metadata to fit on as well, separated by commas, such as "
+        "tbp_lv_areaMM2; only for boost and set. Each is standardized, and compared with the patient's other lesions.",
+    )
     join: str = cli.option(
         "equal",
         choices=("equal", "inner"),

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import embedding_archive, prediction_files, prediction_sidecar, submission_format
-from isic_tf.data import label_tables
+from isic_tf.data import clinical_metadata, label_tables
 from isic_tf.distribution import strategies
 from isic_tf.metrics import logit
 from isic_tf.patient_context import context_ablation, lesion_features, second_stage
-from isic_tf.patient_context.config import ContextConfig, ContextFilesConfig
+from isic_tf.patient_context.config import RELATIVE_METHODS, ContextConfig, ContextFilesConfig
 from isic_tf.postprocessing import ensemble_predictions, out_of_fold
 from tfrecord_tools import errors
 from tfrecord_tools.io import csv_tables, identity, name_join, output_lock
+from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def fit_context_model(oof: Sequence[str], metadata: str, config: ContextConfig |
     Args:
         oof: Out-of-fold prediction files of image-level models, such as the `oof.csv` of a run; one per model.
         metadata: CSV file with `image_name`, `patient_id`, `target` and, where known, `age_approx`, `sex` and
-            `anatom_site_general_challenge`.
+            `anatom_site_general_challenge`, and the numeric columns of `config`.
         config: How to fit; None for the defaults.
 
     Returns:
@@ -143,6 +144,10 @@ def _check_files(config: ContextFilesConfig) -> None:
         )
     if config.predictions and not config.model_dir:
         raise errors.ConfigError("expected --model_dir with --predictions: the directory that a call with --oof wrote")
+    if config.predictions and config.columns:
+        raise errors.ConfigError(
+            "expected --columns only with --oof: the model in --model_dir knows its columns; leave it out"
+        )
     if config.oof and config.sample_submission:
         raise errors.ConfigError(
             "expected --sample_submission only with --predictions: out-of-fold predictions are not a submission"
@@ -153,6 +158,18 @@ def _check_method(config: ContextConfig) -> None:
     if config.no_patient_context and config.method != "boost":
         raise errors.ConfigError(
             f"--method={config.method} needs patient context; with --no_patient_context use --method=boost"
+        )
+    numeric = clinical_metadata.parse_numeric(",".join(config.columns), "--columns")
+    others = [name for name in config.columns if name not in numeric]
+    if others:
+        raise errors.ConfigError(
+            f"expected --columns to be numeric columns of --metadata, got {', '.join(others)}: age, sex and site are "
+            "used in any case; leave them out"
+        )
+    if numeric and config.method in RELATIVE_METHODS:
+        raise errors.ConfigError(
+            f"expected no --columns with --method={config.method}, which fits nothing, got {', '.join(numeric)}; leave "
+            "them out, or use --method=boost"
         )
 
 
@@ -167,7 +184,8 @@ def _read_out_of_fold(
     known = out_of_fold.read(oof, metadata, config.join)
     for note in known.notes:
         _LOG.warning(f"note: {note}")
-    return known, read_lesions(known.names, logit.logits(known.scores), metadata, config.embeddings)
+    logits = logit.logits(known.scores)
+    return known, read_lesions(known.names, logits, metadata, config.embeddings, config.columns)
 
 
 def _evaluate(
@@ -218,7 +236,7 @@ def _apply_to_files(config: ContextFilesConfig, predictions: Sequence[str]) -> p
 def _apply(
     stage: second_stage.Stage, names: Sequence[str], scores: np.ndarray, metadata: str, config: ContextConfig
 ) -> pd.DataFrame:
-    lesions = read_lesions(names, logit.logits(scores), metadata, config.embeddings)
+    lesions = read_lesions(names, logit.logits(scores), metadata, config.embeddings, tuple(stage.numbers))
     predictions = second_stage.apply_stage(stage, lesions)
     return pd.DataFrame({"image_name": names, "prediction": predictions, "stage_one": scores.mean(axis=1)})
 
@@ -240,7 +258,11 @@ def _write(table: pd.DataFrame, output: str, method: str, patient_context: bool,
 
 
 def read_lesions(
-    names: Sequence[str], logits: np.ndarray, metadata: str, embeddings: str | os.PathLike[str] | None = None
+    names: Sequence[str],
+    logits: np.ndarray,
+    metadata: str,
+    embeddings: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] = (),
 ) -> lesion_features.Lesions:
     """Reads what is known of images, in their order.
 
@@ -249,14 +271,15 @@ def read_lesions(
         logits: Float `[n, files]`.
         metadata: See `apply_context_model`.
         embeddings: NumPy archive, see `embedding_archive.read_embeddings`, or None.
+        columns: Names of numeric columns of the table.
 
     Returns:
         `lesion_features.Lesions`.
 
     Raises:
-        IsicError: An image is missing from the table or the archive.
+        IsicError: An image is missing from the table or the archive, or the table lacks a column or numbers in it.
     """
-    table = csv_tables.read_table(metadata, ("image_name", "patient_id"))
+    table = table_files.read_tables(metadata, ("image_name", "patient_id"), keep_unlabeled=True)
     csv_tables.refuse_repeats(metadata, table, "hold")
     places = name_join.find_rows(names, table["image_name"], metadata)
     name_join.refuse_empty_join(places, names, table["image_name"], f"the predictions and {metadata}")
@@ -275,4 +298,5 @@ def read_lesions(
     for name in set(lesion_features.COLUMNS) & set(rows):
         rows[name] = label_tables.encode_columns(metadata, name, rows[name])
     features = embedding_archive.read_embeddings(os.fspath(embeddings), names) if embeddings else None
-    return lesion_features.gather(logits, identity.person_keys(rows["patient_id"]), rows, features)
+    numbers = clinical_metadata.parse_columns(metadata, rows, columns)
+    return lesion_features.gather(logits, identity.person_keys(rows["patient_id"]), rows, features, numbers)

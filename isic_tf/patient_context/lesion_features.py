@@ -4,6 +4,7 @@ Dermatologists look for the mole that differs from a patient's other moles, the 
 Arch. Dermatol. 1998). Sizes of images and files are not used, see `clinical_metadata`; nor are labels of other lesions.
 """
 
+import types
 import typing
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ import pandas as pd
 from scipy import spatial, special, stats
 
 from isic_tf.data import clinical_metadata
+from isic_tf.patient_context import lesion_numbers
 from tfrecord_tools import schema
 
 COLUMNS = tuple(clinical_metadata.FIELDS.values())
@@ -29,10 +31,15 @@ class Lesions(typing.NamedTuple):
     patients: np.ndarray  # int64 [n]; of an unknown patient a number that no other image has
     codes: pd.DataFrame  # int64 [n, 3], `COLUMNS` encoded as in `tfrecord_tools.schema`, -1 where unknown
     embeddings: np.ndarray | None = None  # float32 [n, networks, f], NaN where a network did not predict the image
+    numbers: pd.DataFrame = pd.DataFrame()  # float64 [n, k], numeric columns by name, NaN where unknown; or empty
 
 
 def gather(
-    logits: np.ndarray, patients: Sequence[str | int], rows: pd.DataFrame, embeddings: np.ndarray | None = None
+    logits: np.ndarray,
+    patients: Sequence[str | int],
+    rows: pd.DataFrame,
+    embeddings: np.ndarray | None = None,
+    numbers: pd.DataFrame | None = None,
 ) -> Lesions:
     """Gathers what is known of some lesions.
 
@@ -42,21 +49,23 @@ def gather(
         rows: DataFrame `[n]` with any of age_approx, sex and anatom_site_general_challenge, as text or as codes; a
             missing column is unknown.
         embeddings: float32 `[n, networks, f]` or None.
+        numbers: float64 `[n, k]`, numeric columns by name, NaN where unknown; None for none.
 
     Returns:
         `Lesions`.
     """
     texts = pd.Series(np.asarray(patients, dtype=object)).astype(str)
-    numbers = pd.factorize(texts)[0].astype(np.int64)
+    owners = pd.factorize(texts)[0].astype(np.int64)
     is_unknown = texts.isin(["", str(schema.UNKNOWN)]).to_numpy()
-    numbers[is_unknown] = len(texts) + np.arange(is_unknown.sum())
+    owners[is_unknown] = len(texts) + np.arange(is_unknown.sum())
     codes = pd.DataFrame({name: np.full(len(texts), schema.UNKNOWN, np.int64) for name in COLUMNS})
     for name in set(COLUMNS) & set(rows):
         code_of = {
             value: schema.encode(name, value) if isinstance(value, str) else value for value in rows[name].unique()
         }
         codes[name] = rows[name].map(code_of).to_numpy(np.int64)
-    return Lesions(np.asarray(logits, np.float64), numbers, codes, embeddings)
+    found = Lesions(np.asarray(logits, np.float64), owners, codes, embeddings)
+    return found if numbers is None else found._replace(numbers=numbers.reset_index(drop=True))
 
 
 def is_alone(lesions: Lesions) -> np.ndarray:
@@ -65,12 +74,16 @@ def is_alone(lesions: Lesions) -> np.ndarray:
     return np.bincount(codes)[codes] == 1
 
 
-def tabulate(lesions: Lesions, patient_context: bool) -> pd.DataFrame:
+def tabulate(
+    lesions: Lesions, patient_context: bool, standards: lesion_numbers.Standards = types.MappingProxyType({})
+) -> pd.DataFrame:
     """Computes the input of a patient-context model.
 
     Args:
         lesions: `Lesions`.
         patient_context: Whether to add how each lesion differs from the patient's other lesions.
+        standards: The numeric columns that are used and how they are standardized, see
+            `lesion_numbers.compute_standards`.
 
     Returns:
         DataFrame of finite float64 `[n, columns]`; the first column, `logit`, is the mean over the files. The features
@@ -90,6 +103,9 @@ def tabulate(lesions: Lesions, patient_context: bool) -> pd.DataFrame:
         if lesions.embeddings is not None:
             comparisons.append(_compare_embeddings(lesions.embeddings[order], lesions.patients[order]))
         parts.append(pd.concat(comparisons, axis=1).set_axis(order).sort_index())
+    if standards:
+        numbers = lesion_numbers.tabulate(lesions.numbers, lesions.patients, standards, patient_context)
+        parts.append(pd.DataFrame(numbers))
     return pd.concat(parts, axis=1)
 
 

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import os
+import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,10 @@ import pandas as pd
 import tensorflow as tf
 from scipy import special, stats
 
-from isic_tf.patient_context import gradient_boosting, lesion_features, set_model, set_model_files
+from isic_tf.patient_context import gradient_boosting, lesion_features, lesion_numbers, set_model, set_model_files
 from isic_tf.patient_context.config import METHODS, RELATIVE_METHODS
 from isic_tf.patient_context.set_model_training import SetModelOptions
-from isic_tf.postprocessing import calibration, cross_validation
+from isic_tf.postprocessing import calibration, calibration_file, cross_validation
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
@@ -42,6 +44,7 @@ class Stage(typing.NamedTuple):
     columns: list[str]  # of `lesion_features.tabulate`
     lone_calibration: dict[str, typing.Any] | None  # of the image-level scores, for lesions without others
     model: gradient_boosting.Boost | set_model.SetModel | None  # None where nothing is fitted
+    numbers: Mapping[str, Sequence[float]] = types.MappingProxyType({})  # see `lesion_numbers.compute_standards`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +78,13 @@ def fit_stage(given: lesion_features.Lesions, targets: np.ndarray, options: Stag
         `Stage`.
 
     Raises:
+        ConfigError: A numeric column is unknown of all lesions, or has one value.
         IsicError: The lesions of patients with several lack one of the classes.
         DivergenceError: The training of a `set` diverges.
     """
     targets = np.asarray(targets)
-    table = lesion_features.tabulate(given, options.patient_context)
+    numbers = {} if options.method in RELATIVE_METHODS else lesion_numbers.compute_standards(given.numbers)
+    table = lesion_features.tabulate(given, options.patient_context, numbers)
     stage = Stage(
         method=options.method,
         num_files=given.logits.shape[1],
@@ -88,6 +93,7 @@ def fit_stage(given: lesion_features.Lesions, targets: np.ndarray, options: Stag
         columns=list(table),
         lone_calibration=None,
         model=None,
+        numbers=numbers,
     )
     if options.method in RELATIVE_METHODS:
         return stage
@@ -123,7 +129,7 @@ def apply_stage(stage: Stage, given: lesion_features.Lesions) -> np.ndarray:
         image-level scores; with the relative methods they get the fraction of all images with a lower score.
 
     Raises:
-        ConfigError: The lesions lack scores or embeddings that the stage was fitted on.
+        ConfigError: The lesions lack scores, embeddings or numeric columns that the stage was fitted on.
     """
     if given.logits.shape[1] != stage.num_files:
         raise errors.ConfigError(
@@ -132,8 +138,14 @@ def apply_stage(stage: Stage, given: lesion_features.Lesions) -> np.ndarray:
         )
     if stage.uses_embeddings and given.embeddings is None:
         raise errors.ConfigError("expected embeddings, as in the fit, got none; give --embeddings")
+    lacking = [name for name in stage.numbers if name not in given.numbers]
+    if lacking:
+        raise errors.ConfigError(
+            f"expected the numeric columns {', '.join(stage.numbers)}, as in the fit, got none of "
+            f"{', '.join(lacking)}; give a table that has them"
+        )
     used = given if stage.uses_embeddings else given._replace(embeddings=None)
-    table = lesion_features.tabulate(used, stage.patient_context)
+    table = lesion_features.tabulate(used, stage.patient_context, stage.numbers)
     is_alone = lesion_features.is_alone(given) & stage.patient_context
     if stage.method in RELATIVE_METHODS:
         return _relate(stage.method, special.expit(table["logit"]), given.patients, is_alone)
@@ -207,6 +219,7 @@ def _take(given: lesion_features.Lesions, rows: np.ndarray) -> lesion_features.L
         patients=given.patients[rows],
         codes=given.codes.iloc[rows].reset_index(drop=True),
         embeddings=None if given.embeddings is None else given.embeddings[rows],
+        numbers=given.numbers.iloc[rows].reset_index(drop=True) if len(given.numbers.columns) else given.numbers,
     )
 
 
@@ -228,7 +241,10 @@ def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> 
         gradient_boosting.save(stage.model, os.path.join(directory, _BOOST_FILE))
     if isinstance(stage.model, set_model.SetModel):
         set_model_files.save(stage.model, os.path.join(directory, _SET_DIRECTORY))
-    content = {_KEYS.get(name, name): value for name, value in stage._asdict().items() if name != "model"}
+    fields = {**stage._asdict(), "numbers": dict(stage.numbers)}
+    # Without numeric columns, the file is as earlier releases wrote it.
+    left_out = ("model",) if stage.numbers else ("model", "numbers")
+    content = {_KEYS.get(name, name): value for name, value in fields.items() if name not in left_out}
     text = json.dumps({**content, "nested": figures}, indent=1, allow_nan=False)
     # Last, because its existence marks the model as complete.
     atomic_write.write_text(os.path.join(directory, _FILE), text + "\n")
@@ -276,8 +292,8 @@ def _read_stage(path: str) -> Stage:
     """Reads a stage without its model."""
     with saved_files.explained_damage(path, "a valid patient-context model", "write it again with isic_tf.context"):
         content = saved_files.read_json(path)
-        fields = {name: content[_KEYS.get(name, name)] for name in Stage._fields if name != "model"}
-        stage = Stage(**fields, model=None)
+        fields = {name: content[_KEYS.get(name, name)] for name in Stage._fields if name not in ("model", "numbers")}
+        stage = Stage(**fields, model=None, numbers=content.get("numbers", {}))
         _check_fields(stage)
     return stage
 
@@ -293,5 +309,6 @@ def _check_fields(stage: Stage) -> None:
         raise errors.CorruptRecordError(f"unsupported method {stage.method!r:.50} of {stage.num_files} files")
     if not all(isinstance(column, str) for column in stage.columns) or len(set(stage.columns)) < len(stage.columns):
         raise errors.CorruptRecordError("expected different names as columns")
+    lesion_numbers.check_standards(stage.numbers)
     if stage.method not in RELATIVE_METHODS:
-        calibration.check_calibration(typing.cast(dict[str, Any], stage.lone_calibration))
+        calibration_file.check_calibration(typing.cast(dict[str, Any], stage.lone_calibration))

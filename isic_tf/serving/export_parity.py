@@ -7,10 +7,18 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from isic_tf.data import clinical_metadata, decoding, input_pipeline, label_tables, read_errors, record_metadata
+from isic_tf.data import (
+    clinical_metadata,
+    decoding,
+    input_pipeline,
+    label_tables,
+    read_errors,
+    record_metadata,
+    targets,
+)
 from isic_tf.inference import predictor
 from isic_tf.metrics import cluster_bootstrap, roc, summaries
-from isic_tf.serving import tflite
+from isic_tf.serving import saved_model, tflite
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import name_join, record_index, temporary_files
 
@@ -59,7 +67,12 @@ def read_rows(records: str, labels: str | None, columns: Sequence[str]) -> pd.Da
 
 
 def predict_run(
-    models: Sequence[tf.keras.Model], rows: pd.DataFrame, image_size: int, fields: str, threads: int
+    models: Sequence[tf.keras.Model],
+    rows: pd.DataFrame,
+    image_size: int,
+    fields: str,
+    threads: int,
+    classes: targets.ClassSet = targets.BINARY,
 ) -> np.ndarray:
     """Predicts records as `isic_tf.predict` does.
 
@@ -69,15 +82,16 @@ def predict_run(
         image_size: Side of the images in pixels.
         fields: See `clinical_metadata.parse`.
         threads: Number of threads that decode images.
+        classes: The classes that the classifiers predict.
 
     Returns:
-        Mean probabilities of the models, float32 `[n]`.
+        Mean probabilities of the models, float32 `[n]`; of several classes scores `[n, 1 + classes]`.
     """
     metadata = clinical_metadata.encode(rows, fields) if fields else None
     dataset = input_pipeline.make_eval_dataset(
         rows, image_size=image_size, batch_size=_BATCH, threads=threads, metadata=metadata
     )
-    batches = predictor.make_predictor(models, tf.distribute.get_strategy())(dataset)
+    batches = predictor.make_predictor(models, tf.distribute.get_strategy(), classes=classes)(dataset)
     return _collect((found for _, found in batches), rows, "the run")
 
 
@@ -90,7 +104,7 @@ def predict_saved_model(directory: str, rows: pd.DataFrame, fields: str) -> np.n
         fields: See `clinical_metadata.parse`.
 
     Returns:
-        Probabilities, float32 `[n]`.
+        Probabilities, float32 `[n]`, or scores, see `predict_run`.
     """
     with temporary_files.without_wildcards(directory) as path:
         predict = tf.saved_model.load(path).signatures["serving_default"]
@@ -101,7 +115,13 @@ def predict_saved_model(directory: str, rows: pd.DataFrame, fields: str) -> np.n
         for start in range(0, len(rows), _BATCH):
             part = rows.iloc[start : start + _BATCH]
             values = {name: _as_values(name, part[name]) for name in columns}
-            yield predict(image=tf.constant([next(files) for _ in part.index]), **values)["prediction"].numpy()
+            numbers = clinical_metadata.select_values(part, clinical_metadata.parse_numeric(fields))
+            numeric = saved_model.list_inputs(fields)
+            values |= {name: tf.constant(own, tf.float32) for name, own in zip(numeric, numbers.T, strict=True)}
+            found = predict(image=tf.constant([next(files) for _ in part.index]), **values)
+            single = found["prediction"].numpy()
+            has_classes = "probabilities" in found
+            yield np.column_stack([single, found["probabilities"].numpy()]) if has_classes else single
 
     return _collect(batches(), rows, "saved_model")
 
@@ -127,7 +147,7 @@ def predict_lite(
         form: Name of the form, for the progress bar.
 
     Returns:
-        Probabilities, float32 `[n]`.
+        Probabilities, float32 `[n]`, or scores, see `predict_run`.
     """
     predict = tflite.make_predictor(content, fields, threads)
     predictions = (np.array([predict(image, codes)]) for image, codes in read_images(rows, image_size, fields))
@@ -135,8 +155,12 @@ def predict_lite(
 
 
 def read_images(rows: pd.DataFrame, image_size: int, fields: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the image of each record, uint8 `[S, S, 3]`, and the codes of its metadata, one integer per field."""
+    """Yields the image of each record, uint8 `[S, S, 3]`, and its codes, a number for each of `tflite.list_inputs`."""
     codes = rows[clinical_metadata.columns(fields)].to_numpy()
+    numeric = clinical_metadata.parse_numeric(fields)
+    if numeric:
+        numbers = clinical_metadata.select_values(rows, numeric)
+        codes = np.concatenate([codes, np.nan_to_num(numbers), np.isnan(numbers)], axis=1)
     with read_errors.explained_read_errors(list(rows["shard"].unique())):
         for file, own in zip(_read_files(rows), codes, strict=True):
             yield decoding.decode(file, image_size).numpy(), own
@@ -168,29 +192,31 @@ def compare(rows: pd.DataFrame, reference: np.ndarray, found: Mapping[str, np.nd
 
     Args:
         rows: See `read_rows`.
-        reference: float32 `[n]`, see `predict_run`.
-        found: Dict from the name of a form to its predictions, float32 `[n]`.
+        reference: float32 `[n]` or `[n, 1 + classes]`, see `predict_run`.
+        found: Dict from the name of a form to its predictions, of the same shape.
 
     Returns:
-        DataFrame of the run, then one row per form: `form`, `images`, `difference` (the largest of a probability) and,
-        with labels, `auc`, `drop` (loss of ROC AUC), and `drop_low` and `drop_high`, its 95 % interval over patients
-        that are resampled for both alike; NaN where there are too few patients, see
+        DataFrame of the run, then one row per form: `form`, `images`, `difference` (the largest of a probability, of
+        any class) and, with labels, `auc`, `drop` (loss of ROC AUC), and `drop_low` and `drop_high`, its 95 % interval
+        over patients that are resampled for both alike; NaN where there are too few patients, see
         `cluster_bootstrap.describe_too_few`.
     """
     scores = np.stack([reference, *found.values()]).astype(np.float64)
     table = pd.DataFrame({"form": ["run", *found], "images": len(rows)})
-    table["difference"] = np.abs(scores - scores[0]).max(axis=1)
+    table["difference"] = np.abs(scores - scores[0]).reshape(len(scores), -1).max(axis=1)
+    if scores.ndim > 2:
+        scores = scores[..., 0]
     if "target" not in rows:
         return table
-    targets = rows["target"].to_numpy()
-    table["auc"] = [roc.roc_auc(targets, row) for row in scores]
+    malignant = rows["target"].to_numpy()
+    table["auc"] = [roc.roc_auc(malignant, row) for row in scores]
     table["drop"] = table["auc"].iloc[0] - table["auc"]
     resampled = cluster_bootstrap.resample(
-        targets,
+        malignant,
         scores,
         summaries.group_by_patient(rows),
         {"auc": cluster_bootstrap.roc_auc},
-        cluster_bootstrap.affordable(targets, 1000),
+        cluster_bootstrap.affordable(malignant, 1000),
     )["auc"]
     intervals = [cluster_bootstrap.interval(resampled[0] - row) for row in resampled]
     table[["drop_low", "drop_high"]] = np.array(intervals, np.float64)

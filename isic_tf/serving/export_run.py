@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import disk_space, run_directory
-from isic_tf.data import clinical_metadata
+from isic_tf.data import clinical_metadata, targets
 from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
 from isic_tf.models import classifiers, patient_context_head
@@ -28,6 +28,7 @@ FORMATS = ("saved_model", "tflite")
 _BUILT_IN_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
 # Number of images from which the ranges of the int8 form's activations are taken.
 _CALIBRATION_IMAGES = 200
+_LISTS = {"labels": "labels", "table": "describes"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,11 @@ class ExportConfig(cli.Config):
     labels: str | None = cli.option(
         None, help="Labels (CSV) for also reporting the ROC AUC lost by conversion: image_name, patient_id, target."
     )
+    table: str | None = cli.option(
+        None,
+        help="With --records: CSV file with image_name and the numeric columns that the run was trained with "
+        "(--metadata).",
+    )
     threads: int = cli.option(
         0, lower=0, upper=1024, help="Threads of the TensorFlow Lite interpreter; 0 uses all available cores."
     )
@@ -79,8 +85,9 @@ class ExportConfig(cli.Config):
             )
         if "int8" in self.quantize and not self.records:
             raise errors.ConfigError("--quantize=int8 needs --records: the ranges of activations are taken from images")
-        if self.labels and not self.records:
-            raise errors.ConfigError("--labels needs --records: the shards of the images that it labels")
+        for name, path in (("labels", self.labels), ("table", self.table)):
+            if path and not self.records:
+                raise errors.ConfigError(f"--{name} needs --records: the shards of the images that it {_LISTS[name]}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +122,7 @@ class _Job:
     rows: pd.DataFrame | None  # see `export_parity.read_rows`; None for no comparison
     threads: int
     directory: str
+    classes: targets.ClassSet = targets.BINARY
 
 
 @output_lock.locking("output")
@@ -141,14 +149,18 @@ def export(config: ExportConfig) -> ExportResult:
     paths = run_directory.trained_folds(config.workdir, config.fold)
     run = run_directory.read_network(config.workdir)
     fields = run.get("metadata", "")
+    classes = read_model_config(config.workdir, run).class_set
     rows = None
     if config.records:
+        numeric = clinical_metadata.parse_numeric(fields)
+        clinical_metadata.check_table(config.table, numeric)
         rows = export_parity.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
+        rows = clinical_metadata.add_values(rows, config.table, numeric)
     models = [build_network(run, config.workdir, path) for path in paths]
     _LOG.info(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)")
     _log_limits(run)
     with _replaced_directory(config.output) as directory:
-        job = _Job(models, run["image_size"], fields, rows, config.threads or cpu.count_cores(), directory)
+        job = _Job(models, run["image_size"], fields, rows, config.threads or cpu.count_cores(), directory, classes)
         sizes = _write_models(job, config)
         table = _compare_with_run(job, list(sizes))
         lines = export_parity.tabulate(sizes, table)
@@ -218,7 +230,7 @@ def _replaced_directory(path: str) -> Iterator[str]:
 def _write_models(job: _Job, config: ExportConfig) -> dict[str, float]:
     """Writes the model in each form, and returns the sizes in MB by form."""
     if config.format == "saved_model":
-        return {"saved_model": saved_model.save(job.models, job.image_size, job.fields, job.directory)}
+        return {"saved_model": saved_model.save(job.models, job.image_size, job.fields, job.directory, job.classes)}
     return {form: _write_lite(job, form) for form in config.quantize}
 
 
@@ -233,7 +245,7 @@ def _write_lite(job: _Job, form: str) -> float:
         # Evenly spaced over all records.
         positions = np.unique(np.linspace(0, len(job.rows) - 1, _CALIBRATION_IMAGES).astype(int))
         samples = list(export_parity.read_images(job.rows.iloc[positions], job.image_size, job.fields))
-    content = tflite.convert(job.models, job.image_size, job.fields, form, samples)
+    content = tflite.convert(job.models, job.image_size, job.fields, form, samples, job.classes)
     with filesystem.open(_lite_file(job.directory, form), "wb") as file:
         file.write(content)
     return len(content) / 1e6
@@ -243,7 +255,7 @@ def _compare_with_run(job: _Job, forms: Sequence[str]) -> pd.DataFrame | None:
     """Predicts the records with the run and with each form; returns `export_parity.compare`, None without records."""
     if job.rows is None:
         return None
-    reference = export_parity.predict_run(job.models, job.rows, job.image_size, job.fields, job.threads)
+    reference = export_parity.predict_run(job.models, job.rows, job.image_size, job.fields, job.threads, job.classes)
     found = {}
     for form in forms:
         if form == "saved_model":

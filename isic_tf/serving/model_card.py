@@ -12,6 +12,7 @@ import tensorflow as tf
 from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
 from isic_tf.evaluation import number_format, report_template
+from isic_tf.serving import saved_model
 from tfrecord_tools import schema
 from tfrecord_tools.io import atomic_write
 
@@ -99,14 +100,18 @@ def collect(
     directories = [os.path.dirname(path) for path in paths]
     metrics = {os.path.basename(directory): run_directory.read_metrics(directory) for directory in directories}
     together = {"all together": run_directory.read_metrics(workdir)} if len(directories) > 1 else {}
+    target = run.get("target", "binary")
+    classes = targets.make_class_set(target, run.get("classes", ""), run.get("positive_classes", ""))
     return {
         "run": run_flags.hide_directories(run),
         "folds": list(metrics),
         "unfinished": [name for name, found in metrics.items() if not found],
         "metrics": [_format_metrics(name, found) for name, found in {**metrics, **together}.items() if "auc" in found],
         "parameters": f"{parameters:,}",
-        "target": _describe_target(run.get("target", "binary")),
-        "fields": [_describe_field(column) for column in clinical_metadata.columns(run.get("metadata", ""))],
+        "target": _describe_target(classes, target),
+        "classes": classes,
+        "is_own_table": target.startswith("column"),
+        "fields": _describe_fields(run.get("metadata", "")),
         "preprocessing": describe_preprocessing(run),
         "format": format,
         "forms": [row[0] for row in comparison[1:] if row[0] != "run"],
@@ -130,10 +135,29 @@ def _format_metrics(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe_target(target: str) -> str:
-    if target == "binary":
+def _describe_target(classes: targets.ClassSet, target: str) -> str:
+    if not classes.names:
         return "malignant or not"
-    return f"{len(targets.CLASSES)} diagnoses ({', '.join(targets.CLASSES)}); the prediction is that of melanoma"
+    kind = (
+        "diagnoses" if target == "diagnosis" else "labels of its own" if classes.multi_label else "classes of its own"
+    )
+    names = ", ".join(classes.names)
+    return f"{len(classes.names)} {kind} ({names}); the prediction is that of {classes.describe_positive()}"
+
+
+def _describe_fields(fields: str) -> list[dict[str, str]]:
+    """Describes the inputs besides the image, see `_describe_field`."""
+    found = [_describe_field(column) for column in clinical_metadata.columns(fields)]
+    numeric = zip(saved_model.list_inputs(fields), clinical_metadata.parse_numeric(fields), strict=True)
+    for name, column in numeric:
+        meaning = f"the number in the column {column}, as in the table of the training"
+        example = "tf.constant([1.5])"
+        served = f"float32 [n]: {meaning}, or NaN where unknown"
+        lite = f"float32 [1]: {meaning}, or 0 where unknown"
+        flag = "int32 [1]: 1 where it is unknown, else 0"
+        found.append({"column": name, "served": served, "lite": lite, "example": example})
+        found.append({"column": f"{name}_unknown", "served": "", "lite": flag, "example": ""})
+    return found
 
 
 def _describe_field(column: str) -> dict[str, str]:
@@ -141,13 +165,15 @@ def _describe_field(column: str) -> dict[str, str]:
     if column not in schema.CATEGORIES:
         meaning = "the age in years, 0 to 120, or -1 where unknown"
         example = "tf.constant([55], tf.int64)"
-        return {"column": column, "served": f"int64 [n]: {meaning}", "codes": meaning, "example": example}
+        served = f"int64 [n]: {meaning}"
+        return {"column": column, "served": served, "codes": meaning, "lite": "", "example": example}
     names = schema.CATEGORIES[column]
     codes = ", ".join(f"{code} {name}" for code, name in enumerate(names))
     return {
         "column": column,
         "served": f'string [n]: {", ".join(names)}, or "" where unknown',
         "codes": f"{codes}, or -1 where unknown",
+        "lite": "",
         "example": f'tf.constant(["{names[0]}"])',
     }
 

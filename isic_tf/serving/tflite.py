@@ -10,24 +10,32 @@ import numpy as np
 import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
+from isic_tf.models import standardization
 from isic_tf.serving import saved_model
 
 FORMS = ("float32", "float16", "int8")
-# e**80 for each of nine classes and many networks still adds up to a finite float32.
+# e**80 for each of many classes and networks still adds up to a finite float32.
 _MAX_LOGIT = 80.0
-# An image, uint8 [S, S, 3], and its codes, one integer per field.
+# An image, uint8 [S, S, 3], and its codes: a number for each of `list_inputs`.
 Codes = Sequence[int] | np.ndarray
 Sample = tuple[np.ndarray, Codes]
 
 
 def convert(
-    models: Sequence[tf.keras.Model], image_size: int, fields: str, form: str, samples: Sequence[Sample] = ()
+    models: Sequence[tf.keras.Model],
+    image_size: int,
+    fields: str,
+    form: str,
+    samples: Sequence[Sample] = (),
+    classes: targets.ClassSet = targets.BINARY,
 ) -> bytes:
     """Converts networks to one model that predicts one image, decoded and resized to the size of the networks.
 
     Its signature takes `image` (uint8 `[1, S, S, 3]`, RGB) and, for networks with metadata, the codes of the schema
-    (int32 `[1]`, -1 where unknown), and returns `prediction`, float32 `[1]`. Weights and activations of `int8` are
-    quantized after training (Jacob et al., CVPR 2018, arXiv:1712.05877); `float16` halves the weights only.
+    (int32 `[1]`, -1 where unknown) and of each numeric column its value (float32 `[1]`, 0 where unknown) and whether it
+    is unknown (int32 `[1]`, 1 or 0, see `list_inputs`). It returns `prediction`, float32 `[1]`, and for several classes
+    `probabilities`, float32 `[1, classes]`. Weights and activations of `int8` are quantized after training (Jacob et
+    al., CVPR 2018, arXiv:1712.05877); `float16` halves the weights only.
 
     Args:
         models: Classifiers, see `classifiers.build_classifier`.
@@ -35,19 +43,28 @@ def convert(
         fields: See `clinical_metadata.parse`.
         form: One of `FORMS`.
         samples: For `int8`, images and their codes from which the ranges of activations are taken.
+        classes: The classes that the classifiers predict.
 
     Returns:
         Bytes of a `.tflite` file.
     """
     signature = [tf.TensorSpec([1, image_size, image_size, 3], tf.uint8, "image")]
-    for name in clinical_metadata.columns(fields):
-        signature.append(tf.TensorSpec([1], tf.int32, name))
-    mean_probability = _unquantized_mean if form == "int8" else targets.mean_probability
+    inputs = list_inputs(fields)
+    signature += [tf.TensorSpec([1], kind, name) for name, kind in inputs.items()]
+    count = len(clinical_metadata.columns(fields))
+    # Outside of the graph, in which Keras would name new layers as old ones.
+    split = [standardization.split_off(model) for model in models] if len(inputs) > count else []
 
     @tf.function(input_signature=signature)
-    def predict(image: tf.Tensor, *codes: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = saved_model.logits(models, image, saved_model.encode_codes(codes, fields))
-        return {"prediction": mean_probability(logits)}
+    def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+        known = saved_model.encode_codes(values[:count], fields)
+        if split:
+            logits = _standardized_logits(split, image, known, values[count:])
+        else:
+            logits = saved_model.logits(models, image, known)
+        if form == "int8":
+            return _unquantized_outputs(logits, classes)
+        return saved_model.name_outputs(targets.mean_scores(logits, classes))
 
     module = tf.Module()
     module.networks = [model.variables for model in models]
@@ -63,8 +80,65 @@ def convert(
         return converter.convert()
 
 
-def _unquantized_mean(logits: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Computes `targets.mean_probability` by operations that TensorFlow Lite never quantizes.
+def list_inputs(fields: str) -> dict[str, tf.DType]:
+    """Lists the inputs of a model besides the image.
+
+    Args:
+        fields: See `clinical_metadata.parse`.
+
+    Returns:
+        Dict from name to type: the codes of the schema; then the values of the numeric columns; then, for each of
+        them, whether it is unknown.
+
+    Examples:
+        >>> list(list_inputs("sex,area"))
+        ['sex', 'area', 'area_unknown']
+    """
+    numeric = saved_model.list_inputs(fields)
+    return {
+        **dict.fromkeys(clinical_metadata.columns(fields), tf.int32),
+        **dict.fromkeys(numeric, tf.float32),
+        **dict.fromkeys([f"{name}_unknown" for name in numeric], tf.int32),
+    }
+
+
+def _standardized_logits(
+    split: Sequence[tuple[tf.keras.Model, Sequence[np.ndarray]]],
+    image: tf.Tensor,
+    known: tf.Tensor | None,
+    values: Sequence[tf.Tensor],
+) -> list[tf.Tensor]:
+    """Computes the logits of each network, for which the columns are standardized one by one.
+
+    The network's own layer has all columns in one array, and 8 bits for numbers of different sizes.
+    """
+    count = len(values) // 2
+    unknown = [tf.gather([0.0, 1.0], value) for value in values[count:]]
+    found = []
+    for network, (means, spreads) in split:
+        parts = zip(values[:count], values[count:], means, spreads, strict=True)
+        standardized = [_standardize_unquantized(*part) for part in parts]
+        metadata = tf.stack([*standardized, *unknown], axis=1)
+        joined = metadata if known is None else tf.concat([known, metadata], axis=1)
+        found += saved_model.logits([network], image, joined)
+    return found
+
+
+def _standardize_unquantized(value: tf.Tensor, unknown: tf.Tensor, mean: float, spread: float) -> tf.Tensor:
+    """Standardizes a column as `standardization.standardize` does, by a sum that is never quantized.
+
+    The two numbers are integers of the same bits: a float16 model rounds constants, and cannot hold large ones.
+    """
+
+    def look_up(known: float, other: float) -> tf.Tensor:
+        bits = np.array([known, other], np.float32).view(np.int32)
+        return tf.bitcast(tf.gather(tf.constant(bits), unknown), tf.float32)
+
+    return tf.add_n([value, look_up(-mean, 0.0)]) / look_up(spread, spread)
+
+
+def _unquantized_outputs(logits: Sequence[tf.Tensor], classes: targets.ClassSet) -> dict[str, tf.Tensor]:
+    """Computes the outputs as `targets.mean_scores` does, by operations that TensorFlow Lite never quantizes.
 
     A quantized sigmoid, softmax or mean of these has steps of 1/256, and most lesions are less likely than that to be
     malignant. Powers, `add_n` and quotients have no 8-bit kernels.
@@ -72,25 +146,37 @@ def _unquantized_mean(logits: Sequence[tf.Tensor]) -> tf.Tensor:
     shares = []
     for each in logits:
         # Each term is added once per network, because a division of the sum would be quantized.
-        if each.shape[-1] == 1:
-            odds = tf.pow(math.exp(-1), each[:, 0])
-            shares.append(tf.pow(tf.add_n([tf.ones_like(odds), odds] * len(logits)), -1.0))
+        if not classes.is_softmax:
+            odds = [tf.pow(math.exp(-1), column) for column in tf.unstack(each, axis=1)]
+            shares.append([tf.pow(tf.add_n([tf.ones_like(one), one] * len(logits)), -1.0) for one in odds])
         else:
             # Clipped, so that no power is infinite; subtracting the greatest logit would round all of them once more.
             clipped = tf.clip_by_value(each, -_MAX_LOGIT, _MAX_LOGIT)
             powers = [tf.pow(math.e, column) for column in tf.unstack(clipped, axis=1)]
-            shares.append(powers[targets.MALIGNANT] / tf.add_n(powers * len(logits)))
-    return tf.add_n(shares)
+            total = tf.add_n(powers * len(logits))
+            shares.append([power / total for power in powers])
+    probabilities = [tf.add_n(of_class) for of_class in zip(*shares, strict=True)]
+    if not classes.names:
+        return {"prediction": probabilities[0]}
+    # As integers of the same bits, because there are 8-bit kernels that join numbers and find the greatest. Of numbers
+    # that are not negative, the integers have the same order.
+    bits = [tf.bitcast(one, tf.int32) for one in probabilities]
+    if classes.multi_label:
+        greatest = tf.reduce_max(tf.stack([bits[place] for place in classes.places], axis=1), axis=1)
+        single = tf.bitcast(greatest, tf.float32)
+    else:
+        single = tf.add_n([probabilities[place] for place in classes.places])
+    return {"prediction": single, "probabilities": tf.bitcast(tf.stack(bits, axis=1), tf.float32)}
 
 
 def _name_inputs(image: np.ndarray, codes: Codes, fields: str) -> dict[str, np.ndarray]:
     """Returns the inputs of the signature for one image."""
-    columns = clinical_metadata.columns(fields)
-    known = {name: np.array([code], np.int32) for name, code in zip(columns, codes, strict=True)}
+    inputs = list_inputs(fields).items()
+    known = {name: np.array([code], kind.as_numpy_dtype) for (name, kind), code in zip(inputs, codes, strict=True)}
     return {"image": image[np.newaxis], **known}
 
 
-def make_predictor(content: bytes, fields: str, threads: int) -> Callable[[np.ndarray, Codes], float]:
+def make_predictor(content: bytes, fields: str, threads: int) -> Callable[[np.ndarray, Codes], float | np.ndarray]:
     """Creates the function that predicts one image with a model of `convert`.
 
     Args:
@@ -99,10 +185,18 @@ def make_predictor(content: bytes, fields: str, threads: int) -> Callable[[np.nd
         threads: Number of threads of the interpreter.
 
     Returns:
-        Function from an image (uint8 `[S, S, 3]`) and its codes to its probability, from 0 to 1.
+        Function from an image (uint8 `[S, S, 3]`) and its codes to its probability, from 0 to 1; of several classes to
+        scores, float32 `[1 + classes]`, see `targets.mean_scores`.
     """
     runner = _open_interpreter(content, threads).get_signature_runner()
-    return lambda image, codes: float(runner(**_name_inputs(image, codes, fields))["prediction"][0])
+
+    def predict(image: np.ndarray, codes: Codes) -> float | np.ndarray:
+        found = runner(**_name_inputs(image, codes, fields))
+        if "probabilities" not in found:
+            return float(found["prediction"][0])
+        return np.concatenate([found["prediction"], found["probabilities"][0]])
+
+    return predict
 
 
 @contextlib.contextmanager

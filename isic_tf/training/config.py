@@ -31,16 +31,26 @@ class DataConfig(cli.Config):
         "are the same people or different ones. Only needed where the sets cannot tell.",
     )
     duplicates: str | None = cli.option(
-        None, help="CSV file of duplicate pairs: training records that duplicate a held-out image are dropped."
+        None,
+        help="CSV files of duplicate pairs, separated by commas: training records that duplicate a held-out image are "
+        "dropped.",
     )
     pseudo_csv: str | None = cli.option(
         None, help="Prediction file: soft pseudo-labels for test records and for unlabeled extra records."
     )
+    table: str | None = cli.option(
+        None,
+        help="CSV file with image_name and the columns of --target=column:NAME or columns:A,B, and the numeric columns "
+        "of --metadata, for the images of all record sets; it may list others.",
+    )
     malignant_oversampling: int = cli.option(
-        1, lower=1, upper=1000, help="Occurrences per epoch of each malignant record."
+        1, lower=1, upper=1000, help="Occurrences per epoch of each malignant record, or one of --positive_classes."
     )
     balance: float = cli.option(
-        0.0, lower=0.0, upper=0.99, help="Fraction of malignant records in an epoch; 0 keeps the prevalence."
+        0.0,
+        lower=0.0,
+        upper=0.99,
+        help="Fraction of malignant records, or those of --positive_classes, in an epoch; 0 keeps the prevalence.",
     )
     augment_policy: str = cli.option(
         "light", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
@@ -93,7 +103,9 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         0.05, lower=0.0, upper=0.99, help="Label smoothing s: with two classes, targets become s/2 and 1 - s/2."
     )
     focal_gamma: float = cli.option(2.0, lower=0.0, upper=10.0, help="Exponent of the focal loss.")
-    malignant_weight: float = cli.option(1.0, lower=0.0, upper=1000.0, help="Loss weight of malignant images.")
+    malignant_weight: float = cli.option(
+        1.0, lower=0.0, upper=1000.0, help="Loss weight of malignant images, or of those of --positive_classes."
+    )
     global_batch_size: int = cli.option(32, lower=1, help="Images per step, over all replicas.")
     clip_norm: float = cli.option(
         0.0, lower=0.0, help="Largest global norm of the gradients; 0 disables gradient clipping."

@@ -3,11 +3,12 @@
 import tensorflow as tf
 
 from isic_tf.augmentation import policies
-from isic_tf.data import clinical_metadata
+from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones
 from isic_tf.training import profiler
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors
+from tfrecord_tools.io import column_names
 
 
 def check_config(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
@@ -39,10 +40,11 @@ def check_options(config: TrainConfig, replicas: int, on_tpu: bool) -> None:
     _check_precision(config, on_tpu)
     _check_batch_norm(config, replicas)
     _check_loss(config)
+    _check_target(config)
     _check_pseudo_labels(config)
     _check_initial_weights(config)
     _check_early_stopping(config)
-    clinical_metadata.parse(config.metadata)
+    _check_metadata(config)
     policies.read_policy(config.augment_policy)
     profiler.parse_profile(config.profile)
     if config.context == "set":
@@ -130,10 +132,44 @@ def _check_loss(config: TrainConfig) -> None:
         )
 
 
+def _check_target(config: TrainConfig) -> None:
+    kind, _ = targets.parse_target(config.target)
+    is_of_table = kind in ("column", "columns")
+    if is_of_table and not config.table and not config.compile_for:
+        raise errors.ConfigError(
+            f"expected --table=FILE.csv with --target={config.target}, the table that has the column, got none; add it"
+        )
+    if not is_of_table or config.classes or config.compile_for:
+        # Otherwise the classes are not known before the table is read.
+        config.class_set  # noqa: B018
+
+
+def _check_metadata(config: TrainConfig) -> None:
+    numeric = clinical_metadata.parse_numeric(config.metadata)
+    _, targets_columns = targets.parse_target(config.target)
+    # Columns of the target are found in any case of letters.
+    folded = {column_names.fold(name) for name in targets_columns}
+    leaked = [name for name in numeric if column_names.fold(name) in folded]
+    if leaked:
+        raise errors.ConfigError(
+            f"--metadata={','.join(leaked)} is refused: it is the --target; leave it out of --metadata"
+        )
+    if config.table and not numeric and not targets_columns:
+        raise errors.ConfigError(
+            f"expected --table only with --target=column:NAME or columns:A,B, or numeric columns in --metadata, got "
+            f"{config.table} with --target={config.target}; leave it out, or name the columns to use"
+        )
+    if numeric and not config.table and not config.compile_for:
+        raise errors.ConfigError(
+            f"expected --metadata to be some of {','.join(clinical_metadata.FIELDS)}, or numeric columns of a table, "
+            f"got {', '.join(map(repr, numeric))} without --table; add --table=FILE.csv, or correct --metadata"
+        )
+
+
 def _check_pseudo_labels(config: TrainConfig) -> None:
     if config.pseudo_csv and config.target != "binary":
         raise errors.ConfigError(
-            "expected --target=binary with --pseudo_csv, whose predictions hold no diagnosis, got "
+            "expected --target=binary with --pseudo_csv, whose predictions are no classes, got "
             f"{config.target}; use --target=binary, or leave out --pseudo_csv"
         )
 

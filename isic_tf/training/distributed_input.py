@@ -42,7 +42,10 @@ def make_batches(
         Iterator of distributed batches: images, uint8 `[b, S, S, 3]`; labels, float32 `[b, c + m]`, with c classes and
         m values of clinical metadata and, for patient context, the patient; and seeds, int64 `[b, 2]`.
     """
-    columns = [targets.label(plan.rows, config.target), clinical_metadata.encode(plan.rows, config.metadata)]
+    columns = [
+        targets.label(plan.rows, config.target, config.class_set),
+        clinical_metadata.encode(plan.rows, config.metadata),
+    ]
     if config.context == "set":
         columns.append(patient_bags.encode_patients(plan.rows)[:, None])
     labels = np.concatenate(columns, axis=1)

@@ -1,6 +1,7 @@
 """Dry run: builds everything and takes a few steps, to estimate the time and memory of training."""
 
 import dataclasses
+import functools
 import itertools
 import logging
 import time
@@ -21,6 +22,7 @@ from isic_tf.training import (
     train_state,
     train_step,
     validation,
+    warm_start,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +114,8 @@ def estimate_training(
     # Before the model is built: a cache that does not fit is an error.
     num_missing = image_cache.plan_images(rows, config.cache, config.image_size)[2] if is_cached else 0
 
-    state = train_state.make_state(strategy, config, steps)
+    start = functools.partial(warm_start.start_weights, source=None, config=config, rows=plan.rows)
+    state = train_state.make_state(strategy, config, steps, start)
     parameters = state.model.count_params()
     trainable = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
     memory = memory_estimate.estimate_memory(
@@ -176,7 +179,7 @@ def _time_evaluation(
     few = held_out.iloc[: _TIMED_BATCHES * config.global_batch_size]
     if few.empty:
         return 0.0
-    predict = patient_bag_predictor.make_predictor(classifier, strategy, few)
+    predict = patient_bag_predictor.make_predictor(classifier, strategy, few, config.class_set)
     # The first call builds the graph.
     validation.validate(predict, held_out.iloc[:1], config)
     return _seconds(lambda: validation.validate(predict, few, config)) * len(held_out) / len(few)

@@ -126,13 +126,43 @@ def plan_folds(
         skipped = corrupt_records.describe(problems)
     columns = clinical_metadata.columns(config.metadata) + (["diagnosis"] if config.target == "diagnosis" else [])
     rows = record_metadata.add_columns(rows, columns, config.threads)
+    numeric = clinical_metadata.parse_numeric(config.metadata)
+    rows = clinical_metadata.add_values(rows, config.table, numeric)
     clinical_metadata.check_known(rows, config.metadata)
-    if columns or skipped:
+    if columns or skipped or numeric:
         plans = _make_plans(rows, folds, pairs, config)
     for plan in plans.values():
+        # Columns from which nothing can be learned are found at once, too.
+        clinical_metadata.compute_standards(clinical_metadata.select_values(plan.rows, numeric), numeric)
         # Labels that contradict diagnoses are found before any image is decoded.
-        targets.label(pd.concat([plan.rows, plan.held_out]), config.target)
+        targets.label(pd.concat([plan.rows, plan.held_out]), config.target, config.class_set)
     return rows, plans, skipped
+
+
+def label_classes(rows: pd.DataFrame, config: TrainConfig) -> tuple[pd.DataFrame, TrainConfig]:
+    """Labels records by the columns of the user's table that `--target` names; does nothing for other targets.
+
+    Args:
+        rows: See `mixture.read_sets`.
+        config: The configuration of the run.
+
+    Returns:
+        The rows, see `targets.add_labels`; and the configuration with the names of all classes and the positive ones.
+
+    Raises:
+        ConfigError: It is open which classes are positive.
+        IsicError: The table lacks a column, or an image of the sets has no value or another one.
+    """
+    if targets.parse_target(config.target)[0] in ("binary", "diagnosis"):
+        return rows, config
+    rows, classes = targets.add_labels(rows, config.table or "", config.target, config.classes, config.positive_classes)
+    _LOG.info(
+        f"{len(classes.names)} {'labels' if classes.multi_label else 'classes'} of {config.table}: "
+        f"{', '.join(classes.names)}; positive, and so the single score: {', '.join(classes.positive)}"
+    )
+    return rows, dataclasses.replace(
+        config, classes=",".join(classes.names), positive_classes=",".join(classes.positive)
+    )
 
 
 def _make_plans(
@@ -147,6 +177,7 @@ def _make_plans(
             pairs=pairs,
             malignant_oversampling=config.malignant_oversampling,
             balance=config.balance,
+            groups=targets.name_groups(config.target),
         )
         if config.context == "set":
             plan = patient_bags.fit_samples_per_epoch(plan, config.bag_size)
@@ -173,10 +204,11 @@ def read_named_files(config: TrainConfig) -> list[bytes]:
         config: The configuration of the run.
 
     Returns:
-        Contents of the files: duplicate pairs, pseudo-labels, augmentation policy and initial weights.
+        Contents of the files: duplicate pairs, pseudo-labels, the table, augmentation policy and initial weights.
     """
     weights = None if config.weights in backbones.WEIGHTS else config.weights
-    paths = (config.duplicates, config.pseudo_csv, policy_file(config), weights)
+    duplicates = filesystem.split_list(config.duplicates or "")
+    paths = (*duplicates, config.pseudo_csv, config.table, policy_file(config), weights)
     return [filesystem.read(path) for path in paths if path]
 
 

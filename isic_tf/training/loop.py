@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 import tensorflow as tf
@@ -47,6 +47,8 @@ _FREE_OPTIONS = (
     "data_dir",
     "extra_data_dir",
     "patients_are",
+    # Its content counts.
+    "table",
     "strategy",
     "tpu",
     "cache",
@@ -98,10 +100,10 @@ def _train(config: TrainConfig) -> RunResult:
     """Trains the folds of a run, or estimates what that would take."""
     strategy = _choose_strategy(config)
     config_checks.check_config(config, strategy)
+    all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv, config.patients_are)
+    all_rows, config = fold_setup.label_classes(all_rows, config)
     # flags.txt records the options as given, not the number of cores of this machine.
     resolved = dataclasses.replace(config, threads=config.threads or cpu.count_cores())
-
-    all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv, config.patients_are)
     held_out_folds = fold_setup.parse_fold(config.fold, all_rows)
     directories = {fold: run_directory.fold_dir(config.workdir, fold) for fold in held_out_folds}
     is_chief = workers.is_chief(strategy)
@@ -131,7 +133,9 @@ def _train(config: TrainConfig) -> RunResult:
                     )
             if is_chief:
                 with run_lock.updating(config.workdir):
-                    fold_results.merge_folds(config.workdir, rows)
+                    facts = config.class_set.facts(config.target)
+                    positive, _ = targets.name_groups(config.target)
+                    fold_results.merge_folds(config.workdir, rows, facts, positive)
     return RunResult(config.workdir)
 
 
@@ -225,7 +229,7 @@ def train_fold(fold: Fold) -> pd.DataFrame:
         checkpointing.restore_weights(fold, state, evaluated, history)
         _describe_start(fold, state, is_resumed)
         _record_training_images(fold)
-        predict = patient_bag_predictor.make_predictor(evaluated, fold.strategy, held_out)
+        predict = patient_bag_predictor.make_predictor(evaluated, fold.strategy, held_out, config.class_set)
         if is_resumed or not run_directory.is_finished(fold.directory):
             history = epochs.run_epochs(fold, state, evaluated, predict, history)
         # Evaluated again from the file: the predictions are those of the file, however often the run was resumed.
@@ -233,7 +237,9 @@ def train_fold(fold: Fold) -> pd.DataFrame:
         table = validation.validate(predict, held_out, config, fold.images)
         if fold.is_written:
             history_plot.draw_history(fold.directory, fold.name)
-            fold_results.finish_fold(fold.directory, table if len(table) else None, history, config.keep_weights)
+            positive, _ = targets.name_groups(config.target)
+            found = table if len(table) else None
+            fold_results.finish_fold(fold.directory, found, history, config.keep_weights, positive)
     return table
 
 
@@ -252,9 +258,8 @@ def start_state(fold: Fold) -> tuple[tf.train.Checkpoint, bool]:
     """
     config = fold.config
     checkpoints = run_directory.find_checkpoints(os.path.join(fold.directory, "checkpoints"))
-    load: Callable[[tf.keras.Model], object] | None = None
-    if fold.source and not checkpoints:
-        load = functools.partial(warm_start.load_weights, source=fold.source, config=config)
+    source = None if checkpoints else fold.source
+    load = functools.partial(warm_start.start_weights, source=source, config=config, rows=fold.plan.rows)
     # Initial weights that would be replaced are not loaded.
     is_replaced = bool(fold.source or checkpoints) or run_directory.is_finished(fold.directory)
     initial = dataclasses.replace(config, weights="none") if is_replaced else config
@@ -272,10 +277,13 @@ def start_state(fold: Fold) -> tuple[tf.train.Checkpoint, bool]:
 def _describe_data(fold: Fold) -> None:
     """Logs what the fold is trained on."""
     _LOG.info(fold.plan.text)
-    if fold.config.target == "diagnosis":
-        _LOG.info(targets.describe(fold.plan.rows))
+    classes = fold.config.class_set
+    if classes.names:
+        _LOG.info(targets.describe(fold.plan.rows, fold.config.target, classes))
     if fold.config.loss == "auc":
         _LOG.info(losses.describe_one_class_batches(fold.plan, fold.config.global_batch_size))
+        if len(classes.names) > 1:
+            _LOG.warning("  note: --loss=auc trains the single score only, not the probability of each class")
 
 
 def _describe_start(fold: Fold, state: tf.train.Checkpoint, is_resumed: bool) -> None:

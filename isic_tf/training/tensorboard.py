@@ -8,7 +8,7 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.augmentation import augmenter, mixup, policies, random_parameters
-from isic_tf.data import input_pipeline, record_seeds
+from isic_tf.data import input_pipeline, record_seeds, targets
 
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
@@ -81,7 +81,8 @@ def write_samples(directory: str, rows: pd.DataFrame, config: "TrainConfig") -> 
     # Not compiled: for a few images once, that would take longer than the augmentation itself.
     augmented = augmenter.apply(images, params, policy)
     mixed, labels = mixup.mix(augmented, tf.constant(samples["label"], tf.float32), params)
-    description = "malignant: " + ", ".join(f"{label:.2f}" for label in labels.numpy())
+    positive, _ = targets.name_groups(config.target)
+    description = f"{positive}: " + ", ".join(f"{label:.2f}" for label in labels.numpy())
     writer = tf.summary.create_file_writer(directory)
     with writer.as_default(step=0):
         tf.summary.image("sample_batch", mixed, max_outputs=_NUM_SAMPLES, description=description)

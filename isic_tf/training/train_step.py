@@ -130,7 +130,9 @@ def _make_gradients(state: tf.train.Checkpoint, config: "TrainConfig") -> _Gradi
     """Creates the function from images and labels of a replica to its share of the mean loss and of the gradients."""
     network = patient_context_head.both_levels(state.model)
     variables = state.model.trainable_variables
-    share_of_loss = losses.make_loss(config)
+    classes = config.class_set
+    # The patient-context head predicts the positive classes or not, whatever classes the image level predicts.
+    shares_of_loss = [losses.make_loss(config, classes), losses.make_loss(config)]
     # Columns of the model's inputs besides the image: clinical metadata and patient.
     widths = [part.shape[-1] for part in state.model.inputs[1:]]
     scaled = _is_scaled(state.optimizer)
@@ -142,7 +144,9 @@ def _make_gradients(state: tf.train.Checkpoint, config: "TrainConfig") -> _Gradi
         labels = labels[:, : ends[0]]
         with tf.GradientTape() as tape:
             levels = tf.nest.flatten(network([images, *known] if known else images, training=True))
-            shares = [share_of_loss(_labels_for(logits, labels), logits) for logits in levels]
+            corrected = targets.positive_probability(labels, classes)[:, tf.newaxis]
+            pairs = zip(shares_of_loss, (labels, corrected), levels, strict=False)
+            shares = [share_of_loss(own, logits) for share_of_loss, own, logits in pairs]
             loss = tf.add_n(shares) / len(shares)
             target = state.optimizer.get_scaled_loss(loss) if scaled else loss
         gradients = tape.gradient(target, variables)
@@ -160,11 +164,6 @@ def _make_gradients(state: tf.train.Checkpoint, config: "TrainConfig") -> _Gradi
         return loss, gradients
 
     return gradients_of if parts == 1 else accumulated
-
-
-def _labels_for(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    # The patient-context head predicts malignant or not, also where the image-level model predicts diagnoses.
-    return labels if logits.shape[-1] == labels.shape[-1] else targets.malignant_probability(labels)[:, tf.newaxis]
 
 
 def _update(state: tf.train.Checkpoint, gradients: Sequence[tf.Tensor]) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from isic_tf.artifacts import class_columns
 from isic_tf.data import clinical_metadata, input_pipeline, record_loading
 from isic_tf.inference import predictor
 from tfrecord_tools import errors
@@ -35,7 +37,7 @@ def validate(
         pause: Called after each batch.
 
     Returns:
-        The rows with a column `prediction`, float 0 to 1.
+        The rows with a column `prediction`, float 0 to 1, and those of `class_columns` where there are classes.
 
     Raises:
         IsicError: Images are missing from the shards.
@@ -52,7 +54,7 @@ def validate(
         images=images,
         metadata=clinical_metadata.encode(held_out, config.metadata) if config.metadata else None,
     )
-    predictions: dict[str, float] = {}
+    predictions: dict[str, np.ndarray] = {}
     for names, scores in predict(dataset):
         predictions.update(zip(names, scores, strict=True))
         pause()
@@ -61,7 +63,9 @@ def validate(
         raise errors.IsicError(
             f"the shards lack {len(missing)} images that the index lists (first: {missing[0]}); index the set again"
         )
-    table = held_out.assign(prediction=[predictions[name] for name in held_out["image_name"]])
+    scores = np.stack([predictions[name] for name in held_out["image_name"]]).reshape(len(held_out), -1)
+    columns = ["prediction", *class_columns.list_columns(config.class_set.names)]
+    table = held_out.assign(**dict(zip(columns, scores.T, strict=True)))
     invalid = ~table["prediction"].between(0, 1)
     if invalid.any():
         raise errors.DivergenceError(

@@ -9,8 +9,8 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import person_numbers, run_directory, seen_images
-from isic_tf.data import mixture
-from isic_tf.models import classifiers
+from isic_tf.data import clinical_metadata, mixture, targets
+from isic_tf.models import classifiers, patient_context_head, standardization
 from isic_tf.models.config import read_model_config
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
@@ -83,8 +83,25 @@ def check_leakage(
         person_numbers.refuse_open_numbers(numbers, "the held-out images", f"the training images of {origin}")
 
 
+def start_weights(classifier: tf.keras.Model, source: str | None, config: "TrainConfig", rows: pd.DataFrame) -> None:
+    """Gives a new classifier the weights that a fold starts from.
+
+    Args:
+        classifier: Model to change; called in the scope of its strategy.
+        source: See `load_weights`; None to keep the weights that it was built with.
+        config: The configuration of the run.
+        rows: The training images, by which numeric columns are standardized.
+    """
+    if source:
+        load_weights(classifier, source, config)
+    for line in standardization.set_standards(classifier, rows, config.metadata):
+        _LOG.info(line)
+
+
 def load_weights(classifier: tf.keras.Model, source: str, config: "TrainConfig") -> list[str]:
     """Copies the weights of another run: those of the backbone, and those of head layers of the same shape.
+
+    The layers that depend on the classes are copied only if both runs have the same classes.
 
     Args:
         classifier: Model to change; called in the scope of its strategy.
@@ -110,16 +127,34 @@ def load_weights(classifier: tf.keras.Model, source: str, config: "TrainConfig")
     other_backbone = classifiers.backbone_of(other)
     backbone.set_weights(other_backbone.get_weights())
     other_head = {layer.name: layer.get_weights() for layer in other.layers if layer is not other_backbone}
+    own, others = config.class_set, other_config.class_set
+    columns, other_columns = (
+        clinical_metadata.parse_numeric(text) for text in (config.metadata, other_config.metadata)
+    )
+    has_other_outputs = (own.names, own.multi_label) != (others.names, others.multi_label)
+    context_layer = patient_context_head.find_context_layer(classifier)
     fresh = []
     for layer in classifier.layers:
         weights = layer.get_weights()
         if layer is backbone or not weights:
             continue
         found = other_head.get(layer.name, [])
-        if [part.shape for part in found] == [part.shape for part in weights]:
+        is_of_other_classes = has_other_outputs if layer.name == "logits" else layer is context_layer and own != others
+        is_of_other_columns = columns != other_columns and layer.name == "metadata_embedding"
+        if is_of_other_classes or is_of_other_columns:
+            fresh.append(layer.name)
+        elif [part.shape for part in found] == [part.shape for part in weights]:
             layer.set_weights(found)
         else:
             fresh.append(layer.name)
     exception = f", except {', '.join(fresh)}" if fresh else ""
-    _LOG.info(f"  starting from {path}{exception}")
+    _LOG.info(f"  starting from {path}{exception}{_describe_other_classes(own, others)}")
     return fresh
+
+
+def _describe_other_classes(own: targets.ClassSet, other: targets.ClassSet) -> str:
+    """Returns a note where two runs have other classes, so that outputs of one mean nothing in the other; or ""."""
+    if own == other:
+        return ""
+    described = ", ".join(other.names) or "malignant or not"
+    return f"; note: that run has other classes ({described}), so what was learned of them is not taken over"

@@ -23,12 +23,15 @@ class Explanation(typing.NamedTuple):
 
     images: np.ndarray  # uint8 [n, S, S, 3], as the networks see them
     maps: np.ndarray  # float32 [n, S, S] in [0, 1]
-    probabilities: np.ndarray  # float32 [n], of melanoma
+    probabilities: np.ndarray  # float32 [n], of the positive classes or of the class that is explained
     seen: np.ndarray  # bool [n], whether the image was, or may have been, a training image of every network
 
 
 def compute_grad_cam(
-    classifier: tf.keras.Model, images: np.ndarray, known: np.ndarray | None = None
+    classifier: tf.keras.Model,
+    images: np.ndarray,
+    known: np.ndarray | None = None,
+    classes: targets.ClassSet = targets.BINARY,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes Grad-CAM maps (Selvaraju et al., ICCV 2017) of the malignant logit at the backbone's last convolution.
 
@@ -38,10 +41,11 @@ def compute_grad_cam(
         classifier: Keras model with any backbone and head, see `classifiers.build_classifier`.
         images: uint8 `[n, S, S, 3]`.
         known: float32 `[n, m]`, see `clinical_metadata.encode`; None where the classifier uses no metadata.
+        classes: The classes of the classifier, of which the positive ones are explained; see `ClassSet.choose`.
 
     Returns:
         float32 `[n, h, w]`, 0 or more, in units of the logit, at the resolution of the features (see `enlarge`); and
-        malignant logits, float32 `[n]`.
+        logits of being malignant or of the positive classes, float32 `[n]`.
 
     Examples:
         >>> from isic_tf.models import build_classifier
@@ -59,7 +63,7 @@ def compute_grad_cam(
         with tf.GradientTape() as tape:
             tape.watch(features)
             inputs = features if known is None else [features, tf.constant(known[batch])]
-            logits = targets.malignant_logit(head(inputs, training=False))
+            logits = targets.positive_logit(head(inputs, training=False), classes)
         weights = tf.reduce_mean(tape.gradient(logits, features), axis=[1, 2], keepdims=True)
         parts.append((tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy(), logits.numpy()))
     maps = np.concatenate([of_batch for of_batch, _ in parts])
@@ -116,7 +120,7 @@ def overlay(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return np.rint(gray + opacity * (colors - gray)).astype(np.uint8)
 
 
-def explain_rows(workdir: str, rows: pd.DataFrame) -> Explanation:
+def explain_rows(workdir: str, rows: pd.DataFrame, class_name: str = "") -> Explanation:
     """Explains records by the networks of a run that were not trained on them, or by all where there are none.
 
     Networks with patient context explain an image by their image-level model.
@@ -126,15 +130,20 @@ def explain_rows(workdir: str, rows: pd.DataFrame) -> Explanation:
     Args:
         workdir: Run directory with at least one trained fold.
         rows: DataFrame of records with `shard`, `position`, `image_name` and the columns of
-            `clinical_metadata.columns`, in order of shard and position, see `record_metadata.list_records`.
+            `clinical_metadata.columns`, in order of shard and position, see `record_metadata.list_records`; and with
+            the values that `clinical_metadata.add_values` adds.
+        class_name: The class to explain; "" for malignant, or the positive classes together.
 
     Returns:
         `Explanation`.
 
     Raises:
+        ConfigError: The run has no such class.
         IsicError: There is no trained fold, or a shard is corrupt.
     """
     run = run_directory.read_network(workdir)
+    config = read_model_config(workdir, run)
+    classes = config.class_set.choose(class_name) if class_name else config.class_set
     paths = run_directory.trained_folds(workdir)
     image_size = run["image_size"]
     fields = run.get("metadata", "")
@@ -148,9 +157,9 @@ def explain_rows(workdir: str, rows: pd.DataFrame) -> Explanation:
     probabilities = np.zeros(len(rows), np.float32)
     for path, own in zip(paths, used, strict=True):
         if own.any():
-            classifier = classifiers.build_from_config(read_model_config(workdir, run), path)
+            classifier = classifiers.build_from_config(config, path)
             classifier = patient_context_head.image_level_model(classifier)
-            maps, logits = compute_grad_cam(classifier, images[own], None if known is None else known[own])
+            maps, logits = compute_grad_cam(classifier, images[own], None if known is None else known[own], classes)
             # The resolution of the maps is known now.
             total = np.zeros((len(rows), *maps.shape[1:]), np.float32) + total
             total[own] += maps
@@ -158,18 +167,23 @@ def explain_rows(workdir: str, rows: pd.DataFrame) -> Explanation:
     return Explanation(images, enlarge(total, image_size), probabilities / used.sum(axis=0), seen)
 
 
-def list_records(workdir: str, records: str) -> pd.DataFrame:
+def list_records(workdir: str, records: str, table: str | None = None) -> pd.DataFrame:
     """Lists the records of shards with the metadata that a run's networks use.
 
     Args:
         workdir: Run directory.
         records: Glob pattern of shards, or several separated by commas.
+        table: CSV file with the numeric columns that the networks use; None for none.
 
     Returns:
         DataFrame, see `explain_rows`.
 
     Raises:
+        ConfigError: The networks use numeric columns and there is no table, or the other way round.
         IsicError: There is no run, no shard matches, or a shard is corrupt.
     """
-    columns = clinical_metadata.columns(run_directory.read_flags(workdir).get("metadata", ""))
-    return record_metadata.list_records(record_index.match_shards(records), columns)
+    fields = run_directory.read_flags(workdir).get("metadata", "")
+    numeric = clinical_metadata.parse_numeric(fields)
+    clinical_metadata.check_table(table, numeric)
+    rows = record_metadata.list_records(record_index.match_shards(records), clinical_metadata.columns(fields))
+    return clinical_metadata.add_values(rows, table, numeric)

@@ -92,7 +92,7 @@ class RunPrograms:
             versions: Versions of each image whose probabilities are averaged, see `test_time_augmentation`.
         """
         view = test_time_augmentation.make_views(versions, "dihedral", {}, seed=0) if versions > 1 else None
-        outputs = predictor.make_replica_outputs([self.state.model], view, versions)
+        outputs = predictor.make_replica_outputs([self.state.model], view, versions, classes=self._config.class_set)
         images, _, _ = self._describe_batch(self._config)
         share = images.shape[0]
         metadata = [tf.TensorSpec([share, part.shape[-1]]) for part in self.state.model.inputs[1:]]
@@ -107,8 +107,8 @@ class RunPrograms:
         """Describes images, labels and seeds of a core."""
         share = config.global_batch_size // self._cores
         model = self.state.model
-        columns = model.output_shape[-1] if not isinstance(model.output_shape, list) else model.output_shape[0][-1]
-        columns += sum(part.shape[-1] for part in model.inputs[1:])
+        # The output of a model with patient context is of the positive classes alone; its labels are of all.
+        columns = config.class_set.num_outputs + sum(part.shape[-1] for part in model.inputs[1:])
         size = config.image_size
         return [
             tf.TensorSpec([share, size, size, 3], tf.uint8),

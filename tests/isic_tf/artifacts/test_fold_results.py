@@ -16,16 +16,36 @@ def test_folds_are_joined_and_several_are_evaluated_together(tmp_path, capsys):
     for fold, rows in tables.items():
         table = pd.DataFrame(rows, columns=["image_name", "prediction", "fold", "target"])
         atomic_write.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), table.to_csv(index=False))
-        metrics = fold_results.merge_folds(str(tmp_path), index)
+        metrics = fold_results.merge_folds(str(tmp_path), index, positive="positive")
         merged = pd.read_csv(tmp_path / "oof.csv")
         # The metrics of a single fold are its own, logged when it ends.
-        assert ("2 folds together: ROC AUC 1.0000" in capsys.readouterr().out) == (fold == 1)
+        assert ("3 images, 1 positive, 2 patients" in capsys.readouterr().out) == (fold == 1)
         assert (tmp_path / "metrics.json").exists() == (fold == 1)
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["folds"] == 2
     assert metrics == figures
     assert (figures["auc"], figures["partial_auc"]) == (1.0, pytest.approx(0.2))
     assert merged.to_numpy().tolist() == [list(row) for row in tables[0] + tables[1]]
+
+
+def test_probabilities_of_classes_are_joined_where_all_folds_have_them(tmp_path, capsys):
+    index = pd.DataFrame({"image_name": ["a", "b"], "patient_id": ["p", "q"]})
+    facts = {"classes": ("MEL", "NV"), "positive_classes": ("MEL",), "multi_label": False}
+    atomic_write.write_text(str(tmp_path / "flags.txt"), "--context=none\n")
+    rows = {0: "a,0.25,0.25,0.75,0,0\n", 1: "b,0.5,0.5,0.5,1,1\n"}
+    header = "image_name,prediction,probability_MEL,probability_NV,fold,target\n"
+    for fold, row in rows.items():
+        atomic_write.write_text(str(tmp_path / f"fold{fold}" / "oof.csv"), header + row)
+    fold_results.merge_folds(str(tmp_path), index, facts)
+    assert (tmp_path / "oof.csv").read_text() == header + rows[0] + rows[1]
+    assert json.loads((tmp_path / "oof.csv.json").read_text())["classes"] == ["MEL", "NV"]
+    # As release 0.1 left a fold of diagnoses.
+    atomic_write.write_text(str(tmp_path / "fold0" / "oof.csv"), "image_name,prediction,fold,target\na,0.25,0,0\n")
+    fold_results.merge_folds(str(tmp_path), index, facts)
+    assert list(pd.read_csv(tmp_path / "oof.csv")) == ["image_name", "prediction", "fold", "target"]
+    assert "have no probability_MEL; the probabilities of classes are left out" in capsys.readouterr().out
+    for path, has_classes in (("oof.csv", False), ("fold0/oof.csv", False), ("fold1/oof.csv", True)):
+        assert ("classes" in json.loads((tmp_path / f"{path}.json").read_text())) == has_classes
 
 
 def test_nothing_is_joined_where_no_fold_is_trained(tmp_path):

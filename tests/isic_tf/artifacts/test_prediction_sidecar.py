@@ -23,3 +23,26 @@ def test_a_damaged_sidecar_is_refused(tmp_path, text):
     (tmp_path / "a.csv.json").write_text(text)
     with pytest.raises(ValueError, match="a.csv.json is not the sidecar of a prediction file"):
         prediction_sidecar.used_patient_context([str(tmp_path / "a.csv")])
+
+
+FACTS = {"classes": ["MEL", "NV"], "positive_classes": ["MEL"], "multi_label": False}
+
+
+def test_the_classes_of_a_file_are_read(tmp_path):
+    path = str(tmp_path / "a.csv")
+    assert prediction_sidecar.read_class_facts(path) == {}
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict")
+    assert prediction_sidecar.read_class_facts(path) == {}
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", **FACTS)
+    assert prediction_sidecar.read_class_facts(path) == FACTS
+    with_target = {**FACTS, "target": "column:dx"}
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", **with_target)
+    assert prediction_sidecar.read_class_facts(path) == with_target
+
+
+@pytest.mark.parametrize("wrong", [{"classes": "MEL"}, {"positive_classes": [1]}, {"multi_label": 1}, {"target": 1}])
+def test_classes_of_another_type_are_refused(tmp_path, wrong):
+    path = str(tmp_path / "a.csv")
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", **{**FACTS, **wrong})
+    with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} to be "):
+        prediction_sidecar.read_class_facts(path)

@@ -1,4 +1,6 @@
 import re
+import shutil
+import zipfile
 
 import cv2
 import dicom_files
@@ -39,13 +41,13 @@ def test_images_are_listed_by_name_with_the_codes_of_their_metadata(directory):
 
 
 def test_a_directory_without_images_is_refused(tmp_path):
-    with pytest.raises(errors.IsicError, match="holds no JPEG, PNG or DICOM files; check --images"):
+    with pytest.raises(errors.IsicError, match="holds no JPEG, PNG, BMP, TIFF, WebP or DICOM files; check --images"):
         image_files.list_files(str(tmp_path), None, "")
 
 
 def test_an_image_with_two_files_is_refused(directory):
     (directory / "a.jpg").write_bytes(b"")
-    with pytest.raises(errors.IsicError, match=r"expected one file per image in .*, 1 images have more \(first: a\)"):
+    with pytest.raises(errors.IsicError, match=r"one file per image in .*: 'a' \(.*/a.jpg, .*/a.png\); remove"):
         image_files.list_files(str(directory))
 
 
@@ -103,6 +105,48 @@ def test_names_are_joined_in_whatever_spelling_but_not_where_none_fits(directory
         image_files.list_files(str(directory), csv, allow_missing=True)
 
 
+def test_images_of_several_places_are_listed_and_decoded(directory):
+    (directory / "more" / "deep").mkdir(parents=True)
+    shutil.move(directory / "b.png", directory / "more" / "deep" / "b.png")
+    with zipfile.ZipFile(directory / "c.zip", "w") as archive:
+        archive.write(directory / "a.png", "test/c.png")
+    csv = write(directory / "t.csv", "image_name,sex", "deep/b.png,female", "test/c,male", "a,")
+    sources = f"{directory}/more,{directory}/a,{directory}/c.zip"
+    (directory / "a").mkdir()
+    shutil.move(directory / "a.png", directory / "a" / "a.png")
+    rows = image_files.list_files(sources, csv, "sex")
+    assert rows[["image_name", "sex"]].to_numpy().tolist() == [["a", -1], ["b", 1], ["c", 0]]
+    assert rows["path"].map(image_files.find_file).tolist()[1:] == [
+        f"{directory}/more/deep/b.png",
+        f"{directory}/c.zip",
+    ]
+    with image_files.open_reader(rows, 32, KNOWN, threads=2) as read:
+        assert read(np.arange(3))[:, 16, 16].tolist() == [[200, 100, 50], [10, 20, 30], [200, 100, 50]]
+    assert image_files.is_source(sources)
+    assert not image_files.is_source(f"{directory}/*.tfrec")
+
+
+def test_files_of_an_export_are_listed_by_their_directories_also_by_a_table_of_them(tmp_path):
+    for place in ("P1", "P2"):
+        (tmp_path / "e" / place).mkdir(parents=True)
+        (tmp_path / "e" / place / "IMG1").write_bytes(dicom_files.made())
+    csv = write(tmp_path / "t.csv", "image_name,patient_id", "P2_IMG1,q", "P1_IMG1,p")
+    for table in (None, csv):
+        rows = image_files.list_files(str(tmp_path / "e"), table)
+        assert rows["image_name"].tolist() == ["P1_IMG1", "P2_IMG1"]
+    assert rows["patient_id"].tolist() == ["p", "q"]
+
+
+def test_a_monochrome_file_is_read_where_it_is_accepted(tmp_path):
+    gray = np.full((48, 64), 50, np.uint8)
+    data = dicom_files.made(gray, PhotometricInterpretation="MONOCHROME1", SamplesPerPixel=1)
+    (tmp_path / "a.dcm").write_bytes(data)
+    rows = image_files.list_files(str(tmp_path))
+    accept = limits.ImageFileLimits(monochrome="accept")
+    with image_files.open_reader(rows, 32, KNOWN, threads=1, limits=accept) as read:
+        assert (read(np.array([0])) == 205).all()
+
+
 def test_of_two_subdirectories_one_has_to_be_named(directory):
     (directory / "test").mkdir()
     (directory / "train").mkdir()
@@ -112,7 +156,9 @@ def test_of_two_subdirectories_one_has_to_be_named(directory):
 
 def test_a_directory_with_the_other_subdirectory_only_is_refused_with_its_name(tmp_path):
     (tmp_path / "train").mkdir()
-    with pytest.raises(errors.IsicError, match="holds no JPEG, PNG or DICOM files; name its subdirectory train"):
+    with pytest.raises(
+        errors.IsicError, match="holds no JPEG, PNG, BMP, TIFF, WebP or DICOM files; name its subdirectory train"
+    ):
         image_files.list_files(str(tmp_path))
 
 

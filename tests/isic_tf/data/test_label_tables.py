@@ -1,3 +1,5 @@
+import pathlib
+
 import pandas as pd
 import pytest
 
@@ -84,6 +86,16 @@ def test_patients_and_lesions_have_one_spelling_and_unknown_ones_are_blank(write
         f"note: {path}: 2 spellings of lesion_id are 1 (for example 'L1' and 'l1')",
         f"note: {path}: 1 values of lesion_id (such as 'unknown') stand for an unknown one",
     ]
+
+
+def test_labels_may_be_a_published_table_or_several(write, capsys):
+    path = write("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC", "a,1,0,0,0,0,0,0,0", "b,0,0,0,1,0,0,0,0")
+    metadata = pathlib.Path(path).with_name("metadata.csv")
+    metadata.write_text("image,age_approx,anatom_site_general,lesion_id,sex\na,45,posterior torso,L1,male\n")
+    table = label_tables.read_labels(f"{path},{metadata}")
+    columns = ["image_name", "target", "lesion_id", "sex", "anatom_site_general_challenge"]
+    assert table[columns].to_numpy().tolist() == [["a", 1, "L1", "male", "torso"]]
+    assert "1 left out, since its diagnosis is indeterminate" in capsys.readouterr().out
 
 
 def test_values_that_are_no_category_are_counted(capsys):

@@ -153,6 +153,9 @@ def test_the_plan_says_what_an_epoch_holds(folders):
         f"  {folders['b']}: 2 malignant of 1, 1 benign of 1",
         f"  {folders['c']}: 2 malignant of 2, 1 benign of 2",
     ]
+    text = mixture.plan_fold(rows, 1, groups=("positive", "negative")).text
+    assert "4 (2 positive) held out" in text
+    assert f"  {folders['c']}: 2 positive of 2, 2 negative of 2" in text
 
 
 def test_mix_takes_a_folder_or_its_last_name():
@@ -253,3 +256,20 @@ def test_pseudo_labels_are_joined_in_any_spelling_of_the_name(tmp_path, capsys):
     # Both splits of a directory number the same patients.
     assert rows["patient_id"].tolist() == ["7", "8", "9", "7"]
     assert mixture.plan_fold(rows.assign(fold=[0, 1, -1, -1], target=[0, 1, 1, 0]), None).size == 4
+
+
+@pytest.mark.parametrize("name", ["ISIC_0000000_downsampled", "isic_0000000.JPG"])
+def test_the_other_name_of_a_held_out_photograph_is_left_out_of_extra_data_and_of_pseudo_labels(tmp_path, name):
+    main = [("ISIC_0000000", "", 0, 0), ("b", "", 1, 0), ("c", "", 0, 1), ("d", "", 1, 1)]
+    extra = [(name, "", 1, ""), ("e", "", 1, "")]
+    directories = write_set(tmp_path / "a", main), write_set(tmp_path / "b", extra)
+    plan = mixture.plan_fold(mixture.read_sets(*directories), 0)
+    assert plan.rows["image_name"].tolist() == ["c", "d", "e"]
+    assert "left out: 1 with the name of a held-out image" in plan.text
+    # The same image without a label, to which the prediction of its other name belongs.
+    write_set(tmp_path / "b", [(name, "", "", ""), ("e", "", "", "")])
+    (tmp_path / "scores.csv").write_text("image_name,prediction\nISIC_0000000,0.9\ne,0.8\n")
+    rows = mixture.read_sets(*directories, pseudo_csv=str(tmp_path / "scores.csv"))
+    assert rows["label"].tolist() == [0, 1, 0, 1, 0.9, 0.8]
+    assert mixture.plan_fold(rows, 0).rows["image_name"].tolist() == ["c", "d", "e"]
+    assert mixture.plan_fold(rows, 1).rows["image_name"].tolist() == ["ISIC_0000000", "b", name, "e"]

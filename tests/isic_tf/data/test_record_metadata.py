@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.data import record_metadata
-from tfrecord_tools import schema
-from tfrecord_tools.io import record_index, tf_example
+from tfrecord_tools import errors, schema
+from tfrecord_tools.io import manifest, record_index, tf_example
 
 
 def test_all_records_are_listed_in_order(index):
@@ -52,6 +52,18 @@ def test_without_an_index_nothing_is_known(index, tmp_path):
     found = record_metadata.add_index(record_metadata.list_records([str(tmp_path / "test00-9.tfrec")]))
     assert set(found["patient_id"]) == {""}
     assert set(found["known_target"]) == {schema.UNKNOWN}
+
+
+def test_codes_that_no_table_confirmed_are_refused_and_their_records_are_listed_without_them(index, tmp_path):
+    shutil.copy(index["shard"][0], tmp_path / "train00-9.tfrec")
+    files = [str(tmp_path / "train00-9.tfrec")]
+    manifest.write_manifest(str(tmp_path), "train", [], unconfirmed_codes=["sex"])
+    rows = record_metadata.list_records(files, ["age_approx"])
+    message = r"train00-9.tfrec: expected codes of sex that a table confirms, .* tfrecord_tools.index again with --csv"
+    with pytest.raises(errors.IsicError, match=message):
+        record_metadata.list_records(files, ["age_approx", "sex"])
+    with pytest.raises(errors.IsicError, match=message):
+        record_metadata.add_columns(rows, ["sex"], threads=1)
 
 
 def test_columns_are_added_whatever_the_order_of_the_rows(index):

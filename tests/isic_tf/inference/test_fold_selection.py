@@ -84,6 +84,14 @@ def test_the_fold_is_that_of_the_only_network_and_targets_follow_the_names(capsy
     assert "note: 1 of 3 images have no target (for example c); left blank" in out
 
 
+def test_targets_of_own_classes_are_those_of_the_runs_held_out_images(tmp_path):
+    for fold, row in ((0, "a,0.5,0,1"), (1, "b,0.5,1,0")):
+        (tmp_path / f"fold{fold}").mkdir()
+        (tmp_path / f"fold{fold}" / "oof.csv").write_text(f"image_name,prediction,fold,target\n{row}\n")
+    assert fold_selection.find_targets(pd.Series(["c", "b", "a"]), str(tmp_path)).tolist() == [-1, 0, 1]
+    assert fold_selection.find_targets(pd.Series(["c"]), str(tmp_path / "none")).tolist() == [-1]
+
+
 def test_a_network_of_no_fold_names_none(capsys):
     rows = pd.DataFrame({"image_name": ["a"], "networks": ["1"], "known_target": [-1]})
     table = pd.DataFrame({"image_name": ["a"], "prediction": [0.1]})

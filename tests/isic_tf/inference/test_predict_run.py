@@ -30,7 +30,7 @@ from isic_tf.inference import (
 )
 from isic_tf.inference.config import PredictConfig, PredictFilesConfig
 from isic_tf.models import classifiers
-from isic_tf.postprocessing import calibrate_run, calibration
+from isic_tf.postprocessing import calibrate_run, calibration, calibration_file
 from isic_tf.training import loop
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors
@@ -152,7 +152,7 @@ def test_calibrated_predictions_are_the_plain_ones_calibrated(run, record_set, m
             workdir=str(tmp_path / "run"), oof=None, labels=str(made_up / "train.csv"), method="platt", prevalence=None
         )
     )
-    scale, shards = calibration.read_calibration(str(tmp_path / "run")), f"{record_set}/test*.tfrec"
+    scale, shards = calibration_file.read_calibration(str(tmp_path / "run")), f"{record_set}/test*.tfrec"
     plain = predicted(tmp_path / "run", tmp_path / "p.csv", records=shards)["prediction"]
     capsys.readouterr()
     for number, prevalence in enumerate((None, 0.0176)):

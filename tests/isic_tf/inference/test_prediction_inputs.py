@@ -34,7 +34,7 @@ def test_a_source_is_shards_or_a_directory(tmp_path, monkeypatch, source, record
 
 
 def test_a_source_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(errors.ConfigError, match="expected a glob pattern of shards .* or a directory .*nowhere'"):
+    with pytest.raises(errors.ConfigError, match="expected a glob pattern of shards .* or directories, .*nowhere'"):
         prediction_inputs.split_source(tmp_path / "nowhere")
 
 

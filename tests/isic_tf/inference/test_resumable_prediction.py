@@ -16,7 +16,7 @@ def test_embeddings_of_unused_networks_are_nan():
 
 
 def test_a_part_is_written_once_its_last_image_is_there(tmp_path):
-    writer = resumable_prediction._PartWriter(ROWS, str(tmp_path), {})
+    writer = resumable_prediction._PartWriter(ROWS, str(tmp_path), {}, [])
     features = np.arange(4, dtype=np.float32).reshape(4, 1, 1)
     # In another order than that of the rows, and across batches.
     writer.add(["c", "b"], np.array([0.75, 0.25], np.float32), features[[2, 1]])
@@ -34,14 +34,14 @@ def test_a_part_is_written_once_its_last_image_is_there(tmp_path):
 
 
 def test_a_part_without_embeddings_has_a_table_only(tmp_path):
-    writer = resumable_prediction._PartWriter(ROWS[ROWS["part"] == 0], str(tmp_path), {})
+    writer = resumable_prediction._PartWriter(ROWS[ROWS["part"] == 0], str(tmp_path), {}, [])
     writer.add(["b", "d"], np.array([0.25, 1.0], np.float32), None)
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.csv"]
 
 
 def test_images_that_are_skipped_are_listed_beside_their_part_and_in_no_other_file(tmp_path):
     skipped = {}
-    writer = resumable_prediction._PartWriter(ROWS, str(tmp_path), skipped)
+    writer = resumable_prediction._PartWriter(ROWS, str(tmp_path), skipped, [])
     features = np.arange(4, dtype=np.float32).reshape(4, 1, 1)
     # While the images are read, before they are predicted.
     skipped.update(b="b.jpg is damaged", d="d.jpg is damaged", c="c.jpg is damaged")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from harness import tiny_trunk
 
-from isic_tf.data import clinical_metadata
+from isic_tf.data import clinical_metadata, targets
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
@@ -81,12 +81,13 @@ def small(monkeypatch):
     return lambda **options: classifiers.build_classifier("efficientnet-b0", 32, **options)
 
 
+DIAGNOSES = targets.make_class_set("diagnosis")
 IMAGES = np.random.default_rng(0).random((4, 32, 32, 3)).astype(np.float32)
 
 
 def test_a_head_of_all_parts_has_their_sizes(small):
     classifier = small(
-        target="diagnosis", metadata="age,sex", pooling="gem", hidden_units=16, dropout=0.5, dropout_samples=5
+        classes=DIAGNOSES, metadata="age,sex", pooling="gem", hidden_units=16, dropout=0.5, dropout_samples=5
     )
     assert [tensor.shape[1] for tensor in classifier.inputs] == [32, clinical_metadata.width("age,sex")]
     assert classifier.output_shape == (None, 9)
@@ -136,12 +137,14 @@ def test_a_predictor_reads_the_malignant_probability_of_diagnoses_with_metadata(
     found, weights = [], None
     for strategy in (tf.distribute.get_strategy(), mirrored):
         with strategy.scope():
-            classifier = small(target="diagnosis", metadata="sex")
+            classifier = small(classes=DIAGNOSES, metadata="sex")
         weights = weights or classifier.get_weights()
         classifier.set_weights(weights)
-        ((_, scores),) = predictor.make_predictor([classifier], strategy)(dataset)
+        ((_, scores),) = predictor.make_predictor([classifier], strategy, classes=DIAGNOSES)(dataset)
         found.append(scores)
-    expected = tf.nn.softmax(small_logits(classifier, images, known)).numpy()[:, 1]
+    expected = tf.nn.softmax(small_logits(classifier, images, known)).numpy()
+    # Melanoma first, as the single score.
+    expected = np.concatenate([expected[:, 1:2], expected], axis=1)
     assert np.allclose(found[0], expected, atol=1e-5)
     assert np.allclose(found[1], expected, atol=1e-5)
 

@@ -26,6 +26,18 @@ def test_the_decay_grows_with_the_steps_worked_by_hand(steps, decay):
         assert average.numpy() == pytest.approx(decay * 1 + (1 - decay) * 3)
 
 
+def test_constants_keep_their_digits():
+    layer = tf.keras.layers.Layer(name="standardized")
+    constant = layer.add_weight(f"{ema.CONSTANT}mean", (1000,), initializer="glorot_uniform", trainable=False)
+    averages = [ema.start_average(weight) for weight in ema.averaged_weights(layer)]
+    optimizer = tf.keras.optimizers.SGD()
+    optimizer.build([])
+    optimizer.iterations.assign(91)
+    state = tf.train.Checkpoint(model=layer, optimizer=optimizer, averages=averages)
+    ema.update_averages(state, 0.7)
+    assert averages[0].numpy().tolist() == constant.numpy().tolist()
+
+
 def test_averages_start_at_the_weights_and_include_batch_statistics():
     state = make_state(0)
     names = [weight.name for weight in ema.averaged_weights(state.model)]

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from isic_tf.artifacts import prediction_sidecar
 from isic_tf.patient_context import context_ablation, fit_context, lesion_features, second_stage
-from isic_tf.patient_context.config import METHODS, ContextFilesConfig
+from isic_tf.patient_context.config import METHODS, ContextConfig, ContextFilesConfig
 from isic_tf.patient_context.second_stage import StageOptions
 from isic_tf.postprocessing import out_of_fold
 
@@ -272,3 +272,33 @@ def test_patients_are_shuffled_within_their_folds():
     found = context_ablation._permute(patients, folds, np.random.default_rng(0))
     assert sorted(found[:50]) == patients[:50].tolist()
     assert (found != patients).mean() > 0.8
+
+
+def test_numeric_columns_of_the_table_are_fitted_on_and_needed_again(data, tmp_path):
+    table = pd.read_csv(data / "metadata.csv")
+    rng = np.random.default_rng(5)
+    areas = (10 + 3 * table["target"] + rng.normal(size=len(table))).where(table.index % 9 > 0)
+    # Without ages, which the model can do without.
+    table.assign(area=areas).drop(columns="age_approx").to_csv(tmp_path / "metadata.csv", index=False)
+    metadata = str(tmp_path / "metadata.csv")
+    config = ContextConfig(method="boost", no_patient_context=True, columns=("area",), strategy="default")
+    stage = fit_context.fit_context_model([str(data / "oof.csv")], metadata, config)
+    assert stage.numbers["area"] == pytest.approx([areas.mean(), areas.std(ddof=0)])
+    found = fit_context.apply_context_model(stage, [str(data / "oof.csv")], metadata)
+    assert roc_auc_score(found.merge(table)["target"], found["prediction"]) > 0.9
+    with pytest.raises(ValueError, match="metadata.csv has no column area, only image_name, .*"):
+        fit_context.apply_context_model(stage, [str(data / "oof.csv")], str(data / "metadata.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"columns": ("age", "area")}, "expected --columns to be numeric columns of --metadata, got age: age, sex and"),
+        ({"columns": ("mel_thick_mm",)}, "--columns=mel_thick_mm is refused: only melanomas"),
+        ({"columns": ("area",), "method": "rank"}, "expected no --columns with --method=rank, which fits nothing"),
+        ({"columns": ("area",), "oof": None, "predictions": ["x.csv"], "model_dir": "m"}, "--columns only with --oof"),
+    ],
+)
+def test_columns_that_cannot_be_used_are_refused(data, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(data, **changes)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
+from isic_tf.metrics import roc
 from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.patient_context.second_stage import StageOptions
 from isic_tf.postprocessing import calibration
@@ -135,3 +136,25 @@ def test_damage_is_told_from_absence(boosted, tmp_path):
 def test_options_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         StageOptions().seed = 1
+
+
+def test_numeric_columns_are_standardized_by_the_fit_and_kept_with_it(tmp_path, few_trees):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 200)
+    numbers = pd.DataFrame({"area": 3.0 * targets + rng.normal(size=200), "h": rng.normal(size=200)})
+    numbers.loc[::7, "h"] = np.nan
+    given = make_lesions(rng.normal(size=200), [f"p{number % 20}" for number in range(200)])._replace(numbers=numbers)
+    stage = second_stage.fit_stage(given, targets, StageOptions("boost"))
+    expected = [[values.mean(), values.std(ddof=0)] for _, values in numbers.items()]
+    assert list(stage.numbers) == ["area", "h"]
+    assert np.array(list(stage.numbers.values())) == pytest.approx(np.array(expected))
+    second_stage.save_stage(stage, str(tmp_path), {})
+    loaded = second_stage.load_stage(tmp_path)
+    assert loaded.numbers == stage.numbers
+    found = second_stage.apply_stage(loaded, given)
+    np.testing.assert_array_equal(found, second_stage.apply_stage(stage, given))
+    assert roc.roc_auc(targets, found) > 0.95
+    rows = np.arange(199, 99, -1)
+    np.testing.assert_array_equal(second_stage._take(given, rows).numbers, numbers.iloc[rows])
+    with pytest.raises(errors.ConfigError, match="expected the numeric columns area, h, as in the fit, got none of h"):
+        second_stage.apply_stage(stage, given._replace(numbers=numbers[["area"]]))

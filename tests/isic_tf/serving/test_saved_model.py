@@ -112,3 +112,27 @@ def test_words_and_years_are_taken_as_metadata():
         predict(121, "male")
     with pytest.raises(tf.errors.InvalidArgumentError, match="sex one of male, female, or empty where unknown"):
         predict(50, "x")
+
+
+def test_numbers_are_taken_as_they_are_with_unknown_ones_not_a_number():
+    fields = "sex,area (mm),2nd,area"
+    names = ["area__mm_", "column_2nd", "area"]
+    assert saved_model.list_inputs(fields) == names
+    module = saved_model.make_module([sum_network(clinical_metadata.width(fields))], SIZE, fields)
+
+    def predict(*numbers):
+        image = tf.constant([encode_gray(0)])
+        return float(
+            module.predict(image, tf.constant(["male"]), *[tf.constant([n]) for n in numbers])["prediction"][0]
+        )
+
+    # Weights 1 of male, 4, 5 and 6 of the values, and 7, 8 and 9 of unknown ones.
+    assert predict(-0.5, 0.1, 0.25) == pytest.approx(expit(-0.5 + 1 - 2 + 0.5 + 1.5), abs=1e-6)
+    assert predict(-2.0, np.nan, -0.25) == pytest.approx(expit(-0.5 + 1 - 8 + 8 - 1.5), abs=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="column_2nd to be a number, or NaN where unknown, got"):
+        predict(0.0, np.inf, 0.0)
+
+
+def test_inputs_of_two_columns_never_have_one_name():
+    names = saved_model.list_inputs("area,area_unknown,a b,a_b,sex_")
+    assert names == ["area", "area_unknown_", "a_b", "a_b_", "sex_"]

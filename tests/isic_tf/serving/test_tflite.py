@@ -5,7 +5,7 @@ from harness import tiny_trunk
 from scipy.special import expit
 
 from isic_tf.data import targets
-from isic_tf.models import backbones, classifiers
+from isic_tf.models import backbones, classifiers, standardization
 from isic_tf.serving import saved_model, tflite
 
 
@@ -53,6 +53,25 @@ def test_metadata_are_codes_and_unknown_has_an_input_of_its_own():
     assert [predict(gray(0), (code,)) for code in (0, 1, -1)] == pytest.approx(expit([1.0, 2.0, -3.0]), abs=1e-6)
 
 
+@pytest.mark.parametrize(("form", "tolerance"), [("float32", 1e-6), ("float16", 1e-3), ("int8", 0.02)])
+def test_numeric_columns_of_any_size_are_standardized(form, tolerance):
+    """Also where 8 bits for both columns, or the 16 bits of a constant, would lose all of their digits."""
+    fields = "sex,area,h"
+    images, known = tf.keras.Input((8, 8, 3)), tf.keras.Input((7,))
+    standardize = standardization.StandardizeLast(2)
+    joined = tf.keras.layers.Concatenate()([tf.keras.layers.GlobalAveragePooling2D()(images), standardize(known)])
+    dense = tf.keras.layers.Dense(1)
+    network = tf.keras.Model([images, known], dense(joined))
+    dense.set_weights([np.array([[0.0]] * 3 + [[0.5], [-0.5], [0.0], [1.0], [-1.0], [0.25], [-0.5]]), np.zeros(1)])
+    standardize.set_weights([np.array([1e6, -0.5]), np.array([2e4, 0.01])])
+    samples = [(gray(0), (place % 3 - 1, 1e6 + 500 * place, -0.5, 0, 0)) for place in range(-80, 81)]
+    samples += [(gray(0), (0, 0, -0.5 + place / 4000, 1, 0)) for place in range(-80, 81)] + [(gray(0), (1, 0, 0, 1, 1))]
+    content = tflite.convert([network], 8, fields, form, samples)
+    predict = tflite.make_predictor(content, fields, 1)
+    found = [predict(gray(0), codes) for codes in [(0, 1.02e6, -0.49, 0, 0), (1, 0, -0.51, 1, 0), (-1, 0, 0, 1, 1)]]
+    assert found == pytest.approx(expit([0.5 + 1 - 1, -0.5 + 0.25 + 1, 0.25 - 0.5]), abs=tolerance)
+
+
 def test_small_probabilities_survive_8_bits():
     tf.keras.utils.set_random_seed(0)
     networks = [classifiers.build_classifier("efficientnet-b0", 64) for _ in range(2)]
@@ -64,19 +83,44 @@ def test_small_probabilities_survive_8_bits():
     content = tflite.convert(networks, 64, "", "int8", [(image, ()) for image in images])
     predict = tflite.make_predictor(content, "", 1)
     found = np.array([predict(image, ()) for image in images])
-    expected = targets.mean_probability(saved_model.logits(networks, images, None)).numpy()
+    expected = targets.mean_scores(saved_model.logits(networks, images, None)).numpy()
     assert expected.max() < 0.02
     # A quantized sigmoid would give a few multiples of 1/256.
     assert len(set(found)) > 20
     assert np.abs(np.log(found / expected)).max() < 0.1
 
 
-@pytest.mark.parametrize(("large", "probability"), [(targets.MALIGNANT, 1.0), (0, 0.0)])
+@pytest.mark.parametrize(("large", "probability"), [(1, 1.0), (0, 0.0)])
 def test_logits_with_infinite_powers_give_finite_probabilities_in_8_bits(large, probability):
-    network = classifiers.build_classifier("efficientnet-b0", 64, target="diagnosis")
+    classes = targets.make_class_set("diagnosis")
+    network = classifiers.build_classifier("efficientnet-b0", 64, classes=classes)
     kernel, bias = network.get_layer("logits").get_weights()
     bias[large] = 200
     network.get_layer("logits").set_weights([kernel, bias])
     images = np.tile(np.random.default_rng(0).integers(0, 256, (8, 1, 1, 3), np.uint8), (1, 64, 64, 1))
-    predict = tflite.make_predictor(tflite.convert([network], 64, "", "int8", [(image, ()) for image in images]), "", 1)
-    assert [predict(image, ()) for image in images] == pytest.approx([probability] * 8, abs=1e-6)
+    content = tflite.convert([network], 64, "", "int8", [(image, ()) for image in images], classes)
+    predict = tflite.make_predictor(content, "", 1)
+    scores = np.array([predict(image, ()) for image in images])
+    assert scores[:, 0] == pytest.approx([probability] * 8, abs=1e-6)
+    assert np.abs(scores[:, 1:] - np.eye(9)[large]).max() < 1e-6
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_small_probabilities_of_classes_survive_8_bits(multi_label):
+    rng = np.random.default_rng(0)
+    classes = targets.ClassSet(("A", "B", "C"), ("A", "C"), multi_label)
+    networks = []
+    for _ in range(2):
+        images, dense = tf.keras.Input((8, 8, 3)), tf.keras.layers.Dense(3)
+        networks.append(tf.keras.Model(images, dense(tf.keras.layers.GlobalAveragePooling2D()(images))))
+        dense.set_weights([rng.normal(0, 4, (3, 3)), np.array([-6, 0, -5])])
+    images = np.tile(rng.integers(0, 256, (60, 1, 1, 3), np.uint8), (1, 8, 8, 1))
+    content = tflite.convert(networks, 8, "", "int8", [(image, ()) for image in images], classes)
+    predict = tflite.make_predictor(content, "", 1)
+    found = np.array([predict(image, ()) for image in images])
+    expected = targets.mean_scores(saved_model.logits(networks, images, None), classes).numpy()
+    assert expected.min() < 1 / 256
+    assert np.abs(np.log(found / expected)).max() < 0.1
+    positive = found[:, [1, 3]].astype(np.float64)
+    single = positive.max(axis=1) if multi_label else positive.sum(axis=1)
+    assert found[:, 0] == pytest.approx(single, rel=1e-6)

@@ -46,6 +46,9 @@ def test_files_that_options_name_are_read_as_bytes(tmp_path):
     policy.write_text('{"flip_x": {"p": 0.5}}')
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("image_name_1,image_name_2\na,b\n")
+    (tmp_path / "found.csv").write_text("image_name_1,image_name_2\n")
+    both = make_config(augment_policy=str(policy), duplicates=f"{pairs},{tmp_path}/found.csv")
+    assert fold_setup.read_named_files(both)[:2] == [pairs.read_bytes(), b"image_name_1,image_name_2\n"]
     config = make_config(augment_policy=str(policy), duplicates=str(pairs))
     assert fold_setup.policy_file(config) == str(policy)
     assert fold_setup.policy_file(make_config(augment_policy="strong")) is None
@@ -53,11 +56,29 @@ def test_files_that_options_name_are_read_as_bytes(tmp_path):
     assert fold_setup.read_named_files(make_config()) == []
 
 
+def index_with_table(folder, text):
+    """Indexes records with a table, which confirms what their codes mean."""
+    (folder / "t.csv").write_text(text)
+    config = record_set_indexer.IndexConfig(records=f"{folder}/train*.tfrec", csv=f"{folder}/t.csv")
+    record_set_indexer.index_record_set(config)
+
+
+def test_metadata_whose_codes_no_table_confirmed_are_refused_before_the_training(tmp_path):
+    examples = [{"image_name": f"i{place}", "target": place % 2, "sex": 1} for place in range(4)]
+    write_shard(tmp_path, "train00-4.tfrec", examples, [codec.encode(PICTURE, 90 + place) for place in range(4)])
+    record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=f"{tmp_path}/train*.tfrec"))
+    rows = mixture.read_sets(str(tmp_path)).assign(fold=[0, 0, 1, 1])
+    settings = {"global_batch_size": 2, "warmup_epochs": 0, "epochs": 1}
+    with pytest.raises(errors.IsicError, match="expected codes of sex that a table confirms"):
+        fold_setup.plan_folds(rows, [0], make_config(metadata="sex", **settings))
+    fold_setup.plan_folds(rows, [0], make_config(**settings))
+
+
 def test_metadata_that_no_record_has_are_refused_before_the_training(tmp_path):
     names = [f"i{place}" for place in range(4)]
     examples = [{"image_name": name, "target": place % 2, "sex": 1} for place, name in enumerate(names)]
     write_shard(tmp_path, "train00-4.tfrec", examples, [codec.encode(PICTURE, 90 + place) for place in range(4)])
-    record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=f"{tmp_path}/train*.tfrec"))
+    index_with_table(tmp_path, "image_name,sex\ni0,female\n")
     rows = mixture.read_sets(str(tmp_path)).assign(fold=[0, 0, 1, 1])
     settings = {"global_batch_size": 2, "warmup_epochs": 0, "epochs": 1}
     with pytest.raises(errors.ConfigError, match="--metadata=site needs anatom_site_general_challenge, unknown in all"):
@@ -68,12 +89,14 @@ def test_metadata_that_no_record_has_are_refused_before_the_training(tmp_path):
 
 def test_a_held_out_carcinoma_is_refused_where_the_diagnosis_is_learned(tmp_path):
     names = [f"i{place}" for place in range(4)]
-    codes = [schema.encode("diagnosis", name) for name in ("nevus", "basal cell carcinoma", "nevus", "melanoma")]
+    diagnoses = ("nevus", "basal cell carcinoma", "nevus", "melanoma")
+    codes = [schema.encode("diagnosis", name) for name in diagnoses]
     examples = [
         {"image_name": name, "target": place % 2, "diagnosis": codes[place]} for place, name in enumerate(names)
     ]
     write_shard(tmp_path, "train00-4.tfrec", examples, [codec.encode(PICTURE, 90 + place) for place in range(4)])
-    record_set_indexer.index_record_set(record_set_indexer.IndexConfig(records=f"{tmp_path}/train*.tfrec"))
+    lines = [f"{name},{diagnosis}" for name, diagnosis in zip(names, diagnoses, strict=True)]
+    index_with_table(tmp_path, "\n".join(["image_name,diagnosis", *lines]) + "\n")
     rows = mixture.read_sets(str(tmp_path)).assign(fold=[0, 0, 1, 1])
     config = make_config(target="diagnosis", global_batch_size=2, warmup_epochs=0, epochs=1)
     with pytest.raises(errors.IsicError, match="1 images are labeled malignant but not diagnosed as melanoma"):

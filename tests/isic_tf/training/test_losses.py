@@ -15,8 +15,8 @@ def of(values):
     return tf.constant(np.array(values, np.float32)[:, None])
 
 
-def share(labels, logits, **changes):
-    return float(losses.make_loss(make_config(**{"label_smoothing": 0.0, **changes}))(labels, logits))
+def share(labels, logits, classes=targets.BINARY, **changes):
+    return float(losses.make_loss(make_config(**{"label_smoothing": 0.0, **changes}), classes)(labels, logits))
 
 
 def test_smoothed_cross_entropy_worked_by_hand():
@@ -67,10 +67,11 @@ def test_a_malignant_image_counts_as_often_as_asked():
     assert one == other == pytest.approx(math.log(2) / make_config().global_batch_size)
     assert share(of([1, 0]), of([0, 0]), malignant_weight=5.0) == pytest.approx(5 * one + other)
     assert share(of([0.5]), of([0.0]), malignant_weight=5.0) == pytest.approx(3 * one)
-    classes = np.zeros((1, 9), np.float32)
-    classes[0, targets.MALIGNANT] = 1
-    zeros = tf.zeros([1, 9])
-    assert share(tf.constant(classes), zeros, malignant_weight=2.0) == pytest.approx(2 * math.log(9) / 8)
+    classes = targets.make_class_set("diagnosis", positive_classes="melanoma,basal cell carcinoma")
+    labels = tf.eye(9)
+    weights = [2.0 if name in classes.positive else 1.0 for name in classes.names]
+    found = share(labels, tf.zeros([9, 9]), classes, malignant_weight=2.0)
+    assert found == pytest.approx(sum(weights) * math.log(9) / 8)
 
 
 def test_the_ranking_loss_worked_by_hand():

@@ -62,6 +62,15 @@ def test_weights_trained_on_a_held_out_image_or_patient_are_refused(source):
         warm_start.check_leakage(plan_of(TABLE, fresh), directory, pairs)
 
 
+@pytest.mark.parametrize("name", ["ISIC_0000000_downsampled", "isic_0000000.JPG"])
+def test_a_held_out_image_is_recognized_by_its_other_name_among_those_that_weights_were_trained_on(tmp_path, name):
+    seen = seen_images.list_seen_images(plan_of(TABLE.assign(image_name=["a", "b", "c", name])))
+    seen_images.write_seen_images(str(tmp_path), seen)
+    held_out = pd.DataFrame({"image_name": ["ISIC_0000000", "y"], "patient_id": ["", ""]})
+    with pytest.raises(errors.LeakageError, match=r"trained on 1 of the 2 held-out images, .* \(first: ISIC_0000000\)"):
+        warm_start.check_leakage(plan_of(TABLE, held_out), str(tmp_path))
+
+
 def test_held_out_patients_are_recognized_by_their_numbers(source):
     directory, _ = source
     # Another image of patient 7 of the set that the weights were trained on.
@@ -116,13 +125,16 @@ def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(sour
     warm_start.load_weights(classifier, directory, make_config(**{"image_size": 32}))
     assert all(np.array_equal(*pair) for pair in zip(classifier.get_weights(), theirs.get_weights(), strict=True))
     assert f"starting from {directory}/{run_directory.BEST_WEIGHTS}\n" in capsys.readouterr().out
-    other = classifiers.build_classifier("efficientnet-b0", 32, target="diagnosis", hidden_units=4)
+    own = make_config(image_size=32, target="columns:A", positive_classes="A", hidden_units=4)
+    other = classifiers.build_from_config(own)
     logits = other.get_layer("logits").get_weights()
-    warm_start.load_weights(other, directory, make_config(**{"image_size": 32}))
+    # One output too, but of another label.
+    warm_start.load_weights(other, directory, own)
     assert all(np.array_equal(*pair) for pair in zip(classifiers.backbone_of(other).get_weights(), trunk, strict=True))
     assert np.array_equal(other.get_layer("hidden").get_weights()[0], theirs.get_layer("hidden").get_weights()[0])
     assert np.array_equal(other.get_layer("logits").get_weights()[0], logits[0])
-    assert "except logits" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "except logits; note: that run has other classes (malignant or not), so what was learned" in out
 
 
 def test_weights_of_another_backbone_are_refused(source):

@@ -54,13 +54,18 @@ def test_a_map_of_nine_diagnoses_is_of_the_odds_of_melanoma(blocks):
     image, trunk = blocks
     classifier = classifier_of(trunk, tf.keras.layers.GlobalAveragePooling2D, 9, 4)
     weights, biases = np.zeros((2, 9)), np.full(9, -100.0)
-    weights[:, targets.MALIGNANT], weights[:, 0] = (2, -1), (1, 1)
-    biases[[0, targets.MALIGNANT]] = 0
+    weights[:, 1], weights[:, 0] = (2, -1), (1, 1)
+    biases[[0, 1]] = 0
     classifier.get_layer("logits").set_weights([weights, biases])
-    maps, logits = grad_cam.compute_grad_cam(classifier, image)
+    classes = targets.make_class_set("diagnosis")
+    maps, logits = grad_cam.compute_grad_cam(classifier, image, classes=classes)
     # All that is not melanoma is the first class: the weights are (2 - 1) / 4 and (-1 - 1) / 4.
     assert maps[0] == pytest.approx(np.array([[0.25, 0], [0, 0]]))
     assert logits == pytest.approx([0.375 - 2 * 0.375])
+    # Of the first class, as `--class` asks, it is the other way round: (1 - 2) / 4 and (1 + 1) / 4.
+    maps, logits = grad_cam.compute_grad_cam(classifier, image, classes=classes.choose("Nevus"))
+    assert logits == pytest.approx([2 * 0.375 - 0.375])
+    assert maps[0].argmax() != 0
 
 
 def test_a_map_of_generalized_means(blocks):
@@ -85,24 +90,27 @@ def test_a_logit_that_nothing_increases_has_an_empty_map(blocks):
 
 
 def test_every_part_of_a_head_is_differentiated():
-    options = {"target": "diagnosis", "metadata": "age,sex", "pooling": "gem", "hidden_units": 8, "dropout_samples": 2}
-    classifier = classifiers.build_classifier("efficientnet-b0", SIDE, **options)
+    options = {"metadata": "age,sex", "pooling": "gem", "hidden_units": 8, "dropout_samples": 2}
+    classes = targets.make_class_set("diagnosis")
+    classifier = classifiers.build_classifier("efficientnet-b0", SIDE, classes=classes, **options)
     images = RNG.integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     known = clinical_metadata.encode(pd.DataFrame({"age_approx": [30, 80], "sex": [0, -1]}), "age,sex")
-    maps, logits = grad_cam.compute_grad_cam(classifier, images, known)
+    maps, logits = grad_cam.compute_grad_cam(classifier, images, known, classes)
     # The textbook way: the whole network recorded, and softmax probabilities.
     features = classifiers.backbone_of(classifier).get_output_at(-1)
     whole = tf.keras.Model(classifier.inputs, [features, classifier.output])
     with tf.GradientTape() as tape:
         features, outputs = whole([images / np.float32(255), known])
-        chance = tf.nn.softmax(outputs)[:, targets.MALIGNANT]
+        chance = tf.nn.softmax(outputs)[:, 1]
         logit = tf.math.log(chance / (1 - chance))
     weights = tape.gradient(logit, features).numpy().mean(axis=(1, 2), keepdims=True)
     expected = np.maximum((weights * features).numpy().sum(axis=-1), 0)
     assert expected.max() > 0
     assert np.allclose(maps, expected, rtol=1e-3, atol=1e-3 * expected.max())
     assert np.allclose(logits, logit, atol=1e-5)
-    assert not np.allclose(maps, grad_cam.compute_grad_cam(classifier, images, known[::-1])[0], rtol=1e-3, atol=0)
+    assert not np.allclose(
+        maps, grad_cam.compute_grad_cam(classifier, images, known[::-1], classes)[0], rtol=1e-3, atol=0
+    )
 
 
 def test_a_network_with_normalization_inside_its_backbone_is_explained():

@@ -1,9 +1,9 @@
 import pytest
 import tensorflow as tf
-from harness import make_config, tiny_with_norm
+from harness import make_config, tiny_trunk, tiny_with_norm
 
 from isic_tf.distribution import tpu_compiler, tpus
-from isic_tf.models import classifiers
+from isic_tf.models import backbones, classifiers
 from isic_tf.training.compile_check import programs
 from tfrecord_tools import errors
 
@@ -29,6 +29,16 @@ def test_a_step_is_that_of_one_core(run):
     assert {"XlaAllReduce", "AssignVariableOp"} <= kinds | _kinds_of_functions(program.graph)
     assert program.content
     assert run.variable_bytes > 0
+
+
+def test_labels_have_a_column_for_each_class_whatever_the_network_returns(monkeypatch):
+    """With patient context, it returns the score of the positive classes alone."""
+    monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
+    target = {"target": "column:dx", "classes": "BCC,MEL,NV", "positive_classes": "BCC,MEL"}
+    config = make_config(global_batch_size=16, context="set", bag_size=2, augment_policy="none", **target)
+    # Beside the classes, the number of the patient.
+    _, labels, _ = programs.RunPrograms(config, cores=8)._describe_batch(config)
+    assert labels.shape == [2, 3 + 1]
 
 
 def _kinds_of_functions(graph):

@@ -31,9 +31,12 @@ def test_sizes_are_refused_since_they_leak_the_label(name):
         clinical_metadata.parse(f"age,{name}")
 
 
-def test_unknown_fields_are_answered_with_the_list():
-    with pytest.raises(ValueError, match="expected --metadata to be some of age,sex,site, got 'patient'"):
-        clinical_metadata.parse("patient")
+def test_numeric_columns_come_last_as_they_are_with_unknown_ones_marked():
+    rows = ROWS.assign(**{"numeric:area": [7.5, np.nan], "numeric:h": [np.nan, -2.0]})
+    assert clinical_metadata.parse("area,sex,h") == ("sex",)
+    found = clinical_metadata.encode(rows, "area,sex,h")
+    assert found.tolist() == [[0, 1, 0, 7.5, 0, 0, 1], [0, 0, 1, 0, -2, 1, 0]]
+    assert clinical_metadata.width("area,sex,h") == 7
 
 
 def test_a_field_that_no_image_has_is_refused():
@@ -53,5 +56,7 @@ def test_unknown_shares_are_logged(capsys):
     assert capsys.readouterr().out == "note: unknown metadata of 2 images: age of 1 (50.0%)\n"
     clinical_metadata.log_unknown(ROWS.assign(sex=-1), "sex")
     assert capsys.readouterr().out == "note: unknown metadata of 2 images: sex of 2 (100.0%)\n"
+    clinical_metadata.log_unknown(ROWS.assign(**{"numeric:area": [7.5, np.nan]}), "area")
+    assert capsys.readouterr().out == "note: unknown metadata of 2 images: area of 1 (50.0%)\n"
     clinical_metadata.log_unknown(ROWS[:1], "age,sex,site")
     assert capsys.readouterr().out == ""
