@@ -8,7 +8,8 @@ python -m isic_tf.ensemble --oof=b4/oof.csv,b6/oof.csv --labels=train.csv --meth
 from tfrecord_tools import cli
 
 with cli.quiet_imports():
-    from isic_tf.postprocessing.ensemble_predictions import EnsembleConfig, ensemble
+    from isic_tf.postprocessing.ensemble_config import EnsembleConfig
+    from isic_tf.postprocessing.ensemble_predictions import ensemble
 
 CONFIG = EnsembleConfig
 

@@ -3,6 +3,7 @@
 python -m isic_tf.evaluate --predictions=runs/b0/oof.csv --labels=train.csv --output=metrics.json
 
 Intervals are 95 percent bootstrap intervals over patients. The first file is compared with each of the others.
+Files with columns probability_CLASS are evaluated by class too.
 """
 
 from tfrecord_tools import cli

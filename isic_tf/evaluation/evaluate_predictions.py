@@ -8,10 +8,18 @@ from typing import Any
 import pandas as pd
 
 from isic_tf.artifacts import prediction_sidecar
-from isic_tf.evaluation import evaluator, joined_tables, text_report
+from isic_tf.evaluation import (
+    compared_files,
+    evaluator,
+    joined_tables,
+    label_columns,
+    text_report,
+    units,
+    user_groups,
+)
+from isic_tf.evaluation.classes import class_predictions, class_text, class_truth, predicted_classes
 from isic_tf.metrics import paired_auc_test, summaries
-from tfrecord_tools import errors
-from tfrecord_tools.io import identity
+from tfrecord_tools.io.spellings import merged_identities
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +34,8 @@ class Evaluation:
             images that have a label but no prediction).
         comparisons: The difference between the first file and each other, see `isic_tf.metrics.compare`, with their
             paths as `first` and `second`.
-        tables: The evaluated DataFrame of each file: `image_name`, `patient_id`, `target`, `prediction` and metadata.
+        tables: The evaluated DataFrame of each file: `image_name`, `patient_id`, `target`, `prediction`, metadata and,
+            for several classes, `probability_CLASS` and `truth_CLASS`.
         records: DataFrame of the records that hold the images, or None.
 
     Examples:
@@ -66,7 +75,9 @@ class Evaluation:
         """Returns the content of `--output`: `files` and `comparisons`, plain values that fit into JSON."""
         return {"files": self.files, "comparisons": self.comparisons}
 
-    def write_report(self, path: str | os.PathLike[str], workdir: str | os.PathLike[str] | None = None) -> str:
+    def write_report(
+        self, path: str | os.PathLike[str], workdir: str | os.PathLike[str] | None = None, table: str | None = None
+    ) -> str:
         """Writes the HTML report of the first prediction file, compared with the others.
 
         The report names images and patients, but no directory of this machine.
@@ -75,6 +86,7 @@ class Evaluation:
             path: HTML file to write.
             workdir: Run directory whose training is shown and, with records, whose networks explain the worst errors
                 (Grad-CAM); None for none.
+            table: CSV file with `image_name` and the numeric columns that the run was trained with; None for none.
 
         Returns:
             The path of the report.
@@ -94,6 +106,7 @@ class Evaluation:
             others,
             workdir=None if workdir is None else os.fspath(workdir),
             records=self.records,
+            numbers=table,
         )
 
     def __str__(self) -> str:
@@ -101,6 +114,14 @@ class Evaluation:
         parts = []
         for file in self.files:
             parts.append(f"{file['path']}: {summaries.describe(file['summary'])}\n\n{text_report.write(file)}\n")
+            if "classes" in file:
+                parts.append(f"{class_text.write(file['classes'])}\n")
+            if "lesions" in file:
+                counts = file["lesions"]
+                parts.append(
+                    f"Each of the {counts['lesions']} lesions counts once, with the {counts['join']} of the "
+                    f"predictions of its images ({counts['images']} together).\n"
+                )
             if file["unpredicted"]:
                 parts.append(f"{file['unpredicted']} images have a label but no prediction and are not evaluated.\n")
             if file["patient_context"]:
@@ -130,6 +151,11 @@ def evaluate(
     threshold: float | None = None,
     specificity: float | None = None,
     allow_missing: bool = False,
+    target: str | None = None,
+    positive_classes: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    unit: str = "image",
+    join: str = "mean",
 ) -> Evaluation:
     """Evaluates predictions: ranking, calibration, operating points, subgroups, patients and shortcuts.
 
@@ -144,12 +170,18 @@ def evaluate(
         specificity: Choose the threshold with this specificity, from 0 to 1; None for that with 90 % sensitivity.
         allow_missing: Whether images with a label may lack a prediction, and the other way round; they are left out.
             Out-of-fold predictions, which have a column `fold`, may be those of some folds only.
+        target: Where the true classes are, for predictions of several classes (columns `probability_CLASS`, or a
+            submission of a challenge): `column:NAME` or `columns:A,B`; None for columns named like the classes.
+        positive_classes: The classes that the single prediction is of, where the sidecar does not say it.
+        groups: Columns of the labels whose values are groups to evaluate and compare.
+        unit: What to evaluate: each `image`, or each `lesion`, the predictions of whose images are joined.
+        join: How to join them: `mean` or `max`.
 
     Returns:
         `Evaluation`.
 
     Raises:
-        ConfigError: Both `threshold` and `specificity` are given, or no predictions.
+        ConfigError: Both `threshold` and `specificity` are given, or no predictions, or other options do not fit.
         IsicError: A table is damaged, an image has no prediction, no label or different targets, the files hold
             different images, or there is one class only.
 
@@ -163,72 +195,34 @@ def evaluate(
     """
     if isinstance(predictions, (str, os.PathLike, pd.DataFrame)):
         predictions = [predictions]
-    names = name_sources(predictions)
-    check_options(names, threshold, specificity)
-    known = joined_tables.read_labels(labels)
+    names = compared_files.name_sources(predictions)
+    compared_files.check_options(names, threshold, specificity)
+    units.check(unit, join)
+    truth = class_truth.find(predictions, names, labels, target, positive_classes, allow_missing)
+    known = truth.labels if truth else joined_tables.read_labels(labels)
+    known = user_groups.add_columns(known, labels, groups)
     of_records = joined_tables.read_records(os.fspath(records)) if records else None
-    labels_name = "the labels" if isinstance(labels, pd.DataFrame) else os.fspath(labels)
-    identity.log_merged(known, labels_name)
-    tables = [
-        joined_tables.join(source, labels_name, known, of_records, name, allow_missing)
-        for source, name in zip(predictions, names, strict=True)
-    ]
-    refuse_other_images(names, tables)
+    labels_name = label_columns.name_labels(labels)
+    merged_identities.log_merged(known, labels_name)
+    joined = []
+    for source, name in zip(predictions, names, strict=True):
+        read = class_predictions.convert_source(source, name, truth)
+        table = joined_tables.join(read, labels_name, known, of_records, name, allow_missing)
+        if truth and read is source:
+            predicted_classes.note_misfits(table, name, truth.classes)
+        joined.append(table)
+    tables = [units.select(table, unit, join) for table in joined]
+    compared_files.refuse_other_images(names, tables)
     files = []
-    for name, source, table in zip(names, predictions, tables, strict=True):
+    for name, source, images, table in zip(names, predictions, joined, tables, strict=True):
         is_file = not isinstance(source, pd.DataFrame)
         context = prediction_sidecar.used_patient_context([name]) if is_file else None
-        figures = evaluator.assess(table, threshold, specificity)
-        files.append({"path": name, "patient_context": context, "unpredicted": len(known) - len(table), **figures})
+        figures = evaluator.assess(table, threshold, specificity, truth=truth, groups=groups)
+        if unit == units.LESION:
+            figures["lesions"] = {"join": join, "images": len(images), "lesions": len(table)}
+        files.append({"path": name, "patient_context": context, "unpredicted": len(known) - len(images), **figures})
     comparisons = [
         {"first": names[0], "second": name, **paired_auc_test.compare(tables[0], table)}
         for name, table in zip(names[1:], tables[1:], strict=True)
     ]
     return Evaluation(files, comparisons, tables, of_records)
-
-
-def name_sources(predictions: Sequence[joined_tables.TableSource]) -> list[str]:
-    """Names each prediction table: a file by its path, a DataFrame `predictions`, `predictions 2` and so on."""
-    names = []
-    for number, source in enumerate(predictions, start=1):
-        if isinstance(source, pd.DataFrame):
-            names.append("predictions" if number == 1 else f"predictions {number}")
-        else:
-            names.append(os.fspath(source))
-    return names
-
-
-def check_options(predictions: Sequence[str], threshold: float | None, specificity: float | None) -> None:
-    """Checks that the options of an evaluation fit together; see `evaluate`.
-
-    Raises:
-        ConfigError: There are no predictions, both a threshold and a specificity, or one that is not from 0 to 1.
-    """
-    if not predictions:
-        raise errors.ConfigError("expected one or more prediction files (--predictions), got none")
-    if threshold is not None and specificity is not None:
-        raise errors.ConfigError("threshold and specificity are mutually exclusive, got both; give one")
-    for name, value in (("threshold", threshold), ("specificity", specificity)):
-        if value is not None and not 0 <= value <= 1:
-            raise errors.ConfigError(f"expected a {name} from 0 to 1, got {value}; give 95 % as 0.95")
-
-
-def refuse_other_images(paths: Sequence[str], tables: Sequence[pd.DataFrame]) -> None:
-    """Refuses prediction files of different images: their difference would be that of the images.
-
-    Args:
-        paths: Names for the message.
-        tables: DataFrames in order of `image_name`.
-
-    Raises:
-        IsicError: A table has other names than the first.
-    """
-    first = pd.Index(tables[0]["image_name"])
-    for path, table in zip(paths[1:], tables[1:], strict=True):
-        names = pd.Index(table["image_name"])
-        only = {paths[0]: first[~first.isin(names)], path: names[~names.isin(first)]}
-        texts = [f"{len(own)} only in {name} ({', '.join(own[:3])})" for name, own in only.items() if len(own)]
-        if texts:
-            raise errors.IsicError(
-                f"files can be compared on the same images only: {'; '.join(texts)}; evaluate one at a time"
-            )

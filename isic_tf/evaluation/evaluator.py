@@ -1,13 +1,23 @@
 """Computes all figures of one prediction file, as one dict of plain values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from isic_tf.evaluation import shortcut_audit, subgroups, within_patient_ranking
-from isic_tf.metrics import calibration_metrics, cluster_bootstrap, delong, operating_points, summaries
+from isic_tf.evaluation import shortcut_audit, subgroups, user_groups, within_patient_ranking
+from isic_tf.evaluation.classes import class_predictions, class_truth
+from isic_tf.metrics import (
+    calibration_metrics,
+    challenge_scores,
+    class_metrics,
+    cluster_bootstrap,
+    delong,
+    operating_points,
+    summaries,
+)
 
 # Sensitivity of the operating point, unless it is chosen.
 SENSITIVITY = 0.9
@@ -24,6 +34,9 @@ def assess(
     specificity: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    *,
+    truth: class_truth.ClassTruth | None = None,
+    groups: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluates predictions: ranking, calibration, operating points, subgroups, patients and shortcuts.
 
@@ -39,6 +52,8 @@ def assess(
         specificity: Minimum specificity of the chosen threshold; None for the default, 90 % sensitivity.
         resamples: Number of resamples.
         seed: Seed of the resampling.
+        truth: The true classes; None to evaluate the single prediction only.
+        groups: Names of the columns of groups of the user's own, see `user_groups.add_columns`.
 
     Returns:
         Dict of
@@ -47,9 +62,11 @@ def assess(
         - `calibration`: see `calibration_metrics.assess`.
         - `operating_points`: list of six dicts, see `operating_points.operating_points`.
         - `confusion`: see `operating_points.confusion`, and `chosen`: how the threshold was chosen, as text.
-        - `folds`: see `subgroups.folds`, and `groups`: see `subgroups.groups`, at the threshold of `confusion`.
+        - `folds`: see `subgroups.folds`, and `groups`: see `subgroups.groups`, at the threshold of `confusion`;
+          after these groups those of the user's own, see `user_groups.evaluate`.
         - `patients`: see `within_patient_ranking.rank`.
         - `shortcuts`: see `shortcut_audit.audit`.
+        - `classes`, with `truth` and where the table has probabilities of classes: see `assess_classes`.
 
     Raises:
         IsicError: There is one class only, or a prediction is not finite.
@@ -63,15 +80,47 @@ def assess(
     functions: dict[Any, cluster_bootstrap.Metric] = {**_CURVE_FIGURES, **operating_points.figures()}
     resampled = cluster_bootstrap.resample(targets, scores, patient, functions, resamples, seed)
     threshold, chosen = choose(targets, scores, threshold, specificity)
-    return {
+    found = {
         "summary": summarize(figures, table, resampled, resamples),
         "calibration": calibration_metrics.assess(targets, scores, patient),
         "operating_points": operating_points.operating_points(targets, scores, resampled),
         "confusion": {**operating_points.confusion(targets, scores, threshold), "chosen": chosen},
         "folds": subgroups.folds(table, threshold, resamples, seed),
-        "groups": subgroups.groups(table, threshold, resamples, seed),
+        "groups": [
+            *subgroups.groups(table, threshold, resamples, seed),
+            *user_groups.evaluate(table, groups, threshold, resamples, seed),
+        ],
         "patients": within_patient_ranking.rank(table, resamples, seed),
         "shortcuts": shortcut_audit.audit(table, resamples, seed),
+    }
+    predictions = class_predictions.select_predictions(table, truth.classes) if truth else None
+    if truth and predictions:
+        found["classes"] = assess_classes(predictions, truth, resamples, seed)
+    return found
+
+
+def assess_classes(
+    predictions: class_metrics.ClassPredictions, truth: class_truth.ClassTruth, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Evaluates the probabilities of several classes.
+
+    Args:
+        predictions: `ClassPredictions`.
+        truth: Where the true classes come from.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        Dict, see `class_metrics.assess`, with `positive_classes`, `truth` (where the true classes come from, as text)
+        and, where each image has one class, `challenge`, see `challenge_scores.score`, else None.
+    """
+    names, classes, probabilities = predictions.names, predictions.truth, predictions.probabilities
+    challenge = None if predictions.multi_label else challenge_scores.score(names, classes, probabilities)
+    return {
+        "truth": truth.described,
+        "positive_classes": list(truth.classes.positive),
+        **class_metrics.assess(predictions, resamples, seed),
+        "challenge": challenge,
     }
 
 

@@ -79,13 +79,16 @@ def _describe_row(row: Mapping[str, Any], picture: Mapping[str, Any]) -> dict[st
     }
 
 
-def load_pictures(names: Sequence[str], workdir: str | None, records: pd.DataFrame | None) -> dict[str, dict[str, Any]]:
+def load_pictures(
+    names: Sequence[str], workdir: str | None, records: pd.DataFrame | None, numbers: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Loads and explains images.
 
     Args:
         names: Names of images.
         workdir: Run directory whose networks explain them; None for none.
         records: DataFrame of records that hold some of them, see `joined_tables.read_records`; None for none.
+        numbers: CSV file with the numeric columns that the networks use; None for none.
 
     Returns:
         Dict from name to a dict of `image` and `map` (`data:` URLs of JPEG files), `probability` (of the networks, see
@@ -102,8 +105,10 @@ def load_pictures(names: Sequence[str], workdir: str | None, records: pd.DataFra
         images = record_images.load_images(rows, _IMAGE_SIZE)
         pairs = zip(rows["image_name"], images, strict=True)
         return {name: {**_NO_PICTURE, "image": encode(image)} for name, image in pairs}
-    columns = clinical_metadata.columns(run_directory.read_flags(workdir).get("metadata", ""))
-    found = grad_cam.explain_rows(workdir, record_metadata.add_columns(rows, columns, cpu.count_cores()))
+    fields = run_directory.read_flags(workdir).get("metadata", "")
+    rows = record_metadata.add_columns(rows, clinical_metadata.columns(fields), cpu.count_cores())
+    rows = clinical_metadata.add_values(rows, numbers, clinical_metadata.parse_numeric(fields))
+    found = grad_cam.explain_rows(workdir, rows)
     overlays = grad_cam.overlay(found.images, found.maps)
     pictures = {}
     for place, name in enumerate(rows["image_name"]):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from isic_tf.artifacts import run_directory, run_flags
+from isic_tf.data import clinical_metadata
 from isic_tf.evaluation import failure_cases, patient_panels, report_plots, report_template, svg_plots
 from tfrecord_tools.io import atomic_write
 
@@ -26,6 +27,7 @@ def write(
     *,
     workdir: str | None = None,
     records: pd.DataFrame | None = None,
+    numbers: str | None = None,
     count: int = 6,
 ) -> str:
     """Writes the report.
@@ -42,6 +44,7 @@ def write(
             comparison (see `paired_auc_test.compare`) with its name as `second`.
         workdir: Run directory whose flags and training are shown and whose networks explain images; None for none.
         records: DataFrame of records that hold the images, see `joined_tables.read_records`; None for no images.
+        numbers: CSV file with the numeric columns that the run's networks use; None for none.
         count: Maximum number of false negatives, and of false positives.
 
     Returns:
@@ -52,11 +55,17 @@ def write(
     """
     flags = run_directory.read_flags(workdir) if workdir else {}
     missed, alarms = failure_cases.find(table, assessment["confusion"]["threshold"], count)
-    pictures = failure_cases.load_pictures([*missed["image_name"], *alarms["image_name"]], workdir, records)
+    names = [*missed["image_name"], *alarms["image_name"]]
+    pictures = failure_cases.load_pictures(names, workdir, records, numbers)
     shown = shorten_paths([name, *(compared["second"] for _, _, compared in others)])
+    class_curves = report_plots.plot_classes(assessment, table)
     context = {
         "patient_context": None,
+        "classes": None,
+        "lesions": None,
         **assessment,
+        "class_curves": class_curves,
+        "class_names_shown": [class_name for class_name, _ in class_curves],
         "name": shown[0],
         "plots": report_plots.plot_predictions(assessment, [table, *(other for _, other, _ in others)]),
         "comparisons": [
@@ -97,19 +106,22 @@ def shorten_paths(names: Sequence[str]) -> list[str]:
     return [os.path.relpath(name, common) if os.path.isabs(name) else name for name in names]
 
 
-def check(workdir: str, explained: bool) -> None:
+def check(workdir: str, explained: bool, numbers: str | None = None) -> None:
     """Checks, before anything is computed, that a directory holds the run that a report needs.
 
     Args:
         workdir: Run directory.
         explained: Whether its networks will explain images.
+        numbers: CSV file with the numeric columns that the run's networks use; None for none.
 
     Raises:
+        ConfigError: Images will be explained, and the file is missing or not needed.
         IsicError: `workdir` is not a run or, where images will be explained, has no trained fold.
     """
-    run_directory.read_network(workdir)
+    run = run_directory.read_network(workdir)
     if explained:
         run_directory.trained_folds(workdir)
+        clinical_metadata.check_table(numbers, clinical_metadata.parse_numeric(run.get("metadata", "")))
 
 
 def plot_training(workdir: str | None) -> dict[str, list[Any]] | None:

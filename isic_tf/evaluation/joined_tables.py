@@ -1,5 +1,6 @@
 """Joins predictions with labels and with the metadata of records."""
 
+import logging
 import os
 from typing import Any, TypeAlias
 
@@ -7,10 +8,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from isic_tf.artifacts import person_numbers, prediction_files, table_checks
+from isic_tf.artifacts import class_columns, person_numbers, prediction_files, table_checks
 from isic_tf.data import label_tables
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import csv_tables, identity, name_join, record_index, tfrecord
+from tfrecord_tools.io import csv_tables, identity, manifest, name_join, record_index, tfrecord
+
+_LOG = logging.getLogger(__name__)
 
 # A table, or the path of its CSV file.
 TableSource: TypeAlias = str | os.PathLike[str] | pd.DataFrame
@@ -26,10 +29,10 @@ def read_predictions(source: TableSource, name: str | None = None) -> pd.DataFra
         name: What the table is called in errors; None for the path.
 
     Returns:
-        DataFrame of `image_name` (text), `prediction` (float64), those of `label_tables.TEXTS` and
-        `label_tables.NUMBERS` that the source has and, next to a `prediction`, where the source has them, `target`
-        (int, 0 or 1, -1 where blank) and `stage_one` (float64, from 0 to 1, the predictions of the image-level model
-        that `isic_tf.context` started from).
+        DataFrame of `image_name` (text), `prediction` and `probability_CLASS` of each class that the source has
+        (float64), those of `label_tables.TEXTS` and `label_tables.NUMBERS` that it has and, next to a `prediction`,
+        where the source has them, `target` (int, 0 or 1, -1 where blank) and `stage_one` (float64, from 0 to 1, the
+        predictions of the image-level model that `isic_tf.context` started from).
 
     Raises:
         IsicError: A name is repeated, a prediction is not a number from 0 to 1, or another column is damaged.
@@ -37,11 +40,14 @@ def read_predictions(source: TableSource, name: str | None = None) -> pd.DataFra
     if isinstance(source, pd.DataFrame):
         path = name or "predictions"
         text = csv_tables.check_table(path, to_text(source), ("image_name",))
-        table = prediction_files.check_predictions(path, text, _FURTHER_COLUMNS)
     else:
         path = os.fspath(source)
-        table = prediction_files.read_prediction_file(path, _FURTHER_COLUMNS, submission=True)
-    columns = ["image_name", "prediction"]
+        text = csv_tables.read_table(path, ("image_name",))
+    probabilities = class_columns.list_columns(class_columns.list_classes(text))
+    table = prediction_files.check_predictions(path, text, (*_FURTHER_COLUMNS, *probabilities))
+    columns = ["image_name", "prediction", *probabilities]
+    if probabilities:
+        table[probabilities] = class_columns.select_probabilities(table, path)
     if "target" in table:
         table["target"] = label_tables.encode_columns(path, "target", table["target"])
         columns.append("target")
@@ -116,8 +122,18 @@ def read_records(pattern: str) -> pd.DataFrame:
             rows.append(_describe_record(file, position, record))
     if not rows:
         raise errors.IsicError(f"the shards of {pattern!r} hold no records; check --records")
+    table = pd.DataFrame(rows)
+    unconfirmed = manifest.find_unconfirmed(table["shard"].unique(), list(table.columns))
+    for file, names in unconfirmed.items():
+        table.loc[table["shard"] == file, names] = ""
+    if unconfirmed:
+        file, names = next(iter(unconfirmed.items()))
+        _LOG.warning(
+            f"note: {', '.join(names)} of the records in {len(unconfirmed)} shards (first: {file}) are not used, since "
+            "no table confirms what their codes mean; index the records with --csv"
+        )
     # Several sets may hold an image; the first counts.
-    return pd.DataFrame(rows).drop_duplicates("image_name")
+    return table.drop_duplicates("image_name")
 
 
 def _describe_record(shard: str, position: int, record: dict[str, Any]) -> dict[str, Any]:

@@ -156,12 +156,35 @@ def _groups(assessment: Mapping[str, Any]) -> str:
     needed = f"intervals with at least {cluster_bootstrap.MIN_PATIENTS} patients of each class"
     threshold = TEXT.threshold(assessment["confusion"]["threshold"])
     table = _align_notes(f"Groups, at threshold {threshold}; {needed}", rows)
+    gaps = [f"  {describe_gap(kind['by'], kind['gap'])}" for kind in assessment["groups"] if "gap" in kind]
+    table = "\n".join([table, *gaps])
     if not folds:
         return table
     mean = f"mean of the folds {TEXT.number(folds['mean_auc'])}"
     if folds["mean_auc"] is None:
         mean = f"no mean: {folds['note']}"
     return f"{table}\n  {mean}, all images together {TEXT.number(assessment['summary']['auc'])}"
+
+
+def describe_gap(by: str, gap: Mapping[str, Any]) -> str:
+    """Formats the largest gap between groups of the user's own as one line.
+
+    Args:
+        by: Name of the column of the groups.
+        gap: See `user_groups.find_gap`.
+
+    Returns:
+        Text without a line break.
+    """
+    left_out = f"; too small to compare: {', '.join(gap['left_out'])}" if gap["left_out"] else ""
+    if gap["difference"] is None:
+        return f"{by}: {gap['note']}{left_out}"
+    interval = gap["note"] or TEXT.interval(gap["low"], gap["high"])
+    choice = " (the interval takes no account of this choice)" if gap["groups"] > 2 else ""
+    return (
+        f"{by}: largest gap {TEXT.number(gap['difference'])} {interval}, ROC AUC of {gap['highest']} minus "
+        f"{gap['lowest']}, the highest and the lowest of {gap['groups']} groups{choice}{left_out}"
+    )
 
 
 def _group_cells(group: Mapping[str, Any]) -> list[str]:

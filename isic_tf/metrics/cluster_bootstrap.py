@@ -164,13 +164,13 @@ def resample(
     if describe_too_few(targets, groups):
         return {name: np.full((*scores.shape[:-1], resamples), np.nan) for name in figures}
     codes, patients = pd.factorize(_as_array(groups))
-    matrices = [_count_by_patient(targets, row, codes, len(patients)) for row in np.atleast_2d(scores)]
+    matrices = [count_by_patient(targets, row, codes, len(patients)) for row in np.atleast_2d(scores)]
     largest = max(len(patients), *(positive.shape[0] for positive, _ in matrices))
     dtype = matrices[0][0].dtype
     rng = np.random.default_rng(seed)
     blocks: dict[typing.Any, list[list[np.ndarray]]] = {name: [[] for _ in matrices] for name in figures}
     for block in np.diff([*range(0, resamples, max(1, _BLOCK_COUNTS // largest)), resamples]):
-        weights = _sample_patients(rng, len(patients), block, dtype)
+        weights = sample_patients(rng, len(patients), block, dtype)
         for row, (positive, negative) in enumerate(matrices):
             # Once for all metrics.
             counts = sum_up((positive @ weights).astype(np.float64), (negative @ weights).astype(np.float64))
@@ -180,8 +180,18 @@ def resample(
     return found if scores.ndim == 2 else {name: rows[0] for name, rows in found.items()}
 
 
-def _sample_patients(rng: np.random.Generator, patients: int, resamples: int, dtype: np.dtype) -> np.ndarray:
-    """Returns how often each patient is in each resample, `[patients, resamples]`."""
+def sample_patients(rng: np.random.Generator, patients: int, resamples: int, dtype: np.dtype) -> np.ndarray:
+    """Samples patients with replacement.
+
+    Args:
+        rng: Source of random numbers.
+        patients: Number of patients.
+        resamples: Number of resamples.
+        dtype: Type of the counts.
+
+    Returns:
+        How often each patient is in each resample, `[patients, resamples]`.
+    """
     weights = np.empty((patients, resamples), dtype)
     for column in range(resamples):
         chosen = rng.integers(patients, size=patients)
@@ -189,10 +199,20 @@ def _sample_patients(rng: np.random.Generator, patients: int, resamples: int, dt
     return weights
 
 
-def _count_by_patient(
+def count_by_patient(
     targets: np.ndarray, scores: np.ndarray, codes: np.ndarray, patients: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Counts each patient's malignant and benign images in each place: two sparse `[places, patients]`."""
+    """Counts each patient's malignant and benign images in each place.
+
+    Args:
+        targets: 0 or 1, `[n]`.
+        scores: Float `[n]`.
+        codes: int `[n]`, number of the patient of each image.
+        patients: Number of patients.
+
+    Returns:
+        Counts of the malignant and of the benign images, each sparse `[places, patients]`.
+    """
     place, cuts = places(targets, scores, MOST_SCORES)
     dtype = np.float32 if len(targets) < _MAX_FLOAT32_IMAGES else np.float64
     shape = (2 * len(cuts) + 1, patients)

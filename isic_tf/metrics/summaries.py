@@ -46,7 +46,7 @@ def group_by_patient(table: pd.DataFrame) -> pd.Series:
     patients = identity.person_keys(table["patient_id"])
     others = "image " + table["image_name"]
     if "lesion_id" in table:
-        lesions = identity.person_keys(table["lesion_id"])
+        lesions = identity.lesion_keys(table)
         patients_of_lesions = patients.replace("", None).groupby(lesions).transform("first")
         others = others.where(lesions == "", patients_of_lesions.fillna("lesion " + lesions))
     return patients.where(patients != "", others)
@@ -113,11 +113,12 @@ def summarize(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict
     return {**found, "auc_low": low, "auc_high": high, "interval_note": note}
 
 
-def describe(summary: Mapping[str, Any]) -> str:
+def describe(summary: Mapping[str, Any], positive: str = "malignant") -> str:
     """Formats a summary as one line.
 
     Args:
         summary: See `summarize`.
+        positive: What images of target 1 are called.
 
     Returns:
         Text without a line break.
@@ -126,5 +127,5 @@ def describe(summary: Mapping[str, Any]) -> str:
     interval = f"({summary.get('interval_note') or 'no interval: too few patients'})"
     if summary["auc_low"] is not None:
         interval = f"[{summary['auc_low']:.4f}, {summary['auc_high']:.4f}] (95 % interval over patients)"
-    counts = f"{summary['images']} images, {summary['malignant']} malignant, {summary['patients']} patients"
+    counts = f"{summary['images']} images, {summary['malignant']} {positive}, {summary['patients']} patients"
     return f"ROC AUC {summary['auc']:.4f} {interval}, {counts}"

@@ -12,7 +12,14 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from isic_tf.artifacts import run_directory
 from isic_tf.metrics import calibration_metrics
-from isic_tf.postprocessing import calibration, cross_validation, out_of_fold
+from isic_tf.postprocessing import (
+    calibration,
+    calibration_file,
+    class_calibration,
+    class_calibration_run,
+    cross_validation,
+    out_of_fold,
+)
 from tfrecord_tools import cli, errors
 from tfrecord_tools.io import filesystem
 
@@ -39,6 +46,11 @@ class CalibrateConfig(cli.Config):
         help="CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted to separate "
         "patients.",
     )
+    table: str | None = cli.option(
+        None,
+        help="For a run of several classes: CSV file with the true ones, to calibrate the probability of each; where "
+        "not given, the table that the run was trained with (of --target=diagnosis: --labels).",
+    )
     method: str = cli.option(
         "all",
         choices=(*calibration.METHODS, "all"),
@@ -64,7 +76,8 @@ class CalibrationResult:
     """A fitted calibration, and how good the methods are on patients that they were not fitted on.
 
     Args:
-        calibration: See `calibration.fit_calibration`.
+        calibration: See `calibration.fit_calibration`; of several classes also `classes`, see
+            `class_calibration_run.fit_classes`.
         metrics: Dict from method (`none`: the scores as they are) to `log_loss`, `brier` and `ece`.
         path: The file that was written.
 
@@ -100,22 +113,32 @@ def calibrate(config: CalibrateConfig) -> CalibrationResult:
     known = _read_predictions(config)
     for note in known.notes:
         _LOG.warning(f"note: {note}")
-    if run_directory.read_flags(config.workdir).get("loss") == "auc":
+    flags = run_directory.read_flags(config.workdir)
+    if flags.get("loss") == "auc":
         _LOG.warning("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
+    with_classes = class_calibration_run.read_classes(_locate(config), known, flags, config.table, config.labels)
     candidates = calibration.METHODS if config.method == "all" else (config.method,)
     metrics = evaluate_calibration(known, ("none", *candidates))
     best = min(metrics, key=lambda name: metrics[name]["log_loss"])
     method = best if config.method == "all" else config.method
     fitted = calibration.fit_calibration(method, known.scores[:, 0], known.targets)
-    path = calibration.write_calibration(config.workdir, fitted, metrics, config.prevalence, config.oof)
+    if with_classes:
+        choices = ("none", *candidates) if config.method == "all" else candidates
+        fitted[class_calibration.KEY] = class_calibration_run.fit_classes(known, with_classes, fitted, choices)
+    path = calibration_file.write_calibration(config.workdir, fitted, metrics, config.prevalence, config.oof)
     _LOG.info(f"wrote {fitted['method']} to {path}; predict --calibrated applies it")
     if best == "none":
         _LOG.warning("note: the uncalibrated scores have the lowest log loss")
     return CalibrationResult(fitted, metrics, path)
 
 
+def _locate(config: CalibrateConfig) -> str:
+    """Returns the path of the out-of-fold predictions to fit on."""
+    return config.oof or os.path.join(config.workdir, run_directory.OOF_FILE)
+
+
 def _read_predictions(config: CalibrateConfig) -> out_of_fold.OutOfFold:
-    path = config.oof or os.path.join(config.workdir, run_directory.OOF_FILE)
+    path = _locate(config)
     if not filesystem.exists(path):
         remedy = "check --oof" if config.oof else "train a fold, or check --workdir"
         raise errors.IsicError(f"no out-of-fold predictions at {path}; {remedy}")

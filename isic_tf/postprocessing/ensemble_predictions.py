@@ -8,113 +8,12 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import prediction_files, prediction_sidecar, submission_format
-from isic_tf.postprocessing import ensemble_evaluation, ensembling, out_of_fold
-from tfrecord_tools import cli, errors
+from isic_tf.data.targets import class_set
+from isic_tf.postprocessing import class_ensembling, ensemble_evaluation, ensembling, out_of_fold
+from isic_tf.postprocessing.ensemble_config import EnsembleConfig
 from tfrecord_tools.io import output_lock
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EnsembleConfig(cli.Config):
-    """Prediction files to combine, and the method of combination.
-
-    Examples:
-        >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="rank_mean").is_fitted
-        False
-        >>> EnsembleConfig(predictions=["b4.csv", "b6.csv"], output="blend.csv", method="stack")
-        Traceback (most recent call last):
-        ...
-        tfrecord_tools.errors.ConfigError: --method=stack is fitted on out-of-fold files: give those of ...
-    """
-
-    predictions: tuple[str, ...] | None = cli.option(
-        None, help="CSV files with image_name and prediction, or submissions, one per model."
-    )
-    output: str | None = cli.option(
-        None, help="CSV file to write: image_name, prediction, in the order of the first file."
-    )
-    sample_submission: str | None = cli.option(
-        None, help="Write a submission instead: image_name, target, in the order of this file."
-    )
-    oof: tuple[str, ...] | None = cli.option(
-        None,
-        help="Out-of-fold predictions (oof.csv) of the same models in the same order: blends are fitted and evaluated "
-        "on them.",
-    )
-    labels: str | None = cli.option(
-        None,
-        help="With --oof: CSV file with image_name, patient_id and target. Without it, the folds of --oof are trusted "
-        "to separate patients, and there are no intervals.",
-    )
-    method: str = cli.option(
-        "mean",
-        choices=(*ensembling.UNFITTED, *ensembling.FITTED),
-        help="Blending method. weighted (without --weights), greedy and stack are fitted on --oof. rank_mean gives "
-        "ranks, not probabilities.",
-    )
-    weights: tuple[str, ...] | None = cli.option(
-        None, help="Weights for --method=weighted, one per file; fitted if not given."
-    )
-    join: str = cli.option(
-        "equal",
-        choices=("equal", "inner"),
-        help="equal: all files must hold the same images; inner: blend the images that all files hold.",
-    )
-    oof_output: str | None = cli.option(
-        None, help="CSV file to write the cross-validated predictions of the blend on --oof to."
-    )
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether the weights of the method are fitted on `oof`."""
-        return self.method in ensembling.FITTED and not self.weights
-
-    @property
-    def num_models(self) -> int:
-        """Number of models."""
-        return len(self.predictions or self.oof or ())
-
-    def __post_init__(self) -> None:
-        """Checks that the options fit each other.
-
-        Raises:
-            ConfigError: Files are missing or do not correspond, or options contradict each other.
-        """
-        super().__post_init__()
-        self._check_files()
-        self._check_outputs()
-        if self.weights and self.method != "weighted":
-            raise errors.ConfigError(f"--weights needs --method=weighted, got --method={self.method}")
-        if self.is_fitted and not self.oof:
-            raise errors.ConfigError(
-                f"--method={self.method} is fitted on out-of-fold files: give those of the same models, in the same "
-                "order, as --oof"
-            )
-
-    def _check_files(self) -> None:
-        if not self.predictions and not self.oof:
-            raise errors.ConfigError("expected --predictions to combine, or --oof to evaluate an ensemble on, or both")
-        for name, paths in (("predictions", self.predictions), ("oof", self.oof)):
-            if paths and len(paths) < 2:
-                raise errors.ConfigError(
-                    f"expected at least two files in --{name}, separated by commas, got {paths[0]}"
-                )
-        if self.predictions and self.oof and len(self.predictions) != len(self.oof):
-            raise errors.ConfigError(
-                "expected --predictions and --oof of the same models in the same order, got "
-                f"{len(self.predictions)} and {len(self.oof)} files"
-            )
-
-    def _check_outputs(self) -> None:
-        if bool(self.predictions) != bool(self.output):
-            raise errors.ConfigError("--predictions are written to --output: give both or neither")
-        if self.sample_submission and not self.output:
-            raise errors.ConfigError(
-                "--sample_submission needs --predictions and --output: give all of them or neither"
-            )
-        if not self.oof and (self.labels or self.oof_output):
-            raise errors.ConfigError("--labels and --oof_output need --oof: give it, or leave them out")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +23,10 @@ class EnsembleResult:
     Args:
         blend: The formula, with its weights.
         predictions: The table that was written to `output`: `image_name` and `prediction` (or `target`, with a sample
-            submission), float64; None without `predictions`.
-        out_of_fold: Cross-validated predictions: `image_name`, `prediction` (float64), `fold` and `target` (int64);
-            None without `oof`.
+            submission), float64, and for files of several classes `probability_CLASS` (float64); None without
+            `predictions`.
+        out_of_fold: Cross-validated predictions: `image_name`, `prediction` (float64), `fold` and `target` (int64), and
+            `probability_CLASS` (float64) of classes where nothing was fitted; None without `oof`.
         metrics: See `ensemble_evaluation.EnsembleEvaluation`; None without `oof`.
 
     Examples:
@@ -171,12 +71,15 @@ def ensemble(config: EnsembleConfig) -> EnsembleResult:
     names: list[str] = []
     order: list[str] = []
     scores = np.empty((0, config.num_models))
+    classes = None
     # Before any fit: all that can fail on names.
     if config.predictions:
         names, scores = read_scores(config.predictions, config.join)
         order = names
         if config.sample_submission:
             order = submission_format.match_sample(names, config.sample_submission)
+        else:
+            classes = _find_classes(config, config.predictions)
     evaluation = None
     oof_table = None
     if config.oof:
@@ -184,10 +87,12 @@ def ensemble(config: EnsembleConfig) -> EnsembleResult:
         blend = evaluation.blend
     table = None
     if config.predictions and config.output:
-        combined = pd.Series(ensembling.combine(scores, blend), names)
-        column = "target" if config.sample_submission else "prediction"
-        table = pd.DataFrame({"image_name": order, column: combined.loc[order].to_numpy()})
-        _write(config.output, table, config.predictions, config.method)
+        table = pd.DataFrame({"image_name": names, "prediction": ensembling.combine(scores, blend)})
+        if classes:
+            table = _add_classes(table, config.predictions, classes, blend)
+        if config.sample_submission:
+            table = table.set_index("image_name").loc[order].reset_index().rename(columns={"prediction": "target"})
+        _write(config.output, table, config.predictions, config.method, classes)
     return EnsembleResult(blend, table, oof_table, evaluation.metrics if evaluation else None)
 
 
@@ -196,6 +101,8 @@ def _evaluate(
 ) -> tuple[ensemble_evaluation.EnsembleEvaluation, pd.DataFrame]:
     """Fits and evaluates a blend on out-of-fold files; returns its cross-validated predictions as a table too."""
     known = out_of_fold.read(paths, config.labels, config.join)
+    is_written = bool(config.oof_output) and not config.is_fitted
+    classes = _find_classes(config, paths) if is_written else None
     evaluation = ensemble_evaluation.evaluate_ensemble(known, blend, config.is_fitted, paths)
     overlap = len(set(names) & set(known.names))
     if overlap and config.is_fitted:
@@ -203,17 +110,45 @@ def _evaluate(
             f"note: the ensemble was fitted on {overlap} images of --predictions; --oof_output writes cross-validated "
             "predictions of them"
         )
-    columns = {"prediction": evaluation.predictions, "fold": known.folds, "target": known.targets}
-    table = pd.DataFrame({"image_name": known.names, **columns})
+    table = pd.DataFrame({"image_name": known.names, "prediction": evaluation.predictions})
+    if config.oof_output and config.is_fitted and class_ensembling.have_classes(paths):
+        _LOG.warning("note: --oof_output holds no classes: only the single prediction of a fitted ensemble is nested")
+    if classes:
+        table = _add_classes(table, paths, classes, evaluation.blend)
+    table = table.assign(fold=known.folds, target=known.targets)
     if config.oof_output:
-        _write(config.oof_output, table, paths, config.method)
+        _write(config.oof_output, table, paths, config.method, classes)
     return evaluation, table
 
 
-def _write(path: str, table: pd.DataFrame, sources: Sequence[str], method: str) -> None:
+def _find_classes(config: EnsembleConfig, paths: Sequence[str]) -> class_set.ClassSet | None:
+    """Returns the classes whose probabilities are combined; None for none."""
+    return class_ensembling.find_classes(paths, config.method) if config.classes == "keep" else None
+
+
+def _add_classes(
+    table: pd.DataFrame, paths: Sequence[str], classes: class_set.ClassSet, blend: ensembling.Blend
+) -> pd.DataFrame:
+    """Adds the combined probabilities of classes, and makes the prediction that of the positive ones."""
+    names = table["image_name"]
+    probabilities = class_ensembling.read_probabilities(paths, names.tolist(), classes)
+    if not classes.positive:
+        _LOG.warning(class_ensembling.describe_unknown_positive(paths))
+    combined = class_ensembling.combine(probabilities, classes, table["prediction"], blend.weights)
+    return pd.concat([names, combined], axis=1)
+
+
+def _write(
+    path: str, table: pd.DataFrame, sources: Sequence[str], method: str, classes: class_set.ClassSet | None
+) -> None:
     """Writes predictions, with a sidecar that records whether the sources used patient context."""
     used = prediction_sidecar.used_patient_context(sources)
-    prediction_files.write_predictions(path, table, patient_context=used, made_by="isic_tf.ensemble", method=method)
+    known = {prediction_sidecar.read_class_facts(source).get("target", "") for source in sources}
+    target = known.pop() if len(known) == 1 else ""
+    facts = classes.facts(target) if classes and classes.positive else {}
+    prediction_files.write_predictions(
+        path, table, patient_context=used, made_by="isic_tf.ensemble", method=method, **facts
+    )
 
 
 def read_scores(paths: Sequence[str], join: str) -> tuple[list[str], np.ndarray]:

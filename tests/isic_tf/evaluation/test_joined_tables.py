@@ -6,6 +6,7 @@ import pytest
 from isic_tf.data import label_tables
 from isic_tf.evaluation import joined_tables
 from tfrecord_tools import errors
+from tfrecord_tools.io import manifest
 
 LABELS = "image_name,patient_id,target,age_approx,width,height,source\na,p,0,45.0,6000,4000,x\nb,p,1,,640.0,480,\n"
 PREDICTIONS = "image_name,prediction,fold\nb,0.9,1.0\na,0.1,-1\n"
@@ -79,6 +80,16 @@ def test_records_supply_what_the_tables_lack(folder, record_set, made_up):
     assert table.loc["b", ["bytes", "sex"]].tolist() == [-1, ""]
     assert table["bytes"].dtype == "int64"
     assert not {"shard", "position"} & set(table)
+
+
+def test_codes_of_records_that_no_table_confirmed_are_not_used(record_set, tmp_path, capsys):
+    shard = next(record_set.glob("train*.tfrec"))
+    (tmp_path / shard.name).symlink_to(shard)
+    manifest.write_manifest(str(tmp_path), "train", [], unconfirmed_codes=["sex"])
+    records = joined_tables.read_records(str(tmp_path / "train*.tfrec"))
+    assert set(records["sex"]) == {""}
+    assert (records["anatom_site_general_challenge"] != "").any()
+    assert "note: sex of the records in 1 shards (first: " in capsys.readouterr().out
 
 
 def test_shards_without_records_are_refused(tmp_path):

@@ -68,3 +68,14 @@ def test_the_reliability_diagram_has_a_dot_per_bin():
 def test_few_patients_leave_the_bins_without_intervals():
     whiskers = [styles(plot(TABLE, interval_note=note)["reliability"]).count("whisker") for note in ("", "no interval")]
     assert whiskers == [1, 0]
+
+
+def test_every_class_has_a_curve_where_it_has_images():
+    rows = [{"class": "A", "auc": 0.75, "specificity": 0.5, "sensitivity": 1.0}, {"class": "B", "auc": None}]
+    table = pd.DataFrame({"truth_A": [1, 0, 1, 0], "probability_A": [0.9, 0.8, 0.7, 0.1]})
+    (first, curve), second = report_plots.plot_classes({"classes": {"rows": rows}}, table)
+    assert first == "A"
+    assert styles(curve) == ["guide", "curve series0", "point"]
+    assert second == ("B", None)
+    assert report_plots.plot_classes({}, table) == []
+    assert report_plots.plot_classes({"classes": {"rows": rows * 30}}, table) == []

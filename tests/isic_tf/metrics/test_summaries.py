@@ -31,6 +31,13 @@ def test_describe_states_that_there_is_no_interval():
     assert text in summaries.describe(summaries.summarize(predictions()))
 
 
+def test_an_image_of_nobody_is_not_of_a_patient_who_has_a_lesion_of_the_same_number():
+    rows = [(f"i{lesion}{patient}", patient, str(lesion)) for lesion in range(1, 6) for patient in ("P1", "P2", "")]
+    table = pd.DataFrame(rows, columns=["image_name", "patient_id", "lesion_id"])
+    assert summaries.group_by_patient(table).tolist()[:6] == ["p1", "p2", "lesion 1", "p1", "p2", "lesion 2"]
+    assert summaries.group_by_patient(table[:12]).tolist()[:3] == ["p1", "p2", "p1"]
+
+
 def test_words_for_an_unknown_patient_are_no_patient_and_spellings_are_one():
     table = predictions(patient_id=["unknown", "Unknown", "IP_1", "ip_1 "])
     groups = summaries.group_by_patient(table).tolist()

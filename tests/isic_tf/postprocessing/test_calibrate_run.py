@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from isic_tf.postprocessing import calibrate_run, calibration
+from isic_tf.postprocessing import calibrate_run, calibration, calibration_file
 from tfrecord_tools.io import atomic_write
 
 
@@ -70,7 +70,7 @@ def test_the_method_asked_for_is_saved_with_the_prevalence_of_use(run):
     assert saved["used_at"] == 0.0176
     assert list(saved["nested"]) == ["none", "isotonic"]
     # As predict does it.
-    probabilities = calibration.apply_calibration(calibration.read_calibration(str(run)), [0.2, 0.5, 0.95])
+    probabilities = calibration.apply_calibration(calibration_file.read_calibration(str(run)), [0.2, 0.5, 0.95])
     expected = np.interp([0.2, 0.5, 0.95], saved["scores"], saved["probabilities"])
     assert probabilities == pytest.approx(calibration.shift_prevalence(expected, saved["prevalence"], 0.0176))
 
@@ -102,7 +102,7 @@ def test_scores_that_are_probabilities_are_left_as_they_are(run, capsys):
     saved = make(run)
     assert saved["method"] == "none"
     assert "note: the uncalibrated scores have the lowest log loss" in capsys.readouterr().out
-    assert calibration.apply_calibration(calibration.read_calibration(str(run)), [0.3])[0] == 0.3
+    assert calibration.apply_calibration(calibration_file.read_calibration(str(run)), [0.3])[0] == 0.3
 
 
 def test_a_note_says_that_ranks_of_a_ranking_loss_become_probabilities(run, capsys):
@@ -150,7 +150,7 @@ def test_other_predictions_of_the_run_can_be_fitted_to(run):
     pd.read_csv(run / "oof.csv").assign(prediction=lambda table: table["prediction"] ** 3).to_csv(run / "oof8.csv")
     own, other = make(run, method="platt"), make(run, method="platt", oof=run / "oof8.csv")
     assert (own["fitted_to"], other["fitted_to"]) == (None, "oof8.csv")
-    assert [calibration.is_of_training(saved) for saved in (own, other)] == [True, False]
+    assert [calibration_file.is_of_training(saved) for saved in (own, other)] == [True, False]
     cubed = calibration.fit_calibration(
         "platt", pd.read_csv(run / "oof8.csv")["prediction"], pd.read_csv(run / "oof.csv")["target"]
     )
@@ -163,10 +163,10 @@ def test_a_calibration_older_than_the_runs_predictions_is_refused(run):
     before = (run / "oof.csv").read_bytes()
     (run / "oof.csv").write_bytes(before + b"new,0.5,0,0\n")
     with pytest.raises(ValueError, match="calibration.json was fitted to an earlier oof.csv of the run; create it"):
-        calibration.read_calibration(str(run))
+        calibration_file.read_calibration(str(run))
     # Written again as it was, as by a training that finds all its folds done.
     (run / "oof.csv").write_bytes(before)
-    assert calibration.read_calibration(str(run))["method"] == "platt"
+    assert calibration_file.read_calibration(str(run))["method"] == "platt"
 
 
 @pytest.mark.realdata
