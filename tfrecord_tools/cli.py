@@ -48,14 +48,15 @@ def define_flags(
         kind, _ = configuration.find_kind(config_class, field)
         limits = field.metadata
         default = None if field.default is dataclasses.MISSING else field.default
-        arguments = (field.name, default, limits["help"])
+        name = configuration.flag_name(field.name)
+        arguments = (name, default, limits["help"])
         if configuration.is_list(kind):
             serializer = flags.CsvListSerializer(",")
             flags.DEFINE(
-                _ListParser(), field.name, default and list(default), limits["help"], serializer=serializer, **common
+                _ListParser(), name, default and list(default), limits["help"], serializer=serializer, **common
             )
         elif limits["choices"]:
-            flags.DEFINE_enum(field.name, default, list(limits["choices"]), limits["help"], **common)
+            flags.DEFINE_enum(name, default, list(limits["choices"]), limits["help"], **common)
         elif kind is bool:
             flags.DEFINE_bool(*arguments, **common)
         elif kind is int:
@@ -65,7 +66,7 @@ def define_flags(
         else:
             flags.DEFINE_string(*arguments, **common)
         if field.default is dataclasses.MISSING:
-            flags.mark_flag_as_required(field.name, flag_values)
+            flags.mark_flag_as_required(name, flag_values)
     for old, new in config_class.RENAMED.items():
         flags.DEFINE_alias(old, new, flag_values, module_name="renamed")
 
@@ -96,7 +97,8 @@ def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | No
                 print(
                     f"note: --{old} is now --{new}; the old name will be removed in the next release", file=sys.stderr
                 )
-        values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)}
+        fields = dataclasses.fields(config_class)
+        values = {field.name: flags.FLAGS[configuration.flag_name(field.name)].value for field in fields}
         code = execute(lambda: command(config_class(**values)))
         if code:
             sys.exit(code)
@@ -189,6 +191,15 @@ class _StandardOutput(logging.StreamHandler):  # type: ignore[type-arg]  # No ar
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stdout
         super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # The name is that of `logging`.
+        """Drops further lines where nobody reads them, as in `| head`; the work goes on."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        else:
+            super().handleError(record)
 
 
 def show_log(level: int = logging.INFO) -> None:

@@ -134,6 +134,26 @@ def test_log_lines_go_to_the_standard_output_of_the_moment_once(capsys):
     assert capsys.readouterr().out == "100 % done\n"
 
 
+def test_a_reader_that_stops_reading_does_not_stop_the_work(tmp_path):
+    note = tmp_path / "done"
+    program = f"""
+import logging
+from tfrecord_tools import cli
+cli.show_log()
+for number in range(20000):
+    logging.getLogger("tfrecord_tools").info(f"line {{number}}")
+open({str(note)!r}, "w").write("done")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+    assert note.read_text() == "done"
+
+
 def test_a_line_of_a_flagfile_with_two_flags_is_one_line_of_error(tmp_path):
     (tmp_path / "flags.txt").write_text("--number=5 --fail=value\n")
     result = run(tmp_path, f"--flagfile={tmp_path}/flags.txt")
