@@ -11,6 +11,7 @@ PAGE = "reference/cli.md"
 MARKER = "<!-- commands -->"
 COMMANDS = {
     "tfrecord_tools.synth": "tfrecord-synth",
+    "tfrecord_tools.tables": "tfrecord-tables",
     "tfrecord_tools.duplicates": "tfrecord-duplicates",
     "tfrecord_tools.folds": "tfrecord-folds",
     "tfrecord_tools.build": "tfrecord-build",

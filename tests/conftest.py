@@ -1,5 +1,7 @@
 """Shared fixtures: two logical CPU devices, and one made-up data set and record set for the whole session."""
 
+import functools
+
 import harness
 import numpy as np
 import pandas as pd
@@ -8,7 +10,6 @@ import tensorflow as tf
 
 from isic_tf.distribution import strategies
 from isic_tf.patient_context import gradient_boosting
-from isic_tf.training import epochs
 from tfrecord_tools import cli
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import record_index
@@ -78,19 +79,7 @@ def few_trees():
 @pytest.fixture
 def interrupt(monkeypatch):
     """A function that lets the second epoch from then on be interrupted, and gives the list of epochs from then on."""
-    original, calls = epochs.run_epoch, []
-
-    def interrupted(*arguments, **options):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    def start():
-        monkeypatch.setattr(epochs, "run_epoch", interrupted)
-        return calls
-
-    return start
+    return functools.partial(harness.interrupt_second_epoch, monkeypatch)
 
 
 @pytest.fixture

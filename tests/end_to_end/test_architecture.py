@@ -19,7 +19,9 @@ FLOORS = {
         ("io",),
         ("flag_files", "configuration"),
         ("cli",),
-        ("imaging", "splits"),
+        ("imaging",),
+        ("table_formats",),
+        ("splits",),
         ("building", "deduplication", "synthetic"),
         ("verification",),
         ("commands",),
@@ -50,10 +52,10 @@ COMMANDS = {
         "submission",
         "show",
     ],
-    "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth"],
+    "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth", "tables"],
 }
 # What isic_tf may use of tfrecord_tools; image files alone are also read as the tools read them.
-SHARED = {"schema", "errors", "io", "configuration", "cli"}
+SHARED = {"schema", "errors", "io", "configuration", "cli", "table_formats"}
 EXCEPTIONS = {
     ("isic_tf.data.decoding", "imaging"),
     ("isic_tf.data.image_files", "imaging"),

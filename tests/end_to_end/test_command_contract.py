@@ -105,6 +105,13 @@ COMMANDS = {
         {"images": "jpeg/test", "output": "{out}/pairs.csv", "workers": 1},
         directories=("images",),
     ),
+    "tables": Command(
+        "tfrecord_tools.tables",
+        "normalize_tables",
+        {"tables": "train.csv", "images": "jpeg", "output": "{out}/train.csv"},
+        tables=("tables",),
+        directories=("images",),
+    ),
     "synth": Command("tfrecord_tools.synth", "make_dataset", {"output": "{out}/data", "num_patients": 2}),
     "train": Command(
         "isic_tf.train",
@@ -183,7 +190,7 @@ COMMANDS = {
     ),
     "submission": Command(
         "isic_tf.submission",
-        "validate_submission",
+        "prepare_submission",
         {"submission": "submission.csv", "sample_submission": "sample_submission.csv"},
         tables=("submission", "sample_submission"),
         outputs=(),
@@ -238,6 +245,7 @@ def call(name, world, tmp_path, **changes):
     options = {}
     for option, value in command.options.items():
         files = (*command.tables, *command.directories, *command.patterns, "workdir", "predictions", "labels", "csv")
+        files = (*files, "tables")
         if isinstance(value, str) and "{out}" in value:
             options[option] = value.format(out=tmp_path / "out")
         elif isinstance(value, str) and option in (*files, "folds", "duplicates", "metadata", "sample_submission"):

@@ -13,7 +13,7 @@ from isic_tf.augmentation import policies
 from isic_tf.data import preprocessing_config
 from isic_tf.models.set_transformer import build_set_transformer
 from isic_tf.patient_context import gradient_boosting, second_stage, set_model, set_model_files
-from isic_tf.postprocessing import calibration
+from isic_tf.postprocessing import calibration, calibration_file
 from tfrecord_tools import errors
 from tfrecord_tools.io import duplicate_pairs, manifest, record_index
 from tfrecord_tools.splits import fold_files
@@ -45,7 +45,7 @@ def write_text(name, text):
 
 
 def write_calibration(content):
-    return write_text(calibration.CALIBRATION_FILE, json.dumps({**content, **FACTS}))
+    return write_text(calibration_file.CALIBRATION_FILE, json.dumps({**content, **FACTS}))
 
 
 def write_boost(directory):
@@ -101,7 +101,7 @@ def use_boost(path):
 
 
 def use_calibration(path):
-    found = calibration.read_calibration(path.parent)
+    found = calibration_file.read_calibration(path.parent)
     calibrated = calibration.apply_calibration(found, np.linspace(0, 1, 11))
     assert (np.diff(calibrated) >= 0).all()
 

@@ -99,6 +99,12 @@ _CONSOLE = {
     "$ tensorboard --logdir=runs": "serves pages until it is stopped",
     "$ python experiments/examples/serve_client.py exported lesion1.jpg lesion2.jpg": "run by test_export_run.py",
     "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",
+    "$ python -m tfrecord_tools.tables --tables=ISIC_2019_Training_GroundTruth.csv,ISIC_2019_Training_Metadata.csv "
+    "--images=jpeg --output=train.csv": "run by test_table_files.py",
+    "$ python -m tfrecord_tools.tables --tables=clinic.csv --format=clinic.yaml --keep=diameter_mm "
+    "--output=clinic_train.csv": "run by test_table_files.py",
+    "$ python -m isic_tf.submission --format=milk10k --predictions=milk.csv --table=MILK10k_Test_Metadata.csv "
+    "--output=milk10k.csv": "run by test_challenge_submissions.py",
     "$ sh findings/dicom2jpg_stretches_colors.sh": "installs another tool",
 }
 # Listings of directories.
@@ -108,7 +114,7 @@ _TEXT = {"records/384/", "runs/b0/"}
 def test_every_block_is_run_parsed_or_known_to_be_for_reading():
     found = re.findall(r"^ *```(.*)\n((?:.*\n)*?) *```$", EVERYTHING, re.MULTILINE)
     assert len(found) == len(re.findall(r"^ *```", EVERYTHING, re.MULTILINE)) / 2
-    assert {language for language, _ in found} == {"sh", "python", "json", "console", "text"}
+    assert {language for language, _ in found} == {"sh", "python", "json", "yaml", "console", "text"}
     first_lines = {
         name: [text.split("\n")[0].strip() for language, text in found if language == name]
         for name in ("console", "text")
@@ -163,6 +169,40 @@ def copy_without_index(source, folder):
         shutil.copy(path, folder)
 
 
+def write_downloads(folder):
+    """Writes test images under other names, with tables as ISIC 2019 and the ISIC Archive publish them."""
+    files = sorted((folder / "jpeg" / "test").iterdir())
+    classes = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    names = {"ISIC_2019_Training_Input": [], "archive": []}
+    for place, file in enumerate(files):
+        directory = "archive" if place % 3 == 0 else "ISIC_2019_Training_Input"
+        name = f"ISIC_{7000000 + place}" + ("_downsampled" if place % 3 == 1 else "")
+        (folder / directory).mkdir(exist_ok=True)
+        shutil.copy(file, folder / directory / f"{name}.jpg")
+        names[directory].append(name)
+    images = names["ISIC_2019_Training_Input"]
+    # Melanoma, nevus and actinic keratosis in turn; every lesion has two images, the last ones are not known.
+    labels = [[float(name == ("MEL", "NV", "AK")[place // 2 % 3]) for name in classes] for place in range(len(images))]
+    truth = pd.DataFrame(labels, columns=classes)
+    truth.insert(0, "image", images)
+    truth.to_csv(folder / "ISIC_2019_Training_GroundTruth.csv", index=False)
+    lesions = [f"BCN_{place // 2:07d}" if place < len(images) - 4 else "" for place in range(len(images))]
+    metadata = {"image": images, "age_approx": 55.0, "anatom_site_general": "anterior torso", "lesion_id": lesions}
+    pd.DataFrame({**metadata, "sex": "female"}).to_csv(folder / "ISIC_2019_Training_Metadata.csv", index=False)
+    archive = pd.DataFrame({"isic_id": names["archive"], "attribution": "Made up", "copyright_license": "CC-0"})
+    is_melanoma = archive.index % 2 == 0
+    archive.assign(
+        age_approx=70,
+        anatom_site_general="upper extremity",
+        diagnosis_1=["Malignant" if found else "Benign" for found in is_melanoma],
+        diagnosis_2=["Malignant melanocytic proliferations (Melanoma)" if found else "" for found in is_melanoma],
+        diagnosis_3=["Melanoma Invasive" if found else "Nevus" for found in is_melanoma],
+        image_type="dermoscopic",
+        lesion_id=[f"IL_{place:07d}" for place in archive.index],
+        sex="male",
+    ).to_csv(folder / "archive" / "metadata.csv", index=False)
+
+
 def prepare(folder):
     """Makes what the README takes for granted: tables, images, others' records, lists, further sets."""
     dataset.make_dataset(dataset.SynthConfig(output=str(folder), num_patients=12, malignant_rate=0.4, seed=5))
@@ -175,13 +215,7 @@ def prepare(folder):
             build_set(folder / f"{split}.csv", folder / "jpeg", folder / "records" / str(side), split, image_size=side)
     table = csv_tables.read_table(str(folder / "train.csv"), ("image_name",))
     number = table["patient_id"].factorize()[0]
-    for name, rows in (
-        ("2020", table[number < 5]),
-        ("2019", table[(number >= 5) & (number < 10)]),
-        ("ham", table[number >= 10]),
-    ):
-        rows.to_csv(folder / f"{name}.csv", index=False)
-        build_set(folder / f"{name}.csv", folder / "jpeg", folder / "records" / name, image_size=64)
+    write_downloads(folder)
     table.assign(tfrecord=number % 15).to_csv(folder / "train_cdeotte.csv", index=False)
     (folder / "pairs.csv").write_text("image_name_1,image_name_2\nelsewhere,nowhere\n")
     copy_without_index(folder / "records" / "384", folder / "kaggle")
@@ -264,7 +298,7 @@ def test_every_command_of_the_documentation_runs(pages, shell, tmp_path):
     hosts = {f"host{number}:12345": f"127.0.0.1:{port}" for number, port in enumerate(free_ports(2))}
     cloud = {"DataflowRunner": "DirectRunner", "gs://bucket": str(tmp_path), "--tpu=local": "--strategy=auto"}
     places = {"/tmp/": f"{tmp_path}/", "/kaggle/input": f"{tmp_path}/input", **hosts, **cloud}
-    places["--num_patients=80"] = "--num_patients=12"
+    places |= {"--num_patients=80": "--num_patients=12", "--num_folds=5": "--num_folds=2"}
     done = []
     for page in pages:
         for commands in blocks(page):

@@ -14,6 +14,8 @@ from tfrecord_tools.deduplication import near_duplicates
 from tfrecord_tools.io import output_lock
 from tfrecord_tools.splits import fold_table
 from tfrecord_tools.synthetic import dataset
+from tfrecord_tools.table_formats import table_files
+from tfrecord_tools.table_formats.config import TablesConfig
 from tfrecord_tools.verification import record_set_verifier
 
 # Function, configuration, the option that names the output, and what is locked below it. No input exists.
@@ -30,6 +32,7 @@ COMMANDS = {
     ),
     "folds": (fold_table.make_folds, fold_table.FoldsConfig, {"csv": "none.csv"}, "output", ""),
     "duplicates": (near_duplicates.find_duplicates, near_duplicates.DuplicatesConfig, {"images": "none"}, "output", ""),
+    "tables": (table_files.normalize_tables, TablesConfig, {"tables": ("none.csv",)}, "output", ""),
     "synth": (dataset.make_dataset, dataset.SynthConfig, {}, "output", "train.csv"),
     "evaluate": (
         evaluate_files.evaluate_files,

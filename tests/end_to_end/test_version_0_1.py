@@ -22,7 +22,7 @@ from isic_tf.metrics import cluster_bootstrap
 from isic_tf.models import backbones, classifiers
 from isic_tf.patient_context import fit_context, second_stage
 from isic_tf.patient_context.config import ContextFilesConfig
-from isic_tf.postprocessing import calibrate_run, calibration, ensemble_predictions
+from isic_tf.postprocessing import calibrate_run, calibration, calibration_file, ensemble_predictions
 from isic_tf.training import loop, warm_start
 from tfrecord_tools.building import record_set_indexer
 from tfrecord_tools.io import record_index
@@ -225,7 +225,7 @@ def test_another_run_can_start_from_the_weights(capsys):
 
 
 def test_the_calibration_is_read_and_applied():
-    scale = calibration.read_calibration("run")
+    scale = calibration_file.read_calibration("run")
     plain, expected = (pd.read_csv(f"expected/{name}.csv")["prediction"] for name in ("plain", "calibrated"))
     assert calibration.apply_calibration(scale, plain.to_numpy()) == pytest.approx(expected.to_numpy(), abs=1e-7)
 
