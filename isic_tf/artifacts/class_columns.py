@@ -75,7 +75,7 @@ def select_probabilities(table: pd.DataFrame, path: str = "the predictions", add
         if problem:
             raise errors.IsicError(f"{path}: {problem}; correct these rows, or predict the images again")
     probabilities = np.stack(numbers, axis=1)
-    wrong = np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE
+    wrong = ~add_to_one(probabilities)
     if adds_to_one and wrong.any():
         row = int(wrong.argmax())
         raise errors.IsicError(
@@ -84,6 +84,23 @@ def select_probabilities(table: pd.DataFrame, path: str = "the predictions", add
             "predict the images again"
         )
     return probabilities
+
+
+def add_to_one(probabilities: np.ndarray) -> np.ndarray:
+    """Returns which images' probabilities add up to 1, up to what rounding in a file explains.
+
+    Args:
+        probabilities: float `[n, classes]`.
+
+    Returns:
+        bool `[n]`.
+
+    Examples:
+        >>> add_to_one(np.array([[0.25, 0.75], [0.25, 0.5]]))
+        array([ True, False])
+    """
+    fits: np.ndarray = np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE
+    return fits
 
 
 def check_names(names: Sequence[str]) -> None:

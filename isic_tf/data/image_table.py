@@ -36,7 +36,40 @@ def read_columns(path: str, names: Sequence[str] | pd.Series, columns: Sequence[
         ...     read_columns(file.name, ["b", "a"], ["stage"])["stage"].tolist()
         ['', 'I']
     """
+    return _join(read_table(path, columns), path, names, columns)
+
+
+def read_set_columns(path: str, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Reads columns of a table for the images of several sets, which may hold one photograph under two names.
+
+    Args:
+        path: See `read_columns`.
+        rows: DataFrame of images `[n]` with `image_name` and, where several sets are together, `source`.
+        columns: See `read_columns`.
+
+    Returns:
+        DataFrame `[n]` of text, see `read_columns`, with the index of the rows.
+
+    Raises:
+        IsicError: See `read_columns`; the table must list an image of each set.
+
+    Examples:
+        >>> import tempfile
+        >>> rows = pd.DataFrame({"image_name": ["a", "b"], "source": ["x", "y"]}, index=[5, 3])
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("image_name,stage", "b,II", "a,I", sep=chr(10), file=file, flush=True)
+        ...     read_set_columns(file.name, rows, ["stage"])["stage"].to_dict()
+        {5: 'I', 3: 'II'}
+    """
     table = read_table(path, columns)
+    sets = [part for _, part in rows.groupby("source", sort=False)] if "source" in rows else [rows]
+    # One set after the other, since each name of a photograph is listed for itself.
+    parts = [_join(table, path, part["image_name"], columns).set_index(part.index) for part in sets]
+    return pd.concat(parts).loc[rows.index]
+
+
+def _join(table: pd.DataFrame, path: str, names: Sequence[str] | pd.Series, columns: Sequence[str]) -> pd.DataFrame:
+    """Joins a table to images by name, see `read_columns`."""
     listed = table["image_name"]
     wanted = pd.Series(names, dtype=object).reset_index(drop=True)
     distinct = wanted.drop_duplicates()

@@ -164,7 +164,7 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
     )
     context_columns = tuple(context_model.numbers) if context_model else ()
     rows = prediction_inputs.list_rows(config, run, bool(context_model), context_columns)
-    if run.get("target", "binary").startswith("column"):
+    if config.out_of_fold and run.get("target", "binary").startswith("column"):
         # The index does not know the classes of the user's table, but the run knows those of held-out images.
         rows = rows.assign(known_target=fold_selection.find_targets(rows["image_name"], config.workdir))
     rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold, config.patients_are))

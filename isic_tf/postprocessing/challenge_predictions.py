@@ -1,5 +1,6 @@
 """Reads predictions in the format of the ISIC challenges with several classes: `image`, then a column per class."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -13,8 +14,6 @@ _LOG = logging.getLogger(__name__)
 
 # Columns that make a table a prediction file or a submission of the package.
 _SINGLE = ("prediction", "target")
-# Largest difference from 1 of the sum of probabilities, after rounding in a file.
-_TOLERANCE = 1e-3
 
 
 def list_classes(columns: Sequence[str]) -> list[str]:
@@ -63,9 +62,8 @@ def to_predictions(table: pd.DataFrame, path: str, classes: class_set.ClassSet) 
     columns = class_columns.list_columns(classes.names)
     renamed = table[["image_name", *classes.names]].set_axis(["image_name", *columns], axis=1)
     probabilities = class_columns.select_probabilities(renamed, path)
-    positive = probabilities[:, list(classes.places)]
-    adds_to_one = bool((abs(probabilities.sum(axis=1) - 1) <= _TOLERANCE).all()) and not classes.multi_label
-    prediction = positive.sum(axis=1).clip(0, 1) if adds_to_one else positive.max(axis=1)
+    adds_to_one = bool(class_columns.add_to_one(probabilities).all()) and not classes.multi_label
+    prediction = dataclasses.replace(classes, multi_label=not adds_to_one).join(probabilities).clip(0, 1)
     how = "the sum" if adds_to_one else "the maximum"
     _LOG.info(f"{path}: the single prediction is {how} of the probabilities of {', '.join(classes.positive)}")
     found = pd.DataFrame(probabilities, table.index, columns)

@@ -16,7 +16,6 @@ from tfrecord_tools.io import atomic_write, csv_output, csv_tables, name_join, o
 _LOG = logging.getLogger(__name__)
 
 KAGGLE = "isic2020"
-_SUM_TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,7 +146,7 @@ def _convert(config: ChallengeSubmissionConfig, wanted: challenge_formats.Challe
         _LOG.warning(f"note: left out {', '.join(places.dropped)}")
     probabilities = class_columns.select_probabilities(table, path)
     adds_up = not prediction_sidecar.read_class_facts(path).get("multi_label", False)
-    adds_up = adds_up and bool((np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE).all())
+    adds_up = adds_up and bool(class_columns.add_to_one(probabilities).all())
     filled = pd.DataFrame(challenge_formats.fill_columns(probabilities, places, adds_up))
     filled.insert(0, "image_name", table["image_name"])
     if wanted.key == "lesion_id":

@@ -104,7 +104,7 @@ def calibrate_scores(
         calibration.apply_calibration(each, column) for each, column in zip(own["each"], probabilities.T, strict=True)
     ]
     labels = np.stack(columns, axis=1)
-    largest = labels[:, list(classes.places)].max(axis=1)
+    largest = classes.join(labels)
     wanted = fitted.get("used_at") if prevalence is None else prevalence
     if wanted is None:
         return largest, labels

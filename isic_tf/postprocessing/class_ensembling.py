@@ -144,8 +144,7 @@ def combine(
     means = np.clip(np.average(np.asarray(probabilities, np.float64), axis=1, weights=weights), 0, 1)
     prediction = np.asarray(single, np.float64)
     if classes.positive:
-        positive = means[:, list(classes.places)]
-        prediction = positive.max(axis=1) if classes.multi_label else positive.sum(axis=1).clip(0, 1)
+        prediction = classes.join(means).clip(0, 1)
     table = pd.DataFrame(means, columns=class_columns.list_columns(classes.names))
     table.insert(0, "prediction", prediction)
     return table

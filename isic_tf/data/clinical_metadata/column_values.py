@@ -46,11 +46,7 @@ def add_values(rows: pd.DataFrame, table: str | None, names: typing.Sequence[str
     numeric_columns.check_table(table, names)
     path = str(table)
     check_header(path, raw_table.read_raw(path).header, names)
-    # One set after the other: two sets may hold one photograph under two names.
-    sets = [part for _, part in rows.groupby("source", sort=False)] if "source" in rows else [rows]
-    texts = pd.concat(
-        [image_table.read_columns(path, part["image_name"], names).set_index(part.index) for part in sets]
-    ).loc[rows.index]
+    texts = image_table.read_set_columns(path, rows, names)
     values = {_PREFIX + name: parse_numbers(path, name, texts[name], rows["image_name"]) for name in names}
     return rows.assign(**values)
 

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from isic_tf.artifacts import class_columns
 from isic_tf.data.targets import diagnosis_classes
 from tfrecord_tools import errors, schema
@@ -47,6 +49,23 @@ class ClassSet:
     def is_softmax(self) -> bool:
         """Whether the outputs are one softmax, so that the probabilities of an image add up to 1."""
         return self.num_outputs > 1 and not self.multi_label
+
+    def join(self, probabilities: np.ndarray) -> np.ndarray:
+        """Computes the single score of the positive classes: in a softmax their sum, of several labels the largest.
+
+        Args:
+            probabilities: float `[n, classes]`.
+
+        Returns:
+            float `[n]`.
+
+        Examples:
+            >>> ClassSet(("BCC", "MEL", "NV"), ("BCC", "MEL")).join(np.array([[0.25, 0.5, 0.25]]))
+            array([0.75])
+        """
+        positive = probabilities[:, list(self.places)]
+        joined: np.ndarray = positive.max(axis=1) if self.multi_label else positive.sum(axis=1)
+        return joined
 
     def choose(self, name: str) -> "ClassSet":
         """Returns the same classes with one of them as the only positive one.

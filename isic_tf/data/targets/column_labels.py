@@ -74,12 +74,7 @@ def add_labels(
     if not (is_used & ~rows["extra"]).any():
         is_used[:] = True
     used = rows[is_used]
-    # One set after the other: two sets may hold one photograph under two names.
-    parts = [
-        image_table.read_columns(table, part["image_name"], columns).set_index(part.index)
-        for _, part in used.groupby("source", sort=False)
-    ]
-    texts = _Texts(table, columns, used["image_name"], pd.concat(parts).loc[used.index])
+    texts = _Texts(table, columns, used["image_name"], image_table.read_set_columns(table, used, columns))
     if kind == "columns":
         found = make_class_set(target, classes, positive_classes)
         labels = _read_flags(texts)

@@ -107,7 +107,7 @@ def settle(scores: np.ndarray, classes: ClassSet) -> np.ndarray:
     if not classes.multi_label:
         return scores
     probabilities = scores[:, 1:]
-    return np.concatenate([probabilities[:, list(classes.places)].max(axis=1, keepdims=True), probabilities], axis=1)
+    return np.concatenate([classes.join(probabilities)[:, None], probabilities], axis=1)
 
 
 def rescale(probabilities: np.ndarray, single: np.ndarray, classes: ClassSet) -> np.ndarray:
@@ -132,7 +132,7 @@ def rescale(probabilities: np.ndarray, single: np.ndarray, classes: ClassSet) ->
     found = np.array(probabilities, np.float64)
     positive = list(classes.places)
     if classes.multi_label:
-        change = logit.logits(single) - logit.logits(found[:, positive].max(axis=1))
+        change = logit.logits(single) - logit.logits(classes.join(found))
         # Not where nothing changes: the largest probability stays the single score to the last digit.
         moved = 1 / (1 + np.exp(-(logit.logits(found[:, positive]) + change[:, None])))
         found[:, positive] = np.where(change[:, None] == 0, found[:, positive], moved)

@@ -88,27 +88,30 @@ def find(
     kind, columns = class_set.parse_target(target) if target else (None, ())
     if kind == "binary":
         return None
-    if not target and predicted.target.startswith("column:") and _has_column(predicted, labels):
+    tables = label_columns.read_raw_tables(labels)
+    if not target and predicted.target.startswith("column:") and _has_column(predicted, tables):
         kind, columns = class_set.parse_target(predicted.target)
     if kind is None and predicted.multi_label:
         kind, columns = "columns", predicted.names
     request = _Request(predicted.names, kind, columns, allow_missing)
-    return _read_truth(request, predicted.positive, labels, is_asked=bool(target))
+    return _read_truth(request, predicted.positive, labels, tables, is_asked=bool(target))
 
 
-def _has_column(predicted: predicted_classes.PredictedClasses, labels: joined_tables.TableSource) -> bool:
+def _has_column(predicted: predicted_classes.PredictedClasses, tables: Sequence[raw_table.RawTable]) -> bool:
     """Returns whether labels have the column that a network was trained on, and no column for each class."""
-    tables = label_columns.read_raw_tables(labels)
     _, columns = class_set.parse_target(predicted.target)
     has_each = label_columns.find_table(tables, predicted.names) is not None
     return not has_each and label_columns.find_table(tables, columns) is not None
 
 
 def _read_truth(
-    request: _Request, positive: tuple[str, ...], labels: joined_tables.TableSource, is_asked: bool
+    request: _Request,
+    positive: tuple[str, ...],
+    labels: joined_tables.TableSource,
+    tables: Sequence[raw_table.RawTable],
+    is_asked: bool,
 ) -> ClassTruth | None:
     """Reads the true classes; see `find`."""
-    tables = label_columns.read_raw_tables(labels)
     if request.kind is None and set(diagnosis_classes.CLASSES) <= set(request.names):
         request = dataclasses.replace(request, kind="diagnosis")
     if request.kind == "diagnosis":

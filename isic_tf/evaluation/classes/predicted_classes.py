@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from isic_tf.artifacts import class_columns, prediction_sidecar
@@ -19,7 +18,7 @@ from tfrecord_tools.table_formats import raw_table
 
 _LOG = logging.getLogger(__name__)
 
-# Largest difference that rounding in a file explains.
+# Largest difference of a prediction that rounding in a file explains.
 _TOLERANCE = 1e-3
 
 
@@ -141,18 +140,19 @@ def note_misfits(table: pd.DataFrame, name: str, classes: class_set.ClassSet) ->
     if not class_columns.list_classes(table):
         return
     probabilities = table[class_columns.list_columns(classes.names)].to_numpy(np.float64)
-    positive = probabilities[:, list(classes.places)]
-    expected = positive.max(axis=1) if classes.multi_label else positive.sum(axis=1)
     how = "the largest" if classes.multi_label else "the sum"
     of_positive = f"{how} of the probabilities of {', '.join(classes.positive)}"
-    _note(np.abs(table["prediction"] - expected), table, f"{name} have another prediction than {of_positive}")
+    difference = np.abs(table["prediction"].to_numpy(np.float64) - classes.join(probabilities))
+    _note(difference > _TOLERANCE, table, f"{name} have another prediction than {of_positive}")
     if not classes.multi_label:
-        difference = np.abs(probabilities.sum(axis=1) - 1)
-        _note(difference, table, f"{name} have probabilities of the classes that do not add up to 1")
+        _note(
+            ~class_columns.add_to_one(probabilities),
+            table,
+            f"{name} have probabilities of the classes that do not add up to 1",
+        )
 
 
-def _note(difference: npt.ArrayLike, table: pd.DataFrame, text: str) -> None:
-    differs = np.asarray(difference) > _TOLERANCE
+def _note(differs: np.ndarray, table: pd.DataFrame, text: str) -> None:
     if differs.any():
         first = table["image_name"].to_numpy()[differs.argmax()]
         _LOG.warning(f"note: {differs.sum()} of {len(table)} images of {text} (first: {first})")

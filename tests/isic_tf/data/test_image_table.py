@@ -1,5 +1,6 @@
 import logging
 
+import pandas as pd
 import pytest
 
 from isic_tf.data import image_table
@@ -40,3 +41,15 @@ def test_a_column_is_found_under_the_names_of_published_tables(tmp_path):
 def test_a_table_that_does_not_fit_is_refused(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         image_table.read_columns(write(tmp_path / "t.csv", *lines), ["a"], ["stage"])
+
+
+def test_a_table_is_read_once_for_all_sets(tmp_path, monkeypatch):
+    """Two sets hold one photograph under two names, which the table lists both."""
+    table = tmp_path / "table.csv"
+    table.write_text("image_name,dx\nISIC_1,mel\nISIC_1_downsampled,nv\nISIC_2,bcc\n")
+    rows = pd.DataFrame({"image_name": ["ISIC_1", "ISIC_2", "ISIC_1_downsampled"], "source": ["a", "b", "b"]})
+    calls, original = [], image_table.read_table
+    monkeypatch.setattr(image_table, "read_table", lambda *given: calls.append(given) or original(*given))
+    found = image_table.read_set_columns(str(table), rows.iloc[::-1], ["dx"])
+    assert found["dx"].to_dict() == {2: "nv", 1: "bcc", 0: "mel"}
+    assert len(calls) == 1
