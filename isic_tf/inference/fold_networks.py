@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from isic_tf.data import targets
 from isic_tf.inference import predictor
-from isic_tf.models import backbones, classifiers
+from isic_tf.models import classifiers
 from isic_tf.models.config import read_model_config
+from isic_tf.models.pretrained import weights_files
 
 # Bytes of decoded images that are predicted between two exchanges of weights, which take some hundredths of a second.
 _BLOCK_BYTES = 2**27
@@ -43,7 +44,7 @@ class FoldNetworks:
             self.network = classifiers.build_from_config(config, paths[0])
             self._weights = [self.network.get_weights()]
             for path in paths[1:]:
-                backbones.load_weights(self.network, path)
+                weights_files.load_weights(self.network, path)
                 self._weights.append(self.network.get_weights())
         self._chosen = len(paths) - 1
 

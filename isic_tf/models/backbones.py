@@ -1,59 +1,85 @@
-"""Image encoders: EfficientNet and EfficientNetV2, their input normalization and their published weights.
+"""Image encoders by name: which there are, how they are built, and the weights that they can start from.
 
-To add a backbone: add its name to `BACKBONES`, how it is created to `_create`, its normalization to
-`make_normalization`, the weights that can be downloaded to `published`, and their file name to `_weights_file`.
+To add a backbone: add its name to `BACKBONES` of its family in `families`, and the files of its weights to
+`pretrained/published/weights.yaml`. A family is a module with `BACKBONES`, `build` and `make_normalization`.
 """
 
 import difflib
-import os
+import types
 
-import efficientnet.model
 import tensorflow as tf
 
-from isic_tf.artifacts import kept_weights
+from isic_tf.models.families import (
+    convnext,
+    efficientnet,
+    efficientnet_lite,
+    efficientnet_v2,
+    keras_applications,
+    user_backbones,
+)
+from isic_tf.models.pretrained import published_weights
 from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem, temporary_files
 
-_FIRST = tuple(f"efficientnet-{size}" for size in (*(f"b{number}" for number in range(8)), "l2"))
-_SECOND = tuple(f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l"))
-BACKBONES = _FIRST + _SECOND
+_FAMILIES = (efficientnet_lite, efficientnet, efficientnet_v2, convnext, keras_applications)
+BACKBONES = tuple(name for family in _FAMILIES for name in family.BACKBONES)
 WEIGHTS = ("none", "imagenet", "noisy-student")
-# The package raises the rate of stochastic depth to 0.2 as if every network had the 16 blocks of B0: that of L2, with
-# 88, would exceed 1. The others are left unchanged, since published scores were reached with them.
-_L2_DROP_RATE = 0.2 * 16 / 88
-# Statistics of ImageNet in [0, 1], RGB.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def check(backbone: str, image_size: int) -> None:
-    """Raises a ConfigError for a backbone that is not in `BACKBONES`, or an image size that is not an integer >= 32."""
-    if backbone not in BACKBONES:
-        raise errors.ConfigError(f"expected a backbone of {', '.join(BACKBONES)}, got {backbone!r}")
+    """Raises a ConfigError for a backbone that does not exist, or an image size that is not an integer >= 32."""
+    check_name(backbone)
     if not isinstance(image_size, int) or image_size < 32:
         raise errors.ConfigError(f"expected an image size in whole pixels from 32, got {image_size!r}")
 
 
+def check_name(backbone: str) -> None:
+    """Checks that a backbone is one of `BACKBONES` or the address of a function, whose module is not imported.
+
+    Args:
+        backbone: One of `BACKBONES`, or `module:function`, see `user_backbones.build`.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if user_backbones.is_address(backbone):
+        user_backbones.check_address(backbone)
+    elif backbone not in BACKBONES:
+        close = difflib.get_close_matches(backbone, BACKBONES, 1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise errors.ConfigError(
+            f"expected a backbone of {', '.join(BACKBONES)}, or module:function for your own, got {backbone!r}{meant}"
+        )
+
+
+def find_family(backbone: str) -> types.ModuleType:
+    """Returns the module in `families` that builds a backbone."""
+    return next((family for family in _FAMILIES if backbone in family.BACKBONES), user_backbones)
+
+
 def published(backbone: str) -> tuple[str, ...]:
-    """Returns the kinds of weights that can be downloaded for a backbone: some of `WEIGHTS`."""
-    if backbone == "efficientnet-l2":
+    """Returns the kinds of weights that are published for a backbone: some of `WEIGHTS`."""
+    if user_backbones.is_address(backbone):
         return ()
-    return ("imagenet",) if backbone in _SECOND else ("imagenet", "noisy-student")
+    return published_weights.list_kinds(backbone)
 
 
 def default_weights(backbone: str) -> str:
     """Returns the weights that a backbone starts from where none are given: the best of those that are published.
 
     Args:
-        backbone: One of `BACKBONES`.
+        backbone: See `check_name`.
 
     Returns:
-        One of `WEIGHTS`; "none" where nothing is published.
+        One of `WEIGHTS`; "none" where nothing is published, as of networks of the user.
+
+    Raises:
+        ConfigError: There is no such backbone.
 
     Examples:
-        >>> default_weights("efficientnet-b0"), default_weights("efficientnetv2-s")
-        ('noisy-student', 'imagenet')
+        >>> default_weights("efficientnet-lite0"), default_weights("efficientnet-b0")
+        ('imagenet', 'noisy-student')
     """
+    check_name(backbone)
     return ("none", *published(backbone))[-1]
 
 
@@ -63,35 +89,38 @@ def weights_path(weights: str) -> str | None:
 
 
 def make_normalization(backbone: str) -> tf.keras.layers.Layer:
-    """Creates the layer that normalizes images in [0, 1] as the published weights of a backbone expect.
+    """Creates the layer that normalizes images as the published weights of a backbone expect.
 
-    Uses mean and standard deviation of ImageNet for EfficientNet ('torch' mode) and for V2 B0 to B3, and
-    255/128 x - 1 for V2 S, M and L. It computes in float32, whatever the precision policy.
+    Args:
+        backbone: See `check_name`.
+
+    Returns:
+        Keras layer from float32 `[b, S, S, 3]` in [0, 1], RGB, to the input of the backbone. It computes in float32,
+        whatever the precision policy.
     """
-    if backbone in _SECOND and backbone[-1] in "sml":
-        return tf.keras.layers.Rescaling(255 / 128, -1.0, dtype="float32")
-    scale = [1 / std for std in _IMAGENET_STD]
-    offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
-    return tf.keras.layers.Rescaling(scale, offset, dtype="float32")
+    return find_family(backbone).make_normalization(backbone)
 
 
 def build_backbone(backbone: str, image_size: int, weights: str = "none") -> tf.keras.Model:
     """Builds a backbone without its classification layer.
 
-    EfficientNet: Tan and Le, ICML 2019, as in the package `efficientnet` (L2 and noisy student: Xie et al., CVPR 2020);
-    EfficientNetV2: Tan and Le, ICML 2021, as in `tf.keras.applications`.
-
     Args:
-        backbone: One of `BACKBONES`.
+        backbone: See `check_name`; the sources are named in `families`.
         image_size: Side S in pixels, 32 or more.
         weights: One of `WEIGHTS`.
 
     Returns:
-        Keras model from normalized float32 `[b, S, S, 3]` to features `[b, S / 32, S / 32, f]`.
+        Keras model from normalized float32 `[b, S, S, 3]` to features `[b, h, w, f]`, with h = w = S / 32 rounded up
+        in nearly all of them.
 
     Raises:
         ConfigError: The backbone or image size is not supported, or such weights are not published.
-        IsicError: The weights cannot be downloaded.
+        IsicError: The weights are neither here nor can they be downloaded.
+        CorruptRecordError: The file of the weights is not the one that was published.
+
+    Examples:
+        >>> build_backbone("efficientnet-lite0", 64).output_shape
+        (None, 2, 2, 1280)
     """
     check(backbone, image_size)
     if weights not in ("none", *published(backbone)):
@@ -99,83 +128,7 @@ def build_backbone(backbone: str, image_size: int, weights: str = "none") -> tf.
         raise errors.ConfigError(
             f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file"
         )
-    try:
-        return _create(backbone, image_size, None if weights == "none" else weights)
-    except tf.errors.OpError:
-        raise
-    except Exception as error:
-        if weights == "none":
-            raise
-        # Keras raises a bare Exception for a failed download.
-        directory = os.path.join(os.path.expanduser("~"), ".keras", "models")
-        raise errors.IsicError(
-            f"the {weights} weights of {backbone} could not be downloaded ({str(error).strip()}): put "
-            f"{_weights_file(backbone, weights)} into {directory} or give its path as --weights=PATH, or start from "
-            "random weights with --weights=none"
-        ) from error
-
-
-def _create(backbone: str, image_size: int, weights: str | None) -> tf.keras.Model:
-    shape = (image_size, image_size, 3)
-    if backbone in _SECOND:
-        create = getattr(tf.keras.applications, f"EfficientNetV2{backbone[-2:].strip('-').upper()}")
-        return create(include_top=False, weights=weights, input_shape=shape, include_preprocessing=False)
-    create = getattr(efficientnet.model, f"EfficientNet{backbone.removeprefix('efficientnet-').upper()}")
-    # `efficientnet.tfkeras` would import tensorflow.keras, which is Keras 3 where TensorFlow was imported before us.
-    options = {module: getattr(tf.keras, module) for module in ("backend", "layers", "models", "utils")}
-    if backbone == "efficientnet-l2":
-        options["drop_connect_rate"] = _L2_DROP_RATE
-    return create(include_top=False, weights=weights, input_shape=shape, **options)
-
-
-def _weights_file(backbone: str, weights: str) -> str:
-    if backbone in _SECOND:
-        return f"{backbone}_notop.h5"
-    autoaugment = f"{backbone}_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5"
-    return autoaugment if weights == "imagenet" else f"{backbone}_{weights}_notop.h5"
-
-
-def check_file(path: str) -> None:
-    """Checks that there is a weights file.
-
-    Args:
-        path: See `load_weights`.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    kinds = f"--weights is {', '.join(WEIGHTS)} or the path of an .h5 file"
-    if not filesystem.exists(path):
-        close = difflib.get_close_matches(path, WEIGHTS, 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}{meant}")
-    if filesystem.isdir(path):
-        raise errors.ConfigError(f"expected a weights file at {path}, which is a directory; {kinds}")
-
-
-def load_weights(model: tf.keras.Model, path: str) -> None:
-    """Loads weights from a file into a model; those that a run kept only if their SHA-256 is the recorded one.
-
-    Args:
-        model: Keras model.
-        path: `.h5` or `.weights.h5` file, local or remote.
-
-    Raises:
-        ConfigError: There is no such file.
-        CorruptRecordError: The file is damaged, or holds weights of another model.
-    """
-    check_file(path)
-    try:
-        with temporary_files.temporary_directory("weights") as folder:
-            # Keras reads HDF5 from local files only.
-            local = os.path.join(folder, os.path.basename(path))
-            tf.io.gfile.copy(path, local)
-            kept_weights.check_digest(path, local)
-            model.load_weights(local)
-    except errors.IsicError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise errors.CorruptRecordError(
-            f"{path} does not hold weights of this network: {error}; name weights of the same backbone and model "
-            "options, or copy the file again if it is damaged"
-        ) from error
+    network = find_family(backbone).build(backbone, image_size)
+    if weights != "none":
+        published_weights.load_published(network, backbone, weights)
+    return network

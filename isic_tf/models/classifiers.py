@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones, patient_context_head, pooling_layers, standardization
+from isic_tf.models.pretrained import weights_files
 
 if TYPE_CHECKING:
     from isic_tf.models.config import ModelConfig
@@ -108,7 +109,7 @@ def build_classifier(
         logits = patient_context_head.add_context_head(pooled, logits, inputs[-1], bag_size, classes)
     classifier = tf.keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name="classifier")
     if is_file:
-        backbones.load_weights(classifier if weights.endswith(".weights.h5") else encoder, weights)
+        weights_files.load_weights(classifier, weights, encoder)
     return classifier
 
 
@@ -134,7 +135,8 @@ def _embed_metadata(known: tf.Tensor, dropout: float) -> tf.Tensor:
 
 
 def _synchronize(encoder: tf.keras.Model) -> None:
-    for layer in encoder.layers:
+    # Networks may hold others.
+    for layer in encoder.submodules:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             # What the layer's own argument does; the constructors of the backbones do not pass it on.
             layer.synchronized = True

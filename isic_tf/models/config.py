@@ -22,13 +22,16 @@ class ModelConfig(cli.Config):
 
     image_size: int = cli.option(384, lower=32, upper=4096, help="Side of the square input images, in pixels.")
     backbone: str = cli.option(
-        "efficientnet-b0", choices=backbones.BACKBONES, help="Image encoder (EfficientNet variant)."
+        "efficientnet-lite0",
+        help=f"Image encoder: {', '.join(backbones.BACKBONES)}; or module:function, a function of your own that "
+        "receives the image size and returns a Keras model from images in [0, 1] to a feature map.",
     )
     weights: str = cli.option(
         None,
         derive=lambda config: backbones.default_weights(config.backbone),
         help=f"Initial weights: {', '.join(backbones.WEIGHTS)}, or the path of a weights file; where not given, "
-        "noisy-student, for EfficientNetV2 imagenet, and for efficientnet-l2, of which none are published, none.",
+        "noisy-student for EfficientNet B0 to B7, imagenet for others, and none where nothing is published, as for "
+        "efficientnet-l2 and your own.",
     )
     pooling: str = cli.option(
         "gap",
@@ -73,12 +76,13 @@ class ModelConfig(cli.Config):
     )
 
     def __post_init__(self) -> None:
-        """Checks the options, and that the target is one.
+        """Checks the options, and that there are such a backbone and target.
 
         Raises:
             ConfigError: A value is not allowed.
         """
         super().__post_init__()
+        backbones.check_name(self.backbone)
         targets.parse_target(self.target)
 
     @property

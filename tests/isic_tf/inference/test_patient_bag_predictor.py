@@ -40,7 +40,7 @@ def networks():
     for seed in (0, 1):
         tf.keras.utils.set_random_seed(seed)
         network, rng = (
-            classifiers.build_classifier("efficientnet-b0", 32, **SET.head_options()),
+            classifiers.build_classifier("efficientnet-lite0", 32, **SET.head_options()),
             np.random.default_rng(seed),
         )
         network.set_weights([part + rng.normal(0, 0.3, part.shape) for part in network.get_weights()])
@@ -208,7 +208,7 @@ def test_a_plain_network_starts_from_stage_one_and_another_from_all(run, network
     folder = str(run / "fold1")
     for changes, expected in (({}, ""), ({"context": "none"}, ""), ({"metadata": ""}, ", except logits")):
         recipe = dataclasses.replace(SET, **changes)
-        fresh = classifiers.build_classifier("efficientnet-b0", 32, **recipe.head_options())
+        fresh = classifiers.build_classifier("efficientnet-lite0", 32, **recipe.head_options())
         warm_start.load_weights(fresh, folder, recipe)
         assert capsys.readouterr().out == f"  starting from {folder}/{run_directory.BEST_WEIGHTS}{expected}\n"
         kept = {weight.name: weight.numpy() for weight in networks[1].weights}

@@ -9,6 +9,8 @@ from isic_tf.data import clinical_metadata, targets
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
+from isic_tf.optim import ema
+from isic_tf.visualization import grad_cam
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,9 @@ def test_weights_of_a_classifier_and_of_a_backbone_load_from_files(b0, tmp_path)
     partly = classifiers.build_classifier("efficientnet-b0", 32, str(tmp_path / "backbone_notop.h5"))
     loaded = next(layer for layer in partly.layers if layer.name == "efficientnet-b0")
     assert all(np.array_equal(one, other) for one, other in zip(loaded.get_weights(), trunk.get_weights(), strict=True))
-    with pytest.raises(ValueError, match="does not hold weights of this network"):
+    with pytest.raises(
+        ValueError, match="expected weights of efficientnet-b1 in .*notop.h5, .*block1b_dwconv is missing"
+    ):
         classifiers.build_classifier("efficientnet-b1", 32, str(tmp_path / "backbone_notop.h5"))
     with pytest.raises(ValueError, match="does not hold weights of this network"):
         classifiers.build_classifier("efficientnet-b1", 32, str(tmp_path / "best.weights.h5"))
@@ -157,7 +161,7 @@ def test_a_runs_flags_say_what_its_classifier_is():
     flags = {"pooling": "gem", "hidden_units": "16", "dropout": "0.5", "seed": "3"}
     config = ModelConfig.from_text(flags)
     assert (config.pooling, config.hidden_units, config.dropout) == ("gem", 16, 0.5)
-    assert config.backbone == "efficientnet-b0"
+    assert config.backbone == "efficientnet-lite0"
 
 
 def test_synchronised_batch_norm_is_that_of_all_replicas(mirrored):
@@ -179,3 +183,70 @@ def test_synchronised_batch_norm_is_that_of_all_replicas(mirrored):
         found[replicas, synchronized] = np.concatenate([np.asarray(result) for result in results])
     assert np.abs(found[2, True] - found[1, False]).max() < 1e-4
     assert np.abs(found[2, False] - found[1, False]).max() > 0.5
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "efficientnet-lite0",
+        "efficientnetv2-b0",
+        "convnext-tiny",
+        "resnet-rs-50",
+        "regnetx-002",
+        "densenet-121",
+        "mobilenetv3-small",
+    ],
+)
+def of_family(request):
+    """The smallest classifier of each family that no other test builds, built once for the tests below."""
+    tf.keras.utils.set_random_seed(0)
+    return classifiers.build_classifier(request.param, 64)
+
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), np.uint8)
+
+
+def test_a_classifier_of_each_family_is_explained(of_family):
+    body, _ = grad_cam.split(of_family)
+    features = body(PIXELS / np.float32(255)).numpy()
+    assert features.shape[:3] == (2, 2, 2)
+    # What the first place shows raises the logit. A place has a quarter of the mean.
+    kernel = features[0, 0, 0, :, np.newaxis] / (features[0, 0, 0] ** 2).sum()
+    of_family.get_layer("logits").set_weights([kernel, np.zeros(1)])
+    expected = np.maximum(features @ kernel, 0)[..., 0] / 4
+    maps, logits = grad_cam.compute_grad_cam(of_family, PIXELS)
+    assert maps[0, 0, 0] == pytest.approx(1 / 4, rel=1e-3)
+    assert maps == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert logits == pytest.approx((features.mean(axis=(1, 2)) @ kernel)[:, 0], rel=1e-3, abs=1e-3)
+
+
+def test_averages_of_each_family_are_found_by_name(of_family):
+    averaged = ema.averaged_weights(of_family)
+    names = [weight.name for weight in averaged]
+    # With names of their own, the order is the same where some are frozen.
+    assert len(set(names)) == len(of_family.weights)
+    trunk = classifiers.backbone_of(of_family)
+    trunk.trainable = False
+    assert all(one is other for one, other in zip(ema.averaged_weights(of_family), averaged, strict=True))
+    trunk.trainable = True
+
+
+def test_freezing_a_backbone_of_each_family_freezes_its_batch_statistics(of_family):
+    trunk = classifiers.backbone_of(of_family)
+    statistics = trunk.non_trainable_weights
+    norms = [layer for layer in trunk.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    assert len(statistics) == 2 * len(norms)
+    assert bool(norms) == (trunk.name != "convnext-tiny")
+    for trainable in (False, True):
+        trunk.trainable = trainable
+        before = [weight.numpy() for weight in statistics]
+        of_family(PIXELS / np.float32(255), training=True)
+        moved = [np.any(weight.numpy() != old) for weight, old in zip(statistics, before, strict=True)]
+        assert all(moved) if trainable else not any(moved)
+
+
+def test_all_batch_norms_of_each_family_are_synchronized(of_family):
+    trunk = classifiers.backbone_of(of_family)
+    classifiers._synchronize(trunk)
+    norms = [layer for layer in trunk.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    assert all(layer.synchronized and not layer.fused for layer in norms)

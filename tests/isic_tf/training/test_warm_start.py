@@ -18,14 +18,14 @@ TABLE = pd.DataFrame({"image_name": list("abcd"), "patient_id": ["p", "q", "7", 
 def source(tmp_path, monkeypatch):
     """A run of which fold 1 is finished."""
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
-    flags = {"backbone": "efficientnet-b0", "image_size": 64, "hidden_units": 4}
+    flags = {"backbone": "efficientnet-lite0", "image_size": 64, "hidden_units": 4}
     atomic_write.write_text(
         f"{tmp_path}/run/{run_directory.FLAGS_FILE}", "".join(f"--{name}={flags[name]}\n" for name in flags)
     )
     directory = tmp_path / "run" / "fold1"
     directory.mkdir()
     tf.keras.utils.set_random_seed(7)
-    classifier = classifiers.build_classifier("efficientnet-b0", 64, hidden_units=4)
+    classifier = classifiers.build_classifier("efficientnet-lite0", 64, hidden_units=4)
     classifier.save_weights(str(directory / run_directory.BEST_WEIGHTS))
     (directory / run_directory.METRICS_FILE).write_text("{}")
     seen_images.write_seen_images(str(directory), seen_images.list_seen_images(plan_of(TABLE)))
@@ -121,7 +121,7 @@ def test_training_images_of_initial_weights_are_recorded_too(source):
 def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(source, capsys):
     directory, theirs = source
     trunk = classifiers.backbone_of(theirs).get_weights()
-    classifier = classifiers.build_classifier("efficientnet-b0", 32, hidden_units=4)
+    classifier = classifiers.build_classifier("efficientnet-lite0", 32, hidden_units=4)
     warm_start.load_weights(classifier, directory, make_config(**{"image_size": 32}))
     assert all(np.array_equal(*pair) for pair in zip(classifier.get_weights(), theirs.get_weights(), strict=True))
     assert f"starting from {directory}/{run_directory.BEST_WEIGHTS}\n" in capsys.readouterr().out
@@ -139,6 +139,6 @@ def test_weights_are_copied_across_sizes_and_a_head_of_another_shape_is_new(sour
 
 def test_weights_of_another_backbone_are_refused(source):
     with pytest.raises(
-        ValueError, match="expected a run of efficientnet-b1 for --init_from, .* is a run of efficientnet-b0"
+        ValueError, match="expected a run of efficientnet-b1 for --init_from, .* is a run of efficientnet-lite0"
     ):
         warm_start.load_weights(None, source[0], make_config(**{"backbone": "efficientnet-b1"}))

@@ -1,0 +1,5 @@
+"""Weights that others trained: which are published, where they lie, and how their files are read."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

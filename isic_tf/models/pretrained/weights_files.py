@@ -1,0 +1,169 @@
+"""Weights files by path: `.h5` and `.pth` of a backbone, `.weights.h5` of a classifier that a run kept."""
+
+import contextlib
+import difflib
+import logging
+import os
+import zipfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from isic_tf.artifacts import kept_weights
+from isic_tf.models.pretrained import h5_layout, h5_weights, lite_weights, torch_files, weights_table
+from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem, temporary_files
+
+_LOG = logging.getLogger(__name__)
+
+KINDS = ("none", "imagenet", "noisy-student")
+_HEAD_BYTES = 64
+
+
+def check_file(path: str) -> None:
+    """Checks that there is a weights file.
+
+    Args:
+        path: See `load_weights`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    kinds = f"--weights is {', '.join(KINDS)} or the path of an .h5 file"
+    if not filesystem.exists(path):
+        close = difflib.get_close_matches(path, KINDS, 1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}{meant}")
+    if filesystem.isdir(path):
+        raise errors.ConfigError(f"expected a weights file at {path}, which is a directory; {kinds}")
+
+
+def find_format(path: str) -> str:
+    """Finds by its content what kind of file a weights file is.
+
+    Args:
+        path: Local or remote file.
+
+    Returns:
+        `hdf5`, `pytorch`, `keras`, `npz`, `safetensors`; "" for any other.
+    """
+    with filesystem.open(path) as file:
+        head = file.read(_HEAD_BYTES)
+    if h5_layout.is_hdf5(head):
+        return "hdf5"
+    if torch_files.is_torch_file(head):
+        return "pytorch"
+    if head.startswith(b"PK"):
+        return _find_zip_format(path)
+    # The length of its header, of JSON.
+    is_json = head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= filesystem.size(path)
+    return "safetensors" if is_json else ""
+
+
+def _find_zip_format(path: str) -> str:
+    try:
+        with filesystem.open(path) as file, zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return ""
+    if any(name.endswith("/data.pkl") for name in names):
+        return "pytorch"
+    if "model.weights.h5" in names:
+        return "keras"
+    return "npz" if any(name.endswith(".npy") for name in names) else ""
+
+
+def load_weights(model: tf.keras.Model, path: str, backbone: tf.keras.Model | None = None) -> None:
+    """Loads weights from a file into a model, all of them or nothing.
+
+    What the file is, is found by its content: those that a run kept are loaded into the model, only if their SHA-256 is
+    the recorded one; those of a backbone into the backbone, and if they are published ones, it is logged that the file
+    is verified.
+
+    Args:
+        model: Keras model.
+        path: `.h5`, `.weights.h5` or, of EfficientNet-Lite, `.pth` file, local or remote.
+        backbone: The backbone within the model; the model itself if None.
+
+    Raises:
+        ConfigError: There is no such file, or it has to be converted first.
+        CorruptRecordError: The file is damaged, or holds weights of another model.
+    """
+    check_file(path)
+    encoder = model if backbone is None else backbone
+    kind = find_format(path)
+    if kind == "pytorch" and encoder.name.startswith("efficientnet-lite"):
+        _describe(path, path, encoder.name)
+        lite_weights.load_lite(encoder, path)
+        return
+    _refuse_foreign(path, kind)
+    with _local_copy(path) as local, _named_errors(local, path):
+        if h5_layout.has_layout(local):
+            file = _describe(path, local, encoder.name)
+            h5_weights.load(encoder, local, is_published=file is not None)
+        else:
+            kept_weights.check_digest(path, local)
+            _load_kept(model, local, path)
+
+
+def _refuse_foreign(path: str, kind: str) -> None:
+    if kind in ("pytorch", "keras", "npz", "safetensors"):
+        raise errors.ConfigError(
+            f"expected an .h5 file of weights at {path}, got a file of the kind {kind}; convert it by "
+            "python -m isic_tf.weights --convert, and give the path of what that writes"
+        )
+    if kind != "hdf5":
+        raise errors.CorruptRecordError(
+            f"expected an .h5 file of weights at {path}, got a file that does not begin as HDF5; name another file, or "
+            "copy it again if it is damaged"
+        )
+
+
+@contextlib.contextmanager
+def _local_copy(path: str) -> Iterator[str]:
+    """Yields a local name of a file that ends in `.weights.h5`, by which Keras knows what a run kept."""
+    with temporary_files.temporary_directory("weights") as folder:
+        local = os.path.join(folder, "copy.weights.h5")
+        if filesystem.is_remote(path):
+            tf.io.gfile.copy(path, local)
+        else:
+            os.symlink(os.path.abspath(path), local)
+        yield local
+
+
+@contextlib.contextmanager
+def _named_errors(local: str, path: str) -> Iterator[None]:
+    """Names the file itself in errors about its local copy."""
+    try:
+        yield
+    except errors.CorruptRecordError as error:
+        raise errors.CorruptRecordError(str(error).replace(local, path)) from error
+
+
+def _describe(path: str, local: str, backbone: str) -> weights_table.PublishedFile | None:
+    """Logs which published file a file is, and refuses that of another backbone."""
+    file = weights_table.identify(local, os.path.basename(path))
+    if file is None:
+        _LOG.info(f"{path} is not in the table of published weights: its content is not verified")
+        return None
+    if file.backbone != backbone:
+        raise errors.CorruptRecordError(
+            f"expected weights of {backbone} in {path}, got the published {file.name} of {file.backbone}; use "
+            f"--backbone={file.backbone}, or name another file"
+        )
+    _LOG.info(f"{backbone} {file.kind}: {path}, {file.digest_label} verified")
+    return file
+
+
+def _load_kept(model: tf.keras.Model, local: str, path: str) -> None:
+    # Keras assigns while it reads: of a file that does not fit, a part would be loaded.
+    before = model.get_weights()
+    try:
+        model.load_weights(local)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        model.set_weights(before)
+        reason = " ".join(str(error).split())[:300]
+        raise errors.CorruptRecordError(
+            f"{path} does not hold weights of this network: {reason}; name weights of the same backbone and model "
+            "options, or copy the file again if it is damaged"
+        ) from error
