@@ -59,7 +59,7 @@ def make_predictor(
         for *inputs, names in dataset:
             # Names are text and stay on the host; random versions are sampled by their hash.
             keys = tf.strings.to_hash_bucket_fast(names, 2**62)
-            distributed = _distribute([*inputs, keys], strategy, replicas)
+            distributed = distribute([*inputs, keys], strategy, replicas)
             # Unnamed rows fill up the last batch.
             is_named = names.numpy() != b""
             probabilities, features = (np.concatenate(part)[is_named] for part in outputs(distributed))
@@ -137,8 +137,17 @@ def _mean_outputs(
     return targets.mean_scores(logits, classes), tf.cast(tf.stack(features, axis=1), tf.float32)
 
 
-def _distribute(parts: Sequence[tf.Tensor], strategy: tf.distribute.Strategy, replicas: int) -> Any:
-    """Splits a batch among the replicas of this process."""
+def distribute(parts: Sequence[tf.Tensor], strategy: tf.distribute.Strategy, replicas: int) -> Any:
+    """Splits a batch among the replicas of this process.
+
+    Args:
+        parts: Tensors `[B, ...]`, with B a multiple of the number of replicas.
+        strategy: `tf.distribute.Strategy`.
+        replicas: Replicas of this process, see `workers.count_local_replicas`.
+
+    Returns:
+        Distributed tuple of tensors `[B / replicas, ...]`, an argument for `strategy.run`.
+    """
     shares = list(zip(*(tf.split(part, replicas) for part in parts), strict=True))
 
     def own_share(context: tf.distribute.ReplicaContext) -> tuple[tf.Tensor, ...]:

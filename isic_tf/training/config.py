@@ -10,7 +10,7 @@ from isic_tf.distribution.config import StrategyConfig
 from isic_tf.models.config import ModelConfig
 from isic_tf.optim.config import OptimizerConfig
 from isic_tf.training import losses
-from tfrecord_tools import cli
+from tfrecord_tools import cli, errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,11 +83,24 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
     Examples:
         >>> config = TrainConfig(data_dir="records/384", workdir="runs/b0", fold="all", epochs=10)
         >>> config.backbone
-        'efficientnet-b0'
+        'efficientnet-lite0'
     """
 
     RENAMED: ClassVar[dict[str, str]] = run_flags.RENAMED_FLAGS
 
+    epochs: int = cli.option(
+        None,
+        lower=1,
+        derive=lambda config: 30 if config.is_probe else 15,
+        help="Passes over the training images; where not given, 15, and 30 with --freeze_epochs=all.",
+    )
+    learning_rate: float = cli.option(
+        None,
+        lower=0.0,
+        upper=1e30,
+        derive=lambda config: 3e-3 if config.is_probe else 3e-4,
+        help="Peak learning rate; where not given, 0.0003, and 0.003 with --freeze_epochs=all.",
+    )
     workdir: str = cli.option(help="Run directory: one configuration, one subdirectory per fold.")
     fold: str = cli.option("0", help="Fold to hold out; 'all': each in turn; 'full': hold out nothing.")
     init_from: str = cli.option(
@@ -120,8 +133,16 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         help="Decay of the moving average of weights and batch statistics that is evaluated and kept; 0 disables it.",
     )
     backbone_lr_multiplier: float = cli.option(1.0, lower=0.0, help="Factor on the learning rate of the backbone.")
-    freeze_epochs: int = cli.option(
-        0, lower=0, help="Epochs during which the backbone, including its batch statistics, is frozen."
+    layer_decay: float = cli.option(
+        1.0,
+        lower=0.01,
+        upper=1.0,
+        help="Factor on the learning rate from each block of the backbone to the block before it; 1 disables it.",
+    )
+    freeze_epochs: str = cli.option(
+        "0",
+        help="Epochs during which the backbone, including its batch statistics, is frozen; all: a linear probe, which "
+        "computes the features of each image once, in its eight rotations and flips, and trains the head on them.",
     )
     sync_batch_norm: bool = cli.option(False, help="Synchronize batch normalization statistics over replicas.")
     keep_weights: str = cli.option(
@@ -148,6 +169,26 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         "(one chip) or v3:2x2; separate several with commas.",
     )
 
+    def __post_init__(self) -> None:
+        """Checks the options, and that `freeze_epochs` is a number or `all`.
+
+        Raises:
+            ConfigError: A value is not allowed.
+        """
+        super().__post_init__()
+        if not self.is_probe:
+            object.__setattr__(self, "freeze_epochs", str(_parse_epochs(self.freeze_epochs)))
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether only the head is trained, on features that are computed once, see `linear_probe`."""
+        return self.freeze_epochs == "all"
+
+    @property
+    def num_frozen_epochs(self) -> int:
+        """Epochs during which the backbone is frozen: all of them with a linear probe."""
+        return self.epochs if self.is_probe else int(self.freeze_epochs)
+
     def settings(self) -> dict[str, Any]:
         """Returns the options that `flags.txt` records: all except `workdir`, `fold`, `dry_run` and `compile_for`."""
         names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run", "compile_for"}
@@ -170,3 +211,11 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         workdir = os.fspath(run)
         flags = run_directory.read_flags(workdir)
         return run_directory.parse_config(cls, workdir, {**flags, "workdir": workdir})
+
+
+def _parse_epochs(text: str) -> int:
+    """Parses the number of frozen epochs."""
+    # Longer numbers do not fit into a tensor.
+    if not text.isdecimal() or len(text) > 18:
+        raise errors.ConfigError(f"expected freeze_epochs to be a whole number from 0, or all, got {text!r}")
+    return int(text)

@@ -5,8 +5,10 @@ import tensorflow as tf
 from isic_tf.augmentation import policies
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones
+from isic_tf.models.pretrained import weights_files
 from isic_tf.training import profiler
 from isic_tf.training.config import TrainConfig
+from isic_tf.training.linear_probe import probe_checks
 from tfrecord_tools import errors
 from tfrecord_tools.io import column_names
 
@@ -38,6 +40,9 @@ def check_options(config: TrainConfig, replicas: int, on_tpu: bool) -> None:
     """
     _check_batch_size(config, replicas)
     _check_precision(config, on_tpu)
+    _check_layer_decay(config)
+    if config.is_probe:
+        probe_checks.check_probe(config)
     _check_batch_norm(config, replicas)
     _check_loss(config)
     _check_target(config)
@@ -96,7 +101,7 @@ def _check_batch_size(config: TrainConfig, replicas: int, bag_size: int = 1) -> 
 def _check_precision(config: TrainConfig, on_tpu: bool) -> None:
     if config.precision != "mixed_float16":
         return
-    if config.backbone_lr_multiplier != 1 or config.freeze_epochs:
+    if config.backbone_lr_multiplier != 1 or (config.num_frozen_epochs and not config.is_probe):
         # Two optimizers would scale one loss.
         raise errors.ConfigError(
             "expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with --precision=mixed_float16, got "
@@ -105,6 +110,15 @@ def _check_precision(config: TrainConfig, on_tpu: bool) -> None:
     if on_tpu:
         raise errors.ConfigError(
             "expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16; use mixed_bfloat16"
+        )
+
+
+def _check_layer_decay(config: TrainConfig) -> None:
+    if config.layer_decay != 1 and config.optimizer == "ranger":
+        # It keeps slow weights of its own, which the update would not scale.
+        raise errors.ConfigError(
+            "expected --layer_decay=1 with --optimizer=ranger, which updates all weights at one rate, got "
+            f"{config.layer_decay}; use --optimizer=radam"
         )
 
 
@@ -182,7 +196,7 @@ def _check_initial_weights(config: TrainConfig) -> None:
         )
     path = backbones.weights_path(config.weights)
     if path:
-        backbones.check_file(path)
+        weights_files.check_file(path)
 
 
 def _check_early_stopping(config: TrainConfig) -> None:

@@ -1,6 +1,6 @@
 """Distributes the stream of training batches over replicas."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def make_batches(
     images: record_loading.ImageReader | None,
     config: "TrainConfig",
     start: int,
+    convert: Callable[..., tuple[tf.Tensor, ...]] | None = None,
 ) -> Iterator[Any]:
     """Creates the stream of training batches; each replica receives its share of the global batch.
 
@@ -37,6 +38,7 @@ def make_batches(
         images: Reader of decoded images, see `image_cache.open_images`; None to decode the records.
         config: The configuration of the run.
         start: Record of the stream to start at, from 0.
+        convert: Applied on the host to the images, labels and seeds of each batch of a replica; None for none.
 
     Returns:
         Iterator of distributed batches: images, uint8 `[b, S, S, 3]`; labels, float32 `[b, c + m]`, with c classes and
@@ -51,7 +53,7 @@ def make_batches(
     labels = np.concatenate(columns, axis=1)
 
     def input_fn(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return input_pipeline.make_train_dataset(
+        dataset = input_pipeline.make_train_dataset(
             plan.rows,
             plan.samples_per_epoch,
             image_size=config.image_size,
@@ -68,6 +70,7 @@ def make_batches(
                 bag_size=patient_bags.size(config),
             ),
         )
+        return dataset.map(convert) if convert else dataset
 
     return iter(strategy.distribute_datasets_from_function(input_fn))
 

@@ -24,6 +24,7 @@ from isic_tf.training import (
     validation,
     warm_start,
 )
+from isic_tf.training.linear_probe import probe_times
 
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
@@ -53,6 +54,7 @@ class TrainingEstimate:
         epoch_seconds: Time of an epoch's steps.
         evaluation_seconds: Time of evaluating the held-out images after an epoch.
         decoding_seconds: Time of decoding all images once, before the first fold; 0 without a cache.
+        feature_seconds: Time of the backbone in a linear probe, of all folds; 0 in other trainings.
 
     Examples:
         >>> import isic_tf
@@ -74,6 +76,7 @@ class TrainingEstimate:
     epoch_seconds: float
     evaluation_seconds: float
     decoding_seconds: float
+    feature_seconds: float = 0.0
 
     @property
     def fold_seconds(self) -> float:
@@ -84,8 +87,8 @@ class TrainingEstimate:
 
     @property
     def total_seconds(self) -> float:
-        """Time of all folds, with decoding, in seconds."""
-        return self.decoding_seconds + self.folds * self.fold_seconds
+        """Time of all folds, with decoding and features, in seconds."""
+        return self.decoding_seconds + self.feature_seconds + self.folds * self.fold_seconds
 
 
 def estimate_training(
@@ -116,36 +119,70 @@ def estimate_training(
 
     start = functools.partial(warm_start.start_weights, source=None, config=config, rows=plan.rows)
     state = train_state.make_state(strategy, config, steps, start)
-    parameters = state.model.count_params()
     trainable = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
     memory = memory_estimate.estimate_memory(
         state, batch_size, strategy.num_replicas_in_sync, config.gradient_accumulation_steps
     )
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     _LOG.info(f"  {steps * batch_size} images per epoch in {steps} steps of {batch_size}")
-    _LOG.info(f"  {parameters:,} parameters, {trainable:,} of them trainable")
+    _LOG.info(f"  {state.model.count_params():,} parameters, {trainable:,} of them trainable")
     _LOG.info(f"  {memory.describe()}")
 
-    building_seconds, step_speed, input_speed = _measure_speed(plan, strategy, state, config)
+    if config.is_probe:
+        times = _measure_probe(plan, strategy, state, config, folds, len(rows))
+    else:
+        times = _measure_training(plan, strategy, state, config)
+    speeds = [times["step_speed"], times["input_speed"]]
+    speed = speeds[0] if is_cached or config.is_probe else min(speeds)
     estimate = TrainingEstimate(
         images_per_epoch=steps * batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
         folds=folds,
-        parameters=parameters,
+        parameters=state.model.count_params(),
         trainable_parameters=trainable,
         device_memory=memory.tpu_bytes if on_tpu else memory.device_bytes,
-        step_speed=step_speed,
-        input_speed=input_speed,
-        building_seconds=building_seconds,
-        epoch_seconds=steps * batch_size / (step_speed if is_cached else min(step_speed, input_speed)),
-        evaluation_seconds=_time_evaluation(strategy, state.model, plan.held_out, config),
-        decoding_seconds=num_missing / input_speed,
+        epoch_seconds=steps * batch_size / speed,
+        decoding_seconds=num_missing / times["input_speed"],
+        **times,
     )
     _LOG.info(f"  memory: {_describe_memory()}")
     _LOG.info(f"  {_describe_speed(estimate, config.image_size, is_cached)}")
     _LOG.info(f"  {_describe_time(estimate, num_missing)}")
     return estimate
+
+
+def _measure_probe(
+    plan: mixture.Plan,
+    strategy: tf.distribute.Strategy,
+    state: tf.train.Checkpoint,
+    config: "TrainConfig",
+    folds: int,
+    num_records: int,
+) -> dict[str, float]:
+    """Measures fields of `TrainingEstimate` for a linear probe; the head's evaluation takes next to no time."""
+    building_seconds, feature_speed, input_speed, step_speed = probe_times.measure_times(plan, strategy, state, config)
+    count = probe_times.count_features(plan, folds, num_records, is_shared=not config.init_from)
+    return {
+        "building_seconds": building_seconds,
+        "step_speed": step_speed,
+        "input_speed": input_speed,
+        "evaluation_seconds": 0.0,
+        "feature_seconds": count / feature_speed,
+    }
+
+
+def _measure_training(
+    plan: mixture.Plan, strategy: tf.distribute.Strategy, state: tf.train.Checkpoint, config: "TrainConfig"
+) -> dict[str, float]:
+    """Measures fields of `TrainingEstimate` for a training on images."""
+    building_seconds, step_speed, input_speed = _measure_speed(plan, strategy, state, config)
+    return {
+        "building_seconds": building_seconds,
+        "step_speed": step_speed,
+        "input_speed": input_speed,
+        "evaluation_seconds": _time_evaluation(strategy, state.model, plan.held_out, config),
+    }
 
 
 def _measure_speed(
@@ -194,6 +231,11 @@ def _describe_memory() -> str:
 
 
 def _describe_speed(estimate: TrainingEstimate, image_size: int, is_cached: bool) -> str:
+    if estimate.feature_seconds:
+        return (
+            f"features of the frozen backbone at {image_size} px: {_format_duration(estimate.feature_seconds)}; then "
+            f"training steps of the head: {estimate.step_speed:.0f} images/s"
+        )
     if is_cached:
         bound = "the input is decoded once, for the cache"
     elif estimate.input_speed < estimate.step_speed:
@@ -215,6 +257,8 @@ def _describe_time(estimate: TrainingEstimate, num_missing: int) -> str:
     ]
     if estimate.folds > 1:
         parts.append(f"{estimate.folds} folds: {_format_duration(estimate.folds * estimate.fold_seconds)}")
+    if estimate.feature_seconds:
+        parts.append(f"with the features: {_format_duration(estimate.total_seconds)}")
     if num_missing:
         parts.append(f"decoding {num_missing} images before: {_format_duration(estimate.decoding_seconds)}")
     return f"{'; '.join(parts)}. Nothing was written."

@@ -1,6 +1,8 @@
 """Runs the epochs of a fold: steps, validation, weights and history, checkpoint, log line."""
 
 import contextlib
+import dataclasses
+import functools
 import json
 import logging
 import os
@@ -8,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -26,6 +29,7 @@ from isic_tf.training import (
     validation,
 )
 from isic_tf.training.fold_setup import Fold
+from isic_tf.training.linear_probe import probing
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,15 +96,19 @@ def run_epochs(
     history = list(history or [])
     schedule = lr_schedules.make_schedule(config, fold.steps)
     with _monitoring(fold, state) as monitors:
-        first_record = int(state.step) * config.global_batch_size
-        batches = distributed_input.make_batches(fold.strategy, fold.plan, fold.images, config, start=first_record)
+        if config.is_probe:
+            batches, step, validate = probing.open_probe(fold, state, evaluated, monitors.saver.pause)
+        else:
+            first_record = int(state.step) * config.global_batch_size
+            batches = distributed_input.make_batches(fold.strategy, fold.plan, fold.images, config, start=first_record)
+            validate = functools.partial(validation.validate, predict, fold.plan.held_out, config, fold.images)
         for epoch in range(first_epoch, config.epochs):
             if validation.is_past_best(history, config.early_stop_patience):
                 _LOG.info(f"{fold.name}: stopped early, no better epoch in the last {config.early_stop_patience}")
                 break
-            if epoch in (first_epoch, config.freeze_epochs):
+            if not config.is_probe and epoch in (first_epoch, config.num_frozen_epochs):
                 # Traced again where the backbone is unfrozen.
-                is_frozen = epoch < config.freeze_epochs
+                is_frozen = epoch < config.num_frozen_epochs
                 step = train_step.make_train_step(fold.strategy, state, config, frozen=is_frozen)
             started = time.monotonic()
             means, num_steps, waited = run_epoch(
@@ -114,7 +122,7 @@ def run_epochs(
                 check=monitors.check,
             )
             seconds = time.monotonic() - started
-            metrics = _evaluate(fold, state, evaluated, predict, monitors.saver.pause)
+            metrics = _evaluate(fold, state, evaluated, validate, monitors.saver.pause)
             learning_rate = float(schedule(int(state.step) - 1))
             history.append({"epoch": epoch + 1, **means, **metrics, "learning_rate": learning_rate})
             _close_epoch(fold, state, evaluated, history)
@@ -133,7 +141,9 @@ def _monitoring(fold: Fold, state: tf.train.Checkpoint) -> Iterator[Monitors]:
     checkpoints = os.path.join(fold.output, "checkpoints")
     events = fold.directory if fold.is_written and config.tensorboard else None
     if events and not done:
-        tensorboard.write_samples(events, fold.plan.rows, config)
+        # A linear probe does not augment.
+        shown = dataclasses.replace(config, augment_strength=0.0) if config.is_probe else config
+        tensorboard.write_samples(events, fold.plan.rows, shown)
 
     def check() -> None:
         newest = next(iter(run_directory.find_checkpoints(checkpoints)), None)
@@ -199,13 +209,13 @@ def _evaluate(
     fold: Fold,
     state: tf.train.Checkpoint,
     evaluated: tf.keras.Model,
-    predict: predictor.Predictor,
+    validate: Callable[[Callable[[], None]], pd.DataFrame],
     pause: Callable[[], None],
 ) -> dict[str, float]:
     """Computes the metrics of the held-out images after an epoch; empty where nothing is held out."""
     validation.average_batch_statistics(state.model)
     ema.copy_averages(state, evaluated)
-    table = validation.validate(predict, fold.plan.held_out, fold.config, fold.images, pause)
+    table = validate(pause)
     # The same on all workers to the last bit, since these metrics decide when they stop.
     return {name: workers.mean_over_workers(fold.strategy, value) for name, value in summaries.score(table).items()}
 

@@ -25,6 +25,7 @@ from isic_tf.optim import lr_schedules
 from isic_tf.optim.config import OptimizerConfig, default_warmup
 from isic_tf.training import validation, warm_start
 from isic_tf.training.config import TrainConfig
+from isic_tf.training.linear_probe import feature_store
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import duplicate_pairs, filesystem
 
@@ -43,6 +44,7 @@ class Fold(NamedTuple):
         source: Directory of another run's fold whose weights to start from, see `warm_start.find_source`; or None.
         images: Reader of decoded images, see `image_cache.open_images`; None to decode the records.
         skipped: Lists the corrupt records that were left out, to be added to the log line of every epoch; or "".
+        features: Features of images that were computed, for a linear probe; None for another training.
     """
 
     plan: mixture.Plan
@@ -53,6 +55,7 @@ class Fold(NamedTuple):
     source: str | None = None
     images: record_loading.ImageReader | None = None
     skipped: str = ""
+    features: feature_store.FeatureStore | None = None
 
     @property
     def name(self) -> str:

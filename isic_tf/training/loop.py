@@ -19,6 +19,7 @@ from isic_tf.data import image_cache, mixture, preprocessing_config, read_errors
 from isic_tf.distribution import cpu, preemption, strategies, workers
 from isic_tf.inference import patient_bag_predictor
 from isic_tf.models import backbones
+from isic_tf.models.pretrained import weights_files
 from isic_tf.training import (
     checkpointing,
     compile_check,
@@ -36,6 +37,7 @@ from isic_tf.training import (
 )
 from isic_tf.training.config import TrainConfig
 from isic_tf.training.fold_setup import Fold
+from isic_tf.training.linear_probe import feature_store
 from isic_tf.training.run_result import RunResult
 from tfrecord_tools import errors
 from tfrecord_tools.io import temporary_files
@@ -123,14 +125,15 @@ def _train(config: TrainConfig) -> RunResult:
             claim = functools.partial(_claim_run_directory, config, rows)
             locks.enter_context(run_lock.claimed(config.workdir, own, claim))
         images = _open_cache(rows, resolved) if unfinished else None
+        # Folds that start from the same weights share the features of a linear probe.
+        features = feature_store.FeatureStore(int(rows["number"].max()) + 1) if config.is_probe else None
         for fold, directory in directories.items():
             if fold not in unfinished:
                 _LOG.info(f"{directory} is already trained; choose another --workdir to train it again")
             else:
                 with _open_output(directory, is_chief) as output:
-                    train_fold(
-                        Fold(plans[fold], resolved, strategy, directory, output, sources[fold], images, skipped=skipped)
-                    )
+                    where = (strategy, directory, output, sources[fold], images, skipped, features)
+                    train_fold(Fold(plans[fold], resolved, *where))
             if is_chief:
                 with run_lock.updating(config.workdir):
                     facts = config.class_set.facts(config.target)
@@ -233,7 +236,7 @@ def train_fold(fold: Fold) -> pd.DataFrame:
         if is_resumed or not run_directory.is_finished(fold.directory):
             history = epochs.run_epochs(fold, state, evaluated, predict, history)
         # Evaluated again from the file: the predictions are those of the file, however often the run was resumed.
-        backbones.load_weights(evaluated, os.path.join(fold.directory, run_directory.BEST_WEIGHTS))
+        weights_files.load_weights(evaluated, os.path.join(fold.directory, run_directory.BEST_WEIGHTS))
         table = validation.validate(predict, held_out, config, fold.images)
         if fold.is_written:
             history_plot.draw_history(fold.directory, fold.name)

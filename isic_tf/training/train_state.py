@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from isic_tf.models import classifiers
 from isic_tf.optim import ema, lr_schedules, optimizers
+from isic_tf.training.linear_probe import heads
 
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
@@ -45,14 +46,17 @@ def make_state(
         classifier = _build(config)
         if start:
             start(classifier)
+        if config.is_probe:
+            heads.freeze_features(classifier)
         groups = classifiers.group_variables(
-            classifier, apart=config.backbone_lr_multiplier != 1 or config.freeze_epochs > 0
+            classifier,
+            apart=config.backbone_lr_multiplier != 1 or (config.num_frozen_epochs > 0 and not config.is_probe),
         )
         schedule = lr_schedules.make_schedule(config, steps)
         # The schedule of a frozen backbone begins when it is unfrozen: Adam's moments, still zero, would count as
         # converged otherwise.
         backbone_schedule = lr_schedules.make_schedule(
-            config, steps, factor=config.backbone_lr_multiplier, first=config.freeze_epochs * steps
+            config, steps, factor=config.backbone_lr_multiplier, first=config.num_frozen_epochs * steps
         )
         # The second schedule is used only where there are two groups.
         optimizer, *others = [

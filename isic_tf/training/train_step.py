@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from isic_tf.augmentation import augmenter, policies
 from isic_tf.data import targets
-from isic_tf.models import classifiers, patient_context_head
+from isic_tf.models import classifiers, layer_decay, patient_context_head
 from isic_tf.optim import ema
 from isic_tf.training import losses
 
@@ -22,12 +22,18 @@ _MAX_LOSS = 1e4
 TrainStep = Callable[..., tf.Tensor]
 # From images, labels and seeds of one replica to its share of the loss and the norm of the gradients, float32 `[]`.
 ReplicaStep = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+# From images, labels and seeds of one replica to what the model sees, and labels.
+Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 # From float32 images and labels of one replica to its share of the loss and of the gradients.
 _Gradients = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
 def make_train_step(
-    strategy: tf.distribute.Strategy, state: tf.train.Checkpoint, config: "TrainConfig", frozen: bool = False
+    strategy: tf.distribute.Strategy,
+    state: tf.train.Checkpoint,
+    config: "TrainConfig",
+    frozen: bool = False,
+    augment: Augment | None = None,
 ) -> TrainStep:
     """Creates the training step.
 
@@ -36,6 +42,7 @@ def make_train_step(
         state: See `train_state.make_state`.
         config: The configuration of the run.
         frozen: Whether the backbone, including its batch statistics, is not trained.
+        augment: See `make_replica_step`.
 
     Returns:
         Function that takes an iterator of distributed batches and the number of batches to train on (1 if not given),
@@ -43,9 +50,9 @@ def make_train_step(
         norm of the gradients to `state.gradient_norm` and 1 to `state.step`; `state.bad_step` records the first step
         that diverges.
     """
-    if frozen or config.freeze_epochs:
+    if frozen or config.num_frozen_epochs:
         classifiers.backbone_of(state.model).trainable = not frozen
-    replica_step = make_replica_step(state, config)
+    replica_step = make_replica_step(state, config, augment)
     # TensorFlow has no clock where all operations must be deterministic.
     clock = (lambda: tf.zeros([], tf.float64)) if config.deterministic else tf.timestamp
     max_loss = _MAX_LOSS * max(1.0, config.malignant_weight)
@@ -95,19 +102,22 @@ def _is_scaled(optimizer: tf.keras.optimizers.Optimizer) -> bool:
     return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
-def make_replica_step(state: tf.train.Checkpoint, config: "TrainConfig") -> ReplicaStep:
+def make_replica_step(state: tf.train.Checkpoint, config: "TrainConfig", augment: Augment | None = None) -> ReplicaStep:
     """Creates what one replica does in a step; all of it compiles under XLA with static shapes, as TPUs require.
 
     Args:
         state: See `train_state.make_state`.
         config: The configuration of the run.
+        augment: Function from a batch to what the model sees, see `augmenter.make_augment`; None for the policy of the
+            configuration.
 
     Returns:
         Function from uint8 `[b, S, S, 3]` images, float32 `[b, c + m]` labels (followed by the model's inputs besides
         the image) and int64 `[b, 2]` seeds to the replica's share of the mean loss (with patient context the mean of
         both levels) and the norm of the gradients summed over all replicas, both float32 `[]`.
     """
-    augmented = augmenter.make_augment(policies.read_policy(config.augment_policy, config.augment_strength))
+    policy = policies.read_policy(config.augment_policy, config.augment_strength)
+    augmented = augment or augmenter.make_augment(policy)
     gradients_of = _make_gradients(state, config)
 
     def replica_step(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -119,7 +129,7 @@ def make_replica_step(state: tf.train.Checkpoint, config: "TrainConfig") -> Repl
         norm = tf.linalg.global_norm(gradients)
         if config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm, norm)
-        _update(state, gradients)
+        _update(state, gradients, config.layer_decay)
         ema.update_averages(state, config.ema)
         return loss, norm
 
@@ -166,9 +176,14 @@ def _make_gradients(state: tf.train.Checkpoint, config: "TrainConfig") -> _Gradi
     return gradients_of if parts == 1 else accumulated
 
 
-def _update(state: tf.train.Checkpoint, gradients: Sequence[tf.Tensor]) -> None:
+def _update(state: tf.train.Checkpoint, gradients: Sequence[tf.Tensor], decay: float) -> None:
     """Updates the weights by gradients that are summed over all replicas."""
-    own = {variable.ref(): part for variable, part in zip(state.model.trainable_variables, gradients, strict=True)}
+    trained = state.model.trainable_variables
+    own = {variable.ref(): part for variable, part in zip(trained, gradients, strict=True)}
+    # The update of each optimizer is linear in its rate, so that a share of the update is a share of the rate.
+    factors = layer_decay.find_factors(classifiers.backbone_of(state.model), decay) if decay < 1 else {}
+    slower = [(variable, factors[variable.ref()]) for variable in trained if factors.get(variable.ref(), 1) < 1]
+    before = [tf.identity(variable) for variable, _ in slower]
     groups = classifiers.group_variables(state.model, apart=bool(state.others))
     for optimizer, variables in zip((state.optimizer, *state.others), groups, strict=True):
         # Optimizers of tensorflow-addons are of Keras's older kind.
@@ -176,3 +191,5 @@ def _update(state: tf.train.Checkpoint, gradients: Sequence[tf.Tensor]) -> None:
         unsummed = {"skip_gradients_aggregation": True} if new else {"experimental_aggregate_gradients": False}
         if variables:
             optimizer.apply_gradients([(own[variable.ref()], variable) for variable in variables], **unsummed)
+    for (variable, factor), old in zip(slower, before, strict=True):
+        variable.assign(old + factor * (variable - old))

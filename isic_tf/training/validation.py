@@ -1,6 +1,6 @@
 """Validates a classifier on the held-out images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,8 +54,32 @@ def validate(
         images=images,
         metadata=clinical_metadata.encode(held_out, config.metadata) if config.metadata else None,
     )
+    return collect_predictions(predict(dataset), held_out, config, pause)
+
+
+def collect_predictions(
+    batches: Iterable[tuple[Any, ...]],
+    held_out: pd.DataFrame,
+    config: "TrainConfig",
+    pause: Callable[[], None] = _go_on,
+) -> pd.DataFrame:
+    """Joins the predictions of the held-out images to their rows.
+
+    Args:
+        batches: Names and probabilities or scores of each batch, see `predictor.make_predictor`.
+        held_out: See `validate`; one image or more.
+        config: The configuration of the run.
+        pause: Called after each batch.
+
+    Returns:
+        See `validate`.
+
+    Raises:
+        IsicError: Images have no prediction, since the shards lack them.
+        DivergenceError: Predictions are NaN.
+    """
     predictions: dict[str, np.ndarray] = {}
-    for names, scores in predict(dataset):
+    for names, scores in batches:
         predictions.update(zip(names, scores, strict=True))
         pause()
     missing = [name for name in held_out["image_name"] if name not in predictions]

@@ -118,6 +118,7 @@ STEPS = {
         "dropout_samples": 2,
         "ema": 0.9,
         "clip_norm": 1.0,
+        "layer_decay": 0.9,
         "gradient_accumulation_steps": 2,
         "augment_policy": "strong",
     },
@@ -239,7 +240,20 @@ def trace_prediction(strategy, network, plan, known=None, **options):
     return strategy.graphs[-1]
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnetv2-b0"])
+# The smallest network of each family.
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "efficientnet-lite0",
+        "efficientnet-b0",
+        "efficientnetv2-b0",
+        "convnext-tiny",
+        "resnet-rs-50",
+        "regnetx-002",
+        "densenet-121",
+        "mobilenetv3-small",
+    ],
+)
 def test_real_networks_have_only_operations_that_a_tpu_supports(plan, backbone):
     config = make_config(precision="mixed_bfloat16", augment_strength=0.0, backbone=backbone)
     strategy = Recorder(compiled=False)
@@ -305,7 +319,7 @@ def trunk_with_norm(backbone, image_size, weights="none"):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ema": 0.9, "clip_norm": 1.0, "gradient_accumulation_steps": 2},
+        {"ema": 0.9, "clip_norm": 1.0, "gradient_accumulation_steps": 2, "layer_decay": 0.9},
         {"loss": "auc", "backbone_lr_multiplier": 0.1},
         {"sync_batch_norm": True, "ema": 0.9},
     ],

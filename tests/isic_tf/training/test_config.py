@@ -155,7 +155,7 @@ def test_the_defaults_fit_every_option_at_the_ends_of_its_range(name, value):
         return
     config_checks.check_config(config, tf.distribute.get_strategy())
     for steps in (1, 23):
-        for first in (0, config.freeze_epochs * steps):
+        for first in (0, config.num_frozen_epochs * steps):
             schedule = lr_schedules.make_schedule(config, steps, first=first)
             rates = schedule(tf.constant([0, 1, steps - 1, steps, 15 * steps])).numpy()
             assert (rates >= 0).all()
@@ -196,3 +196,21 @@ def test_weights_that_do_not_exist_are_refused_before_anything_is_read(tmp_path)
         config_checks.check_config(make_config(weights="imagnet"), tf.distribute.get_strategy())
     with pytest.raises(errors.ConfigError, match="which is a directory; --weights is"):
         config_checks.check_config(make_config(weights=str(tmp_path)), tf.distribute.get_strategy())
+
+
+def test_a_linear_probe_has_defaults_of_its_own():
+    probe = make_minimal(TrainConfig, freeze_epochs="all")
+    assert probe.is_probe
+    assert (probe.epochs, probe.learning_rate, probe.warmup_epochs, probe.num_frozen_epochs) == (30, 3e-3, 1.0, 30)
+    given = make_minimal(TrainConfig, freeze_epochs="all", epochs=4, learning_rate=1e-2)
+    assert (given.epochs, given.learning_rate, given.num_frozen_epochs) == (4, 1e-2, 4)
+    plain = make_minimal(TrainConfig, freeze_epochs=2)
+    assert not plain.is_probe
+    assert (plain.epochs, plain.learning_rate, plain.freeze_epochs, plain.num_frozen_epochs) == (15, 3e-4, "2", 2)
+    assert parse_train_flags("--data_dir=records", "--workdir=run", "--freeze_epochs=all").is_probe
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "some", "", "9" * 19])
+def test_frozen_epochs_are_a_number_or_all(text):
+    with pytest.raises(errors.ConfigError, match=f"freeze_epochs to be a whole number from 0, or all, got '{text}'"):
+        make_minimal(TrainConfig, freeze_epochs=text)

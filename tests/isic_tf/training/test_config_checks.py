@@ -52,6 +52,10 @@ def test_float16_on_a_tpu_is_refused():
             "--freeze_epochs=0 with --precision=mixed_float16, got 0.5 and 0; use --precision=mixed_bfloat16",
         ),
         (
+            {"optimizer": "ranger", "layer_decay": 0.9},
+            "expected --layer_decay=1 with --optimizer=ranger, .* got 0.9; use --optimizer=radam",
+        ),
+        (
             {"loss": "auc", "gradient_accumulation_steps": 2},
             "expected --gradient_accumulation_steps=1 with --loss=auc, which compares all images of a batch, got 2",
         ),

@@ -114,7 +114,7 @@ def test_a_run_on_all_images_keeps_its_last_weights(record_set, tmp_path, tiny_m
 def test_two_replicas_train_and_keep_the_weights_that_they_evaluated(record_set, tmp_path, index):
     # With the real backbone: its batch statistics differ between replicas until they are averaged.
     run(record_set, tmp_path, strategy="mirrored", epochs=1, warmup_epochs=0.5)
-    classifier = classifiers.build_classifier("efficientnet-b0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
+    classifier = classifiers.build_classifier("efficientnet-lite0", 32, str(tmp_path / "fold0" / "best.weights.h5"))
     predict = predictor.make_predictor([classifier], tf.distribute.get_strategy())
     again = validation.validate(predict, index[index["fold"] == 0], make_config())["prediction"].to_numpy()
     oof = prediction_files.read_prediction_file(str(tmp_path / "fold0" / "oof.csv"))["prediction"].to_numpy()
@@ -352,7 +352,7 @@ def test_a_run_starts_from_another_of_the_same_folds_and_from_no_other(record_se
     assert f"starting from {tmp_path}/first/fold0/{run_directory.BEST_WEIGHTS}" in capsys.readouterr().out
     kept = [
         classifiers.build_classifier(
-            "efficientnet-b0", 64, str(tmp_path / name / "fold0" / run_directory.BEST_WEIGHTS)
+            "efficientnet-lite0", 64, str(tmp_path / name / "fold0" / run_directory.BEST_WEIGHTS)
         ).get_weights()
         for name in ("first", "second")
     ]

@@ -7,8 +7,8 @@ from harness import make_config, tiny, tiny_trunk, tiny_with_norm
 
 from isic_tf.data import input_pipeline, mixture, record_seeds, record_stream
 from isic_tf.distribution import strategies
-from isic_tf.models import backbones, classifiers
-from isic_tf.optim import ema
+from isic_tf.models import backbones, classifiers, layer_decay
+from isic_tf.optim import ema, optimizers
 from isic_tf.training import distributed_input, divergence, train_state, train_step
 
 
@@ -116,7 +116,7 @@ def test_clipped_gradients_have_the_norm_and_keep_their_direction(plan):
 
 
 def test_a_frozen_backbone_stays_and_the_head_moves(plan):
-    _, changes = one_step(tf.distribute.get_strategy(), plan, frozen=True)
+    _, changes = one_step(tf.distribute.get_strategy(), plan, frozen=True, layer_decay=0.5)
     for name, change in changes.items():
         assert (np.abs(change).max() > 1e-4) == ("logits" in name)
 
@@ -157,10 +157,15 @@ def test_a_backbone_that_was_frozen_takes_its_first_step_at_the_rate(plan, monke
     assert changes == [0, pytest.approx(1e-3, rel=0.01)]
 
 
-def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
+# The backbone has one block.
+@pytest.mark.parametrize(
+    "slower",
+    [{"backbone_lr_multiplier": 0.25}, {"layer_decay": 0.25}, {"backbone_lr_multiplier": 0.5, "layer_decay": 0.5}],
+)
+def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch, slower):
     changes = []
-    for rate in (1.0, 0.25):
-        options = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.1, "backbone_lr_multiplier": rate}
+    for rates in ({}, slower):
+        options = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.1, **rates}
         strategy, recipe, state = make_state(monkeypatch, **options)
         before = {weight.name: weight.numpy() for weight in state.model.weights}
         batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
@@ -170,6 +175,40 @@ def test_the_backbone_learns_at_its_own_rate(plan, monkeypatch):
         factor = 0.25 if "convolution" in name else 1
         assert np.abs(change).max() > 1e-5
         assert changes[1][name] == pytest.approx(factor * change, abs=1e-7)
+
+
+def change_twice(monkeypatch, decay, **options):
+    """Returns by name the change of the weights in two updates by the same gradients."""
+    *_, state = make_state(monkeypatch, weight_decay=0.1, **options)
+    weights = state.model.trainable_weights
+    before = [weight.numpy() for weight in weights]
+    gradients = [tf.random.stateless_normal(weight.shape, [1, number]) for number, weight in enumerate(weights)]
+    for _ in range(2):
+        train_step._update(state, gradients, decay)
+    return {weight.name: weight.numpy() - old for weight, old in zip(weights, before, strict=True)}
+
+
+@pytest.mark.parametrize("optimizer", [name for name in optimizers.OPTIMIZERS if name != "ranger"])
+def test_a_share_of_an_update_is_that_of_a_share_of_the_rate(monkeypatch, optimizer):
+    if optimizer not in optimizers._KERAS_OPTIMIZERS:
+        try:
+            optimizers._import_addons(optimizer)
+        except ValueError as error:
+            pytest.skip(str(error))
+    full = change_twice(monkeypatch, 1.0, optimizer=optimizer, learning_rate=0.02)
+    decayed = change_twice(monkeypatch, 0.25, optimizer=optimizer, learning_rate=0.02)
+    expected = change_twice(monkeypatch, 1.0, optimizer=optimizer, learning_rate=0.005)
+    for name, change in decayed.items():
+        in_backbone = "convolution" in name
+        assert change == pytest.approx((expected if in_backbone else full)[name], rel=1e-4, abs=1e-7)
+        assert (np.abs(change - full[name]).max() > 1e-3 * np.abs(full[name]).max()) == in_backbone
+
+
+def test_without_layer_decay_nothing_is_added_to_the_update(monkeypatch):
+    monkeypatch.delattr(layer_decay, "find_factors")
+    assert all(np.any(change != 0) for change in change_twice(monkeypatch, 1.0, optimizer="sgd").values())
+    with pytest.raises(AttributeError, match="find_factors"):
+        change_twice(monkeypatch, 0.9, optimizer="sgd")
 
 
 @pytest.mark.parametrize("name", ["default", "mirrored"])
@@ -196,6 +235,7 @@ def test_two_replicas_average_and_decay_the_backbone_at_its_own_rate_as_one_does
     found = []
     for chosen in (tf.distribute.get_strategy(), mirrored):
         options = {"ema": 0.5, "backbone_lr_multiplier": 0.5, "optimizer": "sgd", "weight_decay": 0.5}
+        options |= {"layer_decay": 0.5}
         strategy, recipe, state = make_state(monkeypatch, chosen, **options)
         step = train_step.make_train_step(strategy, state, recipe)
         batches = distributed_input.make_batches(strategy, plan, None, recipe, start=0)
@@ -225,8 +265,9 @@ def test_half_precision_trains_float32_weights_nearly_alike(plan, monkeypatch, p
     assert tf.keras.mixed_precision.global_policy().name == "float32"
 
 
-def test_a_step_whose_scaled_gradients_overflow_is_skipped_and_the_scale_halved(plan, monkeypatch):
-    strategy, recipe, state = make_state(monkeypatch, precision="mixed_float16")
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_a_step_whose_scaled_gradients_overflow_is_skipped_and_the_scale_halved(plan, monkeypatch, decay):
+    strategy, recipe, state = make_state(monkeypatch, precision="mixed_float16", layer_decay=decay)
     scale = float(state.optimizer.loss_scale)
     state.model.set_weights([weight * 1e30 for weight in state.model.get_weights()])
     enormous = state.model.get_weights()
@@ -258,7 +299,7 @@ def test_the_whole_step_compiles_under_xla_as_tpus_require(monkeypatch, accumula
     monkeypatch.setattr(classifiers, "build_classifier", tiny_with_norm)
     recipe = {"precision": "mixed_bfloat16", "ema": 0.9, "clip_norm": 1.0, "warmup_epochs": 0.0}
     recipe |= {"gradient_accumulation_steps": accumulation_steps}
-    recipe |= {"augment_policy": "winner" if accumulation_steps > 1 else "light"}
+    recipe |= {"augment_policy": "winner", "layer_decay": 0.5} if accumulation_steps > 1 else {}
     recipe = make_config(**recipe)
     state = train_state.make_state(tf.distribute.get_strategy(), recipe, 3)
     # XLA takes no operation of the host and no shape that is not known.
