@@ -27,6 +27,7 @@ COMMANDS = {
     "isic_tf.export": "isic-export",
     "isic_tf.submission": "isic-submission",
     "isic_tf.show": "isic-show",
+    "isic_tf.weights": "isic-weights",
 }
 # Message of absl's validator for a flag that must be given.
 _REQUIRED = "must have a value other than None"

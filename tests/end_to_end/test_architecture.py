@@ -51,6 +51,7 @@ COMMANDS = {
         "export",
         "submission",
         "show",
+        "weights",
     ],
     "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth", "tables"],
 }

@@ -11,11 +11,13 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
+import source_weights
 from harness import BUILD, PREDICT, RECIPE, build_set, make_config, predicted, tiny
 
-from isic_tf.models import classifiers
+from isic_tf.models import backbones, classifiers
 from isic_tf.training import loop
 from tfrecord_tools import cli
 from tfrecord_tools.io import filesystem
@@ -201,6 +203,7 @@ COMMANDS = {
         {"records": "records/train*.tfrec", "output": "{out}/sheet.png", "images": 4},
         patterns=("records",),
     ),
+    "weights": Command("isic_tf.weights", "run_weights", {"convert": "lite0.npz", "output": "{out}/lite0.h5"}),
 }
 TABLES = [(name, option) for name, command in COMMANDS.items() for option in command.tables]
 DIRECTORIES = [(name, option) for name, command in COMMANDS.items() for option in command.directories]
@@ -226,6 +229,8 @@ def world(tmp_path_factory):
         index = pd.read_csv(folder / "records" / "train.index.csv")
         index[["image_name", "fold"]].to_csv(folder / "folds.csv", index=False)
         first = index["image_name"].iloc[:1].item()
+        lite0 = source_weights.randomize(backbones.build_backbone("efficientnet-lite0", 32))
+        np.savez(folder / "lite0.npz", **source_weights.make_state_dict(lite0, "efficientnet_pytorch"))
         (folder / "pairs.csv").write_text(f"image_name_1,image_name_2\n{first},{first}\n")
         yield folder
 
@@ -245,7 +250,7 @@ def call(name, world, tmp_path, **changes):
     options = {}
     for option, value in command.options.items():
         files = (*command.tables, *command.directories, *command.patterns, "workdir", "predictions", "labels", "csv")
-        files = (*files, "tables")
+        files = (*files, "tables", "convert")
         if isinstance(value, str) and "{out}" in value:
             options[option] = value.format(out=tmp_path / "out")
         elif isinstance(value, str) and option in (*files, "folds", "duplicates", "metadata", "sample_submission"):

@@ -3,6 +3,8 @@
 import pytest
 
 from isic_tf.evaluation import evaluate_files
+from isic_tf.models.conversion import weights_command
+from isic_tf.models.conversion.config import WeightsConfig
 from isic_tf.patient_context import fit_context
 from isic_tf.patient_context.config import ContextFilesConfig
 from isic_tf.postprocessing import ensemble_predictions
@@ -77,6 +79,13 @@ COMMANDS = {
         "",
     ),
     "show": (contact_sheet.show, contact_sheet.ShowConfig, {"records": "none*"}, "output", ""),
+    "weights": (
+        weights_command.run_weights,
+        WeightsConfig,
+        {"convert": "none.npz"},
+        "output",
+        "",
+    ),
     "export": (export_run.export, export_run.ExportConfig, {"workdir": "none"}, "output", ""),
 }
 

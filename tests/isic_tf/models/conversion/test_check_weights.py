@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from source_weights import make_state_dict
+from torch_bytes import state_dict_file
+
+from isic_tf.artifacts import kept_weights
+from isic_tf.models.conversion import check_weights
+from tfrecord_tools import errors
+
+
+def test_a_state_dict_is_described(lite0, built_once, tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, **make_state_dict(lite0, "timm"))
+    lines = check_weights.describe_file(str(path))
+    numbers = sum(array.size for array in lite0.get_weights()) + 3 * 1280 + 3
+    assert lines == [
+        f"{path}: NumPy, 247 arrays, {numbers} numbers",
+        "published: not in the table of published weights",
+        f"efficientnet-lite0 of timm, complete; convert it: --convert={path} --output=PATH.h5",
+        "classification layer: yes",
+    ]
+
+
+def test_files_that_load_as_they_are_say_so(lite0, built_once, tmp_path):
+    own, torch = tmp_path / "own.h5", tmp_path / "own.pth"
+    lite0.save_weights(own)
+    lines = check_weights.describe_file(str(own))
+    assert lines[0] == f"{own}: Keras 2, 245 arrays, {sum(array.size for array in lite0.get_weights())} numbers"
+    assert lines[2:] == [f"efficientnet-lite0, complete; --weights={own}", "classification layer: no"]
+    torch.write_bytes(state_dict_file(make_state_dict(lite0, "efficientnet_pytorch")))
+    lines = check_weights.describe_file(str(torch))
+    assert lines[2] == f"efficientnet-lite0 of efficientnet_pytorch, complete; --weights={torch}"
+
+
+def test_weights_that_a_run_kept_are_checked_by_their_digest(tmp_path, tiny_model):
+    path = tmp_path / "best.weights.h5"
+    # The backbone is a network within the classifier.
+    tf.keras.Sequential([tf.keras.Input((4, 4, 3)), tiny_model]).save_weights(path)
+    assert "(no SHA-256 beside it)" in check_weights.describe_file(str(path))[2]
+    kept_weights.replace_weights(str(path), str(path), 7)
+    assert "(epoch 7, SHA-256 verified)" in check_weights.describe_file(str(path))[2]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(errors.CorruptRecordError, match="best.weights.h5 is damaged"):
+        check_weights.describe_file(str(path))
+
+
+def test_another_network_of_keras_is_not_recognized(tmp_path, tiny_model):
+    tiny_model.save_weights(tmp_path / "tiny.h5")
+    assert "another network than the EfficientNets" in check_weights.describe_file(str(tmp_path / "tiny.h5"))[2]
+
+
+def test_a_published_name_with_other_content_is_an_error(tmp_path):
+    path = tmp_path / "efficientnet-lite0-57934424.pth"
+    path.write_bytes(state_dict_file({"a": np.zeros([2], np.float32)}))
+    with pytest.raises(errors.CorruptRecordError, match="expected the published efficientnet-lite0-57934424.pth"):
+        check_weights.describe_file(str(path))
+
+
+def test_a_file_of_another_backbone_is_an_error(lite0, built_once, tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, **make_state_dict(lite0, "timm"))
+    with pytest.raises(errors.CorruptRecordError, match=r"expected weights of efficientnet-b0 in .*own.npz, but"):
+        check_weights.describe_file(str(path), "efficientnet-b0")
