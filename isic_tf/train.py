@@ -1,6 +1,6 @@
 """Trains a classifier on all folds but one, and keeps the weights with the best ROC AUC on the held-out fold.
 
-python -m isic_tf.train --data_dir=records/384 --workdir=runs/b0 --fold=0 --image_size=384 --backbone=efficientnet-b0
+python -m isic_tf.train --data_dir=records/384 --workdir=runs/lite0 --fold=0 --image_size=384
 
 The same command again resumes an interrupted run, with the same result as without the interruption.
 """

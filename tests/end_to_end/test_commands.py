@@ -49,7 +49,7 @@ def test_synthetic_images_become_a_submission(tmp_path):
     [
         (["--image_size=0"], "flag --image_size=0"),
         (["--image_size=large"], "flag --image_size=large"),
-        (["--backbone=resnet50"], "value should be one of <efficientnet-b0|efficientnet-b1"),
+        (["--backbone=resnet50"], "got 'resnet50'; did you mean resnet-rs-50?"),
         ([], "ERROR: nowhere/train.index.csv not found; create it with `python -m tfrecord_tools.index`"),
     ],
 )

@@ -105,10 +105,12 @@ _CONSOLE = {
     "--output=clinic_train.csv": "run by test_table_files.py",
     "$ python -m isic_tf.submission --format=milk10k --predictions=milk.csv --table=MILK10k_Test_Metadata.csv "
     "--output=milk10k.csv": "run by test_challenge_submissions.py",
+    "$ python -m isic_tf.weights --check=efficientnet-b0_noisy-student_notop.h5": "needs a file that is downloaded",
+    "$ python -m isic_tf.weights --convert=model.safetensors --output=b0.h5": "run by test_convert_weights.py",
     "$ sh findings/dicom2jpg_stretches_colors.sh": "installs another tool",
 }
 # Listings of directories.
-_TEXT = {"records/384/", "runs/b0/"}
+_TEXT = {"records/384/", "runs/lite0/"}
 
 
 def test_every_block_is_run_parsed_or_known_to_be_for_reading():

@@ -306,7 +306,7 @@ def test_records_without_labels_or_of_one_class_are_refused(run, record_set, mad
         (b"--backbone=efficientnet-b0\n--image_size=6x\n", "expected a line --image_size=PIXELS, got 6x"),
         (
             b"--backbone=resnet\n--image_size=64\n",
-            "flags.txt is damaged: expected backbone to be one of .*, got 'resnet'",
+            "flags.txt is damaged: expected a backbone of efficientnet-lite0, .*, got 'resnet'",
         ),
         (b"--backbone=efficientnet-b0\n--image_size=64\n--hidden_units=x\n", "flags.txt is damaged: .*'x'; restore it"),
         (b"--backbone=efficientnet-b0\n--image_size=64\n", "best.weights.h5 does not hold weights of this network"),

@@ -7,7 +7,8 @@ import tensorflow as tf
 from scipy.special import expit
 
 from isic_tf.data import clinical_metadata, decoding
-from isic_tf.serving import saved_model
+from isic_tf.models import classifiers
+from isic_tf.serving import saved_model, tflite
 from tfrecord_tools.imaging import codec, image_files
 
 SIZE = 8
@@ -136,3 +137,24 @@ def test_numbers_are_taken_as_they_are_with_unknown_ones_not_a_number():
 def test_inputs_of_two_columns_never_have_one_name():
     names = saved_model.list_inputs("area,area_unknown,a b,a_b,sex_")
     assert names == ["area", "area_unknown_", "a_b", "a_b_", "sex_"]
+
+
+# One network of each family: custom layers, convolutions of groups, all kinds of pooling and activations.
+FAMILIES = ("efficientnet-lite0", "convnext-tiny", "resnet-rs-50", "regnetx-002", "densenet-121", "mobilenetv3-small")
+
+
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_a_network_of_each_family_predicts_the_same_after_both_exports(backbone, tmp_path):
+    size = 32
+    network = classifiers.build_classifier(backbone, size)
+    # Random features differ little between images.
+    kernel, bias = network.get_layer("logits").get_weights()
+    network.get_layer("logits").set_weights([100 * kernel, bias])
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    expected = expit(network(pixels / np.float32(255)).numpy()[:, 0])
+    saved_model.save([network], size, "", str(tmp_path))
+    predict = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    files = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
+    assert predict(image=files)["prediction"].numpy() == pytest.approx(expected, abs=1e-5)
+    predict_lite = tflite.make_predictor(tflite.convert([network], size, "", "float32"), "", 1)
+    assert [predict_lite(image, ()) for image in pixels] == pytest.approx(expected, abs=1e-5)
