@@ -106,7 +106,8 @@ _CONSOLE = {
     "$ python -m isic_tf.submission --format=milk10k --predictions=milk.csv --table=MILK10k_Test_Metadata.csv "
     "--output=milk10k.csv": "run by test_challenge_submissions.py",
     "$ python -m isic_tf.weights --check=efficientnet-b0_noisy-student_notop.h5": "needs a file that is downloaded",
-    "$ python -m isic_tf.weights --convert=model.safetensors --output=b0.h5": "run by test_convert_weights.py",
+    "$ python -m isic_tf.weights --convert=tf_efficientnet_b0.ns_jft_in1k.safetensors --output=b0.h5": "run by "
+    "test_convert_weights.py",
     "$ sh findings/dicom2jpg_stretches_colors.sh": "installs another tool",
 }
 # Listings of directories.
@@ -238,7 +239,7 @@ def copy_run(folder):
     """Two runs more, to be blended."""
     for name in ("b4", "b6"):
         (folder / "runs" / name).mkdir()
-        shutil.copy(folder / "runs" / "b0" / "oof.csv", folder / "runs" / name)
+        shutil.copy(folder / "runs" / "lite0" / "oof.csv", folder / "runs" / name)
         shutil.copy(folder / "submission.csv", folder / f"{name}.csv")
 
 

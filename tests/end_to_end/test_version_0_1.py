@@ -35,6 +35,8 @@ FLAGS = {
     "epochs": 3,
     "learning_rate": 0.02,
     "gradient_accumulation_steps": 2,
+    # The default of that version.
+    "backbone": "efficientnet-b0",
     "backbone_lr_multiplier": 0.5,
     "ema": 0.9,
     "keep_weights": "last",
