@@ -1,10 +1,11 @@
 """Layer-wise learning-rate decay: which factor on the learning rate each weight of a backbone has."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+
+from isic_tf.models import network_layers
 
 # What the names of a block's layers have in common, and no other layer's, for each family of networks.
 _BLOCK = re.compile(
@@ -48,7 +49,7 @@ def find_factors(backbone: tf.keras.Model, decay: float) -> dict[Any, float]:
         >>> [round(factors[backbone.get_layer(name).weights[0].ref()], 3) for name in names]
         [0.167, 0.185, 0.81, 0.9, 1.0]
     """
-    layers = [layer for layer in _list_layers(backbone) if layer.weights]
+    layers = [layer for layer in network_layers.list_layers(backbone) if layer.weights]
     heights = _count_blocks_by_name(layers) or _count_equal_groups(len(layers))
     # Weights of no layer, such as a position embedding, are taken with the stem.
     lowest = max(heights, default=0)
@@ -56,15 +57,6 @@ def find_factors(backbone: tf.keras.Model, decay: float) -> dict[Any, float]:
     for layer, height in zip(layers, heights, strict=True):
         factors |= {variable.ref(): decay**height for variable in layer.weights}
     return factors
-
-
-def _list_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
-    """Lists the layers of a network in order, those of networks inside it too."""
-    for layer in network.layers:
-        if isinstance(layer, tf.keras.Model):
-            yield from _list_layers(layer)
-        else:
-            yield layer
 
 
 def _count_blocks_by_name(layers: list[tf.keras.layers.Layer]) -> list[int]:

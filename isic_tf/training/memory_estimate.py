@@ -3,9 +3,11 @@
 import bisect
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
+
+from isic_tf.models import network_layers
 
 # A TPU stores an array in tiles of this many rows and columns, and pads a batch to a multiple of the rows.
 TPU_ROWS = 8
@@ -71,7 +73,9 @@ def count_activations(classifier: tf.keras.Model) -> int:
     Returns:
         Bytes per image.
     """
-    outputs = [output for layer in _list_layers(classifier) for output in tf.nest.flatten(layer.get_output_at(0))]
+    outputs = [
+        output for layer in network_layers.list_layers(classifier) for output in tf.nest.flatten(layer.get_output_at(0))
+    ]
     sizes = [math.prod(output.shape[1:]) * output.dtype.size for output in outputs]
     return sum(sizes) + 2 * max(sizes)
 
@@ -96,7 +100,7 @@ def count_tpu_activations(classifier: tf.keras.Model, images: int) -> int:
 
 def _list_kept_arrays(classifier: tf.keras.Model) -> list[tuple[tuple[int, ...], int]]:
     """Lists the shape, without images, and the bytes of a number, of the arrays that a TPU keeps."""
-    layers = [layer for layer in _list_layers(classifier) if isinstance(layer, _KEPT_LAYERS)]
+    layers = [layer for layer in network_layers.list_layers(classifier) if isinstance(layer, _KEPT_LAYERS)]
     outputs = [layer.get_output_at(0) for layer in layers]
     kept = [(tuple(output.shape[1:]), output.dtype.size) for output in outputs]
     first = layers[0]
@@ -135,14 +139,6 @@ def _find_most_images(classifier: tf.keras.Model, available: float) -> int:
     limit = int(max(available, 0) // sum(math.prod(shape) * size for shape, size in arrays))
     candidates = range(TPU_ROWS, limit + 1, TPU_ROWS)
     return bisect.bisect_right(candidates, available, key=lambda images: _count_padded(arrays, images)) * TPU_ROWS
-
-
-def _list_layers(network: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
-    for layer in network.layers:
-        if isinstance(layer, tf.keras.Model):
-            yield from _list_layers(layer)
-        else:
-            yield layer
 
 
 def count_state(state: tf.train.Checkpoint) -> int:

@@ -290,7 +290,8 @@ GROUPS = {
     "the rest": (
         "docs/installation.md", "docs/quickstart.md", "docs/tutorials/kaggle.md", "docs/tutorials/external_data.md",
         "docs/guides/record_sets.md", "docs/guides/folds_and_leakage.md", "docs/guides/augmentation.md",
-        "docs/guides/training.md", "docs/guides/distributed.md", "docs/guides/beam.md",
+        "docs/guides/training.md", "docs/guides/weights.md", "docs/guides/distributed.md",
+        "docs/guides/beam.md",
     ),
 }  # fmt: skip
 

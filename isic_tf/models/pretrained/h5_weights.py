@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from isic_tf.models import network_layers
 from isic_tf.models.pretrained import h5_layout
 from isic_tf.models.pretrained.h5_layout import SavedLayer
 from tfrecord_tools import errors
@@ -73,14 +74,12 @@ def load(network: tf.keras.Model, path: str, *, is_published: bool = False) -> N
 
 def _list_layers(model: tf.keras.Model) -> list[_Layer]:
     """Lists the layers with weights in order, those of models within the model in their place."""
-    layers = []
-    for layer in model.layers:
-        if isinstance(layer, tf.keras.Model):
-            layers += _list_layers(layer)
-        elif layer.weights:
-            # The order of files, which differs from that of `weights` where a layer is frozen.
-            layers.append(_Layer(layer.name, [*layer.trainable_weights, *layer.non_trainable_weights]))
-    return layers
+    # The order of files, which differs from that of `weights` where a layer is frozen.
+    return [
+        _Layer(layer.name, [*layer.trainable_weights, *layer.non_trainable_weights])
+        for layer in network_layers.list_layers(model)
+        if layer.weights
+    ]
 
 
 def _canonical(name: str) -> str:
