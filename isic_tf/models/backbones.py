@@ -17,12 +17,12 @@ from isic_tf.models.families import (
     keras_applications,
     user_backbones,
 )
-from isic_tf.models.pretrained import published_weights
+from isic_tf.models.pretrained import published_weights, weights_files
 from tfrecord_tools import errors
 
 _FAMILIES = (efficientnet_lite, efficientnet, efficientnet_v2, convnext, keras_applications)
 BACKBONES = tuple(name for family in _FAMILIES for name in family.BACKBONES)
-WEIGHTS = ("none", "imagenet", "noisy-student")
+WEIGHTS = weights_files.KINDS
 
 
 def check(backbone: str, image_size: int) -> None:

@@ -189,6 +189,11 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         """Epochs during which the backbone is frozen: all of them with a linear probe."""
         return self.epochs if self.is_probe else int(self.freeze_epochs)
 
+    @property
+    def trains_backbone_apart(self) -> bool:
+        """Whether the backbone has an optimizer of its own: for another rate, or since it is unfrozen later."""
+        return self.backbone_lr_multiplier != 1 or (self.num_frozen_epochs > 0 and not self.is_probe)
+
     def settings(self) -> dict[str, Any]:
         """Returns the options that `flags.txt` records: all except `workdir`, `fold`, `dry_run` and `compile_for`."""
         names = {field.name for field in dataclasses.fields(self)} - {"workdir", "fold", "dry_run", "compile_for"}

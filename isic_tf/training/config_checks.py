@@ -101,7 +101,7 @@ def _check_batch_size(config: TrainConfig, replicas: int, bag_size: int = 1) -> 
 def _check_precision(config: TrainConfig, on_tpu: bool) -> None:
     if config.precision != "mixed_float16":
         return
-    if config.backbone_lr_multiplier != 1 or (config.num_frozen_epochs and not config.is_probe):
+    if config.trains_backbone_apart:
         # Two optimizers would scale one loss.
         raise errors.ConfigError(
             "expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with --precision=mixed_float16, got "

@@ -132,8 +132,19 @@ def _train(config: TrainConfig) -> RunResult:
                 _LOG.info(f"{directory} is already trained; choose another --workdir to train it again")
             else:
                 with _open_output(directory, is_chief) as output:
-                    where = (strategy, directory, output, sources[fold], images, skipped, features)
-                    train_fold(Fold(plans[fold], resolved, *where))
+                    train_fold(
+                        Fold(
+                            plans[fold],
+                            resolved,
+                            strategy,
+                            directory,
+                            output,
+                            sources[fold],
+                            images,
+                            skipped=skipped,
+                            features=features,
+                        )
+                    )
             if is_chief:
                 with run_lock.updating(config.workdir):
                     facts = config.class_set.facts(config.target)

@@ -48,10 +48,7 @@ def make_state(
             start(classifier)
         if config.is_probe:
             heads.freeze_features(classifier)
-        groups = classifiers.group_variables(
-            classifier,
-            apart=config.backbone_lr_multiplier != 1 or (config.num_frozen_epochs > 0 and not config.is_probe),
-        )
+        groups = classifiers.group_variables(classifier, apart=config.trains_backbone_apart)
         schedule = lr_schedules.make_schedule(config, steps)
         # The schedule of a frozen backbone begins when it is unfrozen: Adam's moments, still zero, would count as
         # converged otherwise.

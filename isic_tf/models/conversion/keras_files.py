@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterable
 from typing import Any
 
 import h5py
@@ -81,7 +82,7 @@ def _read_datasets(file: h5py.File) -> dict[str, np.ndarray]:
     return {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
 
 
-def has_old_layout(names: list[str]) -> bool:
+def has_old_layout(names: Iterable[str]) -> bool:
     """Returns whether the names of arrays are those of Keras 2, `stem_conv/stem_conv/kernel:0`.
 
     Examples:

@@ -64,7 +64,7 @@ def read_source(path: str) -> Source:
         )
     label, read = _READERS[kind]
     arrays = _rename(read(path))
-    if kind == "hdf5" and any(name.endswith(":0") for name in arrays):
+    if kind == "hdf5" and keras_files.has_old_layout(arrays):
         label = "Keras 2"
     return Source(path, label, arrays)
 

@@ -16,7 +16,7 @@ from tfrecord_tools.io import filesystem, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
-KINDS = ("none", "imagenet", "noisy-student")
+KINDS = ("none", *weights_table.KINDS)
 _HEAD_BYTES = 64
 
 
