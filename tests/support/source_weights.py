@@ -5,7 +5,7 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from isic_tf.models.conversion import naming_schemes
+from isic_tf.models.pretrained import naming_schemes
 
 
 def randomize(network, seed=0):

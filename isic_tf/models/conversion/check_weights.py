@@ -2,9 +2,9 @@
 
 from isic_tf.artifacts import kept_weights
 from isic_tf.models import backbones
-from isic_tf.models.conversion import convert_weights, naming_schemes, recognition, source_files, state_dicts
-from isic_tf.models.conversion.source_files import Source
-from isic_tf.models.pretrained import weights_files, weights_table
+from isic_tf.models.conversion import convert_weights, recognition, source_files
+from isic_tf.models.pretrained import naming_schemes, state_dicts, weights_files, weights_table
+from isic_tf.models.pretrained.state_dicts import Source
 
 _IMAGE_SIZE = 64
 _ANY_EPSILON = 1e-3

@@ -8,15 +8,13 @@ import tensorflow as tf
 from isic_tf.models import backbones
 from isic_tf.models.conversion import (
     input_normalization,
-    naming_schemes,
     origins,
     recognition,
     source_files,
-    state_dicts,
 )
 from isic_tf.models.conversion.config import WeightsConfig
-from isic_tf.models.conversion.source_files import Source
-from isic_tf.models.pretrained import h5_weights
+from isic_tf.models.pretrained import h5_weights, naming_schemes, state_dicts
+from isic_tf.models.pretrained.state_dicts import Source
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, temporary_files
 

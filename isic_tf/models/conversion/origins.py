@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isic_tf.models.conversion import naming_schemes
+from isic_tf.models.pretrained import naming_schemes
 from tfrecord_tools import errors
 
 GOOGLE_EPSILON = 1e-3

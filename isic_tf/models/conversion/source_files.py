@@ -1,6 +1,5 @@
 """Reads weights files of several formats, which are told apart by their content."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -8,26 +7,12 @@ import numpy as np
 from isic_tf.artifacts import safe_npz
 from isic_tf.models.conversion import keras_files, safetensors_files
 from isic_tf.models.pretrained import torch_files, weights_files
+from isic_tf.models.pretrained.state_dicts import Source
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, saved_files
 
 _MAX_BYTES = 8 << 30
 _PARALLEL = "module."
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A weights file in memory.
-
-    Attributes:
-        path: The file.
-        kind: Its format: `PyTorch`, `safetensors`, `NumPy`, `Keras 2` (layers by their names) or `Keras 3`.
-        arrays: Dict from name to array, of the file's own dtypes.
-    """
-
-    path: str
-    kind: str
-    arrays: dict[str, np.ndarray]
 
 
 def read_source(path: str) -> Source:

@@ -5,7 +5,7 @@ import pytest
 import torch_bytes
 
 from isic_tf.models.families import efficientnet_lite
-from isic_tf.models.pretrained import lite_weights
+from isic_tf.models.pretrained import lite_weights, naming_schemes
 from tfrecord_tools import errors
 
 
@@ -18,7 +18,7 @@ def network():
 def state_dict(network):
     """The network's weights under the names of the reference, without those that a test changes."""
     generator = np.random.default_rng(0)
-    names = lite_weights._name_sources(network)
+    names = naming_schemes.name_sources(network, "efficientnet_pytorch")
     arrays = {}
     for layer in network.layers:
         for name, weight in zip(names.get(layer.name, []), layer.weights, strict=True):
@@ -36,7 +36,7 @@ def write(tmp_path, arrays):
 
 
 def test_names_are_those_of_the_published_files(network):
-    names = lite_weights._name_sources(network)
+    names = naming_schemes.name_sources(network, "efficientnet_pytorch")
     assert names["stem_bn"] == [f"_bn0.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
     # The first block has no expansion; the second stage begins with block 1.
     assert names["block1a_dwconv"] == ["_blocks.0._depthwise_conv.weight"]
@@ -65,7 +65,7 @@ def test_every_weight_is_loaded_in_keras_order(network, state_dict, tmp_path):
         ),
         (
             lambda arrays: arrays.update({"_conv_stem.weight": np.zeros((40, 3, 3, 3))}),
-            "_conv_stem.weight has the shape (40, 3, 3, 3), which is (3, 3, 3, 40) in Keras's order instead of",
+            "_conv_stem.weight has the shape (40, 3, 3, 3), which is (3, 3, 3, 40) in Keras's order, instead of",
         ),
     ],
 )

@@ -1,13 +1,28 @@
 """Turns the arrays of another library into the weights of a backbone; all of them or nothing."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from isic_tf.models.conversion import naming_schemes
-from isic_tf.models.conversion.source_files import Source
+from isic_tf.models.pretrained import naming_schemes
 from tfrecord_tools import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A weights file in memory.
+
+    Attributes:
+        path: The file.
+        kind: Its format: `PyTorch`, `safetensors`, `NumPy`, `Keras 2` (layers by their names) or `Keras 3`.
+        arrays: Dict from name to array, of the file's own dtypes.
+    """
+
+    path: str
+    kind: str
+    arrays: dict[str, np.ndarray]
 
 
 class Converted(NamedTuple):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from source_weights import make_state_dict
 
-from isic_tf.models.conversion import naming_schemes, state_dicts
-from isic_tf.models.conversion.source_files import Source
+from isic_tf.models.pretrained import naming_schemes, state_dicts
+from isic_tf.models.pretrained.state_dicts import Source
 from tfrecord_tools import errors
 
 SCHEMES = naming_schemes.SCHEMES

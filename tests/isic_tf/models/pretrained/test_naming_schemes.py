@@ -1,6 +1,6 @@
 import pytest
 
-from isic_tf.models.conversion import naming_schemes
+from isic_tf.models.pretrained import naming_schemes
 
 # As the libraries print them: timm 1.0.31, torchvision 0.29.1, efficientnet_pytorch 0.7.1, Keras 3.15.
 GOLDEN = {
