@@ -91,15 +91,17 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
     epochs: int = cli.option(
         None,
         lower=1,
-        derive=lambda config: 30 if config.is_probe else 15,
-        help="Passes over the training images; where not given, 15, and 30 with --freeze_epochs=all.",
+        derive=lambda config: 30 if config.is_probe else OptimizerConfig.epochs,
+        help=f"Passes over the training images; where not given, {OptimizerConfig.epochs}, and 30 with "
+        "--freeze_epochs=all.",
     )
     learning_rate: float = cli.option(
         None,
         lower=0.0,
         upper=1e30,
-        derive=lambda config: 3e-3 if config.is_probe else 3e-4,
-        help="Peak learning rate; where not given, 0.0003, and 0.003 with --freeze_epochs=all.",
+        derive=lambda config: 3e-3 if config.is_probe else OptimizerConfig.learning_rate,
+        help=f"Peak learning rate; where not given, {OptimizerConfig.learning_rate}, and 0.003 with "
+        "--freeze_epochs=all.",
     )
     workdir: str = cli.option(help="Run directory: one configuration, one subdirectory per fold.")
     fold: str = cli.option("0", help="Fold to hold out; 'all': each in turn; 'full': hold out nothing.")

@@ -131,11 +131,25 @@ def read(path: str) -> bytes:
 
 def compute_sha256(path: str) -> str:
     """Computes the SHA-256 of a file, in hexadecimal digits; the file is not held in memory."""
-    digest = hashlib.sha256()
+    return compute_digests(path, ["sha256"])["sha256"]
+
+
+def compute_digests(path: str, algorithms: Iterable[str]) -> dict[str, str]:
+    """Computes digests of a file, which is read once and not held in memory.
+
+    Args:
+        path: Local path or URL of a bucket.
+        algorithms: Names that `hashlib` knows, such as `sha256` or `md5`.
+
+    Returns:
+        Dict from algorithm to digest, in hexadecimal digits.
+    """
+    digests = {algorithm: hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms}
     with open(path) as file:
         while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+            for digest in digests.values():
+                digest.update(block)
+    return {algorithm: digest.hexdigest() for algorithm, digest in digests.items()}
 
 
 def size(path: str) -> int:

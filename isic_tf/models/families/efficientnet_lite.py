@@ -65,22 +65,6 @@ def make_normalization(backbone: str) -> tf.keras.layers.Layer:
     return tf.keras.layers.Rescaling(255 / 128, -127 / 128, dtype="float32")
 
 
-def list_block_names(backbone: str) -> list[str]:
-    """Lists the blocks of a network in order.
-
-    Args:
-        backbone: One of `BACKBONES`.
-
-    Returns:
-        Prefixes of the names of their layers.
-
-    Examples:
-        >>> list_block_names("efficientnet-lite0")[:3]
-        ['block1a', 'block2a', 'block2b']
-    """
-    return [block.name for block in _list_blocks(backbone)]
-
-
 def _list_blocks(backbone: str) -> list[_Block]:
     width, depth = _SCALES[backbone]
     # The first and the last stage are not repeated more often.

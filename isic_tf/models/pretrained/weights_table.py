@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import importlib.resources
 import os
 
@@ -14,7 +13,6 @@ from tfrecord_tools.io import filesystem
 # Those that a backbone starts from by name, the best last; the table has `imagenet-keras` too, for files by path.
 KINDS = ("imagenet", "noisy-student")
 _LABELS = {"sha256": "SHA-256", "md5": "MD5"}
-_BLOCK_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +114,7 @@ def identify(path: str, name: str | None = None) -> PublishedFile | None:
     Raises:
         CorruptRecordError: It has the name of a published file, but other content.
     """
-    found = compute_digests(path)
+    found = filesystem.compute_digests(path, _LABELS)
     for file in read_table():
         if found[file.algorithm] == file.digest:
             return file
@@ -143,7 +141,7 @@ def verify(path: str, file: PublishedFile) -> None:
             f"expected {file.name} of {file.num_bytes} bytes at {path}, got {size} bytes; remove it, so that it is "
             "fetched again"
         )
-    found = compute_digests(path)[file.algorithm]
+    found = filesystem.compute_digests(path, [file.algorithm])[file.algorithm]
     if found != file.digest:
         raise _make_error(path, file, found)
 
@@ -153,20 +151,3 @@ def _make_error(path: str, file: PublishedFile, found: str) -> errors.CorruptRec
         f"expected the published {file.name} at {path}, with the {file.digest_label} {file.digest}, got {found}; "
         "remove it, so that it is fetched again, or rename it if it holds other weights"
     )
-
-
-def compute_digests(path: str) -> dict[str, str]:
-    """Computes the digests of a file that publishers state.
-
-    Args:
-        path: Local or remote file; it is not held in memory.
-
-    Returns:
-        Dict with `sha256` and `md5`, in hexadecimal digits.
-    """
-    digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
-    with filesystem.open(path) as file:
-        while block := file.read(_BLOCK_BYTES):
-            for digest in digests.values():
-                digest.update(block)
-    return {algorithm: digest.hexdigest() for algorithm, digest in digests.items()}

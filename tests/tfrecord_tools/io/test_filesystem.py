@@ -151,3 +151,5 @@ def test_the_sha256_of_a_file_is_the_published_one_and_a_file_may_be_larger_than
     assert filesystem.compute_sha256(str(tmp_path / "a")) == published
     monkeypatch.setattr(filesystem, "_BLOCK_BYTES", 2)
     assert filesystem.compute_sha256(str(tmp_path / "a")) == published
+    both = {"sha256": published, "md5": "900150983cd24fb0d6963f7d28e17f72"}
+    assert filesystem.compute_digests(str(tmp_path / "a"), ["sha256", "md5"]) == both

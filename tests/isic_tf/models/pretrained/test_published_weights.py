@@ -8,6 +8,7 @@ import tensorflow as tf
 from isic_tf.models import backbones
 from isic_tf.models.pretrained import published_weights, weights_table
 from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 IMAGES = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
 SHAPE = {"input_shape": (32, 32, 3), "weights": None}
@@ -53,7 +54,7 @@ def publish(monkeypatch, tmp_path, path, backbone, kind="imagenet"):
         has_top="notop" not in path.name,
         name=path.name,
         algorithm="sha256",
-        digest=weights_table.compute_digests(str(path))["sha256"],
+        digest=filesystem.compute_sha256(str(path)),
         source="made up",
     )
     monkeypatch.setattr(weights_table, "read_table", lambda: (file,))

@@ -11,6 +11,7 @@ from isic_tf.artifacts import fold_results
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.pretrained import lite_weights, weights_files, weights_table
 from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 
 def make_network(units=1, name="efficientnet-b0"):
@@ -76,7 +77,7 @@ def publish(monkeypatch, path, backbone):
         has_top=False,
         name="published.h5",
         algorithm="md5",
-        digest=weights_table.compute_digests(str(path))["md5"],
+        digest=filesystem.compute_digests(str(path), ["md5"])["md5"],
         source="made up",
     )
     monkeypatch.setattr(weights_table, "read_table", lambda: (file,))
