@@ -15,7 +15,7 @@ def describe_file(path: str, backbone: str | None = None) -> list[str]:
 
     Args:
         path: Local or remote file.
-        backbone: The backbone that it should be of, one of `recognition.BACKBONES`; recognized if None.
+        backbone: The backbone that it should be of, see `backbones.check_name`; recognized if None.
 
     Returns:
         Lines of text.
@@ -39,7 +39,7 @@ def describe_file(path: str, backbone: str | None = None) -> list[str]:
     return [
         f"{path}: {source.kind}, {len(source.arrays)} arrays, {numbers} numbers",
         f"published: {verified}",
-        *_describe_content(source, backbone),
+        *_describe_content(source, backbone or (published.backbone if published else None)),
         f"classification layer: {'yes' if has_top else 'no'}",
     ]
 
@@ -65,7 +65,7 @@ def _describe_content(source: Source, backbone: str | None) -> list[str]:
 
 def _check_layers(source: Source, backbone: str) -> str:
     if not backbone:
-        return "another network than the EfficientNets; --weights says whether it fits a --backbone"
+        return "another network than the EfficientNets; name it with --backbone to see whether the file is complete"
     network = backbones.build_backbone(backbone, _IMAGE_SIZE)
     weights_files.load_weights(network, source.path)
     return f"{backbone}, complete; --weights={source.path}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from isic_tf.models import backbones
 from isic_tf.models.conversion import input_normalization, recognition
 from tfrecord_tools import cli, errors
 
@@ -25,8 +26,7 @@ class WeightsConfig(cli.Config):
     output: str | None = cli.option(None, help="With --convert: .h5 file to write.")
     backbone: str | None = cli.option(
         None,
-        choices=recognition.BACKBONES,
-        help="The backbone that the file is of; where not given, it is recognized.",
+        help="The backbone that the file is of, as in isic_tf.train; where not given, an EfficientNet is recognized.",
     )
     model: str | None = cli.option(
         None,
@@ -55,5 +55,10 @@ class WeightsConfig(cli.Config):
             raise errors.ConfigError("--convert writes to --output=PATH.h5: give both or neither")
         if self.list and self.backbone:
             raise errors.ConfigError("expected --backbone only with --check or --convert; omit it")
+        if self.backbone:
+            backbones.check_name(self.backbone)
+        if self.convert and self.backbone not in (None, *recognition.BACKBONES):
+            names = ", ".join(recognition.BACKBONES)
+            raise errors.ConfigError(f"expected with --convert a --backbone of {names}, got {self.backbone}")
         if (self.model or self.normalization) and not self.convert:
             raise errors.ConfigError("expected --model and --normalization only with --convert; omit them")

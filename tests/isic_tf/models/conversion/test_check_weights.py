@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,6 +8,7 @@ from torch_bytes import state_dict_file
 
 from isic_tf.artifacts import kept_weights
 from isic_tf.models.conversion import check_weights
+from isic_tf.models.pretrained import weights_table
 from tfrecord_tools import errors
 
 
@@ -50,6 +53,20 @@ def test_weights_that_a_run_kept_are_checked_by_their_digest(tmp_path, tiny_mode
 def test_another_network_of_keras_is_not_recognized(tmp_path, tiny_model):
     tiny_model.save_weights(tmp_path / "tiny.h5")
     assert "another network than the EfficientNets" in check_weights.describe_file(str(tmp_path / "tiny.h5"))[2]
+
+
+def test_a_network_of_another_family_is_checked_by_its_name(monkeypatch, tmp_path, tiny_model):
+    path = str(tmp_path / "own.h5")
+    tiny_model.save_weights(path)
+
+    def build(name, size):
+        return tf.keras.Sequential(tf.keras.models.clone_model(tiny_model).layers, name=name)
+
+    monkeypatch.setattr(check_weights.backbones, "build_backbone", build)
+    assert check_weights.describe_file(path, "densenet-121")[2] == f"densenet-121, complete; --weights={path}"
+    published = dataclasses.replace(weights_table.read_table()[0], backbone="regnetx-002")
+    monkeypatch.setattr(weights_table, "identify", lambda *_: published)
+    assert check_weights.describe_file(path)[2] == f"regnetx-002, complete; --weights={path}"
 
 
 def test_a_published_name_with_other_content_is_an_error(tmp_path):

@@ -28,6 +28,8 @@ def test_each_of_the_three_does_its_own(monkeypatch, caplog):
         ({"list": True, "backbone": "efficientnet-b0"}, "expected --backbone only with --check or --convert"),
         ({"check": "a.pth", "model": "tf_efficientnet_b0"}, "expected --model and --normalization only with --convert"),
         ({"convert": "a.pth", "output": "b.h5", "normalization": "caffe"}, "caffe"),
+        ({"check": "a.h5", "backbone": "densnet121"}, "did you mean densenet-121"),
+        ({"convert": "a.pth", "output": "b.h5", "backbone": "densenet-121"}, "with --convert .* got densenet-121"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_refused(options, message):
