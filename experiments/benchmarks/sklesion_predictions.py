@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 import pandas as pd
-import sklesion
+from sklesion.model import SkinLesionClassifier
 
 # The five sites of the network; "palms/soles" has none of its own.
 SITES = {
@@ -31,7 +31,7 @@ def main(table: str, images: str, output: str) -> None:
         images: Directory with a JPEG file for each of them.
         output: CSV file to write, with image_name and prediction.
     """
-    classifier = sklesion.SkinLesionClassifier()
+    classifier = SkinLesionClassifier()
     classes = {name: index for index, name in classifier.model_props["i_cl_map"].items()}
     unknown = next(name for name in classifier.model_props["oh_map"]["loc"] if name not in SITES.values())
     rows = []
