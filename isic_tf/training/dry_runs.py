@@ -120,13 +120,10 @@ def estimate_training(
     start = functools.partial(warm_start.start_weights, source=None, config=config, rows=plan.rows)
     state = train_state.make_state(strategy, config, steps, start)
     trainable = sum(weight.shape.num_elements() for weight in state.model.trainable_weights)
-    memory = memory_estimate.estimate_memory(
-        state, batch_size, strategy.num_replicas_in_sync, config.gradient_accumulation_steps
-    )
-    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    device_memory, memory_text = _estimate_memory(state, strategy, config)
     _LOG.info(f"  {steps * batch_size} images per epoch in {steps} steps of {batch_size}")
     _LOG.info(f"  {state.model.count_params():,} parameters, {trainable:,} of them trainable")
-    _LOG.info(f"  {memory.describe()}")
+    _LOG.info(f"  {memory_text}")
 
     if config.is_probe:
         times = _measure_probe(plan, strategy, state, config, folds, len(rows))
@@ -141,7 +138,7 @@ def estimate_training(
         folds=folds,
         parameters=state.model.count_params(),
         trainable_parameters=trainable,
-        device_memory=memory.tpu_bytes if on_tpu else memory.device_bytes,
+        device_memory=device_memory,
         epoch_seconds=steps * batch_size / speed,
         decoding_seconds=num_missing / times["input_speed"],
         **times,
@@ -150,6 +147,20 @@ def estimate_training(
     _LOG.info(f"  {_describe_speed(estimate, config.image_size, is_cached)}")
     _LOG.info(f"  {_describe_time(estimate, num_missing)}")
     return estimate
+
+
+def _estimate_memory(
+    state: tf.train.Checkpoint, strategy: tf.distribute.Strategy, config: "TrainConfig"
+) -> tuple[int, str]:
+    """Returns the bytes that a step needs on each device, and the estimate as one line."""
+    replicas = strategy.num_replicas_in_sync
+    if config.is_probe:
+        return memory_estimate.describe_probe(state, config.global_batch_size // replicas, replicas)
+    memory = memory_estimate.estimate_memory(
+        state, config.global_batch_size, replicas, config.gradient_accumulation_steps, config.layer_decay
+    )
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    return memory.tpu_bytes if on_tpu else memory.device_bytes, memory.describe()
 
 
 def _measure_probe(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from isic_tf.models import network_layers
+from isic_tf.models import classifiers, layer_decay, network_layers
 
 # A TPU stores an array in tiles of this many rows and columns, and pads a batch to a multiple of the rows.
 TPU_ROWS = 8
@@ -61,6 +61,27 @@ class MemoryEstimate:
         )
 
 
+def describe_probe(state: tf.train.Checkpoint, images: int, replicas: int) -> tuple[int, str]:
+    """Estimates the memory of computing the features of a linear probe, which keeps nothing for gradients.
+
+    Args:
+        state: See `train_state.make_state`.
+        images: Images that a device processes at a time.
+        replicas: Number of devices.
+
+    Returns:
+        Bytes on each device, and the estimate as one line.
+    """
+    weights = count_checkpoint(state)
+    activations = images * 2 * max(_list_output_bytes(state.model))
+    text = (
+        f"each of {replicas} device(s) computes the features of {images} images at a time and needs about "
+        f"{(weights + activations) / 1e9:.2f} GB: {weights / 1e9:.2f} for weights, {activations / 1e9:.2f} for "
+        "activations"
+    )
+    return weights + activations, text
+
+
 def count_activations(classifier: tf.keras.Model) -> int:
     """Counts the bytes that a step on a CPU or GPU keeps of each image until its gradients are computed.
 
@@ -73,11 +94,16 @@ def count_activations(classifier: tf.keras.Model) -> int:
     Returns:
         Bytes per image.
     """
+    sizes = _list_output_bytes(classifier)
+    return sum(sizes) + 2 * max(sizes)
+
+
+def _list_output_bytes(classifier: tf.keras.Model) -> list[int]:
+    """Lists the bytes of each layer's outputs for one image."""
     outputs = [
         output for layer in network_layers.list_layers(classifier) for output in tf.nest.flatten(layer.get_output_at(0))
     ]
-    sizes = [math.prod(output.shape[1:]) * output.dtype.size for output in outputs]
-    return sum(sizes) + 2 * max(sizes)
+    return [math.prod(output.shape[1:]) * output.dtype.size for output in outputs]
 
 
 def count_tpu_activations(classifier: tf.keras.Model, images: int) -> int:
@@ -141,16 +167,20 @@ def _find_most_images(classifier: tf.keras.Model, available: float) -> int:
     return bisect.bisect_right(candidates, available, key=lambda images: _count_padded(arrays, images)) * TPU_ROWS
 
 
-def count_state(state: tf.train.Checkpoint) -> int:
+def count_state(state: tf.train.Checkpoint, decay: float = 1.0) -> int:
     """Counts the bytes of the weights, their gradients, the variables of the optimizers and the averages.
 
     Args:
         state: See `train_state.make_state`.
+        decay: Layer-wise decay of the learning rate. A step keeps a copy of each weight that it slows down.
 
     Returns:
         Bytes per device.
     """
-    return count_checkpoint(state) + _count_bytes(state.model.trainable_weights)
+    trained = state.model.trainable_weights
+    factors = layer_decay.find_factors(classifiers.backbone_of(state.model), decay) if decay < 1 else {}
+    copied = [weight for weight in trained if factors.get(weight.ref(), 1) < 1]
+    return count_checkpoint(state) + _count_bytes(trained) + _count_bytes(copied)
 
 
 def count_checkpoint(state: tf.train.Checkpoint) -> int:
@@ -191,7 +221,9 @@ def _count_bytes(variables: Iterable[tf.Variable]) -> int:
     return sum(math.prod(part.shape) * part.dtype.size for part in variables)
 
 
-def estimate_memory(state: tf.train.Checkpoint, batch_size: int, replicas: int, micro_batches: int) -> MemoryEstimate:
+def estimate_memory(
+    state: tf.train.Checkpoint, batch_size: int, replicas: int, micro_batches: int, decay: float = 1.0
+) -> MemoryEstimate:
     """Estimates the memory of a training step on each device, and which batch would fill a TPU.
 
     Args:
@@ -199,13 +231,14 @@ def estimate_memory(state: tf.train.Checkpoint, batch_size: int, replicas: int, 
         batch_size: Images in a step, over all replicas.
         replicas: Number of devices.
         micro_batches: Micro-batches into which each device splits its share, see `--gradient_accumulation_steps`.
+        decay: See `count_state`.
 
     Returns:
         `MemoryEstimate`.
     """
     share = batch_size // replicas
     images = share // micro_batches
-    state_bytes = count_state(state)
+    state_bytes = count_state(state, decay)
     tpu_activation_bytes = count_tpu_activations(state.model, images)
     if micro_batches > 1:
         # The augmented images of all micro-batches, in float32.

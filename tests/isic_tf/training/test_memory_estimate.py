@@ -98,6 +98,19 @@ def test_the_state_worked_by_hand(state):
     assert memory_estimate.count_state(state) == 5 * 4 * WEIGHTS + 2 * 8
 
 
+def test_layer_decay_copies_the_weights_that_it_slows_down(state):
+    slower = 5 * 5 * 3 * 8 + 8
+    kept = memory_estimate.count_state(state)
+    assert memory_estimate.count_state(state, 0.5) == kept + 4 * slower
+    assert memory_estimate.estimate_memory(state, 32, 2, 1, 0.5).tpu_bytes == kept + 4 * slower + TPU_ACTIVATIONS
+
+
+def test_a_probe_keeps_nothing_for_gradients_worked_by_hand(state):
+    num_bytes, text = memory_estimate.describe_probe(state, 4, 2)
+    assert num_bytes == memory_estimate.count_checkpoint(state) + 4 * 2 * 4 * 32 * 32 * 3
+    assert text.startswith("each of 2 device(s) computes the features of 4 images at a time and needs about 0.00 GB")
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("tensorflow_addons"), reason="needs tensorflow-addons")
 def test_the_state_of_an_optimizer_of_addons(monkeypatch):
     monkeypatch.setattr(classifiers, "build_classifier", tiny)
