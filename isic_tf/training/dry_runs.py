@@ -1,6 +1,5 @@
 """Dry run: builds everything and takes a few steps, to estimate the time and memory of training."""
 
-import dataclasses
 import functools
 import itertools
 import logging
@@ -21,6 +20,7 @@ from isic_tf.training import (
     memory_estimate,
     train_state,
     train_step,
+    training_estimate,
     validation,
     warm_start,
 )
@@ -36,64 +36,9 @@ _READY_BATCHES = 8
 _TIMED_BATCHES = 8
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingEstimate:
-    """What a training run would take on this machine, as a dry run measured it.
-
-    Args:
-        images_per_epoch: Images that are trained on in an epoch.
-        steps_per_epoch: Steps in an epoch.
-        epochs: Epochs of a fold.
-        folds: Folds that would be trained.
-        parameters: Weights of the model.
-        trainable_parameters: Weights that are trained.
-        device_memory: Estimated bytes that a step needs on each device.
-        step_speed: Images per second that the training step processes.
-        input_speed: Images per second that the input pipeline decodes.
-        building_seconds: Time until the step is compiled, of a fold.
-        epoch_seconds: Time of an epoch's steps.
-        evaluation_seconds: Time of evaluating the held-out images after an epoch.
-        decoding_seconds: Time of decoding all images once, before the first fold; 0 without a cache.
-        feature_seconds: Time of the backbone in a linear probe, of all folds; 0 in other trainings.
-
-    Examples:
-        >>> import isic_tf
-        >>> config = isic_tf.TrainConfig(data_dir="records/384", workdir="runs/b0", dry_run=True)
-        >>> isic_tf.train(config).estimate.fold_seconds / 3600  # doctest: +SKIP
-        2.8
-    """
-
-    images_per_epoch: int
-    steps_per_epoch: int
-    epochs: int
-    folds: int
-    parameters: int
-    trainable_parameters: int
-    device_memory: int
-    step_speed: float
-    input_speed: float
-    building_seconds: float
-    epoch_seconds: float
-    evaluation_seconds: float
-    decoding_seconds: float
-    feature_seconds: float = 0.0
-
-    @property
-    def fold_seconds(self) -> float:
-        """Time of a fold, in seconds."""
-        # The weights that are kept are evaluated once more.
-        evaluations = self.epochs + 1
-        return self.building_seconds + self.epochs * self.epoch_seconds + evaluations * self.evaluation_seconds
-
-    @property
-    def total_seconds(self) -> float:
-        """Time of all folds, with decoding and features, in seconds."""
-        return self.decoding_seconds + self.feature_seconds + self.folds * self.fold_seconds
-
-
 def estimate_training(
     plan: mixture.Plan, rows: pd.DataFrame, strategy: tf.distribute.Strategy, config: "TrainConfig", folds: int
-) -> TrainingEstimate:
+) -> training_estimate.TrainingEstimate:
     """Takes a few steps of a fold, and logs what its training would take. Writes nothing, so it does not fill a cache.
 
     Args:
@@ -131,7 +76,7 @@ def estimate_training(
         times = _measure_training(plan, strategy, state, config)
     speeds = [times["step_speed"], times["input_speed"]]
     speed = speeds[0] if is_cached or config.is_probe else min(speeds)
-    estimate = TrainingEstimate(
+    estimate = training_estimate.TrainingEstimate(
         images_per_epoch=steps * batch_size,
         steps_per_epoch=steps,
         epochs=config.epochs,
@@ -144,8 +89,8 @@ def estimate_training(
         **times,
     )
     _LOG.info(f"  memory: {_describe_memory()}")
-    _LOG.info(f"  {_describe_speed(estimate, config.image_size, is_cached)}")
-    _LOG.info(f"  {_describe_time(estimate, num_missing)}")
+    _LOG.info(f"  {training_estimate.describe_speed(estimate, config.image_size, is_cached)}")
+    _LOG.info(f"  {training_estimate.describe_time(estimate, num_missing)}")
     return estimate
 
 
@@ -239,46 +184,3 @@ def _describe_memory() -> str:
     devices = [device.name.removeprefix("/physical_device:") for device in tf.config.get_visible_devices("GPU")]
     peaks = [tf.config.experimental.get_memory_info(name)["peak"] / 1e9 for name in devices]
     return ", ".join([f"{host:.1f} GB of this process", *(f"peak of a GPU {peak:.1f} GB" for peak in peaks)])
-
-
-def _describe_speed(estimate: TrainingEstimate, image_size: int, is_cached: bool) -> str:
-    if estimate.feature_seconds:
-        return (
-            f"features of the frozen backbone at {image_size} px: {_format_duration(estimate.feature_seconds)}; then "
-            f"training steps of the head: {estimate.step_speed:.0f} images/s"
-        )
-    if is_cached:
-        bound = "the input is decoded once, for the cache"
-    elif estimate.input_speed < estimate.step_speed:
-        bound = "input-bound: more cores or --cache would help"
-    else:
-        bound = "not input-bound"
-    return (
-        f"training steps: {estimate.step_speed:.0f} images/s; input of this host: {estimate.input_speed:.0f} images/s "
-        f"at {image_size} px: {bound}"
-    )
-
-
-def _describe_time(estimate: TrainingEstimate, num_missing: int) -> str:
-    epoch = _format_duration(estimate.epoch_seconds)
-    evaluation = _format_duration(estimate.evaluation_seconds)
-    parts = [
-        f"{estimate.epochs} epochs of {epoch} and {evaluation} of evaluation: "
-        f"{_format_duration(estimate.fold_seconds)} per fold"
-    ]
-    if estimate.folds > 1:
-        parts.append(f"{estimate.folds} folds: {_format_duration(estimate.folds * estimate.fold_seconds)}")
-    if estimate.feature_seconds:
-        parts.append(f"with the features: {_format_duration(estimate.total_seconds)}")
-    if num_missing:
-        parts.append(f"decoding {num_missing} images before: {_format_duration(estimate.decoding_seconds)}")
-    return f"{'; '.join(parts)}. Nothing was written."
-
-
-def _format_duration(seconds: float) -> str:
-    """Formats a time in its two largest units."""
-    all_minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(all_minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

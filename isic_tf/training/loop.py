@@ -32,6 +32,7 @@ from isic_tf.training import (
     losses,
     memory_estimate,
     train_state,
+    training_estimate,
     validation,
     warm_start,
 )
@@ -167,7 +168,7 @@ def _choose_strategy(config: TrainConfig) -> tf.distribute.Strategy:
 
 def _estimate(
     plans: Mapping[int | None, mixture.Plan], rows: pd.DataFrame, strategy: tf.distribute.Strategy, config: TrainConfig
-) -> dry_runs.TrainingEstimate:
+) -> training_estimate.TrainingEstimate:
     """Estimates the time and memory of a run by a few steps of its first fold."""
     sources = [fold_setup.choose_source(plan, fold, config) for fold, plan in plans.items()]
     # Weights of another run are not loaded: they do not change the speed.

@@ -6,7 +6,7 @@ import pytest
 import isic_tf
 from isic_tf.artifacts import fold_results, run_directory
 from isic_tf.metrics import cluster_bootstrap
-from isic_tf.training import dry_runs, run_result
+from isic_tf.training import run_result, training_estimate
 from tfrecord_tools import errors
 
 
@@ -68,8 +68,8 @@ def test_a_run_that_holds_nothing_out_has_no_auc(tmp_path, index):
 
 
 def test_a_dry_run_has_an_estimate_and_no_run(tmp_path):
-    values = {field.name: 1 for field in dataclasses.fields(dry_runs.TrainingEstimate)}
-    result = run_result.RunResult(str(tmp_path), dry_runs.TrainingEstimate(**values))
+    values = {field.name: 1 for field in dataclasses.fields(training_estimate.TrainingEstimate)}
+    result = run_result.RunResult(str(tmp_path), training_estimate.TrainingEstimate(**values))
     assert result.folds == ()
     assert result.fold_metrics == {}
     assert result.estimate.total_seconds == 1 + 1 + 1 + 1 + 2
