@@ -6,8 +6,8 @@ from typing import Any
 Policy = dict[str, Any]
 
 
-def light() -> Policy:
-    """Returns a gentle policy: any orientation, small rotations, zooms and shifts, moderate color changes."""
+def geometric() -> Policy:
+    """Returns a gentle policy that keeps the colors: any orientation, small rotations, zooms and shifts."""
     return {
         "fill": "reflect",
         "flip_x": {"p": 0.5},
@@ -16,6 +16,13 @@ def light() -> Policy:
         "zoom": {"uniform": [0.89, 1.13]},
         "shift_x": {"uniform": [-0.06, 0.06]},
         "shift_y": {"uniform": [-0.06, 0.06]},
+    }
+
+
+def light() -> Policy:
+    """Returns `geometric` with moderate color changes."""
+    return {
+        **geometric(),
         "saturation": {"uniform": [0.8, 1.2]},
         "contrast": {"uniform": [0.8, 1.2]},
         "brightness": {"uniform": [-0.1, 0.1]},
@@ -115,6 +122,7 @@ def strong() -> Policy:
 # Each function returns a new dict.
 PRESETS: dict[str, Callable[[], Policy]] = {
     "none": dict,
+    "geometric": geometric,
     "light": light,
     "deotte": deotte,
     "winner": winner,

@@ -26,7 +26,7 @@ TOPOLOGY = "v5e:1x1"
 SIZE, BATCH = 64, 16
 # Bytes that a program may access, in units of the padded batch: 16 images of 64 px, each channel with full lanes, in
 # float32: one and a half times what libtpu 0.0.52 counts. Where pixels are gathered, it counts thousands.
-LARGEST = {"none": 2, "light": 80, "deotte": 95, "winner": 150, "strong": 140}
+LARGEST = {"none": 2, "geometric": 80, "light": 80, "deotte": 95, "winner": 150, "strong": 140}
 LARGEST_STEP = 1000
 BATCH_BYTES = 4 * BATCH * SIZE * 128 * 3
 # What moves pixels one by one, and what loops over them.

@@ -16,6 +16,12 @@ def test_every_preset_is_a_policy_and_can_be_written_as_a_file(name, tmp_path):
     assert policies.read_policy(name, 0.0) == {}
 
 
+def test_geometric_is_light_without_its_colors():
+    light, geometric = policies.read_policy("light"), policies.read_policy("geometric")
+    assert light.keys() - geometric.keys() == {"saturation", "contrast", "brightness"}
+    assert {name: light[name] for name in geometric} == geometric
+
+
 def test_the_published_figures_of_deottes_notebook():
     policy = policies.read_policy("deotte")
     assert policy["rotation"] == {"normal": [0, 180]}
