@@ -77,6 +77,7 @@ setup(
         "test": [
             *DOCS,
             *LITE,
+            "ai-edge-litert>=2.0; sys_platform == 'linux'",
             "apache-beam>=2.60",
             "hypothesis>=6.100",
             "ipykernel>=6.0",

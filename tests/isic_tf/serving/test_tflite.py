@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -43,6 +45,19 @@ def test_the_mean_probability_of_the_networks_worked_by_hand(form, tolerance):
         seen = value / 255
         expected = (expit(2.0 * seen - 1.0) + expit(-4.0 * seen + 0.5)) / 2
         assert predict(gray(value), ()) == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize("form", tflite.FORMS)
+def test_litert_and_tensorflow_run_the_same_model(form, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
+    network = classifiers.build_classifier("efficientnet-lite0", 64)
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    content = tflite.convert([network], 64, "", form, [(image, ()) for image in images])
+    assert type(tflite._open_interpreter(content, 1)).__module__.startswith("ai_edge_litert")
+    litert = [tflite.make_predictor(content, "", 1)(image, ()) for image in images]
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    assert type(tflite._open_interpreter(content, 1)).__module__.startswith("tensorflow")
+    assert [tflite.make_predictor(content, "", 1)(image, ()) for image in images] == pytest.approx(litert, abs=1e-6)
 
 
 def test_metadata_are_codes_and_unknown_has_an_input_of_its_own():
