@@ -35,6 +35,9 @@ def test_every_config_names_its_source_and_its_score():
         "masdevallia_b6_512",
         "tpu_v5e_b4_384",
         "v2s_384",
+        "lite0_224",
+        "lite0_320_probe",
+        "lite2_260",
     }
     assert names == wanted
     for path in CONFIGS:
