@@ -1,12 +1,9 @@
 """Generates a synthetic data set in the competition's format."""
 
-import concurrent.futures
 import dataclasses
 import io
-import itertools
 import logging
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -150,32 +147,17 @@ def draw_images(rng: np.random.Generator, table: pd.DataFrame, output: str, spli
     """
     patients = sorted(set(table["patient_id"]))
     appearances = {patient: lesion_renderer.draw_patient_appearance(rng) for patient in patients}
-    workers = os.cpu_count() or 1
-    # A generator for each image, so that the bytes do not depend on the number of threads.
-    waiting = zip(rng.spawn(len(table)), table.itertuples(), strict=True)
-    progress = tqdm(desc=split, total=len(table), unit="image", disable=None)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
-        # In blocks, so that Ctrl-C waits for the images of one block only.
-        while block := list(itertools.islice(waiting, 16 * workers)):
-            drawn = pool.map(lambda pair: _draw_image(pair[0], pair[1], appearances), block)
-            for (_, row), (jpeg, size) in zip(block, drawn, strict=True):
-                files = {f"jpeg/{split}/{row.image_name}.jpg": jpeg}
-                if split == "test":
-                    files[f"dicom/test/{row.image_name}.dcm"] = wrap_in_dicom(jpeg, row, size)
-                for name, data in files.items():
-                    with atomic_write.replaced(os.path.join(output, name)) as path, open(path, "wb") as file:
-                        file.write(data)
-                progress.update()
-
-
-def _draw_image(
-    rng: np.random.Generator, row: Any, appearances: Mapping[str, Mapping[str, Any]]
-) -> tuple[bytes, tuple[int, int]]:
-    """Renders the image of a row of `make_table`; returns the JPEG, and its (width, height) in pixels."""
-    severity = rng.uniform(0.5, 1.0) if row.target == "1" else 0.4 * rng.beta(1, 6)
-    size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
-    image, _ = lesion_renderer.draw_lesion(rng, appearances[row.patient_id], severity, size)
-    return codec.encode(image, _JPEG_QUALITY), size
+    for row in tqdm(table.itertuples(), split, len(table), unit="image", disable=None):
+        severity = rng.uniform(0.5, 1.0) if row.target == "1" else 0.4 * rng.beta(1, 6)
+        size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
+        image, _ = lesion_renderer.draw_lesion(rng, appearances[row.patient_id], severity, size)
+        jpeg = codec.encode(image, _JPEG_QUALITY)
+        files = {f"jpeg/{split}/{row.image_name}.jpg": jpeg}
+        if split == "test":
+            files[f"dicom/test/{row.image_name}.dcm"] = wrap_in_dicom(jpeg, row, size)
+        for name, data in files.items():
+            with atomic_write.replaced(os.path.join(output, name)) as path, open(path, "wb") as file:
+                file.write(data)
 
 
 def wrap_in_dicom(jpeg: bytes, row: Any, size: tuple[int, int]) -> bytes:
