@@ -92,8 +92,11 @@ _CONSOLE = {
     "$ pip install . 'tensorflow[and-cuda]'": "downloads CUDA and lists GPUs",
     "$ pip install . 'tf-keras==2.20.*'    # for TensorFlow 2.20": "installs another version of TensorFlow's Keras",
     "$ python experiments/pretraining_tables.py REAL_DATA pairs.csv OUTPUT": "needs thousands of real images",
-    "--data_dir=i2017 --extra_data_dir=ham --duplicates=pairs.csv --fold=0 --global_batch_size=32 --weight_decay=0.05 "
-    "--keep_weights=last --cache=memory --ema=0.99 --balance=0.35": "flags of a run on these images",
+    "--data_dir=i2017 --extra_data_dir=ham --duplicates=pairs.csv --patients_are=different --fold=0 --image_size=160 "
+    "--weights=imagenet --epochs=5 --global_batch_size=32 --learning_rate=5e-4 --keep_weights=last": "flags of a "
+    "run on these images",
+    "$ python -m isic_tf.train --flagfile=experiments/configs/lite0_224.flags --data_dir=records/224 "
+    "--workdir=runs/lite0_224 --fold=all --seed=0": "needs real images, and an hour",
     "$ python -m isic_tf.train --data_dir=records/384 --workdir=runs/tpu "
     "--flagfile=experiments/configs/tpu_v5e_b4_384.flags --dry_run --compile_for=v5e:1x1": "compiles for minutes",
     "$ tensorboard --logdir=runs": "serves pages until it is stopped",
