@@ -1,7 +1,7 @@
 from .config import TrainConfig as TrainConfig
+from .dry_run.training_estimate import TrainingEstimate as TrainingEstimate
 from .loop import train as train
 from .run_result import RunResult as RunResult
-from .training_estimate import TrainingEstimate as TrainingEstimate
 
 __all__ = [
     "RunResult",

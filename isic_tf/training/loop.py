@@ -25,18 +25,17 @@ from isic_tf.training import (
     compile_check,
     config_checks,
     distributed_input,
-    dry_runs,
     epochs,
     fold_setup,
     history_plot,
     losses,
     memory_estimate,
     train_state,
-    training_estimate,
     validation,
     warm_start,
 )
 from isic_tf.training.config import TrainConfig
+from isic_tf.training.dry_run import dry_runs, training_estimate
 from isic_tf.training.fold_setup import Fold
 from isic_tf.training.linear_probe import feature_store
 from isic_tf.training.run_result import RunResult

@@ -7,7 +7,7 @@ import pandas as pd
 
 from isic_tf.artifacts.run import Run
 from isic_tf.training.compile_check import CompileReport
-from isic_tf.training.training_estimate import TrainingEstimate
+from isic_tf.training.dry_run.training_estimate import TrainingEstimate
 from tfrecord_tools import errors
 
 

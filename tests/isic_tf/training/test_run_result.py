@@ -6,7 +6,8 @@ import pytest
 import isic_tf
 from isic_tf.artifacts import fold_results, run_directory
 from isic_tf.metrics import cluster_bootstrap
-from isic_tf.training import run_result, training_estimate
+from isic_tf.training import run_result
+from isic_tf.training.dry_run import training_estimate
 from tfrecord_tools import errors
 
 

@@ -1,4 +1,4 @@
-from isic_tf.training import training_estimate
+from isic_tf.training.dry_run import training_estimate
 
 ESTIMATE = training_estimate.TrainingEstimate(
     images_per_epoch=800,

@@ -20,10 +20,10 @@ from isic_tf.training import (
     memory_estimate,
     train_state,
     train_step,
-    training_estimate,
     validation,
     warm_start,
 )
+from isic_tf.training.dry_run import training_estimate
 from isic_tf.training.linear_probe import probe_times
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from harness import ROOT, make_config, parse_train_flags, tiny_trunk
 from isic_tf.data import mixture
 from isic_tf.distribution import strategies
 from isic_tf.models import backbones
-from isic_tf.training import dry_runs, loop
+from isic_tf.training import loop
+from isic_tf.training.dry_run import dry_runs
 
 CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.flags"))
 TRAINING_PATTERNS = (
