@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from isic_tf.data import decoding
+from isic_tf.inference import test_time_augmentation
 from isic_tf.metrics import roc
 from isic_tf.models import backbones
 
@@ -47,8 +48,9 @@ def measure_colors(images: tf.Tensor) -> np.ndarray:
 def extract_features(images: tf.Tensor) -> np.ndarray:
     """Returns Lite0's features, averaged over the image and over its eight rotations and flips, [n, 1280]."""
     backbone = backbones.build_backbone("efficientnet-lite0", SIDE, "imagenet")
-    pixels = backbones.make_normalization("efficientnet-lite0")(decoding.to_float(images))
-    versions = [tf.image.rot90(each, turns) for each in (pixels, pixels[:, :, ::-1]) for turns in range(4)]
+    normalize = backbones.make_normalization("efficientnet-lite0")
+    turned = (test_time_augmentation.dihedral(images, tf.constant(version)) for version in range(8))
+    versions = [normalize(decoding.to_float(each)) for each in turned]
     return np.mean([backbone.predict(each, batch_size=32, verbose=0).mean((1, 2)) for each in versions], axis=0)
 
 
