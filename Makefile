@@ -30,7 +30,7 @@ demo: .venv/.installed
 	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/configs/demo.flags
 	$(BIN)/python -m isic_tf.predict --workdir=$(DEMO)/run --records='$(DEMO)/records/test*.tfrec' --output=$(DEMO)/submission.csv --sample_submission=$(DEMO)/sample_submission.csv
 	$(BIN)/python -m isic_tf.evaluate --predictions=$(DEMO)/run/oof.csv --labels=$(DEMO)/train.csv --records='$(DEMO)/records/train*.tfrec' --workdir=$(DEMO)/run --report=$(DEMO)/report.html
-	$(BIN)/python -m isic_tf.show --records='$(DEMO)/records/train*.tfrec' --output=$(DEMO)/contact_sheet.png --images=4 --image_size=64 --augment --augment_policy=strong
+	$(BIN)/python -m isic_tf.show --records='$(DEMO)/records/train*.tfrec' --output=$(DEMO)/contact_sheet.png --images=4 --image_size=64 --augment
 
 test: .venv/.installed-test
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal

@@ -167,13 +167,16 @@ def test_every_command_is_a_thin_module_of_options_and_one_call():
             assert module.CONFIG.__doc__
 
 
-def test_importing_the_packages_loads_no_tensorflow_and_selects_keras_2():
+@pytest.mark.parametrize(("chosen", "kernels"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_importing_the_packages_loads_no_tensorflow_and_selects_keras_2_and_fast_kernels(chosen, kernels):
     code = (
-        "import os, sys, isic_tf, tfrecord_tools; print('tensorflow' in sys.modules, os.environ['TF_USE_LEGACY_KERAS'])"
+        "import os, sys, isic_tf, tfrecord_tools; print('tensorflow' in sys.modules, "
+        "os.environ['TF_USE_LEGACY_KERAS'], os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     )
-    environment = {name: value for name, value in ENVIRONMENT.items() if name != "TF_USE_LEGACY_KERAS"}
+    names = ("TF_USE_LEGACY_KERAS", "TF_ENABLE_ONEDNN_OPTS")
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in names} | chosen
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["False", "1"]
+    assert result.stdout.split() == ["False", "1", kernels]
 
 
 def test_a_command_module_does_not_hide_the_function_of_its_name():
