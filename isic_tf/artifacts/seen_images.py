@@ -1,12 +1,13 @@
 """Records which images and patients a set of weights was trained on."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from isic_tf.artifacts import person_numbers, related_images
+from isic_tf.artifacts import person_numbers, related_images, run_directory
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem, identity
 
 SEEN_FILE = "seen_images.csv"
@@ -54,6 +55,24 @@ def read_seen_images(directory: str) -> pd.DataFrame:
     for key, column in person_numbers.COLUMNS.items():
         table[key] = table[column].map({text: identity.person_key(text) for text in table[column].unique()})
     return table
+
+
+def find_patients(workdir: str, names: Sequence[str]) -> np.ndarray:
+    """Finds the patients of a run's images: those that one fold held out, the others were trained on.
+
+    Args:
+        workdir: Run directory.
+        names: Names of the images, `[n]`, as in its out-of-fold predictions.
+
+    Returns:
+        Keys of the patients, see `person_numbers.add_keys`, object `[n]`; "" where unknown, as in a run of one fold.
+    """
+    paths = run_directory.fold_files(workdir, SEEN_FILE)
+    tables = [read_seen_images(os.path.dirname(path))[["image_name", "patient_key"]] for path in paths]
+    if not tables:
+        return np.full(len(names), "", object)
+    known = pd.concat(tables).drop_duplicates("image_name").set_index("image_name")["patient_key"]
+    return known.reindex(names, fill_value="").to_numpy(object)
 
 
 def write_seen_images(directory: str, seen: pd.DataFrame) -> None:

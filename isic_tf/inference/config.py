@@ -100,8 +100,8 @@ class PredictFilesConfig(PredictConfig):
     records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
     images: str | None = cli.option(
         None,
-        help="Directories of image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), zip archives and HDF5 files, separated "
-        "by commas, in place of --records. Subdirectories are searched, except one named train.",
+        help="Image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), directories of them, zip archives and HDF5 files, "
+        "separated by commas, in place of --records. Subdirectories are searched, except one named train.",
     )
     output: str = cli.option(
         help="CSV file to write: image_name, prediction, and of runs with several classes probability_<class> for each."

@@ -41,7 +41,7 @@ def fit_logistic(
         inputs: Finite float `[n, m]`, or `[n]` for one input.
         targets: `[n]`: 0 or 1, both present; without a penalty any numbers from 0 to 1.
         c: Inverse strength of the L2 penalty, solved by scikit-learn's L-BFGS (intercept not penalized); None for the
-            maximum likelihood within the bounds, solved by SciPy's L-BFGS-B.
+            maximum likelihood within the bounds, solved by Newton's method or, where a bound holds, SciPy's L-BFGS-B.
         max_iterations: Maximum number of iterations of the solver.
         scale: Whether to divide each input by its standard deviation.
         spread_of_constants: What to divide inputs by whose standard deviation is below 1e-9; infinity excludes them.
@@ -84,6 +84,15 @@ def _fit_within(
     max_iterations: int,
 ) -> tuple[np.ndarray, float]:
     """Returns the coefficients and intercept of the least cross-entropy within bounds of the coefficients."""
+    count = inputs.shape[1]
+    start = np.array([*[1.0] * count, special.logit(targets.mean()) if with_intercept else 0.0])
+    design = np.column_stack([inputs, np.ones(len(inputs))]) if with_intercept else inputs
+    # A tenth of the time where it finds the maximum and no bound holds it back.
+    newton = fit_newton(design, targets, start[: design.shape[1]])
+    if newton is not None:
+        coefficients = newton[0][:count]
+        if bounds is None or (coefficients.min() >= bounds[0] and coefficients.max() <= bounds[1]):
+            return coefficients, float(newton[0][count]) if with_intercept else 0.0
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         logits = inputs @ values[:-1] + values[-1]
@@ -91,9 +100,7 @@ def _fit_within(
         gradient = [*((error * column).mean() for column in inputs.T), error.mean()]
         return (np.logaddexp(0, logits) - targets * logits).mean(), np.array(gradient)
 
-    count = inputs.shape[1]
     limits = [bounds or (None, None)] * count + [(None, None) if with_intercept else (0, 0)]
-    start = [1.0] * count + [special.logit(targets.mean()) if with_intercept else 0.0]
     options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": max_iterations}
     found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
     return found[:-1], float(found[-1])
@@ -104,7 +111,7 @@ def fit_newton(design: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tu
 
     Args:
         design: float64 `[n, p]`, inputs about 0 and of about unit spread, and a column of ones for an intercept.
-        targets: 0 or 1, `[n]`.
+        targets: Numbers from 0 to 1, `[n]`.
         start: float64 `[p]`, parameters to start from.
 
     Returns:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss
 
-from isic_tf.artifacts import run_directory
+from isic_tf.artifacts import run_directory, seen_images
 from isic_tf.metrics import calibration_metrics
 from isic_tf.postprocessing import (
     calibration,
     calibration_file,
+    calibration_replicates,
     class_calibration,
     class_calibration_run,
     cross_validation,
@@ -122,6 +123,9 @@ def calibrate(config: CalibrateConfig) -> CalibrationResult:
     best = min(metrics, key=lambda name: metrics[name]["log_loss"])
     method = best if config.method == "all" else config.method
     fitted = calibration.fit_calibration(method, known.scores[:, 0], known.targets)
+    patients = seen_images.find_patients(config.workdir, known.names) if known.patients is None else known.patients
+    replicates = calibration_replicates.fit_replicates(method, known.scores[:, 0], known.targets, patients)
+    fitted[calibration_replicates.KEY] = replicates
     if with_classes:
         choices = ("none", *candidates) if config.method == "all" else candidates
         fitted[class_calibration.KEY] = class_calibration_run.fit_classes(known, with_classes, fitted, choices)

@@ -9,6 +9,7 @@ import numpy as np
 
 from isic_tf.artifacts import run_directory
 from isic_tf.postprocessing import calibration as calibrating
+from isic_tf.postprocessing import calibration_replicates
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
@@ -73,6 +74,9 @@ def read_calibration(workdir: str) -> dict[str, Any]:
     with saved_files.explained_damage(path, "a calibration", "create it again with isic_tf.calibrate"):
         calibration = saved_files.read_json(path)
         check_calibration(calibration)
+        # Those of release 0.1 have no refits.
+        for refit in calibration.get(calibration_replicates.KEY, []):
+            check_calibration(refit)
         if not isinstance(calibration.get("fitted_to"), (str, type(None))):
             raise errors.CorruptRecordError("expected fitted_to to be a name or null")
     # Other weights or more folds change the run's own predictions.

@@ -24,8 +24,8 @@ class BuildConfig(limits.ImageFileLimits):
     )
     images: str | None = cli.option(
         None,
-        help="Directories of image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), zip archives and HDF5 files, separated "
-        "by commas. Subdirectories are searched, except one named like the other split.",
+        help="Image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), directories of them, zip archives and HDF5 files, "
+        "separated by commas. Subdirectories are searched, except one named like the other split.",
     )
     records: str | None = cli.option(
         None, help="Glob pattern of an existing record set to rebuild, in place of --images; --csv is then optional."

@@ -127,7 +127,7 @@ def read_file(path: str, limits: image_limits.ImageLimits = image_limits.DEFAULT
 
 
 def split_sources(images: str) -> list[str]:
-    """Splits a list of directories, zip archives and HDF5 files at its commas.
+    """Splits a list of directories, image files, zip archives and HDF5 files at its commas.
 
     Args:
         images: Paths separated by commas.
@@ -144,32 +144,36 @@ def split_sources(images: str) -> list[str]:
             continue
         if source and filesystem.exists(source):
             raise errors.IsicError(
-                f"expected a directory of image files, a zip archive or an HDF5 file as --images, got {source}; name "
-                "the directory that holds it"
+                f"expected image files ({FORMATS}), directories of them, zip archives or HDF5 files as --images, got "
+                f"{source}; check --images"
             )
-        raise errors.IsicError(f"image directory {source} not found; check --images")
+        raise errors.IsicError(f"{source} not found; check --images")
     return sources
 
 
 def is_source(text: str) -> bool:
-    """Returns whether a text names directories or containers of image files, and not shards of records."""
+    """Returns whether a text names image files, or directories or containers of them, and not shards of records."""
     sources = filesystem.split_list(text)
     return bool(sources) and all(map(_is_searchable, sources))
 
 
 def _is_searchable(source: str) -> bool:
-    return filesystem.isdir(source) or (addresses.is_container(source) and filesystem.is_regular(source))
+    if filesystem.isdir(source):
+        return True
+    return filesystem.is_regular(source) and (addresses.is_container(source) or search.is_image(source))
 
 
 def find_images(images: str, split: str) -> dict[str, list[str]]:
     """Finds the image files of one split in directories and all their subdirectories; logs what is passed over.
 
+    A single file may be named as well.
+
     A file without an extension is an image if its first bytes are those of one. Hidden files, such as the `._a.jpg`
     that macOS writes beside `a.jpg`, are not. Zip archives and HDF5 files are searched like directories.
 
     Args:
-        images: Directories, zip archives and HDF5 files, separated by commas. A subdirectory with the name of the other
-            split is not searched.
+        images: Directories, image files, zip archives and HDF5 files, separated by commas. A subdirectory with the name
+            of the other split is not searched.
         split: `train` or `test`.
 
     Returns:

@@ -64,6 +64,25 @@ def test_the_best_on_other_patients_is_saved(run, capsys):
     assert make(run)["nested"] == figures
 
 
+def test_the_calibration_is_refitted_on_samples_of_patients(run):
+    saved = make(run, run / "labels.csv", method="platt")
+    slopes = [refit["slope"] for refit in saved["replicates"]]
+    assert len(slopes) == 100
+    low, high = np.percentile(slopes, [2.5, 97.5])
+    assert low < saved["slope"] < high
+    assert high - low < 0.6
+    # Without labels, the patients are those that the folds recorded; without these, images.
+    for fold in range(2):
+        (run / f"fold{fold}").mkdir()
+    oof = pd.read_csv(run / "oof.csv")
+    seen = pd.read_csv(run / "labels.csv")[["image_name", "patient_id"]]
+    for fold, is_own in enumerate((oof["fold"] < 3, oof["fold"] >= 3)):
+        seen[is_own].to_csv(run / f"fold{fold}" / "seen_images.csv", index=False)
+    assert make(run, method="platt")["replicates"] == saved["replicates"]
+    (run / "fold1" / "seen_images.csv").unlink()
+    assert make(run, method="platt")["replicates"] != saved["replicates"]
+
+
 def test_the_method_asked_for_is_saved_with_the_prevalence_of_use(run):
     saved = make(run, method="isotonic", prevalence=0.0176)
     assert saved["method"] == "isotonic"

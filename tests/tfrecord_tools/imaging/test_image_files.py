@@ -122,15 +122,31 @@ def test_sources_that_do_not_exist_or_hold_no_images_are_named(tmp_path):
     (tmp_path / "a.csv").touch()
     (tmp_path / "a.zip").touch()
     for text, message in {
-        f"{tmp_path},{tmp_path}/none": f"image directory {tmp_path}/none not found; check --images",
-        f"{tmp_path}/none.zip": f"image directory {tmp_path}/none.zip not found; check --images",
-        f"{tmp_path}/a.csv": "expected a directory of image files, a zip archive or an HDF5 file as .*, got .*a.csv",
+        f"{tmp_path},{tmp_path}/none": f"{tmp_path}/none not found; check --images",
+        f"{tmp_path}/none.zip": f"{tmp_path}/none.zip not found; check --images",
+        f"{tmp_path}/a.csv": "expected image files .*, directories of them, zip archives or HDF5 files as --images, got .*a.csv; check",
     }.items():
         with pytest.raises(errors.IsicError, match=message):
             image_files.find_images(text, "train")
         assert not image_files.is_source(text)
     assert image_files.split_sources(f"{tmp_path},{tmp_path}") == [str(tmp_path)]
     assert image_files.is_source(f"{tmp_path},{tmp_path}/a.zip")
+
+
+def test_a_single_file_is_a_source_of_one_image(tmp_path):
+    picture = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    (tmp_path / "train").mkdir()
+    for name in ("photo.PNG", "1.2.840.7", "train/other.png"):
+        (tmp_path / name).write_bytes(picture)
+    for name, image in {"photo.PNG": "photo", "1.2.840.7": "1.2.840.7", "train/other.png": "other"}.items():
+        path = str(tmp_path / name)
+        assert image_files.is_source(path)
+        assert image_files.find_images(path, "test") == {image: [path]}
+    both = f"{tmp_path}/photo.PNG,{tmp_path}/train/other.png,{tmp_path}/photo.PNG"
+    assert list(image_files.find_images(both, "test")) == ["photo", "other"]
+    # A file of another kind is none, whatever its name.
+    (tmp_path / "1.2.840.8").write_bytes(b"text")
+    assert not image_files.is_source(f"{tmp_path}/1.2.840.8")
 
 
 def test_nothing_is_said_where_nothing_is_passed_over(tmp_path, capsys):

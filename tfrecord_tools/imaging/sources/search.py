@@ -1,4 +1,4 @@
-"""Searches directories, zip archives and HDF5 files for image files."""
+"""Searches directories, zip archives and HDF5 files for image files, or takes single files."""
 
 import dataclasses
 import functools
@@ -43,16 +43,20 @@ class Search:
     _num_opened: int = 0
 
     def search(self, source: str) -> None:
-        """Searches a directory with all its subdirectories, or a container.
+        """Searches a directory with all its subdirectories, or a container; takes a single file.
 
         Args:
-            source: Path of a directory, zip archive or HDF5 file.
+            source: Path of a directory, zip archive, HDF5 file or image file.
         """
         self.passed_over = {}
         self._num_opened = 0
-        if addresses.is_container(source) and not filesystem.isdir(source):
-            if source not in self.visited:
+        if not filesystem.isdir(source):
+            if source in self.visited:
+                return
+            if addresses.is_container(source):
                 self._search_container(source, "")
+            else:
+                self._take_file(os.path.basename(source), source, source)
             return
         # By name, so that the order is the same on every machine; a stack, so that no depth is too deep.
         waiting = [(source, "")]
@@ -201,6 +205,15 @@ def is_without_extension(file: str) -> bool:
     """Returns whether a file has no extension; the last part of a DICOM UID, a number, is none."""
     extension = os.path.splitext(file)[1]
     return not extension or extension[1:].isdecimal()
+
+
+def is_image(path: str) -> bool:
+    """Returns whether a file is an image by its extension or, where that does not tell, by its first bytes."""
+    extension = os.path.splitext(path)[1].lower()
+    if extension in EXTENSIONS:
+        return True
+    may_be_image = extension in _RARE_EXTENSIONS or is_without_extension(os.path.basename(path))
+    return may_be_image and image_formats.find_format(_read_start(path)) in _SNIFFED
 
 
 def name_image(file: str) -> str:
