@@ -76,6 +76,7 @@ _PACKAGES = [
     "data",
     "distribution",
     "evaluation",
+    "image_quality",
     "inference",
     "metrics",
     "models",

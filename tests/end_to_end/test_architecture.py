@@ -27,7 +27,7 @@ FLOORS = {
         ("commands",),
     ),
     "isic_tf": (
-        ("distribution", "metrics", "optim"),
+        ("distribution", "image_quality", "metrics", "optim"),
         ("artifacts",),
         ("data",),
         ("augmentation", "models", "postprocessing"),
