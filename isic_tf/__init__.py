@@ -80,6 +80,7 @@ _PACKAGES = [
     "inference",
     "metrics",
     "models",
+    "novelty",
     "optim",
     "patient_context",
     "postprocessing",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from isic_tf.artifacts import run_directory
 from isic_tf.distribution import cpu
-from isic_tf.serving import export_parity, export_run, tflite
+from isic_tf.serving import export_parity, export_run, exported_predictions, tflite
 
 SAMPLES = 200
 THREADS = cpu.count_cores()
@@ -27,17 +27,17 @@ def predict_fold(path: pathlib.Path, options: dict, rows: pd.DataFrame) -> pd.Da
     names = pd.read_csv(path / "oof.csv")["image_name"]
     held_out = rows[rows["image_name"].isin(names)].reset_index(drop=True)
     trained = rows[~rows["image_name"].isin(names)].sample(SAMPLES, random_state=0).sort_index()
-    samples = list(export_parity.read_images(trained, size, ""))
-    found = {"run": export_parity.predict_run([network], held_out, size, "", THREADS)}
+    samples = list(exported_predictions.read_images(trained, size, ""))
+    found = {"run": exported_predictions.predict_run([network], held_out, size, "", THREADS)}
     for form in tflite.FORMS:
         content = tflite.convert([network], size, "", form, samples)
-        found[form] = export_parity.predict_lite(content, held_out, size, "", THREADS, form)
+        found[form] = exported_predictions.predict_lite(content, held_out, size, "", THREADS, form)
     return held_out.assign(**found)
 
 
 def main(run: str, records: str, labels: str) -> None:
     """Prints the table of `isic_tf.export` for the held-out images of all folds together."""
-    rows = export_parity.read_rows(records, labels, [])
+    rows = exported_predictions.read_rows(records, labels, [])
     options = run_directory.read_network(run)
     folds = sorted(pathlib.Path(run).glob("fold*"))
     predictions = pd.concat([predict_fold(fold, options, rows) for fold in folds], ignore_index=True)

@@ -11,6 +11,8 @@ from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, name_join
 
 _LOG = logging.getLogger(__name__)
+# The column that says how unlike the training images an image is; blank where nothing tells.
+UNLIKE = "unlike"
 
 
 def join_by_name(

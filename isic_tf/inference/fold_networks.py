@@ -64,7 +64,7 @@ class FoldNetworks:
             self._chosen = fold
 
     def make_predictor(
-        self, view: Callable[..., tf.Tensor] | None = None, count: int = 1, embed: str = ""
+        self, view: Callable[..., tf.Tensor] | None = None, count: int = 1, embed: str = "", stages: bool = False
     ) -> Callable[[tf.data.Dataset, Sequence[int]], Iterator[tuple[Any, ...]]]:
         """Creates the function that predicts an evaluation dataset with some of the folds.
 
@@ -72,12 +72,15 @@ class FoldNetworks:
             view: See `predictor.make_predictor`.
             count: See `predictor.make_predictor`.
             embed: See `predictor.make_predictor`.
+            stages: See `predictor.make_predictor`.
 
         Returns:
             Function from a dataset and the places of the folds, from 0, to an iterator over batches, see
             `predictor.make_predictor`; probabilities are means of these folds.
         """
-        predict_fold = predictor.make_predictor([self.network], self._strategy, view, count, embed, self._classes)
+        predict_fold = predictor.make_predictor(
+            [self.network], self._strategy, view, count, embed, self._classes, stages
+        )
 
         def predict(dataset: tf.data.Dataset, folds: Sequence[int]) -> Iterator[tuple[Any, ...]]:
             for block in _read_ahead(_split_into_blocks(dataset)):
@@ -113,9 +116,12 @@ def _read_ahead(blocks: Iterable[Any]) -> Iterator[Any]:
 
 
 def _join_folds(batches: Sequence[tuple[Any, ...]], classes: targets.ClassSet) -> tuple[Any, ...]:
-    """Joins what each fold predicts for a batch: names, mean probabilities and, where there are any, features."""
+    """Joins what each fold predicts for a batch: names, mean probabilities and, where there are any, features.
+
+    Every fold gives features of the same kinds, with the networks as the second axis.
+    """
     names = batches[0][0]
     means = np.asarray(np.mean([batch[1] for batch in batches], axis=0, dtype=np.float32))
     probabilities = targets.settle(means, classes)
-    features = [batch[2] for batch in batches if len(batch) > 2]
-    return (names, probabilities, np.concatenate(features, axis=1)) if features else (names, probabilities)
+    features = [np.concatenate(kind, axis=1) for kind in zip(*(batch[2:] for batch in batches), strict=True)]
+    return (names, probabilities, *features)

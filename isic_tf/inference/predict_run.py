@@ -25,6 +25,7 @@ from isic_tf.inference.config import PredictConfig, PredictFilesConfig
 from isic_tf.inference.resumable_prediction import PredictionJob
 from isic_tf.metrics import logit
 from isic_tf.models.config import read_model_config
+from isic_tf.novelty import detector, detector_file
 from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.postprocessing import calibration, calibration_file, class_calibration
 from tfrecord_tools import errors
@@ -47,7 +48,8 @@ def predict(
         DataFrame of one row per image, in the order of the records or of the file names: `image_name` (text),
         `prediction` (float64, probability of being malignant, from 0 to 1); of a run with several classes also
         `probability_<class>` for each (float64), and the prediction is that of its positive classes; with `context`
-        also `stage_one` (float64, the probability before it is corrected by the patient's other images); with
+        also `stage_one` (float64, the probability before it is corrected by the patient's other images); where folds
+        have detectors `unlike` (float64, above 1 for images unlike the training images, NaN where unknown); with
         `out_of_fold` also `fold` and `target` (Int64, missing where unknown), each only where at least one image has a
         value.
 
@@ -170,7 +172,11 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
     rows = rows.assign(networks=fold_selection.choose_networks(paths, rows, config.out_of_fold, config.patients_are))
     # Images of one unit that are predicted by the same networks are completed together.
     rows = rows.assign(part=pd.factorize(rows["networks"] + " " + rows["unit"].astype(str))[0])
-    return PredictionJob(config, run, paths, rows, strategy, view, context_model, fitted_calibration, classes)
+    # A detector knows images as they are, and not the samples of a policy.
+    detectors = [detector_file.load_detector(path) for path in paths] if config.tta_policy == "dihedral" else []
+    return PredictionJob(
+        config, run, paths, rows, strategy, view, context_model, fitted_calibration, classes, detectors
+    )
 
 
 def _check_options(config: PredictFilesConfig) -> None:
@@ -283,7 +289,21 @@ def _predict_images(job: PredictionJob, directory: str) -> pd.DataFrame:
     table = class_correction.rescale_classes(table, uncorrected["prediction"], job.classes)
     if job.calibration:
         table = class_calibration.calibrate_table(job.calibration, table, job.classes, job.config.prevalence)
+    if job.finds_unlike:
+        _note_unlike(table)
     return table.set_index("image_name").loc[job.rows["image_name"]].reset_index()
+
+
+def _note_unlike(table: pd.DataFrame) -> None:
+    """Logs the images that are unlike the training images."""
+    found = table.sort_values(prediction_files.UNLIKE, ascending=False)
+    found = found[found[prediction_files.UNLIKE] > 1]
+    if len(found):
+        _LOG.warning(
+            f"note: {len(found)} of {len(table)} images are unlike the training images (column "
+            f"{prediction_files.UNLIKE} above 1, as {detector.FALSE_ALARM_RATE:.0%} of images like those; most: "
+            f"{found['image_name'].iloc[0]}), so their predictions may not hold"
+        )
 
 
 def _without_skipped(job: PredictionJob, skipped: pd.DataFrame) -> PredictionJob:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from isic_tf.artifacts import class_columns
+from isic_tf.artifacts import class_columns, prediction_files
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem
 
 _LOG = logging.getLogger(__name__)
@@ -130,7 +130,8 @@ def read_parts(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
         numbers: Numbers of the parts.
 
     Returns:
-        DataFrame of `image_name` (text), `prediction` and the columns of `class_columns` (float64).
+        DataFrame of `image_name` (text), `prediction`, the columns of `class_columns` and, where folds have detectors,
+        `unlike` (float64).
     """
     # A part whose images were all skipped has no rows.
     paths = [_path(directory, number, "csv") for number in sorted(numbers)]
@@ -138,6 +139,8 @@ def read_parts(directory: str, numbers: Iterable[int]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     probabilities = class_columns.list_columns(class_columns.list_classes(table))
     kinds: dict[str, str] = dict.fromkeys(("prediction", *probabilities), "float64")
+    if prediction_files.UNLIKE in table:
+        table = table.assign(**{prediction_files.UNLIKE: pd.to_numeric(table[prediction_files.UNLIKE])})
     return table.astype(kinds)
 
 

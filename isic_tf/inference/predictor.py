@@ -1,5 +1,6 @@
 """Predicts probabilities and embeddings with the trained folds of a run."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from isic_tf.data import decoding, targets
 from isic_tf.distribution import workers
-from isic_tf.models import patient_context_head
+from isic_tf.models import patient_context_head, stage_features
 
 Predictor = Callable[[tf.data.Dataset], Iterator[tuple[Any, ...]]]
 
@@ -20,6 +21,7 @@ def make_predictor(
     count: int = 1,
     embed: str = "",
     classes: targets.ClassSet = targets.BINARY,
+    stages: bool = False,
 ) -> Predictor:
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
@@ -32,13 +34,14 @@ def make_predictor(
         embed: Name of a layer whose output `[b, f]` is returned as well, such as `pooled`, the pooled features, or
             `patient_context_head.HEAD_INPUT`; "" for none.
         classes: The classes that the classifiers predict.
+        stages: Whether the features of every resolution are returned as well, see `stage_features`.
 
     Returns:
         Function from a dataset (see `input_pipeline.make_eval_dataset`; its batch size is a multiple of the number of
         replicas of this process) to an iterator over batches, in the order of the dataset: names (list of text),
         probabilities (float32 `[n]`; of several classes scores `[n, 1 + classes]`, see `targets.mean_scores`) and, with
-        `embed`, each model's output of that layer, averaged over the versions
-        (float32 `[n, models, f]`).
+        `embed`, each model's output of that layer, averaged over the versions (float32 `[n, models, f]`); with `stages`
+        also each model's features of the first version (float32 `[n, models, s]`).
 
     Examples:
         >>> images = tf.keras.Input((8, 8, 3))
@@ -49,7 +52,8 @@ def make_predictor(
         (['a', 'b'], array([0.5, 0.5], dtype=float32))
     """
     replicas = workers.count_local_replicas(strategy)
-    replica_outputs = make_replica_outputs(models, view, count, embed, classes)
+    replica_outputs = make_replica_outputs(models, view, count, embed, classes, stages)
+    has_part = (True, True, bool(embed), stages)
 
     @tf.function
     def outputs(inputs: Any) -> list[Any]:
@@ -62,11 +66,11 @@ def make_predictor(
             distributed = distribute([*inputs, keys], strategy, replicas)
             # Unnamed rows fill up the last batch.
             is_named = names.numpy() != b""
-            probabilities, features = (np.concatenate(part)[is_named] for part in outputs(distributed))
+            probabilities, *features = (np.concatenate(part)[is_named] for part in outputs(distributed))
             # After the mean over versions.
             probabilities = targets.settle(probabilities, classes)
             texts = [name.decode() for name in names.numpy()[is_named]]
-            yield (texts, probabilities, features) if embed else (texts, probabilities)
+            yield tuple(itertools.compress((texts, probabilities, *features), has_part))
 
     return predict
 
@@ -77,7 +81,8 @@ def make_replica_outputs(
     count: int = 1,
     embed: str = "",
     classes: targets.ClassSet = targets.BINARY,
-) -> Callable[[Sequence[tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]:
+    stages: bool = False,
+) -> Callable[[Sequence[tf.Tensor]], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Creates what one replica does with a batch; all of it compiles under XLA with static shapes.
 
     Args:
@@ -86,55 +91,57 @@ def make_replica_outputs(
         count: See `make_predictor`.
         embed: See `make_predictor`.
         classes: See `make_predictor`.
+        stages: See `make_predictor`.
 
     Returns:
         Function from uint8 images `[b, S, S, 3]`, the model's other inputs and int64 hashes of the names `[b]`, in one
-        sequence, to probabilities or scores, see `targets.mean_scores`, and features, float32 `[b, models, f]` (f = 0
-        for none).
+        sequence, to probabilities or scores, see `targets.mean_scores`, and both kinds of features, float32
+        `[b, models, f]` and `[b, models, s]` (0 for none).
     """
-    networks = [_with_embedding(model, embed) if embed else _image_level_model(model) for model in models]
+    networks = [_with_features(model, embed, stages) for model in models]
 
-    def replica_outputs(inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def evaluate(images: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return _mean_outputs(networks, images, metadata, (bool(embed), stages), classes)
+
+    def replica_outputs(inputs: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         images, *metadata, keys = inputs
         if view is None:
-            return _mean_outputs(networks, decoding.to_float(images), metadata, embed, classes)
-        probabilities, features = _mean_outputs(networks, view(images, keys, tf.constant(0)), metadata, embed, classes)
+            return evaluate(decoding.to_float(images), metadata)
+        probabilities, features, of_first = evaluate(view(images, keys, tf.constant(0)), metadata)
         # A loop of the graph holds the networks once more, instead of once for each version.
         for number in tf.range(1, count):
-            more = _mean_outputs(networks, view(images, keys, number), metadata, embed, classes)
+            more = evaluate(view(images, keys, number), metadata)
             probabilities = probabilities + more[0]
             features = features + more[1]
-        return probabilities / count, features / count
+        return probabilities / count, features / count, of_first
 
     return replica_outputs
 
 
-def _image_level_model(model: tf.keras.Model) -> tf.keras.Model:
-    return patient_context_head.image_level_model(model)
-
-
-def _with_embedding(model: tf.keras.Model, layer: str) -> tf.keras.Model:
-    """Returns the image-level model that gives the output of a layer as well, in one pass."""
-    embedding = model.get_layer(layer).output
-    image_level = _image_level_model(model)
-    return tf.keras.Model(image_level.inputs, [image_level.output, embedding])
+def _with_features(model: tf.keras.Model, embed: str, stages: bool) -> tf.keras.Model:
+    """Returns the image-level model that gives the features that are asked for as well, in one pass."""
+    embedding = [model.get_layer(embed).output] if embed else []
+    if stages:
+        return stage_features.add_stage_features(model, embedding)
+    image_level = patient_context_head.image_level_model(model)
+    return tf.keras.Model(image_level.inputs, [image_level.output, *embedding]) if embed else image_level
 
 
 def _mean_outputs(
     networks: Sequence[tf.keras.Model],
     images: tf.Tensor,
     metadata: Sequence[tf.Tensor],
-    embed: str,
+    wanted: Sequence[bool],
     classes: targets.ClassSet,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean probabilities or scores, and the features, float32 `[b, models, f]` (f = 0 for none)."""
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the mean probabilities or scores, and both kinds of features, float32 `[b, models, f]` (0 for none)."""
     inputs = [images, *metadata] if metadata else images
     outputs = [network(inputs, training=False) for network in networks]
-    if not embed:
-        probabilities = targets.mean_scores(outputs, classes)
-        return probabilities, tf.zeros([len(probabilities), len(networks), 0])
-    logits, features = zip(*outputs, strict=True)
-    return targets.mean_scores(logits, classes), tf.cast(tf.stack(features, axis=1), tf.float32)
+    logits, *features = zip(*outputs, strict=True) if any(wanted) else [outputs]
+    probabilities = targets.mean_scores(logits, classes)
+    nothing = tf.zeros([len(probabilities), len(networks), 0])
+    found = [tf.cast(tf.stack(features.pop(0), axis=1), tf.float32) if is_wanted else nothing for is_wanted in wanted]
+    return probabilities, found[0], found[1]
 
 
 def distribute(parts: Sequence[tf.Tensor], strategy: tf.distribute.Strategy, replicas: int) -> Any:

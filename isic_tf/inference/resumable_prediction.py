@@ -10,12 +10,13 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from isic_tf.artifacts import class_columns
+from isic_tf.artifacts import class_columns, prediction_files
 from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors, targets
 from isic_tf.distribution import cpu, workers
 from isic_tf.inference import fold_networks, prediction_shards, test_time_augmentation
 from isic_tf.inference.config import PredictFilesConfig
 from isic_tf.models import patient_context_head
+from isic_tf.novelty import detector
 from isic_tf.patient_context.second_stage import Stage
 from tfrecord_tools import errors
 
@@ -37,6 +38,7 @@ class PredictionJob:
         context_model: Patient-context model to apply, or None.
         calibration: See `calibration_file.read_calibration`; None for none.
         classes: The classes that the networks predict.
+        detectors: Detector of unlike images of each fold, or None where a fold has none, `[folds]`.
     """
 
     config: PredictFilesConfig
@@ -48,6 +50,12 @@ class PredictionJob:
     context_model: Stage | None
     calibration: Mapping[str, Any] | None
     classes: targets.ClassSet = targets.BINARY
+    detectors: Sequence[detector.Detector | None] = ()
+
+    @property
+    def finds_unlike(self) -> bool:
+        """Whether there is a detector of unlike images."""
+        return any(self.detectors)
 
     @property
     def has_context_head(self) -> bool:
@@ -83,7 +91,10 @@ class PredictionJob:
         versions = (config.tta, config.tta_policy, config.seed, self.embedding_layer, config.on_error)
         # Images that were skipped before may not be now.
         accepted = (config.monochrome,) if config.monochrome == "accept" else ()
-        return prediction_shards.digest(self.paths, *versions, *accepted, self.run, policy, self.rows.to_csv(), stamps)
+        limits = [fitted and fitted.limits.tolist() for fitted in self.detectors]
+        return prediction_shards.digest(
+            self.paths, *versions, *accepted, limits, self.run, policy, self.rows.to_csv(), stamps
+        )
 
 
 def predict_missing_parts(
@@ -106,7 +117,8 @@ def predict_missing_parts(
     missing = job.rows[~job.rows["part"].isin(done)]
     shards = [] if job.config.images else sorted(set(job.rows["shard"]))
     skipped: dict[str, str] = {}
-    writer = _PartWriter(missing, directory, skipped, class_columns.list_columns(job.classes.names))
+    further = [*class_columns.list_columns(job.classes.names), *[prediction_files.UNLIKE] * job.finds_unlike]
+    writer = _PartWriter(missing, directory, skipped, further)
     with read_errors.explained_read_errors(shards), _open_reader(job, skipped) as reader:
         return _predict_rows(job, missing, writer, reader)
 
@@ -131,13 +143,16 @@ def _predict_rows(
     if rows.empty and workers.is_single_worker(job.strategy) and not job.has_context_head:
         return None
     networks = fold_networks.FoldNetworks(job.paths, job.run, job.strategy)
-    predict = networks.make_predictor(job.view, job.config.tta, job.embedding_layer)
+    predict = networks.make_predictor(job.view, job.config.tta, job.embedding_layer, job.finds_unlike)
     total = len(job.rows)
     with tqdm(total=total, initial=total - len(rows), unit="image", disable=None) as progress:
         for selection, own in rows.groupby("networks", sort=False):
             used = np.array([digit == "1" for digit in selection])
             folds = np.flatnonzero(used).tolist()
             for names, probabilities, *features in predict(_make_dataset(job, own, reader), folds):
+                if job.finds_unlike:
+                    unlike = _measure(features.pop(), [job.detectors[fold] for fold in folds])
+                    probabilities = np.column_stack([probabilities, unlike])
                 embeddings = _spread(features[0], used) if features else None
                 writer.add(names, probabilities, embeddings)
                 progress.update(len(names))
@@ -157,6 +172,15 @@ def _make_dataset(job: PredictionJob, rows: pd.DataFrame, reader: ImageReader | 
     )
 
 
+def _measure(stages: np.ndarray, detectors: Sequence[detector.Detector | None]) -> np.ndarray:
+    """Returns how unlike the training images of its networks each image is, float64 `[n]`; NaN where nothing tells."""
+    values = np.full(stages.shape[:2], np.nan)
+    for place, fitted in enumerate(detectors):
+        if fitted:
+            values[:, place] = detector.measure(fitted, stages[:, place])
+    return detector.join(values)
+
+
 def _spread(embeddings: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Returns the embeddings of some networks as those of all, float32 `[n, networks, f]`, NaN for the others."""
     spread = np.full((len(embeddings), len(used), embeddings.shape[-1]), np.nan, np.float32)
@@ -168,9 +192,9 @@ class _PartWriter:
     """Collects predictions, and writes each part once all its images are predicted, without those that are skipped."""
 
     def __init__(
-        self, rows: pd.DataFrame, directory: str, skipped: Mapping[str, str], class_columns: Sequence[str]
+        self, rows: pd.DataFrame, directory: str, skipped: Mapping[str, str], further_columns: Sequence[str]
     ) -> None:
-        self._columns = ["prediction", *class_columns]
+        self._columns = ["prediction", *further_columns]
         self._directory = directory
         self._skipped = skipped
         self._names = rows.groupby("part")["image_name"].agg(list)

@@ -83,7 +83,5 @@ def apply_replicates(
     """
     used_at = {"used_at": fitted.get("used_at")}
     scores = np.asarray(probabilities, np.float64)
-    rows = [
-        calibration.apply_calibration({**refit, **used_at}, scores, prevalence) for refit in fitted.get(KEY, [])
-    ]
+    rows = [calibration.apply_calibration({**refit, **used_at}, scores, prevalence) for refit in fitted.get(KEY, [])]
     return np.array(rows) if rows else np.zeros((0, *scores.shape))

@@ -1,4 +1,4 @@
-"""Exports a run to SavedModel or TensorFlow Lite."""
+"""Exports a run to SavedModel, TensorFlow Lite or ONNX."""
 
 import lazy_loader
 

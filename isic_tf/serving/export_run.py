@@ -1,4 +1,4 @@
-"""Exports a run as a SavedModel or TensorFlow Lite model, and compares it with the run."""
+"""Exports a run as a SavedModel, TensorFlow Lite or ONNX model, and compares it with the run."""
 
 import contextlib
 import dataclasses
@@ -17,77 +17,17 @@ from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
 from isic_tf.models import classifiers, patient_context_head
 from isic_tf.models.config import read_model_config
-from isic_tf.serving import export_parity, model_card, saved_model, tflite
-from tfrecord_tools import cli, errors
+from isic_tf.serving import export_parity, exported_predictions, model_card, onnx_model, saved_model, tflite
+from isic_tf.serving.export_config import ExportConfig
+from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
-FORMATS = ("saved_model", "tflite")
 # The preprocessing that the exported model does itself.
 _BUILT_IN_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
 # Number of images from which the ranges of the int8 form's activations are taken.
 _CALIBRATION_IMAGES = 200
-_LISTS = {"labels": "labels", "table": "describes"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportConfig(cli.Config):
-    """Options for exporting a run.
-
-    Examples:
-        >>> config = ExportConfig(workdir="runs/b0", output="exported", format="tflite", quantize="float32,float16")
-        >>> config.quantize
-        ('float32', 'float16')
-        >>> ExportConfig(workdir="runs/b0", output="exported", labels="train.csv")
-        Traceback (most recent call last):
-        ...
-        tfrecord_tools.errors.ConfigError: --labels needs --records: the shards of the images that it labels
-    """
-
-    workdir: str = cli.option(help="Run directory with at least one trained fold.")
-    output: str = cli.option(help="Directory to write; new or empty.")
-    format: str = cli.option(
-        "saved_model", choices=FORMATS, help="saved_model takes JPEG files; tflite takes an RGB image."
-    )
-    fold: str = cli.option("all", help="Number of a fold, full, or all: the average of all trained folds.")
-    quantize: tuple[str, ...] = cli.option(
-        ("float32",), help=f"With --format=tflite: numeric formats to write, one file each: {', '.join(tflite.FORMS)}."
-    )
-    records: str | None = cli.option(
-        None, help="Glob pattern of shards to compare the exported model with the run on; required for int8."
-    )
-    labels: str | None = cli.option(
-        None, help="Labels (CSV) for also reporting the ROC AUC lost by conversion: image_name, patient_id, target."
-    )
-    table: str | None = cli.option(
-        None,
-        help="With --records: CSV file with image_name and the numeric columns that the run was trained with "
-        "(--metadata).",
-    )
-    threads: int = cli.option(
-        0, lower=0, upper=1024, help="Threads of the TensorFlow Lite interpreter; 0 uses all available cores."
-    )
-
-    def __post_init__(self) -> None:
-        """Checks that the options fit each other.
-
-        Raises:
-            ConfigError: A form is unknown, or options contradict each other.
-        """
-        super().__post_init__()
-        received = ",".join(self.quantize)
-        if not self.quantize or not set(self.quantize) <= set(tflite.FORMS):
-            raise errors.ConfigError(f"expected --quantize to be some of {','.join(tflite.FORMS)}, got {received!r}")
-        if self.format == "saved_model" and self.quantize != ("float32",):
-            raise errors.ConfigError(
-                f"--quantize={received} needs --format=tflite: a SavedModel is always float32; leave one of them out"
-            )
-        if "int8" in self.quantize and not self.records:
-            raise errors.ConfigError("--quantize=int8 needs --records: the ranges of activations are taken from images")
-        for name, path in (("labels", self.labels), ("table", self.table)):
-            if path and not self.records:
-                raise errors.ConfigError(f"--{name} needs --records: the shards of the images that it {_LISTS[name]}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +59,7 @@ class _Job:
     models: Sequence[tf.keras.Model]
     image_size: int  # pixels
     fields: str  # see `clinical_metadata.parse`
-    rows: pd.DataFrame | None  # see `export_parity.read_rows`; None for no comparison
+    rows: pd.DataFrame | None  # see `exported_predictions.read_rows`; None for no comparison
     threads: int
     directory: str
     classes: targets.ClassSet = targets.BINARY
@@ -136,7 +76,7 @@ def export(config: ExportConfig) -> ExportResult:
         `ExportResult`: the path of the directory, and the comparison of the model with the run.
 
     Raises:
-        ConfigError: The output exists, another process writes it, or the fold is not trained.
+        ConfigError: The output exists, another process writes it, the fold is not trained, or a package is missing.
         CorruptRecordError: The flags, the metrics or the weights of the run, or a shard, are damaged.
         IsicError: The run has no trained fold, or the records or labels do not fit.
 
@@ -146,6 +86,8 @@ def export(config: ExportConfig) -> ExportResult:
         ('exported/b0', 1.8e-07)
     """
     _refuse_existing(config.output)
+    if config.format == "onnx":
+        onnx_model.require_packages()
     paths = run_directory.trained_folds(config.workdir, config.fold)
     run = run_directory.read_network(config.workdir)
     fields = run.get("metadata", "")
@@ -154,7 +96,7 @@ def export(config: ExportConfig) -> ExportResult:
     if config.records:
         numeric = clinical_metadata.parse_numeric(fields)
         clinical_metadata.check_table(config.table, numeric)
-        rows = export_parity.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
+        rows = exported_predictions.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
         rows = clinical_metadata.add_values(rows, config.table, numeric)
     models = [build_network(run, config.workdir, path) for path in paths]
     _LOG.info(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)")
@@ -231,7 +173,17 @@ def _write_models(job: _Job, config: ExportConfig) -> dict[str, float]:
     """Writes the model in each form, and returns the sizes in MB by form."""
     if config.format == "saved_model":
         return {"saved_model": saved_model.save(job.models, job.image_size, job.fields, job.directory, job.classes)}
+    if config.format == "onnx":
+        content = onnx_model.convert(job.models, job.image_size, job.fields, job.classes)
+        return {"onnx": _write_file(os.path.join(job.directory, onnx_model.FILE), content)}
     return {form: _write_lite(job, form) for form in config.quantize}
+
+
+def _write_file(path: str, content: bytes) -> float:
+    """Writes a file, and returns its size in MB."""
+    with filesystem.open(path, "wb") as file:
+        file.write(content)
+    return len(content) / 1e6
 
 
 def _lite_file(directory: str, form: str) -> str:
@@ -244,26 +196,28 @@ def _write_lite(job: _Job, form: str) -> float:
     if form == "int8" and job.rows is not None:
         # Evenly spaced over all records.
         positions = np.unique(np.linspace(0, len(job.rows) - 1, _CALIBRATION_IMAGES).astype(int))
-        samples = list(export_parity.read_images(job.rows.iloc[positions], job.image_size, job.fields))
+        samples = list(exported_predictions.read_images(job.rows.iloc[positions], job.image_size, job.fields))
     content = tflite.convert(job.models, job.image_size, job.fields, form, samples, job.classes)
-    with filesystem.open(_lite_file(job.directory, form), "wb") as file:
-        file.write(content)
-    return len(content) / 1e6
+    return _write_file(_lite_file(job.directory, form), content)
 
 
 def _compare_with_run(job: _Job, forms: Sequence[str]) -> pd.DataFrame | None:
     """Predicts the records with the run and with each form; returns `export_parity.compare`, None without records."""
     if job.rows is None:
         return None
-    reference = export_parity.predict_run(job.models, job.rows, job.image_size, job.fields, job.threads, job.classes)
+    rows, size, threads = job.rows, job.image_size, job.threads
+    reference = exported_predictions.predict_run(job.models, rows, size, job.fields, threads, job.classes)
     found = {}
     for form in forms:
         if form == "saved_model":
-            found[form] = export_parity.predict_saved_model(job.directory, job.rows, job.fields)
+            found[form] = exported_predictions.predict_saved_model(job.directory, rows, job.fields)
+        elif form == "onnx":
+            content = filesystem.read(os.path.join(job.directory, onnx_model.FILE))
+            found[form] = exported_predictions.predict_onnx(content, rows, size, job.fields, threads)
         else:
             content = filesystem.read(_lite_file(job.directory, form))
-            found[form] = export_parity.predict_lite(content, job.rows, job.image_size, job.fields, job.threads, form)
-    table = export_parity.compare(job.rows, reference, found)
+            found[form] = exported_predictions.predict_lite(content, rows, size, job.fields, threads, form)
+    table = export_parity.compare(rows, reference, found)
     for fault in export_parity.find_faults(table):
         _LOG.warning(f"WARNING: {fault}")
     return table

@@ -1,4 +1,7 @@
-"""Writes the model card of an exported run in Markdown (Mitchell et al., FAT* 2019, arXiv:1810.03993)."""
+"""Writes the model card of an exported run in Markdown (Mitchell et al., FAT* 2019, arXiv:1810.03993).
+
+Its metadata are those of the Hugging Face Hub, so that it can be the README.md of a repository there.
+"""
 
 import datetime
 import os
@@ -11,21 +14,12 @@ import tensorflow as tf
 
 from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
-from isic_tf.evaluation import number_format, report_template
-from isic_tf.serving import saved_model
+from isic_tf.evaluation import report_template
+from isic_tf.serving import card_figures, hub_metadata, saved_model
 from tfrecord_tools import schema
 from tfrecord_tools.io import atomic_write
 
 CARD_FILE = "model_card.md"
-
-_NUMBERS = number_format.NumberFormat(
-    digits=4,
-    missing="?",
-    minus="-",
-    space=" ",
-    interval_pattern="{low} to {high}",
-    missing_interval="no interval: too few patients",
-)
 
 
 def write(directory: str, facts: Mapping[str, Any]) -> None:
@@ -87,7 +81,7 @@ def collect(
         paths: Weights of the folds that were exported.
         parameters: Number of parameters of one network.
         run: See `run_directory.read_network`.
-        format: `saved_model` or `tflite`.
+        format: `saved_model`, `tflite` or `onnx`.
         comparison: See `export_parity.tabulate`.
         images: Number of records that were compared; 0 for none.
 
@@ -95,23 +89,28 @@ def collect(
         Dict of the variables of the template.
 
     Raises:
-        CorruptRecordError: A file of metrics is damaged.
+        CorruptRecordError: A file of metrics, or `evaluation.json`, is damaged.
     """
     directories = [os.path.dirname(path) for path in paths]
-    metrics = {os.path.basename(directory): run_directory.read_metrics(directory) for directory in directories}
-    together = {"all together": run_directory.read_metrics(workdir)} if len(directories) > 1 else {}
+    metrics = card_figures.read_metrics(workdir, directories)
+    whole = metrics[list(metrics)[-1]] if metrics else {}
+    flags = run_flags.hide_directories(run)
     target = run.get("target", "binary")
     classes = targets.make_class_set(target, run.get("classes", ""), run.get("positive_classes", ""))
+    description = _describe_target(classes, target)
     return {
-        "run": run_flags.hide_directories(run),
-        "folds": list(metrics),
-        "unfinished": [name for name, found in metrics.items() if not found],
-        "metrics": [_format_metrics(name, found) for name, found in {**metrics, **together}.items() if "auc" in found],
+        "hub": markupsafe.Markup(hub_metadata.format_metadata(flags, format, description, metrics)),  # noqa: S704
+        "run": flags,
+        "folds": [os.path.basename(directory) for directory in directories],
+        "unfinished": [os.path.basename(path) for path in directories if not run_directory.read_metrics(path)],
+        "metrics": [card_figures.format_row(name, found) for name, found in metrics.items()],
+        **card_figures.read_evaluation(workdir, whole),
+        "counts": {name: card_figures.count_records(run.get(name, "")) for name in ("data_dir", "extra_data_dir")},
         "parameters": f"{parameters:,}",
-        "target": _describe_target(classes, target),
+        "target": description,
         "classes": classes,
         "is_own_table": target.startswith("column"),
-        "fields": _describe_fields(run.get("metadata", "")),
+        "fields": _describe_fields(run.get("metadata", ""), "n" if format == "onnx" else "1"),
         "preprocessing": describe_preprocessing(run),
         "format": format,
         "forms": [row[0] for row in comparison[1:] if row[0] != "run"],
@@ -119,19 +118,6 @@ def collect(
         "images": images,
         "tensorflow": tf.__version__,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-    }
-
-
-def _format_metrics(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the cells of a fold's row in the table of metrics."""
-    return {
-        "name": name,
-        "images": metrics.get("images", "?"),
-        "malignant": metrics.get("malignant", "?"),
-        "patients": metrics.get("patients", "?"),
-        "auc": _NUMBERS.number(metrics.get("auc")),
-        "partial_auc": _NUMBERS.number(metrics.get("partial_auc")),
-        "interval": metrics.get("interval_note") or _NUMBERS.interval(metrics.get("auc_low"), metrics.get("auc_high")),
     }
 
 
@@ -145,28 +131,31 @@ def _describe_target(classes: targets.ClassSet, target: str) -> str:
     return f"{len(classes.names)} {kind} ({names}); the prediction is that of {classes.describe_positive()}"
 
 
-def _describe_fields(fields: str) -> list[dict[str, str]]:
-    """Describes the inputs besides the image, see `_describe_field`."""
+def _describe_fields(fields: str, count: str) -> list[dict[str, str]]:
+    """Describes the inputs besides the image, see `_describe_field`; `count` is the number of images, 1 or n."""
     found = [_describe_field(column) for column in clinical_metadata.columns(fields)]
     numeric = zip(saved_model.list_inputs(fields), clinical_metadata.parse_numeric(fields), strict=True)
     for name, column in numeric:
         meaning = f"the number in the column {column}, as in the table of the training"
         example = "tf.constant([1.5])"
         served = f"float32 [n]: {meaning}, or NaN where unknown"
-        lite = f"float32 [1]: {meaning}, or 0 where unknown"
-        flag = "int32 [1]: 1 where it is unknown, else 0"
-        found.append({"column": name, "served": served, "lite": lite, "example": example})
-        found.append({"column": f"{name}_unknown", "served": "", "lite": flag, "example": ""})
+        lite = f"float32 [{count}]: {meaning}, or 0 where unknown"
+        flag = f"int32 [{count}]: 1 where it is unknown, else 0"
+        array = "np.array([1.5], np.float32)"
+        found.append({"column": name, "served": served, "lite": lite, "example": example, "array": array})
+        array = "np.array([0], np.int32)"
+        found.append({"column": f"{name}_unknown", "served": "", "lite": flag, "example": "", "array": array})
     return found
 
 
 def _describe_field(column: str) -> dict[str, str]:
-    """Describes an input of metadata: of the SavedModel, of TensorFlow Lite, and an example."""
+    """Describes an input of metadata: of the SavedModel, of TensorFlow Lite and ONNX, with an example of each kind."""
     if column not in schema.CATEGORIES:
         meaning = "the age in years, 0 to 120, or -1 where unknown"
         example = "tf.constant([55], tf.int64)"
         served = f"int64 [n]: {meaning}"
-        return {"column": column, "served": served, "codes": meaning, "lite": "", "example": example}
+        array = "np.array([55], np.int32)"
+        return {"column": column, "served": served, "codes": meaning, "lite": "", "example": example, "array": array}
     names = schema.CATEGORIES[column]
     codes = ", ".join(f"{code} {name}" for code, name in enumerate(names))
     return {
@@ -175,6 +164,7 @@ def _describe_field(column: str) -> dict[str, str]:
         "codes": f"{codes}, or -1 where unknown",
         "lite": "",
         "example": f'tf.constant(["{names[0]}"])',
+        "array": "np.array([0], np.int32)",
     }
 
 

@@ -21,6 +21,7 @@ from isic_tf.data import (
     targets,
 )
 from isic_tf.models import backbones
+from isic_tf.novelty import detector, detector_file
 from isic_tf.optim import lr_schedules
 from isic_tf.optim.config import OptimizerConfig, default_warmup
 from isic_tf.training import validation, warm_start
@@ -250,6 +251,11 @@ def needs_training(directory: str, config: TrainConfig) -> bool:
     if not run_directory.is_finished(directory):
         return True
     problem = fold_progress.find_result_problem(directory, config.keep_weights)
+    detector_path = detector_file.locate_detector(os.path.join(directory, run_directory.BEST_WEIGHTS))
+    num_held_out = run_directory.read_metrics(directory).get("images", 0)
+    if not problem and num_held_out >= detector.FEWEST_IMAGES and not filesystem.exists(detector_path):
+        # Trained by release 0.1.
+        problem = f"{detector_path} is missing"
     if problem:
         _LOG.warning(f"note: {problem}; the fold is finished once more")
         return True

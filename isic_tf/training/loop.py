@@ -17,7 +17,7 @@ import tensorflow as tf
 from isic_tf.artifacts import disk_space, fold_results, run_directory, run_lock, seen_images
 from isic_tf.data import image_cache, mixture, preprocessing_config, read_errors, record_loading, targets
 from isic_tf.distribution import cpu, preemption, strategies, workers
-from isic_tf.inference import patient_bag_predictor
+from isic_tf.inference import fit_fold_detector, patient_bag_predictor
 from isic_tf.models import backbones
 from isic_tf.models.pretrained import weights_files
 from isic_tf.training import (
@@ -249,6 +249,15 @@ def train_fold(fold: Fold) -> pd.DataFrame:
         # Evaluated again from the file: the predictions are those of the file, however often the run was resumed.
         weights_files.load_weights(evaluated, os.path.join(fold.directory, run_directory.BEST_WEIGHTS))
         table = validation.validate(predict, held_out, config, fold.images)
+        fit_fold_detector.fit_fold_detector(
+            evaluated,
+            os.path.join(fold.directory, run_directory.BEST_WEIGHTS) if fold.is_written else "",
+            fold.plan.rows.drop_duplicates("image_name"),
+            held_out,
+            functools.partial(validation.make_dataset, config=config, images=fold.images),
+            fold.strategy,
+            config.class_set,
+        )
         if fold.is_written:
             history_plot.draw_history(fold.directory, fold.name)
             positive, _ = targets.name_groups(config.target)

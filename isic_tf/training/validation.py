@@ -45,16 +45,31 @@ def validate(
     """
     if held_out.empty:
         return held_out.assign(prediction=[])
-    dataset = input_pipeline.make_eval_dataset(
-        held_out,
+    return collect_predictions(predict(make_dataset(held_out, config, images)), held_out, config, pause)
+
+
+def make_dataset(
+    rows: pd.DataFrame, config: "TrainConfig", images: record_loading.ImageReader | None = None
+) -> tf.data.Dataset:
+    """Makes the evaluation dataset of some images of a run.
+
+    Args:
+        rows: Rows of the images, see `mixture.read_sets`.
+        config: The configuration of the run.
+        images: See `validate`.
+
+    Returns:
+        See `input_pipeline.make_eval_dataset`.
+    """
+    return input_pipeline.make_eval_dataset(
+        rows,
         image_size=config.image_size,
         # Not more at once than training holds on the devices.
         batch_size=config.global_batch_size // config.gradient_accumulation_steps,
         threads=config.threads,
         images=images,
-        metadata=clinical_metadata.encode(held_out, config.metadata) if config.metadata else None,
+        metadata=clinical_metadata.encode(rows, config.metadata) if config.metadata else None,
     )
-    return collect_predictions(predict(dataset), held_out, config, pause)
 
 
 def collect_predictions(

@@ -31,7 +31,7 @@ FLOORS = {
         ("artifacts",),
         ("data",),
         ("augmentation", "models", "postprocessing"),
-        ("patient_context",),
+        ("novelty", "patient_context"),
         ("inference",),
         ("training", "visualization"),
         ("evaluation",),

@@ -98,7 +98,7 @@ class RunPrograms:
         metadata = [tf.TensorSpec([share, part.shape[-1]]) for part in self.state.model.inputs[1:]]
         keys = tf.TensorSpec([share], tf.int64)
 
-        def predict(*inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def predict(*inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             return outputs(inputs)
 
         return self._export(predict, [images, *metadata, keys])

@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from importlib import util
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_met
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
-from isic_tf.serving import export_parity, export_run, saved_model, tflite
+from isic_tf.serving import export_run, exported_predictions, onnx_model, saved_model, tflite
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write, record_index, tf_example
 
@@ -229,7 +230,7 @@ def test_lite_models_predict_as_the_run_and_the_difference_of_each_is_reported(
     files = [f"model_{form}.tflite" for form in tflite.FORMS]
     assert sorted(os.listdir(tmp_path / "lite")) == sorted([*files, "model_card.md"])
     codes = rows[clinical_metadata.columns(FLAGS["metadata"])].to_numpy()
-    decoded = [image for image, _ in export_parity.read_images(rows, 64, FLAGS["metadata"])]
+    decoded = [image for image, _ in exported_predictions.read_images(rows, 64, FLAGS["metadata"])]
     largest = {"float32": 1e-5, "float16": 5e-3, "int8": 0.1}
     printed, card = capsys.readouterr().out, (tmp_path / "lite" / "model_card.md").read_text()
     assert f"Compared with the run on {len(rows)} records" in printed
@@ -244,9 +245,39 @@ def test_lite_models_predict_as_the_run_and_the_difference_of_each_is_reported(
         assert f" | {told} | " in next(line for line in card.splitlines() if line.startswith(f"| {form} |"))
 
 
+@pytest.mark.skipif(not util.find_spec("tf2onnx"), reason="needs tf2onnx, onnx and onnxruntime: the extra onnx")
+def test_an_onnx_model_predicts_as_the_run_and_its_card_says(run, record_set, rows, reference, tmp_path, monkeypatch):
+    result = run_export(run[0], tmp_path / "onnx", format="onnx", records=f"{record_set}/t*.tfrec")
+    assert sorted(os.listdir(result)) == ["model.onnx", "model_card.md"]
+    content = (tmp_path / "onnx" / "model.onnx").read_bytes()
+    found = exported_predictions.predict_onnx(content, rows, 64, FLAGS["metadata"], 2)
+    assert found.shape == (len(rows), 10)
+    assert np.abs(found - reference).max() < 1e-5
+    comparison = result.comparison.set_index("form")["difference"]
+    assert comparison["onnx"] == pytest.approx(np.abs(found - reference).max(), abs=1e-6)
+    card = (tmp_path / "onnx" / "model_card.md").read_text()
+    assert "| `image` | uint8 [n, 64, 64, 3]" in card
+    program = card.split("```python\n")[1].split("```")[0].replace("THIS DIRECTORY", str(result.path))
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("lesion.jpg").write_bytes(JPEG)
+    scope = {}
+    exec(program, scope)
+    image = decoding.decode(JPEG, 64).numpy()
+    [expected] = onnx_model.make_predictor(content, FLAGS["metadata"], 1)(image[np.newaxis], [[55, 0, 0]])
+    assert scope["prediction"] == pytest.approx([expected[0]], abs=0.01)
+
+
+def test_missing_packages_are_named_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_model, "_PACKAGES", ("numpy", "no_such_package", "nor_this"))
+    with pytest.raises(
+        errors.ConfigError, match="--format=onnx needs no_such_package, nor_this, not installed here; i"
+    ):
+        run_export(tmp_path / "nowhere", tmp_path / "model", format="onnx")
+
+
 def test_a_float32_form_that_differs_from_the_run_is_reported(run, record_set, tmp_path, monkeypatch, capsys):
-    original = export_parity.predict_run
-    monkeypatch.setattr(export_parity, "predict_run", lambda *given: original(*given) + np.float32(2e-4))
+    original = exported_predictions.predict_run
+    monkeypatch.setattr(exported_predictions, "predict_run", lambda *given: original(*given) + np.float32(2e-4))
     run_export(run[0], tmp_path / "model", records=f"{record_set}/test*.tfrec")
     assert (
         "WARNING: a probability of saved_model differs from the run by up to 2.0e-04, more than 0.0001"
@@ -265,11 +296,6 @@ def test_one_fold_can_be_chosen(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"quantize": ["int4"], "format": "tflite"}, "--quantize to be some of float32,float16,int8, got 'int4'"),
-        ({"quantize": [], "format": "tflite"}, "--quantize to be some of float32,float16,int8, got ''"),
-        ({"quantize": ["float16"]}, "--quantize=float16 needs --format=tflite: a SavedModel is always float32"),
-        ({"quantize": ["int8"], "format": "tflite"}, "--quantize=int8 needs --records"),
-        ({"labels": "x.csv"}, "--labels needs --records"),
         ({"records": "nowhere*"}, "no shards match 'nowhere"),
         ({"output": "full"}, "expected --output to be a new or empty directory, but .*full is not; name another"),
         (
@@ -366,7 +392,7 @@ def test_real_files_of_other_sizes_are_predicted_as_their_records(run, predict, 
         for path, file in zip(paths, files, strict=True):
             writer.write(tf_example.to_example(file, path.stem, age_approx=50, sex=0, anatom_site_general_challenge=3))
     rows = record_metadata.list_records([str(shard)], clinical_metadata.columns(FLAGS["metadata"]))
-    expected = export_parity.predict_run(run[1], rows, 64, FLAGS["metadata"], 2, CLASSES)[:, 0]
+    expected = exported_predictions.predict_run(run[1], rows, 64, FLAGS["metadata"], 2, CLASSES)[:, 0]
     found = serve(predict, files, [50] * 12, ["male"] * 12, ["torso"] * 12)
     assert len({tf.io.extract_jpeg_shape(file).numpy().tobytes() for file in files}) >= 3
     assert np.abs(found - expected).max() < 1e-6

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
 from isic_tf.serving import model_card
-from tfrecord_tools.io import atomic_write
+from tfrecord_tools.io import atomic_write, record_index
 
 FLAGS = {
     "backbone": "efficientnet-b0",
@@ -64,6 +64,69 @@ def test_values_cannot_break_the_card(run):
     text = card(run, data_dir="<script>alert(1)</script>|a`b\n# c&")
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|a\\`b \\# c&amp; |" in text
+
+
+AWKWARD = 'a|b: "c" #<script>'
+
+
+def test_the_hub_reads_the_metadata_of_the_card(run, tmp_path):
+    hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
+    from huggingface_hub import repocard_data
+
+    (run / "metrics.json").write_text(json.dumps({"folds": 2, **METRICS, **INTERVAL, "auc": 0.8}))
+    own = {"target": "column:dx", "classes": f"{AWKWARD},nv", "positive_classes": AWKWARD, "data_dir": AWKWARD}
+    text = card(run, **own)
+    (tmp_path / "README.md").write_text(text)
+    found = hub.ModelCard.load(tmp_path / "README.md")
+    assert found.text.lstrip().startswith("# Model card: efficientnet-b0")
+    assert (found.data.license, found.data.library_name) == ("unknown", "tf-keras")
+    assert (found.data.pipeline_tag, found.data.metrics) == ("image-classification", ["roc_auc"])
+    [result] = found.data.eval_results
+    assert (result.metric_type, result.metric_value, result.dataset_name) == ("roc_auc", 0.8, AWKWARD)
+    assert result.metric_name.endswith("all together, 95 % interval over patients 0.7500 to 0.8750")
+    assert AWKWARD in result.task_name
+    written = hub.metadata_load(tmp_path / "README.md")
+    assert written["model-index"] == repocard_data.eval_results_to_model_index(found.data.model_name, [result])
+    assert hub.ModelCardData(**written).to_dict() == written
+
+
+def test_names_of_classes_and_columns_cannot_break_the_card(run):
+    own = {"target": "column:dx", "classes": f"{AWKWARD},nv", "positive_classes": AWKWARD}
+    text = card(run, metadata=f"sex,{AWKWARD}", **own).split("---\n", 2)[2]
+    assert "<script>" not in text
+    escaped = 'a\\|b: "c" \\#&lt;script&gt;'
+    assert f"2 classes of its own ({escaped}, nv); the prediction is that of {escaped} |" in text
+    assert f"float32 \\[n\\]: the number in the column {escaped}, as in the table of the training" in text
+
+
+def test_figures_by_group_are_tables(run):
+    (run / "metrics.json").write_text(json.dumps({"folds": 2, **METRICS, **INTERVAL}))
+    row = {"images": 20, "malignant": 3, "patients": 8, "note": "", **INTERVAL, "auc": 0.75}
+    groups = [{"by": "source", "rows": [{"group": "a|b", **row}]}, {"by": "name", "rows": [{"group": "Jane", **row}]}]
+    shortcuts = {"rows": [{"shortcut": "image size", **row}]}
+    figures = {"summary": METRICS, "groups": groups, "shortcuts": shortcuts}
+    assert "Figures by group are not known here" in card(run)
+    (run / "evaluation.json").write_text(json.dumps({"files": [figures]}))
+    text = card(run)
+    assert "| source | a\\|b | 20 | 3 | 8 | 0.7500 | 0.7500 to 0.8750 |" in text
+    assert "| image size | 0.7500 | 0.7500 to 0.8750 |" in text
+    assert "Jane" not in text
+    assert "Figures by group are not known here" not in text
+
+
+def test_training_records_are_counted(run, record_set):
+    assert re.search(
+        r"Their training records \| \d+ images, \d+ malignant, \d+ patients \|", card(run, data_dir=str(record_set))
+    )
+    assert "Their training records | not counted: the records are elsewhere |" in card(run)
+
+
+def test_no_name_of_a_patient_or_an_image_is_in_the_card(run, record_set):
+    text = card(run, data_dir=str(record_set), images=5)
+    index = record_index.read_index(str(record_set), "train")
+    names = {*index["image_name"], *index["patient_id"]}
+    assert len(names) > 10
+    assert not [name for name in names if name in text]
 
 
 def test_the_card_names_no_directory_of_the_training_machine(run):

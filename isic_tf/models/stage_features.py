@@ -1,0 +1,66 @@
+"""A network's features at every resolution: what it sees from edges and colors up to lesions."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from isic_tf.models import classifiers, patient_context_head
+
+# Name of the output in `add_stage_features`.
+STAGES = "stages"
+_STEPS = (2, 4, 8, 16, 32)
+
+
+def add_stage_features(classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] = ()) -> tf.keras.Model:
+    """Makes a model that computes the features of every resolution in the same pass.
+
+    Args:
+        classifier: See `classifiers.build_classifier`; of one with a context head, the image level is used.
+        outputs: Further outputs of the model, tensors of the classifier above its backbone.
+
+    Returns:
+        Keras model with the classifier's image and metadata as inputs, and as outputs its image-level logits `[b, c]`,
+        the further outputs, and last float32 `[b, f]`, the means over all positions of the last block of each
+        resolution of the backbone, beginning with the finest.
+
+    Examples:
+        >>> classifier = classifiers.build_classifier("efficientnet-lite0", 32)
+        >>> logits, stages = add_stage_features(classifier)(tf.zeros([2, 32, 32, 3]))
+        >>> stages.shape
+        TensorShape([2, 1472])
+    """
+    classifier = patient_context_head.image_level_model(classifier)
+    backbone = classifiers.backbone_of(classifier)
+    maps = tf.keras.Model(backbone.input, [*_last_of_each_resolution(backbone), backbone.output])
+    image, *known = classifier.inputs
+    # Of one output alone, Keras returns no list.
+    found = tf.nest.flatten(maps(tf.keras.Model(image, backbone.get_input_at(-1))(image)))
+    head = tf.keras.Model([backbone.get_output_at(-1), *known], [classifier.output, *outputs])
+    pools = [tf.keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"stage{n}")(m) for n, m in enumerate(found)]
+    stages = tf.keras.layers.Concatenate(dtype="float32", name=STAGES)(pools)
+    heads = head([found[-1], *known])
+    return tf.keras.Model(classifier.inputs, [*(heads if outputs else [heads]), stages])
+
+
+def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:
+    """Returns the outputs `[b, h, w, f]` of the last block of each resolution between input and output.
+
+    A block ends where its branch is joined; else it is the last layer of the fewest channels, since blocks widen inside.
+    """
+    image_size = backbone.input.shape[1]
+    # Rounded either way; other sides are those of padded maps.
+    sides = {side for step in _STEPS for side in (image_size // step, -(-image_size // step))}
+    joined: dict[int, tf.Tensor] = {}
+    narrowest: dict[int, tf.Tensor] = {}
+    for layer in backbone.layers:
+        output = layer.output
+        if isinstance(output, (list, tuple, dict)) or len(output.shape) != 4 or output.shape[1] not in sides:
+            continue
+        side, channels = output.shape[1], output.shape[-1]
+        if isinstance(layer, (tf.keras.layers.Add, tf.keras.layers.Concatenate)):
+            joined[side] = output
+        if side not in narrowest or channels <= narrowest[side].shape[-1]:
+            narrowest[side] = output
+    found = {**narrowest, **joined}
+    found.pop(backbone.output.shape[1], None)
+    return [found[side] for side in sorted(found, reverse=True)]

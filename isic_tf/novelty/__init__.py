@@ -1,0 +1,5 @@
+"""Novelty detection: whether an image is unlike those that a network was trained on."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

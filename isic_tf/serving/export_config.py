@@ -1,0 +1,73 @@
+"""The options of an export."""
+
+import dataclasses
+
+from isic_tf.serving import tflite
+from tfrecord_tools import cli, errors
+
+FORMATS = ("saved_model", "tflite", "onnx")
+_FLOAT32 = {"saved_model": "a SavedModel", "onnx": "an ONNX model"}
+_LISTS = {"labels": "labels", "table": "describes"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(cli.Config):
+    """Options for exporting a run.
+
+    Examples:
+        >>> config = ExportConfig(workdir="runs/b0", output="exported", format="tflite", quantize="float32,float16")
+        >>> config.quantize
+        ('float32', 'float16')
+        >>> ExportConfig(workdir="runs/b0", output="exported", labels="train.csv")
+        Traceback (most recent call last):
+        ...
+        tfrecord_tools.errors.ConfigError: --labels needs --records: the shards of the images that it labels
+    """
+
+    workdir: str = cli.option(help="Run directory with at least one trained fold.")
+    output: str = cli.option(help="Directory to write; new or empty.")
+    format: str = cli.option(
+        "saved_model", choices=FORMATS, help="saved_model takes JPEG files; tflite takes an RGB image, onnx a batch."
+    )
+    fold: str = cli.option("all", help="Number of a fold, full, or all: the average of all trained folds.")
+    quantize: tuple[str, ...] = cli.option(
+        ("float32",), help=f"With --format=tflite: numeric formats to write, one file each: {', '.join(tflite.FORMS)}."
+    )
+    records: str | None = cli.option(
+        None, help="Glob pattern of shards to compare the exported model with the run on; required for int8."
+    )
+    labels: str | None = cli.option(
+        None, help="Labels (CSV) for also reporting the ROC AUC lost by conversion: image_name, patient_id, target."
+    )
+    table: str | None = cli.option(
+        None,
+        help="With --records: CSV file with image_name and the numeric columns that the run was trained with "
+        "(--metadata).",
+    )
+    threads: int = cli.option(
+        0,
+        lower=0,
+        upper=1024,
+        help="Threads of TensorFlow Lite and ONNX Runtime in the comparison; 0 uses all available cores.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks that the options fit each other.
+
+        Raises:
+            ConfigError: A form is unknown, or options contradict each other.
+        """
+        super().__post_init__()
+        received = ",".join(self.quantize)
+        if not self.quantize or not set(self.quantize) <= set(tflite.FORMS):
+            raise errors.ConfigError(f"expected --quantize to be some of {','.join(tflite.FORMS)}, got {received!r}")
+        if self.format != "tflite" and self.quantize != ("float32",):
+            raise errors.ConfigError(
+                f"--quantize={received} needs --format=tflite: {_FLOAT32[self.format]} is always float32; leave one of "
+                "them out"
+            )
+        if "int8" in self.quantize and not self.records:
+            raise errors.ConfigError("--quantize=int8 needs --records: the ranges of activations are taken from images")
+        for name, path in (("labels", self.labels), ("table", self.table)):
+            if path and not self.records:
+                raise errors.ConfigError(f"--{name} needs --records: the shards of the images that it {_LISTS[name]}")

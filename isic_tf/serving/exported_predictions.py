@@ -1,0 +1,206 @@
+"""Predicts real images with a run and with the models exported from it."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from isic_tf.data import (
+    clinical_metadata,
+    decoding,
+    input_pipeline,
+    label_tables,
+    read_errors,
+    record_metadata,
+    targets,
+)
+from isic_tf.inference import predictor
+from isic_tf.serving import onnx_model, saved_model, tflite
+from tfrecord_tools import errors, schema
+from tfrecord_tools.io import name_join, record_index, temporary_files
+
+_BATCH = 32
+
+
+def read_rows(records: str, labels: str | None, columns: Sequence[str]) -> pd.DataFrame:
+    """Lists the records for the comparison.
+
+    Args:
+        records: Glob pattern of shards, or several separated by commas.
+        labels: CSV file with `image_name`, `patient_id` and `target`; None to compare predictions only.
+        columns: Columns of the schema that the networks use.
+
+    Returns:
+        DataFrame of `shard`, `position`, `image_name`, the columns and, with labels, `patient_id` and `target`; in file
+        order.
+
+    Raises:
+        IsicError: No shard matches, one is corrupt, an image has no label, or all labels are of one class.
+    """
+    rows = record_metadata.list_records(record_index.match_shards(records), columns)
+    if not labels:
+        return rows
+    table = label_tables.read_labels(labels)[["image_name", "patient_id", "target"]]
+    places = name_join.find_rows(rows["image_name"], table["image_name"], labels)
+    unlabeled = rows.loc[places < 0, "image_name"]
+    if len(unlabeled):
+        raise errors.IsicError(
+            f"{len(unlabeled)} images of {records} have no label in {labels} (first: {unlabeled.iloc[0]}); add their "
+            "labels, or name other shards"
+        )
+    known = table.iloc[places].reset_index(drop=True)
+    rows = rows.reset_index(drop=True).assign(patient_id=known["patient_id"], target=known["target"])
+    if rows["target"].nunique() < 2:
+        raise errors.IsicError(
+            f"the loss of ROC AUC needs benign and malignant images, but those of {records} are all of one class; name "
+            "more shards, or leave out --labels"
+        )
+    return rows
+
+
+def predict_run(
+    models: Sequence[tf.keras.Model],
+    rows: pd.DataFrame,
+    image_size: int,
+    fields: str,
+    threads: int,
+    classes: targets.ClassSet = targets.BINARY,
+) -> np.ndarray:
+    """Predicts records as `isic_tf.predict` does.
+
+    Args:
+        models: Classifiers, see `classifiers.build_classifier`.
+        rows: See `read_rows`.
+        image_size: Side of the images in pixels.
+        fields: See `clinical_metadata.parse`.
+        threads: Number of threads that decode images.
+        classes: The classes that the classifiers predict.
+
+    Returns:
+        Mean probabilities of the models, float32 `[n]`; of several classes scores `[n, 1 + classes]`.
+    """
+    metadata = clinical_metadata.encode(rows, fields) if fields else None
+    dataset = input_pipeline.make_eval_dataset(
+        rows, image_size=image_size, batch_size=_BATCH, threads=threads, metadata=metadata
+    )
+    batches = predictor.make_predictor(models, tf.distribute.get_strategy(), classes=classes)(dataset)
+    return _collect((found for _, found in batches), rows, "the run")
+
+
+def predict_saved_model(directory: str, rows: pd.DataFrame, fields: str) -> np.ndarray:
+    """Predicts the JPEG files of records with a SavedModel.
+
+    Args:
+        directory: Directory of the SavedModel.
+        rows: See `read_rows`.
+        fields: See `clinical_metadata.parse`.
+
+    Returns:
+        Probabilities, float32 `[n]`, or scores, see `predict_run`.
+    """
+    with temporary_files.without_wildcards(directory) as path:
+        predict = tf.saved_model.load(path).signatures["serving_default"]
+    columns = clinical_metadata.columns(fields)
+    files = _read_files(rows)
+
+    def batches() -> Iterator[np.ndarray]:
+        for start in range(0, len(rows), _BATCH):
+            part = rows.iloc[start : start + _BATCH]
+            values = {name: _as_values(name, part[name]) for name in columns}
+            numbers = clinical_metadata.select_values(part, clinical_metadata.parse_numeric(fields))
+            numeric = saved_model.list_inputs(fields)
+            values |= {name: tf.constant(own, tf.float32) for name, own in zip(numeric, numbers.T, strict=True)}
+            found = predict(image=tf.constant([next(files) for _ in part.index]), **values)
+            single = found["prediction"].numpy()
+            has_classes = "probabilities" in found
+            yield np.column_stack([single, found["probabilities"].numpy()]) if has_classes else single
+
+    return _collect(batches(), rows, "saved_model")
+
+
+def _as_values(column: str, codes: pd.Series) -> tf.Tensor:
+    """Converts codes to the values that a client sends: words, or years as they are."""
+    if column not in schema.CATEGORIES:
+        return tf.constant(codes, tf.int64)
+    return tf.constant([(*schema.CATEGORIES[column], "")[code] for code in codes])
+
+
+def predict_lite(
+    content: bytes, rows: pd.DataFrame, image_size: int, fields: str, threads: int, form: str
+) -> np.ndarray:
+    """Predicts the decoded images of records with a TensorFlow Lite model.
+
+    Args:
+        content: Bytes of a `.tflite` file, see `tflite.convert`.
+        rows: See `read_rows`.
+        image_size: Side of the images in pixels.
+        fields: See `clinical_metadata.parse`.
+        threads: Number of threads of the interpreter.
+        form: Name of the form, for the progress bar.
+
+    Returns:
+        Probabilities, float32 `[n]`, or scores, see `predict_run`.
+    """
+    predict = tflite.make_predictor(content, fields, threads)
+    predictions = (np.array([predict(image, codes)]) for image, codes in read_images(rows, image_size, fields))
+    return _collect(predictions, rows, form)
+
+
+def predict_onnx(content: bytes, rows: pd.DataFrame, image_size: int, fields: str, threads: int) -> np.ndarray:
+    """Predicts the decoded images of records with an ONNX model.
+
+    Args:
+        content: Bytes of an `.onnx` file, see `onnx_model.convert`.
+        rows: See `read_rows`.
+        image_size: Side of the images in pixels.
+        fields: See `clinical_metadata.parse`.
+        threads: Number of threads of ONNX Runtime.
+
+    Returns:
+        Probabilities, float32 `[n]`, or scores, see `predict_run`.
+    """
+    predict = onnx_model.make_predictor(content, fields, threads)
+    samples = read_images(rows, image_size, fields)
+
+    def batches() -> Iterator[np.ndarray]:
+        while batch := list(itertools.islice(samples, _BATCH)):
+            images, codes = zip(*batch, strict=True)
+            yield predict(np.stack(images), np.stack(codes))
+
+    return _collect(batches(), rows, "onnx")
+
+
+def read_images(rows: pd.DataFrame, image_size: int, fields: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the image of each record, uint8 `[S, S, 3]`, and its codes, a number for each of `tflite.list_inputs`."""
+    codes = rows[clinical_metadata.columns(fields)].to_numpy()
+    numeric = clinical_metadata.parse_numeric(fields)
+    if numeric:
+        numbers = clinical_metadata.select_values(rows, numeric)
+        codes = np.concatenate([codes, np.nan_to_num(numbers), np.isnan(numbers)], axis=1)
+    with read_errors.explained_read_errors(list(rows["shard"].unique())):
+        for file, own in zip(_read_files(rows), codes, strict=True):
+            yield decoding.decode(file, image_size).numpy(), own
+
+
+def _read_files(rows: pd.DataFrame) -> Iterator[bytes]:
+    """Yields the JPEG files of the records; the rows are in file order."""
+    for shard, part in rows.groupby("shard", sort=False):
+        wanted = set(part["position"])
+        with read_errors.explained_read_errors([shard]):
+            for position, serialized in enumerate(decoding.read(shard).take(max(wanted) + 1)):
+                if position in wanted:
+                    yield decoding.parse(serialized, labeled=False)["image"].numpy()
+
+
+def _collect(parts: Iterable[np.ndarray], rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Joins the predictions of batches, with a progress bar; an image that cannot be decoded is named."""
+    found = []
+    explained = read_errors.explained_read_errors(list(rows["shard"].unique()))
+    with explained, tqdm(total=len(rows), desc=name, unit="image", disable=None) as progress:
+        for part in parts:
+            found.append(np.asarray(part, np.float32))
+            progress.update(len(found[-1]))
+    return np.concatenate(found)
