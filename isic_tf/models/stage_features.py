@@ -45,7 +45,7 @@ def add_stage_features(classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] 
 def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:
     """Returns the outputs `[b, h, w, f]` of the last block of each resolution between input and output.
 
-    A block ends where its branch is joined; else it is the last layer of the fewest channels, since blocks widen inside.
+    A block ends where its branch is joined; else it is the last layer of the fewest channels: blocks widen inside.
     """
     image_size = backbone.input.shape[1]
     # Rounded either way; other sides are those of padded maps.
