@@ -8,17 +8,15 @@ are ranks) are not probabilities until they are calibrated. The calibration is f
 the folds, which predict writes, is slightly less extreme, so its calibration is close but not exact.
 """
 
+from isic_tf.postprocessing.config import CalibrateConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.postprocessing.calibrate_run import CalibrateConfig, calibrate
 
 CONFIG = CalibrateConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(calibrate, CONFIG, __doc__)
+    cli.run("isic_tf.postprocessing.calibrate_run:calibrate", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,15 @@ python -m isic_tf.context --predictions=test.csv --metadata=test_metadata.csv --
 The first command fits and saves a model, and evaluates it on patients it was not fitted on.
 """
 
+from isic_tf.patient_context.config import ContextFilesConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.patient_context.config import ContextFilesConfig
-    from isic_tf.patient_context.fit_context import run_context
 
 CONFIG = ContextFilesConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(run_context, CONFIG, __doc__)
+    cli.run("isic_tf.patient_context.fit_context:run_context", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,15 @@ python -m isic_tf.ensemble --oof=b4/oof.csv,b6/oof.csv --labels=train.csv --meth
     --predictions=b4/test.csv,b6/test.csv --output=submission.csv --sample_submission=sample_submission.csv
 """
 
+from isic_tf.postprocessing.ensemble_config import EnsembleConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.postprocessing.ensemble_config import EnsembleConfig
-    from isic_tf.postprocessing.ensemble_predictions import ensemble
 
 CONFIG = EnsembleConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(ensemble, CONFIG, __doc__)
+    cli.run("isic_tf.postprocessing.ensemble_predictions:ensemble", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

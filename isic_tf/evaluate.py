@@ -6,17 +6,15 @@ Intervals are 95 percent bootstrap intervals over patients. The first file is co
 Files with columns probability_CLASS are evaluated by class too.
 """
 
+from isic_tf.evaluation.config import EvaluateConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.evaluation.evaluate_files import EvaluateConfig, evaluate_files
 
 CONFIG = EvaluateConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(evaluate_files, CONFIG, __doc__)
+    cli.run("isic_tf.evaluation.evaluate_files:evaluate_files", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,15 @@ Each image is explained by the folds that were not trained on it. A map shows wh
 every image, however confident the network is.
 """
 
+from isic_tf.visualization.config import ExplainConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.visualization.grad_cam_sheet import ExplainConfig, explain
 
 CONFIG = ExplainConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(explain, CONFIG, __doc__)
+    cli.run("isic_tf.visualization.grad_cam_sheet:explain", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,15 @@ TensorFlow Lite model takes an RGB image of the network's size, an ONNX model a 
 the run, as isic_tf.predict does.
 """
 
+from isic_tf.serving.config import ExportConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.serving.export_config import ExportConfig
-    from isic_tf.serving.export_run import export
 
 CONFIG = ExportConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(export, CONFIG, __doc__)
+    cli.run("isic_tf.serving.export_run:export", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,15 @@ python -m isic_tf.predict --workdir=runs/b0 --records='records/384/test*.tfrec' 
 The same command resumes an interrupted prediction.
 """
 
+from isic_tf.inference.config import PredictFilesConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.inference.config import PredictFilesConfig
-    from isic_tf.inference.predict_run import predict_files
 
 CONFIG = PredictFilesConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(predict_files, CONFIG, __doc__)
+    cli.run("isic_tf.inference.predict_run:predict_files", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

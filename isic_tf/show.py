@@ -3,17 +3,15 @@
 python -m isic_tf.show --records='records/384/train*.tfrec' --augment --augment_policy=strong --output=sheet.png
 """
 
+from isic_tf.visualization.config import ShowConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.visualization.contact_sheet import ShowConfig, show
 
 CONFIG = ShowConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(show, CONFIG, __doc__)
+    cli.run("isic_tf.visualization.contact_sheet:show", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

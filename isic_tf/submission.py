@@ -5,17 +5,15 @@ python -m isic_tf.submission --format=isic2019 --predictions=test.csv --output=s
 python -m isic_tf.submission --format=milk10k --predictions=test.csv --table=metadata.csv --output=submission.csv
 """
 
+from isic_tf.postprocessing.config import ChallengeSubmissionConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.postprocessing.challenge_submissions import ChallengeSubmissionConfig, prepare_submission
 
 CONFIG = ChallengeSubmissionConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(prepare_submission, CONFIG, __doc__)
+    cli.run("isic_tf.postprocessing.challenge_submissions:prepare_submission", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,15 @@ python -m isic_tf.train --data_dir=records/384 --workdir=runs/lite0 --fold=0 --i
 The same command again resumes an interrupted run, with the same result as without the interruption.
 """
 
+from isic_tf.training.config import TrainConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.training.config import TrainConfig
-    from isic_tf.training.loop import train
 
 CONFIG = TrainConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(train, CONFIG, __doc__)
+    cli.run("isic_tf.training.loop:train", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

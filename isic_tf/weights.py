@@ -5,17 +5,15 @@ python -m isic_tf.weights --check=efficientnet-b0.h5
 python -m isic_tf.weights --convert=tf_efficientnet_b0.ns_jft_in1k.safetensors --output=b0.h5
 """
 
+from isic_tf.models.conversion.config import WeightsConfig
 from tfrecord_tools import cli
-
-with cli.quiet_imports():
-    from isic_tf.models.conversion import WeightsConfig, run_weights
 
 CONFIG = WeightsConfig
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(run_weights, CONFIG, __doc__)
+    cli.run("isic_tf.models.conversion.weights_command:run_weights", CONFIG, __doc__)
 
 
 if __name__ == "__main__":

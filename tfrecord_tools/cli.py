@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import logging
 import os
 import signal
@@ -71,7 +72,7 @@ def define_flags(
         flags.DEFINE_alias(old, new, flag_values, module_name="renamed")
 
 
-def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | None = None) -> None:
+def run(command: Callable[[Any], Any] | str, config_class: type[Config], doc: str | None = None) -> None:
     """Runs a command: defines its flags, parses them, calls it with its configuration; never returns.
 
     Exits with 0, with 1 after an error (one line; the traceback too under `--verbosity=1`), with 130 after Ctrl-C or
@@ -80,10 +81,18 @@ def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | No
     imported together.
 
     Args:
-        command: Function of one `config_class`.
+        command: Function of one `config_class`; or its address, `package.module:function`, whose module is imported
+            when the flags are right and the files that `Config.check_inputs` names are there.
         config_class: Subclass of `Config`.
         doc: What `--help` prints before the flags; the main program's docstring if None.
     """
+
+    def call(config: Config) -> None:
+        with quiet_imports():
+            # Of a bucket, they are read by TensorFlow.
+            config.check_inputs()
+        function = _find_function(command) if isinstance(command, str) else command
+        function(config)
 
     def main(argv: Sequence[str]) -> None:
         if argv[1:]:
@@ -99,7 +108,7 @@ def run(command: Callable[[Any], Any], config_class: type[Config], doc: str | No
                 )
         fields = dataclasses.fields(config_class)
         values = {field.name: flags.FLAGS[configuration.flag_name(field.name)].value for field in fields}
-        code = execute(lambda: command(config_class(**values)))
+        code = execute(lambda: call(config_class(**values)))
         if code:
             sys.exit(code)
 
@@ -143,6 +152,14 @@ def execute(command: Callable[[], Any]) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+def _find_function(address: str) -> Callable[[Any], Any]:
+    """Returns the function at an address, `package.module:function`."""
+    module, _, name = address.partition(":")
+    with quiet_imports():
+        found: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
 def _parse_command_line(arguments: list[str]) -> Any:
     """Parses the flags of a command line, whose flag files are checked before."""
     try:
@@ -171,6 +188,8 @@ def quiet_imports() -> Iterator[None]:
         except KeyboardInterrupt:
             os.dup2(original, 2)
             sys.exit(_INTERRUPTED)
+        except (errors.IsicError, SystemExit):
+            raise
         except BaseException:
             os.dup2(original, 2)
             captured.seek(0)

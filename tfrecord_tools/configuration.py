@@ -87,6 +87,15 @@ class Config:
         for field in derived:
             self._set(field, field.metadata["derive"](self))
 
+    def check_inputs(self) -> None:
+        """Checks that the files exist which a command reads; it is called before the command's module is imported.
+
+        A function that is given the configuration does not rely on it.
+
+        Raises:
+            IsicError: A file or a directory is missing.
+        """
+
     def _set(self, field: dataclasses.Field[Any], value: Any) -> None:
         object.__setattr__(self, field.name, _convert(field, *find_kind(type(self), field), value))
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from isic_tf.artifacts import run_directory
 from isic_tf.distribution import cpu
-from isic_tf.serving import export_parity, export_run, exported_predictions, tflite
+from isic_tf.serving import config, export_parity, export_run, exported_predictions, tflite
 
 SAMPLES = 200
 THREADS = cpu.count_cores()
@@ -29,7 +29,7 @@ def predict_fold(path: pathlib.Path, options: dict, rows: pd.DataFrame) -> pd.Da
     trained = rows[~rows["image_name"].isin(names)].sample(SAMPLES, random_state=0).sort_index()
     samples = list(exported_predictions.read_images(trained, size, ""))
     found = {"run": exported_predictions.predict_run([network], held_out, size, "", THREADS)}
-    for form in tflite.FORMS:
+    for form in config.FORMS:
         content = tflite.convert([network], size, "", form, samples)
         found[form] = exported_predictions.predict_lite(content, held_out, size, "", THREADS, form)
     return held_out.assign(**found)
@@ -41,7 +41,7 @@ def main(run: str, records: str, labels: str) -> None:
     options = run_directory.read_network(run)
     folds = sorted(pathlib.Path(run).glob("fold*"))
     predictions = pd.concat([predict_fold(fold, options, rows) for fold in folds], ignore_index=True)
-    forms = {form: predictions[form].to_numpy() for form in tflite.FORMS}
+    forms = {form: predictions[form].to_numpy() for form in config.FORMS}
     print(export_parity.compare(predictions, predictions["run"].to_numpy(), forms).to_string())
     for form, found in forms.items():
         moved = np.abs(found - predictions["run"])

@@ -4,19 +4,21 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import tensorflow as tf
 
 from isic_tf.artifacts import class_columns, fold_progress, kept_weights, prediction_sidecar, run_directory
 from isic_tf.metrics import summaries
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem, temporary_files
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 _LOG = logging.getLogger(__name__)
 
 
-def keep_weights(directory: str, classifier: tf.keras.Model, wanted: bool, epoch: int = 0) -> None:
+def keep_weights(directory: str, classifier: "tf.keras.Model", wanted: bool, epoch: int = 0) -> None:
     """Keeps the weights of an epoch where they are wanted.
 
     They are saved in any case: all workers read the variables together, and may disagree in the last bit on which

@@ -8,8 +8,6 @@ import os
 import re
 from typing import Any
 
-import tensorflow as tf
-
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem
 
@@ -35,7 +33,7 @@ def replace_weights(path: str, local: str, epoch: int) -> None:
         old = {filesystem.compute_sha256(path): 0}
     _write_digests(path, {**old, **new})
     with atomic_write.replaced(path) as temporary:
-        tf.io.gfile.copy(local, temporary)
+        filesystem.copy(local, temporary)
     if old:
         _write_digests(path, new)
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import tensorflow as tf
 
 from isic_tf.artifacts import run_flags
 from tfrecord_tools import cli, errors
@@ -158,11 +157,11 @@ def fold_files(workdir: str, name: str) -> list[str]:
     Returns:
         Paths in order of fold; that of the run that holds nothing out comes last.
     """
-    entries = tf.io.gfile.listdir(workdir) if tf.io.gfile.isdir(workdir) else []
+    entries = filesystem.listdir(workdir) if filesystem.isdir(workdir) else []
     matches = (re.fullmatch(r"fold(\d+)/?", entry) for entry in entries)
     numbers = sorted(int(match[1]) for match in matches if match)
     paths = [os.path.join(fold_dir(workdir, number), name) for number in [*numbers, None]]
-    return [path for path in paths if tf.io.gfile.exists(path)]
+    return [path for path in paths if filesystem.exists(path)]
 
 
 def trained_folds(workdir: str, fold: str = "all") -> list[str]:
@@ -179,11 +178,7 @@ def trained_folds(workdir: str, fold: str = "all") -> list[str]:
         IsicError: No fold is trained.
         ConfigError: The fold is not trained.
     """
-    paths = fold_files(workdir, BEST_WEIGHTS)
-    if not paths:
-        raise errors.IsicError(
-            f"expected a trained fold in {workdir}, found no fold*/{BEST_WEIGHTS}; run isic_tf.train"
-        )
+    paths = _find_trained(workdir)
     if fold != "all":
         names = [os.path.basename(os.path.dirname(path)).removeprefix("fold") for path in paths]
         if fold not in names:
@@ -195,9 +190,29 @@ def trained_folds(workdir: str, fold: str = "all") -> list[str]:
     return paths
 
 
+def check_trained(workdir: str) -> None:
+    """Checks that a directory holds a run with a trained fold.
+
+    Raises:
+        IsicError: It does not.
+        CorruptRecordError: The flags of the run are damaged.
+    """
+    read_network(workdir)
+    _find_trained(workdir)
+
+
+def _find_trained(workdir: str) -> list[str]:
+    paths = fold_files(workdir, BEST_WEIGHTS)
+    if not paths:
+        raise errors.IsicError(
+            f"expected a trained fold in {workdir}, found no fold*/{BEST_WEIGHTS}; run isic_tf.train"
+        )
+    return paths
+
+
 def is_finished(directory: str) -> bool:
     """Returns whether a fold is trained to the end: its metrics are written last."""
-    return tf.io.gfile.exists(os.path.join(directory, METRICS_FILE))
+    return filesystem.exists(os.path.join(directory, METRICS_FILE))
 
 
 def read_metrics(directory: str) -> dict[str, Any]:
@@ -240,7 +255,7 @@ def read_history(directory: str) -> list[dict[str, Any]]:
         IsicError: The file is damaged; the error names it.
     """
     path = os.path.join(directory, HISTORY_FILE)
-    if not tf.io.gfile.exists(path):
+    if not filesystem.exists(path):
         return []
     table = csv_tables.read_table(path, ("epoch", "loss"))
     try:
@@ -270,7 +285,7 @@ def find_checkpoints(directory: str) -> list[str]:
 
     TensorFlow's own list in the file `checkpoint` is not used: if it were damaged, a run would silently start over.
     """
-    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    names = filesystem.listdir(directory) if filesystem.isdir(directory) else []
     matches = (re.fullmatch(r"ckpt-(\d+)\.index", name) for name in names)
     numbers = sorted((int(match[1]) for match in matches if match), reverse=True)
     return [os.path.join(directory, f"ckpt-{number}") for number in numbers]

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# Largest shear in degrees, and range of the zooms and of the aspect.
-SHEAR_LIMIT = 60.0
-FACTORS = 0.2, 5.0
+from isic_tf.augmentation.policies import FACTORS, SHEAR_LIMIT
+
 SHEARS = ("first", "second", "third")
 # Standard deviations from the mean of a normally distributed angle and zoom beyond which they are limited.
 _ANGLE_DEVIATIONS = 3

@@ -7,11 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from isic_tf.augmentation import resampling, stateless_rng
+from isic_tf.augmentation.policies import BLUR_LIMIT
 
 # ITU-R BT.601 luma.
 _LUMA = (0.299, 0.587, 0.114)
-# Standard deviation of the widest blur, as a fraction of the side.
-BLUR_LIMIT = 0.006
 # Parts of 1 in the weights of the blur.
 _BLUR_PARTS = 256
 # Tiles of local contrast along a side, as in CLAHE.

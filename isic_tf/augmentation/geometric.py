@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from isic_tf.augmentation import affine, lens, resampling
 
-FILLS = ("reflect", "edge", "constant")
 # Cells of the grid distortion along a side, as in albumentations.
 CELLS = 5
 _AXES = {1: "y", 2: "x"}

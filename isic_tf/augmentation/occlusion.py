@@ -6,9 +6,6 @@ import tensorflow as tf
 
 from isic_tf.augmentation import stateless_rng
 
-MAX_HAIRS = 24
-MAX_HOLES = 16
-
 
 def _plane(size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns x `[1, 1, S]` and y `[1, S, 1]` of the pixels, from 0 to 1, in units of the side."""

@@ -17,12 +17,20 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from isic_tf.augmentation import affine, color, geometric, occlusion, presets
+from isic_tf.augmentation import presets
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, saved_files
 
 _LOG = logging.getLogger(__name__)
 
+# Largest shear in degrees, and range of the zooms and of the aspect.
+SHEAR_LIMIT = 60.0
+FACTORS = 0.2, 5.0
+# Standard deviation of the widest blur, as a fraction of the side.
+BLUR_LIMIT = 0.006
+MAX_HAIRS = 24
+MAX_HOLES = 16
+FILLS = ("reflect", "edge", "constant")
 # The value that changes nothing, and the range that a value may have. The order fixes which random numbers an
 # operation gets.
 OPERATIONS = {
@@ -31,16 +39,16 @@ OPERATIONS = {
     "flip_y": (0.0, 0.0, 1.0),
     "rotate90": (0.0, 0.0, 3.0),  # by 0, 90, 180 or 270 degrees, equally likely
     "rotation": (0.0, -3600.0, 3600.0),  # degrees counterclockwise
-    "shear": (0.0, -affine.SHEAR_LIMIT, affine.SHEAR_LIMIT),  # degrees s: a pixel (x, y) shows (x + y sin s, y cos s)
-    "zoom": (1.0, *affine.FACTORS),  # factor; 2 shows half the side
-    "aspect": (1.0, *affine.FACTORS),  # width divided by height
-    "zoom_x": (1.0, *affine.FACTORS),
-    "zoom_y": (1.0, *affine.FACTORS),
+    "shear": (0.0, -SHEAR_LIMIT, SHEAR_LIMIT),  # degrees s: a pixel (x, y) shows (x + y sin s, y cos s)
+    "zoom": (1.0, *FACTORS),  # factor; 2 shows half the side
+    "aspect": (1.0, *FACTORS),  # width divided by height
+    "zoom_x": (1.0, *FACTORS),
+    "zoom_y": (1.0, *FACTORS),
     "shift_x": (0.0, -1.0, 1.0),  # fraction of the side, to the right
     "shift_y": (0.0, -1.0, 1.0),  # fraction of the side, down
     "lens": (0.0, -1.0, 1.0),  # k, see the module `lens`
     "grid": (0.0, 0.0, 1.0),  # m: the width of each cell is sampled from 1 - m to 1 + m
-    "hair": (0.0, 0.0, float(occlusion.MAX_HAIRS)),  # number of hairs, rounded up
+    "hair": (0.0, 0.0, float(MAX_HAIRS)),  # number of hairs, rounded up
     "hue": (0.0, -180.0, 180.0),  # degrees
     "saturation": (1.0, 0.0, 10.0),  # factor
     "saturation_shift": (0.0, -1.0, 1.0),  # added
@@ -49,7 +57,7 @@ OPERATIONS = {
     "gain": (1.0, 0.0, 5.0),  # factor about black
     "contrast": (1.0, 0.0, 10.0),  # factor about the mean of each channel
     "brightness": (0.0, -1.0, 1.0),  # added
-    "blur": (0.0, 0.0, color.BLUR_LIMIT),  # standard deviation, fraction of the side
+    "blur": (0.0, 0.0, BLUR_LIMIT),  # standard deviation, fraction of the side
     "noise": (0.0, 0.0, 0.5),  # standard deviation; white is 1
     "vignette": (1.0, 0.2, 1.0),  # radius of the dermatoscope's round field, fraction of the side
     "dropout": (0.0, 0.0, 1.0),  # side of the holes, fraction of the image's
@@ -103,13 +111,25 @@ def _scale(entry: Policy, identity: float, low: float, high: float, strength: fl
     return {**entry, "uniform": [min(max(identity + strength * (v - identity), low), high) for v in entry["uniform"]]}
 
 
-def _read_file(path: str) -> Any:
-    if not filesystem.exists(path) or filesystem.isdir(path):
-        close = difflib.get_close_matches(path, presets.PRESETS, 1)
+def check_name(name: str) -> None:
+    """Checks that a policy is a preset or a file, which is not read.
+
+    Args:
+        name: See `read_policy`.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if name not in presets.PRESETS and (not filesystem.exists(name) or filesystem.isdir(name)):
+        close = difflib.get_close_matches(name, presets.PRESETS, 1)
         meant = f"; did you mean {close[0]}?" if close else ""
         raise errors.ConfigError(
-            f"expected --augment_policy to be {', '.join(presets.PRESETS)} or a JSON file, got {path!r}{meant}"
+            f"expected --augment_policy to be {', '.join(presets.PRESETS)} or a JSON file, got {name!r}{meant}"
         )
+
+
+def _read_file(path: str) -> Any:
+    check_name(path)
     with saved_files.explained_damage(path, "a valid augmentation policy", "correct the file or check the path"):
         policy = saved_files.read_json(path, _MAX_BYTES)
         return _rename(policy, path)
@@ -141,10 +161,8 @@ def check_policy(policy: Any, name: str) -> None:
     if not isinstance(policy, dict):
         raise errors.ConfigError(f"{name}: expected an object of operations, got {policy!r}")
     fill = policy.get("fill", "reflect")
-    if not isinstance(fill, str) or fill not in geometric.FILLS:
-        raise errors.ConfigError(
-            f"{name}: expected fill to be one of {', '.join(geometric.FILLS)}, got {policy['fill']!r}"
-        )
+    if not isinstance(fill, str) or fill not in FILLS:
+        raise errors.ConfigError(f"{name}: expected fill to be one of {', '.join(FILLS)}, got {policy['fill']!r}")
     operations = {key: entry for key, entry in policy.items() if key not in ("fill", "pick")}
     for key, entry in operations.items():
         if key not in OPERATIONS:
@@ -170,7 +188,7 @@ def _check_entry(place: str, key: str, entry: Any) -> None:
     if not is_valid or (sampled and len(sampled & entry.keys()) != 1):
         wanted = f"{' or '.join(sorted(sampled))}, and optionally " if sampled else ""
         raise errors.ConfigError(f"{place}: expected {wanted}{', '.join(sorted(optional))}, got {entry!r}")
-    for name, least, most in (("p", 0, 1), ("alpha", 0.05, 10), ("count", 1, occlusion.MAX_HOLES)):
+    for name, least, most in (("p", 0, 1), ("alpha", 0.05, 10), ("count", 1, MAX_HOLES)):
         if name in entry and not _are_numbers([entry[name]], least, most):
             raise errors.ConfigError(
                 f"{place}: expected {name} to be a number from {least} to {most}, got {entry[name]!r}"

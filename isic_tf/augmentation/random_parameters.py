@@ -105,7 +105,7 @@ def _complete(params: dict[str, tf.Tensor], seeds: tf.Tensor, policy: policies.P
         cells = stateless_rng.uniform(seeds, 2 * geometric.CELLS, stateless_rng.CELLS)
         params["grid"] = 1 + params["grid"][:, None, None] * (2 * tf.reshape(cells, [-1, 2, geometric.CELLS]) - 1)
     if "hair" in params:
-        high = policy["hair"].get("uniform", [0, occlusion.MAX_HAIRS])[1]
+        high = policy["hair"].get("uniform", [0, policies.MAX_HAIRS])[1]
         params["hairs"] = occlusion.sample_hairs(seeds, math.ceil(high))
     if "vignette" in params:
         x, y = tf.unstack(stateless_rng.uniform(seeds, 2, stateless_rng.FIELD), axis=1)

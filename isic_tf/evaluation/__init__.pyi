@@ -1,4 +1,4 @@
-from .evaluate_files import EvaluateConfig as EvaluateConfig
+from .config import EvaluateConfig as EvaluateConfig
 from .evaluate_predictions import Evaluation as Evaluation
 from .evaluate_predictions import evaluate as evaluate
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from isic_tf.artifacts import prediction_sidecar
 from isic_tf.evaluation import (
-    compared_files,
+    config,
     evaluator,
     joined_tables,
     label_columns,
@@ -195,9 +195,9 @@ def evaluate(
     """
     if isinstance(predictions, (str, os.PathLike, pd.DataFrame)):
         predictions = [predictions]
-    names = compared_files.name_sources(predictions)
-    compared_files.check_options(names, threshold, specificity)
-    units.check(unit, join)
+    names = units.name_sources(predictions)
+    config.check_options(names, threshold, specificity)
+    config.check_unit(unit, join)
     truth = class_truth.find(predictions, names, labels, target, positive_classes, allow_missing)
     known = truth.labels if truth else joined_tables.read_labels(labels)
     known = user_groups.add_columns(known, labels, groups)
@@ -212,13 +212,13 @@ def evaluate(
             predicted_classes.note_misfits(table, name, truth.classes)
         joined.append(table)
     tables = [units.select(table, unit, join) for table in joined]
-    compared_files.refuse_other_images(names, tables)
+    units.refuse_other_images(names, tables)
     files = []
     for name, source, images, table in zip(names, predictions, joined, tables, strict=True):
         is_file = not isinstance(source, pd.DataFrame)
         context = prediction_sidecar.used_patient_context([name]) if is_file else None
         figures = evaluator.assess(table, threshold, specificity, truth=truth, groups=groups)
-        if unit == units.LESION:
+        if unit == config.LESION:
             figures["lesions"] = {"join": join, "images": len(images), "lesions": len(table)}
         files.append({"path": name, "patient_context": context, "unpredicted": len(known) - len(images), **figures})
     comparisons = [

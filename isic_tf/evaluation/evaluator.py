@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from isic_tf.evaluation import shortcut_audit, subgroups, user_groups, within_patient_ranking
 from isic_tf.evaluation.classes import class_predictions, class_truth
+from isic_tf.evaluation.config import SENSITIVITY
 from isic_tf.metrics import (
     calibration_metrics,
     challenge_scores,
@@ -20,7 +21,6 @@ from isic_tf.metrics import (
 )
 
 # Sensitivity of the operating point, unless it is chosen.
-SENSITIVITY = 0.9
 _CURVE_FIGURES: dict[Any, cluster_bootstrap.Metric] = {
     "auc": cluster_bootstrap.roc_auc,
     "partial_auc": cluster_bootstrap.partial_auc,

@@ -1,29 +1,16 @@
-"""Selects what is evaluated: images, or lesions, the predictions of whose images are joined."""
+"""Selects what is evaluated: files of the same images; images, or lesions, whose images' predictions are joined."""
+
+import os
+from collections.abc import Sequence
 
 import pandas as pd
 
 from isic_tf.artifacts import class_columns
-from isic_tf.evaluation import user_groups
+from isic_tf.evaluation import joined_tables, user_groups
 from isic_tf.evaluation.classes import class_truth
+from isic_tf.evaluation.config import LESION
 from isic_tf.postprocessing import lesion_join
 from tfrecord_tools import errors
-
-LESION = "lesion"
-UNITS = ("image", LESION)
-
-
-def check(unit: str, join: str) -> None:
-    """Checks the options that say what is evaluated; see `evaluate_predictions.evaluate`.
-
-    Raises:
-        ConfigError: The unit or the way to join is not one of the choices, or images are not to be joined.
-    """
-    if unit not in UNITS:
-        raise errors.ConfigError(f"expected unit to be one of {', '.join(UNITS)}, got {unit!r}")
-    if join not in lesion_join.JOINS:
-        raise errors.ConfigError(f"expected join to be one of {', '.join(lesion_join.JOINS)}, got {join!r}")
-    if unit != LESION and join != lesion_join.JOINS[0]:
-        raise errors.ConfigError(f"expected join={join} with unit=lesion, got unit={unit}; add --unit=lesion")
 
 
 def select(table: pd.DataFrame, unit: str, join: str) -> pd.DataFrame:
@@ -49,3 +36,35 @@ def select(table: pd.DataFrame, unit: str, join: str) -> pd.DataFrame:
     equal = [name for name in table if name.startswith((class_truth.PREFIX, user_groups.PREFIX))]
     joined = [name for name in (*predicted, "stage_one") if name in table]
     return lesion_join.join_lesions(table, joined, join, equal=["target", *equal])
+
+
+def name_sources(predictions: Sequence[joined_tables.TableSource]) -> list[str]:
+    """Names each prediction table: a file by its path, a DataFrame `predictions`, `predictions 2` and so on."""
+    names = []
+    for number, source in enumerate(predictions, start=1):
+        if isinstance(source, pd.DataFrame):
+            names.append("predictions" if number == 1 else f"predictions {number}")
+        else:
+            names.append(os.fspath(source))
+    return names
+
+
+def refuse_other_images(paths: Sequence[str], tables: Sequence[pd.DataFrame]) -> None:
+    """Refuses prediction files of different images: their difference would be that of the images.
+
+    Args:
+        paths: Names for the message.
+        tables: DataFrames in order of `image_name`.
+
+    Raises:
+        IsicError: A table has other names than the first.
+    """
+    first = pd.Index(tables[0]["image_name"])
+    for path, table in zip(paths[1:], tables[1:], strict=True):
+        names = pd.Index(table["image_name"])
+        only = {paths[0]: first[~first.isin(names)], path: names[~names.isin(first)]}
+        texts = [f"{len(own)} only in {name} ({', '.join(own[:3])})" for name, own in only.items() if len(own)]
+        if texts:
+            raise errors.IsicError(
+                f"files can be compared on the same images only: {'; '.join(texts)}; evaluate one at a time"
+            )

@@ -2,10 +2,12 @@
 
 import dataclasses
 
-from isic_tf.artifacts import person_numbers
+from isic_tf.artifacts import person_numbers, run_directory
 from isic_tf.distribution.config import StrategyConfig
-from tfrecord_tools import cli
+from isic_tf.postprocessing.config import refuse_prevalence
+from tfrecord_tools import cli, errors
 from tfrecord_tools.imaging import limits
+from tfrecord_tools.io import csv_tables, record_index
 
 TTA_POLICIES = ("dihedral", "training")
 
@@ -109,3 +111,46 @@ class PredictFilesConfig(PredictConfig):
     sample_submission: str | None = cli.option(
         None, help="Write a submission instead: image_name, target, in the order of this file."
     )
+
+    def __post_init__(self) -> None:
+        """Checks that the options fit each other.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        super().__post_init__()
+        if bool(self.records) == bool(self.images):
+            received = "both" if self.records else "neither"
+            raise errors.ConfigError(f"expected either --records or --images, got {received}")
+        if self.csv and self.records:
+            raise errors.ConfigError(
+                "expected --csv only with --images: records hold the metadata that the network uses; leave out --csv"
+            )
+        if self.on_error == "skip" and (self.records or self.sample_submission):
+            raise errors.ConfigError(
+                "expected --on_error=skip only with --images and without --sample_submission: damaged records are "
+                "removed by tfrecord_tools.verify --quarantine, and a submission needs all images"
+            )
+        if self.prevalence is not None and not self.calibrated:
+            raise errors.ConfigError(
+                "expected --calibrated with --prevalence: only calibrated probabilities are corrected for a prevalence"
+            )
+        refuse_prevalence(self.prevalence)
+        if self.context and self.calibrated:
+            raise errors.ConfigError(
+                "expected --context without --calibrated: the patient-context model returns probabilities; leave out "
+                "--calibrated"
+            )
+        if self.context and self.out_of_fold:
+            raise errors.ConfigError(
+                "expected --context without --out_of_fold: use isic_tf.context --oof for out-of-fold predictions with "
+                "patient context"
+            )
+
+    def check_inputs(self) -> None:
+        """Checks that the run, the shards and the tables exist; see `Config.check_inputs`."""
+        super().check_inputs()
+        run_directory.check_trained(self.workdir)
+        if self.records:
+            record_index.match_shards(self.records)
+        csv_tables.check_paths(self.csv, self.table)

@@ -27,7 +27,7 @@ from isic_tf.metrics import logit
 from isic_tf.models.config import read_model_config
 from isic_tf.novelty import detector, detector_file
 from isic_tf.patient_context import lesion_features, second_stage
-from isic_tf.postprocessing import calibration, calibration_file, class_calibration
+from isic_tf.postprocessing import calibration_file, class_calibration
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, filesystem, output_lock, temporary_files
 
@@ -153,7 +153,6 @@ def _choose_temporary_parent(run: str) -> str | None:
 
 def _prepare(config: PredictFilesConfig) -> PredictionJob:
     """Checks all that can fail before the work begins, and lists the images and the folds that predict each."""
-    _check_options(config)
     run = run_directory.read_network(config.workdir)
     paths = run_directory.trained_folds(config.workdir)
     _refuse_directories_as_outputs(config)
@@ -177,36 +176,6 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
     return PredictionJob(
         config, run, paths, rows, strategy, view, context_model, fitted_calibration, classes, detectors
     )
-
-
-def _check_options(config: PredictFilesConfig) -> None:
-    if bool(config.records) == bool(config.images):
-        received = "both" if config.records else "neither"
-        raise errors.ConfigError(f"expected either --records or --images, got {received}")
-    if config.csv and config.records:
-        raise errors.ConfigError(
-            "expected --csv only with --images: records hold the metadata that the network uses; leave out --csv"
-        )
-    if config.on_error == "skip" and (config.records or config.sample_submission):
-        raise errors.ConfigError(
-            "expected --on_error=skip only with --images and without --sample_submission: damaged records are removed "
-            "by tfrecord_tools.verify --quarantine, and a submission needs all images"
-        )
-    if config.prevalence is not None and not config.calibrated:
-        raise errors.ConfigError(
-            "expected --calibrated with --prevalence: only calibrated probabilities are corrected for a prevalence"
-        )
-    calibration.refuse_prevalence(config.prevalence)
-    if config.context and config.calibrated:
-        raise errors.ConfigError(
-            "expected --context without --calibrated: the patient-context model returns probabilities; leave out "
-            "--calibrated"
-        )
-    if config.context and config.out_of_fold:
-        raise errors.ConfigError(
-            "expected --context without --out_of_fold: use isic_tf.context --oof for out-of-fold predictions with "
-            "patient context"
-        )
 
 
 def _refuse_directories_as_outputs(config: PredictFilesConfig) -> None:

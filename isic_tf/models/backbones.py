@@ -1,28 +1,25 @@
 """Image encoders by name: which there are, how they are built, and the weights that they can start from.
 
-To add a backbone: add its name to `BACKBONES` of its family in `families`, and the files of its weights to
-`pretrained/published/weights.yaml`. A family is a module with `BACKBONES`, `build` and `make_normalization`.
+To add a backbone: add its name to `families/names.py`, and the files of its weights to
+`pretrained/published/weights.yaml`. A family is a module with `build` and `make_normalization`.
+
+Options are checked here, so TensorFlow is imported with the families and the weights, when a network is built.
 """
 
 import difflib
 import types
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
-from isic_tf.models.families import (
-    convnext,
-    efficientnet,
-    efficientnet_lite,
-    efficientnet_v2,
-    keras_applications,
-    user_backbones,
-)
-from isic_tf.models.pretrained import published_weights, weights_files
+from isic_tf.models import families, pretrained
+from isic_tf.models.families import names
+from isic_tf.models.pretrained import weights_table
 from tfrecord_tools import errors
 
-_FAMILIES = (efficientnet_lite, efficientnet, efficientnet_v2, convnext, keras_applications)
-BACKBONES = tuple(name for family in _FAMILIES for name in family.BACKBONES)
-WEIGHTS = weights_files.KINDS
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+BACKBONES = tuple(name for family in names.FAMILIES.values() for name in family)
+WEIGHTS = weights_table.CHOICES
 
 
 def check(backbone: str, image_size: int) -> None:
@@ -41,8 +38,8 @@ def check_name(backbone: str) -> None:
     Raises:
         ConfigError: It is neither.
     """
-    if user_backbones.is_address(backbone):
-        user_backbones.check_address(backbone)
+    if names.is_address(backbone):
+        names.check_address(backbone)
     elif backbone not in BACKBONES:
         close = difflib.get_close_matches(backbone, BACKBONES, 1)
         meant = f"; did you mean {close[0]}?" if close else ""
@@ -53,14 +50,15 @@ def check_name(backbone: str) -> None:
 
 def find_family(backbone: str) -> types.ModuleType:
     """Returns the module in `families` that builds a backbone."""
-    return next((family for family in _FAMILIES if backbone in family.BACKBONES), user_backbones)
+    family: types.ModuleType = getattr(families, names.find_family(backbone))
+    return family
 
 
 def published(backbone: str) -> tuple[str, ...]:
     """Returns the kinds of weights that are published for a backbone: some of `WEIGHTS`."""
-    if user_backbones.is_address(backbone):
+    if names.is_address(backbone):
         return ()
-    return published_weights.list_kinds(backbone)
+    return weights_table.list_kinds(backbone)
 
 
 def default_weights(backbone: str) -> str:
@@ -88,7 +86,7 @@ def weights_path(weights: str) -> str | None:
     return None if weights in WEIGHTS else weights
 
 
-def make_normalization(backbone: str) -> tf.keras.layers.Layer:
+def make_normalization(backbone: str) -> "tf.keras.layers.Layer":
     """Creates the layer that normalizes images as the published weights of a backbone expect.
 
     Args:
@@ -101,7 +99,7 @@ def make_normalization(backbone: str) -> tf.keras.layers.Layer:
     return find_family(backbone).make_normalization(backbone)
 
 
-def build_backbone(backbone: str, image_size: int, weights: str = "none") -> tf.keras.Model:
+def build_backbone(backbone: str, image_size: int, weights: str = "none") -> "tf.keras.Model":
     """Builds a backbone without its classification layer.
 
     Args:
@@ -130,5 +128,5 @@ def build_backbone(backbone: str, image_size: int, weights: str = "none") -> tf.
         )
     network = find_family(backbone).build(backbone, image_size)
     if weights != "none":
-        published_weights.load_published(network, backbone, weights)
+        pretrained.load_published(network, backbone, weights)
     return network

@@ -65,7 +65,7 @@ def build_classifier(
         hidden_units: Units of a hidden layer before the logits; 0 for none.
         dropout: Dropout rate before the logits, in [0, 1).
         dropout_samples: Number of dropout masks whose logits are averaged (Inoue 2019, arXiv:1905.09788).
-        context: One of `patient_context_head.CONTEXTS`.
+        context: One of `config.CONTEXTS`.
         bag_size: Images L of a bag; b is a multiple of it.
         sync_batch_norm: Whether to synchronize batch statistics over replicas.
 

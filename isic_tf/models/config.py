@@ -7,8 +7,11 @@ from typing import Any
 
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, targets
-from isic_tf.models import backbones, patient_context_head, pooling_layers
+from isic_tf.models import backbones
 from tfrecord_tools import cli
+
+POOLINGS = ("gap", "gem")
+CONTEXTS = ("none", "set")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class ModelConfig(cli.Config):
     )
     pooling: str = cli.option(
         "gap",
-        choices=pooling_layers.POOLINGS,
+        choices=POOLINGS,
         help="Pooling of the feature map: gap (global average) or gem (generalized mean with a learned exponent).",
     )
     hidden_units: int = cli.option(
@@ -52,7 +55,7 @@ class ModelConfig(cli.Config):
     )
     context: str = cli.option(
         "none",
-        choices=patient_context_head.CONTEXTS,
+        choices=CONTEXTS,
         help="Patient context; set: a set transformer corrects each lesion's logit by the patient's other lesions, "
         "trained end to end with the backbone.",
     )

@@ -8,7 +8,6 @@ import tensorflow as tf
 from isic_tf.data import targets
 from isic_tf.models import set_transformer
 
-CONTEXTS = ("none", "set")
 # The layer whose output is the input of the head: the features of an image and, last, its image-level malignant logit.
 HEAD_INPUT = "seen"
 

@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-POOLINGS = ("gap", "gem")
-
 
 class GeneralizedMeanPooling2D(tf.keras.layers.Layer):
     """Generalized mean pooling with a learned exponent of at least 1, initially 3.

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from isic_tf.optim import lr_schedules, optimizers
 from tfrecord_tools import cli
 
+OPTIMIZERS = ("adamw", "adam", "sgd", "lamb", "novograd", "radam", "ranger")
+SCHEDULES = ("cosine", "deotte", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -13,7 +14,7 @@ def default_warmup(epochs: int, schedule: str = "cosine") -> float:
 
     Args:
         epochs: Epochs of the run.
-        schedule: One of `lr_schedules.SCHEDULES`; `deotte` changes the rate only between epochs, so that its warm-up
+        schedule: One of `SCHEDULES`; `deotte` changes the rate only between epochs, so that its warm-up
             has complete epochs.
 
     Returns:
@@ -43,11 +44,11 @@ class OptimizerConfig(cli.Config):
     epochs: int = cli.option(15, lower=1, help="Passes over the training images.")
     optimizer: str = cli.option(
         "adamw",
-        choices=optimizers.OPTIMIZERS,
+        choices=OPTIMIZERS,
         help="Optimizer. lamb, novograd, radam and ranger require tensorflow-addons (Python <= 3.11).",
     )
     learning_rate: float = cli.option(3e-4, lower=0.0, upper=1e30, help="Peak learning rate.")
-    schedule: str = cli.option("cosine", choices=lr_schedules.SCHEDULES, help="Learning-rate schedule after warm-up.")
+    schedule: str = cli.option("cosine", choices=SCHEDULES, help="Learning-rate schedule after warm-up.")
     warmup_epochs: float = cli.option(
         None,
         lower=0.0,

@@ -11,7 +11,6 @@ from tfrecord_tools import errors
 if TYPE_CHECKING:
     from isic_tf.optim.config import OptimizerConfig
 
-SCHEDULES = ("cosine", "deotte", "constant")
 # Deotte's notebook starts at 5e-6, rises to 3.2e-4 and falls towards 1e-6 by a factor of 0.8 per epoch.
 _DEOTTE_START = 1 / 64
 _DEOTTE_END = 1 / 320

@@ -13,7 +13,6 @@ from tfrecord_tools import errors
 if TYPE_CHECKING:
     from isic_tf.optim.config import OptimizerConfig
 
-OPTIMIZERS = ("adamw", "adam", "sgd", "lamb", "novograd", "radam", "ranger")
 _KERAS_OPTIMIZERS = ("adam", "adamw", "sgd")
 # Parts of the names of weights that are not decayed: biases, norms, and the exponent of generalized mean pooling.
 _NOT_DECAYED = ("bias", "gamma", "beta", "power")

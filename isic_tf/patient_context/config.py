@@ -2,8 +2,10 @@
 
 import dataclasses
 
+from isic_tf.data import clinical_metadata
 from isic_tf.distribution.config import StrategyConfig
-from tfrecord_tools import cli
+from tfrecord_tools import cli, errors
+from tfrecord_tools.io import csv_tables
 
 # They put a score in relation to the patient's other lesions, and need no fit.
 RELATIVE_METHODS = ("z_score", "ratio", "rank")
@@ -56,6 +58,30 @@ class ContextConfig(StrategyConfig):
     )
     seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Random seed.")
 
+    def __post_init__(self) -> None:
+        """Checks that the options fit each other.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        super().__post_init__()
+        if self.no_patient_context and self.method != "boost":
+            raise errors.ConfigError(
+                f"--method={self.method} needs patient context; with --no_patient_context use --method=boost"
+            )
+        numeric = clinical_metadata.parse_numeric(",".join(self.columns), "--columns")
+        others = [name for name in self.columns if name not in numeric]
+        if others:
+            raise errors.ConfigError(
+                f"expected --columns to be numeric columns of --metadata, got {', '.join(others)}: age, sex and site "
+                "are used in any case; leave them out"
+            )
+        if numeric and self.method in RELATIVE_METHODS:
+            raise errors.ConfigError(
+                f"expected no --columns with --method={self.method}, which fits nothing, got {', '.join(numeric)}; "
+                "leave them out, or use --method=boost"
+            )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContextFilesConfig(ContextConfig):
@@ -80,3 +106,34 @@ class ContextFilesConfig(ContextConfig):
     sample_submission: str | None = cli.option(
         None, help="With --predictions: write a submission instead, image_name, target, in the order of this file."
     )
+
+    def __post_init__(self) -> None:
+        """Checks that the options fit each other.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        super().__post_init__()
+        if bool(self.oof) == bool(self.predictions):
+            received = "both" if self.oof else "neither"
+            raise errors.ConfigError(
+                "expected either --oof, to fit a patient-context model, or --predictions, to apply the one in "
+                f"--model_dir, got {received}"
+            )
+        if self.predictions and not self.model_dir:
+            raise errors.ConfigError(
+                "expected --model_dir with --predictions: the directory that a call with --oof wrote"
+            )
+        if self.predictions and self.columns:
+            raise errors.ConfigError(
+                "expected --columns only with --oof: the model in --model_dir knows its columns; leave it out"
+            )
+        if self.oof and self.sample_submission:
+            raise errors.ConfigError(
+                "expected --sample_submission only with --predictions: out-of-fold predictions are not a submission"
+            )
+
+    def check_inputs(self) -> None:
+        """Checks that the tables exist; see `Config.check_inputs`."""
+        super().check_inputs()
+        csv_tables.check_paths(*(self.oof or ()), *(self.predictions or ()), self.metadata, self.sample_submission)

@@ -13,7 +13,7 @@ from isic_tf.data import clinical_metadata, label_tables
 from isic_tf.distribution import strategies
 from isic_tf.metrics import logit
 from isic_tf.patient_context import context_ablation, lesion_features, second_stage
-from isic_tf.patient_context.config import RELATIVE_METHODS, ContextConfig, ContextFilesConfig
+from isic_tf.patient_context.config import ContextConfig, ContextFilesConfig
 from isic_tf.postprocessing import ensemble_predictions, out_of_fold
 from tfrecord_tools import errors
 from tfrecord_tools.io import csv_tables, identity, name_join, output_lock
@@ -46,7 +46,6 @@ def fit_context_model(oof: Sequence[str], metadata: str, config: ContextConfig |
         >>> save_stage(stage, "runs/b0/context", figures={})  # doctest: +SKIP
     """
     config = config or ContextConfig()
-    _check_method(config)
     known, lesions = _read_out_of_fold(oof, metadata, config)
     return second_stage.fit_stage(lesions, known.targets, _choose_options(config))
 
@@ -77,7 +76,6 @@ def evaluate_context_model(
         0.0121
     """
     config = config or ContextConfig()
-    _check_method(config)
     known, lesions = _read_out_of_fold(oof, metadata, config)
     return _evaluate(known, lesions, config, _choose_options(config))
 
@@ -127,50 +125,10 @@ def run_context(config: ContextFilesConfig) -> pd.DataFrame:
         ConfigError: Options contradict each other.
         IsicError: A file is invalid, or images do not match.
     """
-    _check_files(config)
-    _check_method(config)
     with output_lock.locked(config.output, None if config.predictions else config.model_dir):
         if config.predictions:
             return _apply_to_files(config, config.predictions)
         return _fit_and_write(config, config.oof or ())
-
-
-def _check_files(config: ContextFilesConfig) -> None:
-    if bool(config.oof) == bool(config.predictions):
-        received = "both" if config.oof else "neither"
-        raise errors.ConfigError(
-            "expected either --oof, to fit a patient-context model, or --predictions, to apply the one in --model_dir, "
-            f"got {received}"
-        )
-    if config.predictions and not config.model_dir:
-        raise errors.ConfigError("expected --model_dir with --predictions: the directory that a call with --oof wrote")
-    if config.predictions and config.columns:
-        raise errors.ConfigError(
-            "expected --columns only with --oof: the model in --model_dir knows its columns; leave it out"
-        )
-    if config.oof and config.sample_submission:
-        raise errors.ConfigError(
-            "expected --sample_submission only with --predictions: out-of-fold predictions are not a submission"
-        )
-
-
-def _check_method(config: ContextConfig) -> None:
-    if config.no_patient_context and config.method != "boost":
-        raise errors.ConfigError(
-            f"--method={config.method} needs patient context; with --no_patient_context use --method=boost"
-        )
-    numeric = clinical_metadata.parse_numeric(",".join(config.columns), "--columns")
-    others = [name for name in config.columns if name not in numeric]
-    if others:
-        raise errors.ConfigError(
-            f"expected --columns to be numeric columns of --metadata, got {', '.join(others)}: age, sex and site are "
-            "used in any case; leave them out"
-        )
-    if numeric and config.method in RELATIVE_METHODS:
-        raise errors.ConfigError(
-            f"expected no --columns with --method={config.method}, which fits nothing, got {', '.join(numeric)}; leave "
-            "them out, or use --method=boost"
-        )
 
 
 def _choose_options(config: ContextConfig) -> second_stage.StageOptions:

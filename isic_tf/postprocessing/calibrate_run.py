@@ -21,55 +21,11 @@ from isic_tf.postprocessing import (
     cross_validation,
     out_of_fold,
 )
-from tfrecord_tools import cli, errors
+from isic_tf.postprocessing.config import CALIBRATIONS, CalibrateConfig
+from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CalibrateConfig(cli.Config):
-    """Options for calibrating a run.
-
-    Examples:
-        >>> CalibrateConfig(workdir="runs/b0", method="platt", prevalence=0.0176).prevalence
-        0.0176
-    """
-
-    workdir: str = cli.option(help="Run directory; calibration.json is written there.")
-    oof: str | None = cli.option(
-        None,
-        help="Out-of-fold predictions to fit on instead of the run's oof.csv: those of predict --out_of_fold, with the "
-        "--tta that will be used.",
-    )
-    labels: str | None = cli.option(
-        None,
-        help="CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted to separate "
-        "patients.",
-    )
-    table: str | None = cli.option(
-        None,
-        help="For a run of several classes: CSV file with the true ones, to calibrate the probability of each; where "
-        "not given, the table that the run was trained with (of --target=diagnosis: --labels).",
-    )
-    method: str = cli.option(
-        "all",
-        choices=(*calibration.METHODS, "all"),
-        help="Calibration method. platt and temperature preserve ranks, hence the ROC AUC; isotonic creates ties; all: "
-        "the method with the lowest log loss.",
-    )
-    prevalence: float | None = cli.option(
-        None, help="Prevalence of malignant lesions where the run is used, if it differs from that of --oof."
-    )
-
-    def __post_init__(self) -> None:
-        """Checks the prevalence.
-
-        Raises:
-            ConfigError: It is not between 0 and 1.
-        """
-        super().__post_init__()
-        calibration.refuse_prevalence(self.prevalence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +74,7 @@ def calibrate(config: CalibrateConfig) -> CalibrationResult:
     if flags.get("loss") == "auc":
         _LOG.warning("note: scores of --loss=auc are ranks; calibrated ones are probabilities")
     with_classes = class_calibration_run.read_classes(_locate(config), known, flags, config.table, config.labels)
-    candidates = calibration.METHODS if config.method == "all" else (config.method,)
+    candidates = CALIBRATIONS if config.method == "all" else (config.method,)
     metrics = evaluate_calibration(known, ("none", *candidates))
     best = min(metrics, key=lambda name: metrics[name]["log_loss"])
     method = best if config.method == "all" else config.method

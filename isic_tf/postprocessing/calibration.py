@@ -10,9 +10,9 @@ from sklearn.isotonic import IsotonicRegression
 
 from isic_tf.artifacts import table_checks
 from isic_tf.metrics import logistic, logit
+from isic_tf.postprocessing.config import CALIBRATIONS, refuse_prevalence
 from tfrecord_tools import errors
 
-METHODS = ("platt", "isotonic", "temperature")
 # So that no calibration reverses the ranks or makes all scores equal.
 _MIN_SLOPE = 1e-3
 
@@ -118,7 +118,7 @@ def apply_calibration(
     elif method == "none":
         calibrated = scores
     else:
-        raise errors.IsicError(f"expected a calibration by none, {', '.join(METHODS)}, got {method!r}")
+        raise errors.IsicError(f"expected a calibration by none, {', '.join(CALIBRATIONS)}, got {method!r}")
     wanted = calibration.get("used_at") if prevalence is None else prevalence
     if wanted is None:
         return calibrated
@@ -152,19 +152,6 @@ def shift_prevalence(probabilities: npt.ArrayLike, old: float, new: float) -> np
     malignant = given * (new / old)
     benign = (1 - given) * ((1 - new) / (1 - old))
     return malignant / (malignant + benign)
-
-
-def refuse_prevalence(prevalence: float | None) -> None:
-    """Checks a prevalence.
-
-    Args:
-        prevalence: Share of malignant images; None for none.
-
-    Raises:
-        ConfigError: It is not between 0 and 1.
-    """
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise errors.ConfigError(f"expected a prevalence between 0 and 1, such as 0.0176, got {prevalence}")
 
 
 def _check_scores(probabilities: npt.ArrayLike) -> np.ndarray:

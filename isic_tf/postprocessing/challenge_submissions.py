@@ -1,6 +1,5 @@
 """Writes and checks submissions to the ISIC challenges."""
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -10,86 +9,11 @@ import pandas as pd
 from isic_tf.artifacts import class_columns, prediction_sidecar, submission_format
 from isic_tf.data import image_table
 from isic_tf.postprocessing import challenge_checks, challenge_formats, lesion_join
-from tfrecord_tools import cli, errors
+from isic_tf.postprocessing.config import KAGGLE, ChallengeSubmissionConfig
+from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, name_join, output_lock
 
 _LOG = logging.getLogger(__name__)
-
-KAGGLE = "isic2020"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ChallengeSubmissionConfig(cli.Config):
-    """Options for writing and checking a submission.
-
-    Examples:
-        >>> config = ChallengeSubmissionConfig(format="isic2019", predictions="test.csv", output="submission.csv")
-        >>> config.sample_submission is None
-        True
-    """
-
-    format: str = cli.option(
-        KAGGLE,
-        choices=(KAGGLE, *challenge_formats.FORMATS),
-        help="Challenge: isic2020 (the Kaggle competition: image_name, target), isic2018 (task 3), isic2019 (both by "
-        "image) or milk10k (by lesion); the last three have a column for each class.",
-    )
-    submission: str | None = cli.option(None, help="CSV file to check.")
-    sample_submission: str | None = cli.option(
-        None,
-        help="With isic2020: the competition's sample submission, names and their order. With another format: any CSV "
-        "file that lists the images (or lesions) of the test set; the submission gets its order.",
-    )
-    predictions: str | None = cli.option(
-        None, help="Prediction file with probability_CLASS columns to write as a submission; not with isic2020."
-    )
-    output: str | None = cli.option(None, help="With --predictions: CSV file to write.")
-    class_map: tuple[str, ...] = cli.option(
-        (),
-        help="With --predictions: COLUMN=CLASS pairs, separated by commas, for classes that are not named as in the "
-        "challenge; several classes of a column are added up; COLUMN= fills a column with 0, =CLASS omits a class.",
-    )
-    table: str | None = cli.option(
-        None, help="With milk10k: CSV file with image_name (or isic_id) and lesion_id of the images."
-    )
-    join: str = cli.option(
-        "mean", choices=lesion_join.JOINS, help="With milk10k: how to join the probabilities of a lesion's images."
-    )
-
-    def __post_init__(self) -> None:
-        """Checks that the options fit each other.
-
-        Raises:
-            ConfigError: They do not.
-        """
-        super().__post_init__()
-        if bool(self.submission) == bool(self.predictions):
-            received = "both" if self.submission else "neither"
-            raise errors.ConfigError(
-                f"expected either --submission to check, or --predictions to write as one, got {received}"
-            )
-        if bool(self.predictions) != bool(self.output):
-            raise errors.ConfigError("--predictions are written to --output: give both or neither")
-        if self.class_map and not self.predictions:
-            raise errors.ConfigError("expected --class_map only with --predictions; omit it")
-        if self.format == KAGGLE:
-            self._check_kaggle()
-        elif (self.format == "milk10k" and bool(self.predictions)) != bool(self.table):
-            raise errors.ConfigError(
-                "expected --table, which says the lesion_id of each image, with --format=milk10k and --predictions, "
-                "and only there; add or omit it"
-            )
-
-    def _check_kaggle(self) -> None:
-        if self.predictions or self.table:
-            raise errors.ConfigError(
-                f"expected --predictions and --table only with --format={'|'.join(challenge_formats.FORMATS)}; "
-                "isic_tf.predict --sample_submission writes the submissions of isic2020"
-            )
-        if not self.sample_submission:
-            raise errors.ConfigError(
-                "expected --sample_submission with --format=isic2020; give the competition's sample_submission.csv"
-            )
 
 
 @output_lock.locking("output")

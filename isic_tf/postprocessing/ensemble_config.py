@@ -2,8 +2,11 @@
 
 import dataclasses
 
-from isic_tf.postprocessing import ensembling
 from tfrecord_tools import cli, errors
+from tfrecord_tools.io import csv_tables
+
+UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
+FITTED = ("weighted", "greedy", "stack")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class EnsembleConfig(cli.Config):
     )
     method: str = cli.option(
         "mean",
-        choices=(*ensembling.UNFITTED, *ensembling.FITTED),
+        choices=(*UNFITTED, *FITTED),
         help="Blending method. weighted (without --weights), greedy and stack are fitted on --oof. rank_mean gives "
         "ranks, not probabilities.",
     )
@@ -65,7 +68,7 @@ class EnsembleConfig(cli.Config):
     @property
     def is_fitted(self) -> bool:
         """Whether the weights of the method are fitted on `oof`."""
-        return self.method in ensembling.FITTED and not self.weights
+        return self.method in FITTED and not self.weights
 
     @property
     def num_models(self) -> int:
@@ -112,3 +115,8 @@ class EnsembleConfig(cli.Config):
             )
         if not self.oof and (self.labels or self.oof_output):
             raise errors.ConfigError("--labels and --oof_output need --oof: give it, or leave them out")
+
+    def check_inputs(self) -> None:
+        """Checks that the tables exist; see `Config.check_inputs`."""
+        super().check_inputs()
+        csv_tables.check_paths(*(self.predictions or ()), *(self.oof or ()), self.labels, self.sample_submission)

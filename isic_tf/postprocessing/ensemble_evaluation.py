@@ -9,6 +9,7 @@ import pandas as pd
 
 from isic_tf.metrics import cluster_bootstrap, roc
 from isic_tf.postprocessing import cross_validation, ensembling
+from isic_tf.postprocessing.ensemble_config import UNFITTED
 from isic_tf.postprocessing.out_of_fold import OutOfFold
 
 _LOG = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def predict_nested(known: OutOfFold, blend: ensembling.Blend, fitted: bool) -> t
     Returns:
         The blend, fitted on all images; and its cross-validated predictions, float64 `[n]`.
     """
-    if not fitted or blend.method in ensembling.UNFITTED:
+    if not fitted or blend.method in UNFITTED:
         return blend, ensembling.combine(known.scores, blend)
     final = ensembling.fit(blend.method, known.scores, known.targets)
     final_scale = np.sort(ensembling.combine(known.scores, final))

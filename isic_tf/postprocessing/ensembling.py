@@ -10,8 +10,6 @@ from scipy import optimize, special, stats
 from isic_tf.metrics import logistic, logit, roc
 from tfrecord_tools import errors
 
-UNFITTED = ("mean", "rank_mean", "logit_mean", "geometric")
-FITTED = ("weighted", "greedy", "stack")
 # Steps of the greedy selection.
 _ROUNDS = 50
 
@@ -19,7 +17,7 @@ _ROUNDS = 50
 class Blend(typing.NamedTuple):
     """A formula that combines the scores of several models."""
 
-    method: str  # of `UNFITTED`, of `FITTED`, or `best`
+    method: str  # of `ensemble_config.UNFITTED`, of its `FITTED`, or `best`
     weights: np.ndarray | None = None  # float64 [models]; for `stack`, coefficients of logits
     intercept: float = 0.0  # for `stack`
 

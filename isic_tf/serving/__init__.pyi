@@ -1,4 +1,4 @@
-from .export_config import ExportConfig as ExportConfig
+from .config import ExportConfig as ExportConfig
 from .export_run import ExportResult as ExportResult
 from .export_run import export as export
 

@@ -18,8 +18,7 @@ from isic_tf.evaluation import text_report
 from isic_tf.models import classifiers, patient_context_head
 from isic_tf.models.config import read_model_config
 from isic_tf.serving import export_parity, exported_predictions, model_card, onnx_model, saved_model, tflite
-from isic_tf.serving.export_config import ExportConfig
-from tfrecord_tools import errors
+from isic_tf.serving.config import ExportConfig, refuse_existing
 from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ def export(config: ExportConfig) -> ExportResult:
         >>> result.path, result.comparison["difference"].max()  # doctest: +SKIP
         ('exported/b0', 1.8e-07)
     """
-    _refuse_existing(config.output)
+    refuse_existing(config.output)
     if config.format == "onnx":
         onnx_model.require_packages()
     paths = run_directory.trained_folds(config.workdir, config.fold)
@@ -112,11 +111,6 @@ def export(config: ExportConfig) -> ExportResult:
     _LOG.info(text_report.align(f"Compared with the run on {images} records" if images else "Not compared", lines))
     _LOG.info(f"wrote {config.output}")
     return ExportResult(config.output, table)
-
-
-def _refuse_existing(output: str) -> None:
-    if filesystem.exists(output) and (not filesystem.isdir(output) or filesystem.listdir(output)):
-        raise errors.ConfigError(f"expected --output to be a new or empty directory, but {output} is not; name another")
 
 
 def build_network(run: Mapping[str, Any], workdir: str, weights: str) -> tf.keras.Model:

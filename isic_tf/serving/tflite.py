@@ -13,7 +13,6 @@ from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import standardization
 from isic_tf.serving import saved_model
 
-FORMS = ("float32", "float16", "int8")
 # e**80 for each of many classes and networks still adds up to a finite float32.
 _MAX_LOGIT = 80.0
 # An image, uint8 [S, S, 3], and its codes: a number for each of `list_inputs`.
@@ -41,7 +40,7 @@ def convert(
         models: Classifiers, see `classifiers.build_classifier`.
         image_size: Side S of their images in pixels.
         fields: See `clinical_metadata.parse`.
-        form: One of `FORMS`.
+        form: One of `config.FORMS`.
         samples: For `int8`, images and their codes from which the ranges of activations are taken.
         classes: The classes that the classifiers predict.
 

@@ -5,12 +5,15 @@ import os
 from typing import Any, ClassVar
 
 from isic_tf.artifacts import person_numbers, run_directory, run_flags
-from isic_tf.augmentation import presets
+from isic_tf.augmentation import policies, presets
 from isic_tf.distribution.config import StrategyConfig
 from isic_tf.models.config import ModelConfig
 from isic_tf.optim.config import OptimizerConfig
-from isic_tf.training import losses
+from isic_tf.training import config_checks
 from tfrecord_tools import cli, errors
+from tfrecord_tools.io import csv_tables, filesystem, record_index
+
+LOSSES = ("cross_entropy", "focal", "auc")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
     )
     loss: str = cli.option(
         "cross_entropy",
-        choices=losses.LOSSES,
+        choices=LOSSES,
         help="Loss: cross_entropy, focal, or auc (a pairwise surrogate of the ROC AUC; its predictions are ranks, "
         "not probabilities).",
     )
@@ -180,6 +183,18 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         super().__post_init__()
         if not self.is_probe:
             object.__setattr__(self, "freeze_epochs", str(_parse_epochs(self.freeze_epochs)))
+
+    def check_inputs(self) -> None:
+        """Checks that options fit each other, and that record sets and tables exist; see `Config.check_inputs`."""
+        super().check_inputs()
+        if self.compile_for:
+            # It reads no record.
+            return
+        config_checks.check_choices(self)
+        policies.check_name(self.augment_policy)
+        for directory in filesystem.split_list(f"{self.data_dir},{self.extra_data_dir}"):
+            record_index.check_index(directory, "train")
+        csv_tables.check_paths(self.table, self.pseudo_csv)
 
     @property
     def is_probe(self) -> bool:

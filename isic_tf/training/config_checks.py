@@ -1,33 +1,21 @@
-"""Checks that the options of a training run fit together and fit the devices."""
+"""Checks that the options of a training run fit together and fit the devices; imports no TensorFlow."""
 
-import tensorflow as tf
+import re
+from typing import TYPE_CHECKING
 
 from isic_tf.augmentation import policies
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones
-from isic_tf.models.pretrained import weights_files
-from isic_tf.training import profiler
-from isic_tf.training.config import TrainConfig
+from isic_tf.models.pretrained import weights_table
 from isic_tf.training.linear_probe import probe_checks
 from tfrecord_tools import errors
 from tfrecord_tools.io import column_names
 
-
-def check_config(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
-    """Checks that the options of a run fit each other and the devices; reads no record.
-
-    Args:
-        config: The configuration of the run.
-        strategy: See `strategies.choose_strategy`.
-
-    Raises:
-        ConfigError: They do not.
-    """
-    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    check_options(config, strategy.num_replicas_in_sync, on_tpu)
+if TYPE_CHECKING:
+    from isic_tf.training.config import TrainConfig
 
 
-def check_options(config: TrainConfig, replicas: int, on_tpu: bool) -> None:
+def check_options(config: "TrainConfig", replicas: int, on_tpu: bool) -> None:
     """Checks that the options of a run fit each other and a number of devices, which need not be there.
 
     Args:
@@ -38,25 +26,62 @@ def check_options(config: TrainConfig, replicas: int, on_tpu: bool) -> None:
     Raises:
         ConfigError: They do not.
     """
+    check_choices(config)
+    policies.read_policy(config.augment_policy)
     _check_batch_size(config, replicas)
-    _check_precision(config, on_tpu)
+    _check_batch_norm(config, replicas)
+    if on_tpu and config.precision == "mixed_float16":
+        raise errors.ConfigError(
+            "expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16; use mixed_bfloat16"
+        )
+    if config.context == "set":
+        check_bags(config, replicas)
+
+
+def check_choices(config: "TrainConfig") -> None:
+    """Checks that the options of a run fit each other, whatever the devices.
+
+    Args:
+        config: The configuration of the run.
+
+    Raises:
+        ConfigError: They do not, or a file of weights does not exist.
+    """
+    _check_precision(config)
     _check_layer_decay(config)
     if config.is_probe:
         probe_checks.check_probe(config)
-    _check_batch_norm(config, replicas)
     _check_loss(config)
     _check_target(config)
     _check_pseudo_labels(config)
     _check_initial_weights(config)
     _check_early_stopping(config)
     _check_metadata(config)
-    policies.read_policy(config.augment_policy)
-    profiler.parse_profile(config.profile)
-    if config.context == "set":
-        check_bags(config, replicas)
+    parse_profile(config.profile)
 
 
-def check_bags(config: TrainConfig, replicas: int) -> None:
+def parse_profile(text: str) -> tuple[int, int] | None:
+    """Parses the option `--profile`.
+
+    Args:
+        text: Such as `10:20`; "" for no profile.
+
+    Returns:
+        First and last step to profile, counted from 1; None for "".
+
+    Raises:
+        ConfigError: The text is not two step numbers, of which the first is at least 1 and below the second.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 < first < last:
+        raise errors.ConfigError(f"expected --profile=FIRST:LAST, steps counted from 1 such as 10:20, got {text!r}")
+    return first, last
+
+
+def check_bags(config: "TrainConfig", replicas: int) -> None:
     """Checks the options of a run whose batches are bags of one patient's images (`--context=set`).
 
     Args:
@@ -81,7 +106,7 @@ def check_bags(config: TrainConfig, replicas: int) -> None:
         )
 
 
-def _check_batch_size(config: TrainConfig, replicas: int, bag_size: int = 1) -> None:
+def _check_batch_size(config: "TrainConfig", replicas: int, bag_size: int = 1) -> None:
     """Checks that replicas, and their micro-batches, can share the batch evenly, in complete bags."""
     micro_batches = config.gradient_accumulation_steps
     unit = replicas * micro_batches * bag_size
@@ -98,22 +123,16 @@ def _check_batch_size(config: TrainConfig, replicas: int, bag_size: int = 1) -> 
         )
 
 
-def _check_precision(config: TrainConfig, on_tpu: bool) -> None:
-    if config.precision != "mixed_float16":
-        return
-    if config.trains_backbone_apart:
+def _check_precision(config: "TrainConfig") -> None:
+    if config.precision == "mixed_float16" and config.trains_backbone_apart:
         # Two optimizers would scale one loss.
         raise errors.ConfigError(
             "expected --backbone_lr_multiplier=1 and --freeze_epochs=0 with --precision=mixed_float16, got "
             f"{config.backbone_lr_multiplier} and {config.freeze_epochs}; use --precision=mixed_bfloat16"
         )
-    if on_tpu:
-        raise errors.ConfigError(
-            "expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16; use mixed_bfloat16"
-        )
 
 
-def _check_layer_decay(config: TrainConfig) -> None:
+def _check_layer_decay(config: "TrainConfig") -> None:
     if config.layer_decay != 1 and config.optimizer == "ranger":
         # It keeps slow weights of its own, which the update would not scale.
         raise errors.ConfigError(
@@ -122,7 +141,7 @@ def _check_layer_decay(config: TrainConfig) -> None:
         )
 
 
-def _check_batch_norm(config: TrainConfig, replicas: int) -> None:
+def _check_batch_norm(config: "TrainConfig", replicas: int) -> None:
     if config.sync_batch_norm and config.gradient_accumulation_steps > 1 and replicas > 1:
         # TensorFlow does not allow communication between replicas in a loop of the graph.
         raise errors.ConfigError(
@@ -131,7 +150,7 @@ def _check_batch_norm(config: TrainConfig, replicas: int) -> None:
         )
 
 
-def _check_loss(config: TrainConfig) -> None:
+def _check_loss(config: "TrainConfig") -> None:
     if config.loss != "auc":
         return
     if config.gradient_accumulation_steps > 1:
@@ -146,7 +165,7 @@ def _check_loss(config: TrainConfig) -> None:
         )
 
 
-def _check_target(config: TrainConfig) -> None:
+def _check_target(config: "TrainConfig") -> None:
     kind, _ = targets.parse_target(config.target)
     is_of_table = kind in ("column", "columns")
     if is_of_table and not config.table and not config.compile_for:
@@ -158,7 +177,7 @@ def _check_target(config: TrainConfig) -> None:
         config.class_set  # noqa: B018
 
 
-def _check_metadata(config: TrainConfig) -> None:
+def _check_metadata(config: "TrainConfig") -> None:
     numeric = clinical_metadata.parse_numeric(config.metadata)
     _, targets_columns = targets.parse_target(config.target)
     # Columns of the target are found in any case of letters.
@@ -180,7 +199,7 @@ def _check_metadata(config: TrainConfig) -> None:
         )
 
 
-def _check_pseudo_labels(config: TrainConfig) -> None:
+def _check_pseudo_labels(config: "TrainConfig") -> None:
     if config.pseudo_csv and config.target != "binary":
         raise errors.ConfigError(
             "expected --target=binary with --pseudo_csv, whose predictions are no classes, got "
@@ -188,7 +207,7 @@ def _check_pseudo_labels(config: TrainConfig) -> None:
         )
 
 
-def _check_initial_weights(config: TrainConfig) -> None:
+def _check_initial_weights(config: "TrainConfig") -> None:
     if config.init_from and config.weights not in backbones.WEIGHTS:
         raise errors.ConfigError(
             f"--init_from and --weights=PATH are mutually exclusive, got {config.init_from} and {config.weights}; "
@@ -196,10 +215,10 @@ def _check_initial_weights(config: TrainConfig) -> None:
         )
     path = backbones.weights_path(config.weights)
     if path:
-        weights_files.check_file(path)
+        weights_table.check_file(path)
 
 
-def _check_early_stopping(config: TrainConfig) -> None:
+def _check_early_stopping(config: "TrainConfig") -> None:
     if config.fold == "full" and config.early_stop_patience:
         raise errors.ConfigError(
             "expected --early_stop_patience=0 with --fold=full, where nothing is held out to evaluate, got "

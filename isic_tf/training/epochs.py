@@ -21,6 +21,7 @@ from isic_tf.metrics import summaries
 from isic_tf.optim import ema, lr_schedules
 from isic_tf.training import (
     checkpointing,
+    config_checks,
     distributed_input,
     divergence,
     profiler,
@@ -151,7 +152,7 @@ def _monitoring(fold: Fold, state: tf.train.Checkpoint) -> Iterator[Monitors]:
 
     with (
         tensorboard.writing(events) as write_epoch,
-        profiler.profiling(fold.output, profiler.parse_profile(config.profile), done) as profile,
+        profiler.profiling(fold.output, config_checks.parse_profile(config.profile), done) as profile,
         checkpointing.saving(state, checkpoints, config.save_steps, fold.strategy, check) as saver,
     ):
         yield Monitors(write_epoch, profile, saver, check)

@@ -101,7 +101,8 @@ def train(config: TrainConfig) -> RunResult:
 def _train(config: TrainConfig) -> RunResult:
     """Trains the folds of a run, or estimates what that would take."""
     strategy = _choose_strategy(config)
-    config_checks.check_config(config, strategy)
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    config_checks.check_options(config, strategy.num_replicas_in_sync, on_tpu)
     all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv, config.patients_are)
     all_rows, config = fold_setup.label_classes(all_rows, config)
     # flags.txt records the options as given, not the number of cores of this machine.

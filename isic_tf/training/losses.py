@@ -13,7 +13,6 @@ from isic_tf.data import mixture, targets
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
 
-LOSSES = ("cross_entropy", "focal", "auc")
 
 # From labels and logits of one replica, float32 `[b, c]`, to its share of the loss, float32 `[]`.
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

@@ -2,35 +2,11 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from tfrecord_tools import errors
-
 _LOG = logging.getLogger(__name__)
-
-
-def parse_profile(text: str) -> tuple[int, int] | None:
-    """Parses the option `--profile`.
-
-    Args:
-        text: Such as `10:20`; "" for no profile.
-
-    Returns:
-        First and last step to profile, counted from 1; None for "".
-
-    Raises:
-        ConfigError: The text is not two step numbers, of which the first is at least 1 and below the second.
-    """
-    if not text:
-        return None
-    match = re.fullmatch(r"(\d+):(\d+)", text)
-    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 < first < last:
-        raise errors.ConfigError(f"expected --profile=FIRST:LAST, steps counted from 1 such as 10:20, got {text!r}")
-    return first, last
 
 
 @contextlib.contextmanager
@@ -39,7 +15,7 @@ def profiling(directory: str, steps: tuple[int, int] | None, done: int = 0) -> I
 
     Args:
         directory: Directory of the fold.
-        steps: First and last step, see `parse_profile`; None for no profile.
+        steps: First and last step, see `config_checks.parse_profile`; None for no profile.
         done: Steps done before.
 
     Yields:

@@ -1,7 +1,7 @@
-from .contact_sheet import ShowConfig as ShowConfig
+from .config import ExplainConfig as ExplainConfig
+from .config import ShowConfig as ShowConfig
 from .contact_sheet import show as show
 from .grad_cam import compute_grad_cam as compute_grad_cam
-from .grad_cam_sheet import ExplainConfig as ExplainConfig
 from .grad_cam_sheet import explain as explain
 from .image_sheet import CaptionedImage as CaptionedImage
 from .image_sheet import draw_sheet as draw_sheet

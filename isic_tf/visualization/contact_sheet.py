@@ -1,49 +1,22 @@
 """Draws a contact sheet: records as the network sees them, original and augmented."""
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from isic_tf.augmentation import augmenter, policies, presets
+from isic_tf.augmentation import augmenter, policies
 from isic_tf.data import record_metadata, record_seeds
 from isic_tf.visualization import image_sheet, record_images
-from tfrecord_tools import cli, schema
+from isic_tf.visualization.config import ShowConfig
+from tfrecord_tools import schema
 from tfrecord_tools.io import output_lock, record_index
 
 _LOG = logging.getLogger(__name__)
 
 # Images `[n, S, S, 3]`, float32 in [0, 1], and their captions, `[n]`.
 Column = tuple[np.ndarray, list[str]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShowConfig(cli.Config):
-    """Options for drawing a contact sheet of records.
-
-    Examples:
-        >>> ShowConfig(records="records/384/train*.tfrec", output="sheet.png", augment=True).versions
-        6
-    """
-
-    records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
-    output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
-    images: int = cli.option(8, lower=1, upper=200, help="Number of records, sampled from all shards.")
-    names: str = cli.option("", help="Image names to show instead, separated by commas.")
-    image_size: int = cli.option(256, lower=32, upper=4096, help="Side of the square input images, in pixels.")
-    augment: bool = cli.option(False, help="Show augmented versions beside each image.")
-    versions: int = cli.option(6, lower=1, upper=30, help="Number of augmented versions: those of the first epochs.")
-    augment_policy: str = cli.option(
-        "light", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
-    )
-    augment_strength: float = cli.option(
-        1.0, lower=0.0, upper=5.0, help="Factor on the strength of the augmentation policy; 0 disables augmentation."
-    )
-    seed: int = cli.option(
-        0, lower=0, upper=2**31 - 1, help="Seed of the run whose augmentation is shown, and of the sample of records."
-    )
 
 
 @output_lock.locking("output")

@@ -1,43 +1,17 @@
 """Draws a sheet of images with their Grad-CAM maps."""
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 
 from isic_tf.artifacts import run_directory
 from isic_tf.visualization import grad_cam, image_sheet, record_images
-from tfrecord_tools import cli
+from isic_tf.visualization.config import ExplainConfig
 from tfrecord_tools.io import output_lock
 
 _LOG = logging.getLogger(__name__)
 
 # Pairs of an image and its map per row.
 _MAX_PAIRS = 3
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExplainConfig(cli.Config):
-    """Options for explaining images by Grad-CAM.
-
-    Examples:
-        >>> ExplainConfig(workdir="runs/b0", records="records/384/train*.tfrec", output="maps.png").images
-        12
-    """
-
-    workdir: str = cli.option(help="Run directory with at least one trained fold.")
-    records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
-    output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
-    images: int = cli.option(12, lower=1, upper=200, help="Number of records, sampled from all shards.")
-    names: str = cli.option("", help="Image names to explain instead, separated by commas.")
-    class_: str = cli.option(
-        "",
-        help="Class to explain, of a run with several classes; where not given, the positive classes together "
-        "(malignant).",
-    )
-    table: str | None = cli.option(
-        None, help="CSV file with image_name and the numeric columns that the run was trained with (--metadata)."
-    )
-    seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the sample of records.")
 
 
 @output_lock.locking("output")

@@ -3,10 +3,12 @@
 import ast
 import importlib
 import importlib.metadata
+import inspect
 import pathlib
 import re
 import subprocess
 import sys
+import typing
 
 import pytest
 from harness import ENVIRONMENT, ROOT
@@ -165,6 +167,44 @@ def test_every_command_is_a_thin_module_of_options_and_one_call():
             module = importlib.import_module(f"{root}.{name}")
             assert callable(module.main)
             assert module.CONFIG.__doc__
+
+
+def find_work(root, name):
+    """The address of the function that a command calls; None for a command that imports it."""
+    match = re.search(r'cli\.run\("([\w.]+:\w+)", CONFIG, __doc__\)', (ROOT / root / f"{name}.py").read_text())
+    return match and match[1]
+
+
+def test_every_command_calls_a_function_of_its_config():
+    for name in COMMANDS["isic_tf"]:
+        module, _, function = find_work("isic_tf", name).partition(":")
+        work = inspect.unwrap(getattr(importlib.import_module(module), function))
+        assert typing.get_type_hints(work)["config"] is importlib.import_module(f"isic_tf.{name}").CONFIG
+
+
+# Of predictions and tables: these never need TensorFlow.
+TABLE_COMMANDS = ("evaluate", "ensemble", "submission", "calibrate")
+
+
+def test_tensorflow_is_imported_by_no_command_before_its_work():
+    work = [find_work("isic_tf", name).partition(":")[0] for name in TABLE_COMMANDS]
+    code = f"""
+import importlib, sys
+from absl import flags
+from tfrecord_tools import cli
+heavy = ("tensorflow", "tf_keras", "cv2", "h5py", "matplotlib", "scipy.sparse", "sklearn")
+def report(name):
+    print(name, [other for other in heavy if other in sys.modules])
+for name in {COMMANDS["isic_tf"]}:
+    module = importlib.import_module(f"isic_tf.{{name}}")
+    cli.define_flags(module.CONFIG, flags.FlagValues())
+    report(name)
+for name in {work}:
+    importlib.import_module(name)
+print("work", "tensorflow" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == [*(f"{name} []" for name in COMMANDS["isic_tf"]), "work False"]
 
 
 @pytest.mark.parametrize(("chosen", "kernels"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])

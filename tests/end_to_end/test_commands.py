@@ -1,5 +1,6 @@
 """The commands, run in processes of their own as a user runs them."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import sys
 import pandas as pd
 import pytest
 from harness import ENVIRONMENT
+
+from isic_tf.inference.config import PredictFilesConfig
+from tfrecord_tools import errors
 
 
 def run(module, *flags, directory, check=True):
@@ -69,3 +73,46 @@ def test_a_process_that_already_uses_keras_3_is_refused(tmp_path):
     )
     assert result.returncode == 1
     assert "ImportError: isic_tf needs Keras 2, but this process already uses Keras 3: restart it" in result.stderr
+
+
+MISSING = [
+    ("train", {"data_dir": "none", "workdir": "run"}, "none/train.index.csv not found"),
+    (
+        "train",
+        {"data_dir": "none", "workdir": "run", "loss": "auc", "malignant_weight": 2.0},
+        "malignant_weight=1 with",
+    ),
+    ("train", {"data_dir": "none", "workdir": "run", "augment_policy": "lite"}, "did you mean light?"),
+    ("predict", {"workdir": "none", "records": "none*", "output": "a.csv"}, "expected a run in none"),
+    ("explain", {"workdir": "none", "records": "none*", "output": "a.csv"}, "expected --output to end in .png"),
+    ("explain", {"workdir": "none", "records": "none*", "output": "a.png"}, "expected a run in none"),
+    ("export", {"workdir": "none", "output": "."}, "expected --output to be a new or empty directory"),
+    ("export", {"workdir": "none", "output": "new"}, "expected a run in none"),
+    ("show", {"records": "none*", "output": "a.png"}, "no shards match 'none\\*'"),
+    ("show", {"records": "none*", "output": "a.png", "augment_policy": "no.json"}, "expected --augment_policy"),
+    ("context", {"oof": "none.csv", "metadata": "b.csv", "output": "a.csv"}, "CSV file none.csv not found"),
+    ("evaluate", {"predictions": "none.csv", "labels": "b.csv"}, "CSV file none.csv not found"),
+    ("ensemble", {"predictions": "none.csv,b.csv", "output": "a.csv"}, "CSV file none.csv not found"),
+    ("calibrate", {"workdir": "run", "labels": "none.csv"}, "CSV file none.csv not found"),
+    ("submission", {"submission": "none.csv", "sample_submission": "b.csv"}, "CSV file none.csv not found"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), MISSING)
+def test_what_is_missing_is_named_before_the_work_is_imported(name, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept").touch()
+    config = importlib.import_module(f"isic_tf.{name}").CONFIG(**options)
+    with pytest.raises(errors.IsicError, match=message):
+        config.check_inputs()
+
+
+def test_a_run_without_a_trained_fold_is_named_before_the_work_is_imported(tmp_path):
+    (tmp_path / "flags.txt").write_text("--backbone=efficientnet-b0\n--image_size=64\n")
+    config = PredictFilesConfig(workdir=str(tmp_path), records="none*", output="a.csv")
+    with pytest.raises(errors.IsicError, match="expected a trained fold in"):
+        config.check_inputs()
+    (tmp_path / "fold0").mkdir()
+    (tmp_path / "fold0" / "best.weights.h5").touch()
+    with pytest.raises(errors.IsicError, match="no shards match 'none"):
+        config.check_inputs()

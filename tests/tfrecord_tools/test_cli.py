@@ -68,6 +68,41 @@ def test_a_command_ends_with_its_code_and_one_line(tmp_path, arguments, code, la
     assert ("Traceback" in result.stderr) == ("--verbosity=1" in arguments)
 
 
+WORK = """
+import sys
+print("a banner", file=sys.stderr)
+
+def work(config):
+    print("number", config.number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [(("--number=5",), 0, "number 5"), (("--number=0",), 1, "--number=0"), (("--number=9",), 1, "ERROR: no 9\n")],
+)
+def test_the_module_of_a_function_is_imported_last_and_quietly(tmp_path, arguments, code, text):
+    (tmp_path / "the_work.py").write_text(WORK if code == 0 else "raise RuntimeError")
+    checks = """
+from tfrecord_tools import errors
+
+def check_inputs(self):
+    if self.number == 9:
+        raise errors.IsicError("no 9")
+
+Config.check_inputs = check_inputs
+cli.run("the_work:work", Config)
+"""
+    program = PROGRAM.replace("cli.run(work, Config)", checks)
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, tmp_path / "program.py", *arguments]
+    result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert result.returncode == code
+    assert text in (result.stderr if code else result.stdout)
+    assert "a banner" not in result.stderr
+    assert "RuntimeError" not in result.stderr
+
+
 @pytest.mark.parametrize("verbosity", [(), ("--verbosity=1",)])
 def test_remarks_of_libraries_are_shown_only_on_demand(tmp_path, verbosity):
     assert ("a remark" in run(tmp_path, *verbosity, first="import tf_keras\n").stderr) == bool(verbosity)

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+
+# `scipy.sparse` is imported at its first use, which commands do without.
+import scipy
 
 from tfrecord_tools import schema
 from tfrecord_tools.io import identity
@@ -24,8 +26,8 @@ def label_components(links: np.ndarray, count: int) -> np.ndarray:
         >>> label_components(np.array([[0, 3], [3, 1]]), 5).tolist()
         [0, 0, 1, 0, 2]
     """
-    graph = sparse.coo_array((np.ones(len(links)), tuple(links.T)), shape=(count, count))
-    _, labels = sparse.csgraph.connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array((np.ones(len(links)), tuple(links.T)), shape=(count, count))
+    _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return labels
 
 

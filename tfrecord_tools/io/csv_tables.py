@@ -83,6 +83,31 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
     return table
 
 
+def check_paths(*lists: str | None) -> None:
+    """Checks that tables exist.
+
+    Args:
+        lists: Paths separated by commas; None for none.
+
+    Raises:
+        IsicError: See `check_path`.
+    """
+    for path in filesystem.split_list(",".join(filter(None, lists))):
+        check_path(path)
+
+
+def check_path(path: str) -> None:
+    """Checks that a path is a file.
+
+    Raises:
+        IsicError: It does not exist, or is a directory or a device.
+    """
+    if not filesystem.exists(path):
+        raise errors.IsicError(f"CSV file {path} not found; check the path")
+    if filesystem.isdir(path) or not filesystem.is_regular(path):
+        raise errors.IsicError(f"expected a CSV file, got {path}, which is a directory or a device; add a file name")
+
+
 def read_file(path: str) -> bytes:
     """Reads a file that may be a CSV file; refuses other formats by their first bytes.
 
@@ -95,10 +120,7 @@ def read_file(path: str) -> bytes:
     Raises:
         IsicError: The file does not exist, or is of another format.
     """
-    if not filesystem.exists(path):
-        raise errors.IsicError(f"CSV file {path} not found; check the path")
-    if filesystem.isdir(path) or not filesystem.is_regular(path):
-        raise errors.IsicError(f"expected a CSV file, got {path}, which is a directory or a device; add a file name")
+    check_path(path)
     content = filesystem.read(path)
     for start, kind in _OTHER_FORMATS.items():
         if content.startswith(start):

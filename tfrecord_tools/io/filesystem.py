@@ -295,6 +295,14 @@ def remove_empty(paths: Iterable[str]) -> None:
             os.rmdir(path)
 
 
+def copy(path: str, target: str) -> None:
+    """Copies a file; either may be remote, and `target` must not exist."""
+    if is_remote(path) or is_remote(target):
+        _gfile().copy(path, target)
+    else:
+        shutil.copyfile(path, target)
+
+
 def replace(path: str, target: str) -> None:
     """Renames a file; an existing file at `target` is overwritten."""
     if is_remote(path):

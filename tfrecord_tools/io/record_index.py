@@ -48,6 +48,25 @@ def match_shards(pattern: str) -> list[str]:
     return files
 
 
+def check_index(data_dir: str, split: str) -> str:
+    """Checks that a split of a record set has an index, and returns its path.
+
+    Args:
+        data_dir: See `read_index`.
+        split: See `read_index`.
+
+    Raises:
+        IsicError: It does not exist.
+    """
+    path = os.path.join(data_dir, f"{split}.index.csv")
+    if not filesystem.exists(path):
+        raise errors.IsicError(
+            f"{path} not found; create it with `python -m tfrecord_tools.index`, or build the {split} records with "
+            "`python -m tfrecord_tools.build`"
+        )
+    return path
+
+
 def read_index(data_dir: str, split: str) -> pd.DataFrame:
     r"""Reads the index of one split of a record set.
 
@@ -74,12 +93,7 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
         >>> index[["image_name", "target", "fold"]].to_dict("records")
         [{'image_name': 'ISIC_1', 'target': 1, 'fold': -1}]
     """
-    path = os.path.join(data_dir, f"{split}.index.csv")
-    if not filesystem.exists(path):
-        raise errors.IsicError(
-            f"{path} not found; create it with `python -m tfrecord_tools.index`, or build the {split} records with "
-            "`python -m tfrecord_tools.build`"
-        )
+    path = check_index(data_dir, split)
     problem = manifest.find_index_problem(data_dir, split)
     if problem:
         raise errors.CorruptRecordError(problem)

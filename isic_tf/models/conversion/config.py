@@ -3,8 +3,10 @@
 import dataclasses
 
 from isic_tf.models import backbones
-from isic_tf.models.conversion import input_normalization, recognition
+from isic_tf.models.conversion import recognition
 from tfrecord_tools import cli, errors
+
+NORMALIZATIONS = ("imagenet", "half", "unit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class WeightsConfig(cli.Config):
     )
     normalization: str | None = cli.option(
         None,
-        choices=input_normalization.NAMES,
+        choices=NORMALIZATIONS,
         help="With --convert: the images that the weights expect: imagenet (its mean and standard deviation), half "
         "(2 x - 1 of x in [0, 1]) or unit (x); where not given, as the library that published such weights.",
     )

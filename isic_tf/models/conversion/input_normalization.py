@@ -18,7 +18,6 @@ _NORMALIZATIONS = {
     "half": (np.full(3, 2.0), np.full(3, -1.0)),
     "unit": (np.ones(3), np.zeros(3)),
 }
-NAMES = tuple(_NORMALIZATIONS)
 # Of the normalized input: (x - 127.5) / 127.5 and (x - 127) / 128 are held for the same, that of Google's weights.
 _TOLERANCE = 0.01
 

@@ -19,7 +19,7 @@ _STD = np.array([0.229, 0.224, 0.225])
 
 
 class Origin(NamedTuple):
-    """How the source computes: `epsilon` of batch normalization; `normalization`, see `input_normalization.NAMES`."""
+    """How the source computes: `epsilon` of batch normalization; `normalization`, see `config.NORMALIZATIONS`."""
 
     epsilon: float
     normalization: str

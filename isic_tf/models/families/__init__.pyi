@@ -3,6 +3,7 @@ from . import efficientnet as efficientnet
 from . import efficientnet_lite as efficientnet_lite
 from . import efficientnet_v2 as efficientnet_v2
 from . import keras_applications as keras_applications
+from . import names as names
 from . import user_backbones as user_backbones
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "efficientnet_lite",
     "efficientnet_v2",
     "keras_applications",
+    "names",
     "user_backbones",
 ]

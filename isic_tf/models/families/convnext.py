@@ -20,7 +20,6 @@ _VARIANTS = {
     "convnext-large": ((3, 3, 27, 3), (192, 384, 768, 1536), 0.5),
     "convnext-xlarge": ((3, 3, 27, 3), (256, 512, 1024, 2048), 0.4),
 }
-BACKBONES = tuple(_VARIANTS)
 _LAYER_SCALE = 1e-6
 
 
@@ -63,7 +62,7 @@ def build(backbone: str, image_size: int) -> tf.keras.Model:
     after pooling instead.
 
     Args:
-        backbone: One of `BACKBONES`.
+        backbone: One of `names.FAMILIES`.
         image_size: Side S in pixels, 32 or more.
 
     Returns:

@@ -3,7 +3,6 @@
 import efficientnet.model
 import tensorflow as tf
 
-BACKBONES = tuple(f"efficientnet-{size}" for size in (*(f"b{number}" for number in range(8)), "l2"))
 # The package raises the rate of stochastic depth to 0.2 as if every network had the 16 blocks of B0: that of L2, with
 # 88, would exceed 1. The others are left unchanged, since published scores were reached with them.
 _L2_DROP_RATE = 0.2 * 16 / 88

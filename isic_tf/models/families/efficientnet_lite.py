@@ -11,7 +11,6 @@ import tensorflow as tf
 
 # Factors on width and depth.
 _SCALES = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "efficientnet-lite2": (1.1, 1.2)}
-BACKBONES = tuple(_SCALES)
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
 # Of the last block; it rises linearly from 0 at the first.

@@ -4,8 +4,6 @@ import tensorflow as tf
 
 from isic_tf.models.families import efficientnet
 
-BACKBONES = tuple(f"efficientnetv2-{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l"))
-
 
 def build(backbone: str, image_size: int) -> tf.keras.Model:
     """Builds a network with random weights, without its classification layer; see `backbones.build_backbone`."""

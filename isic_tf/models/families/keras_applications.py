@@ -15,7 +15,6 @@ _DENSENET = {f"densenet-{depth}": f"DenseNet{depth}" for depth in (121, 169, 201
 _MOBILENET_V3 = {f"mobilenetv3-{size}": f"MobileNetV3{size.capitalize()}" for size in ("small", "large")}
 # Names of the library's functions.
 _FUNCTIONS = {**_RESNET_RS, **_REGNET, **_DENSENET, **_MOBILENET_V3}
-BACKBONES = tuple(_FUNCTIONS)
 # The library has 0, with which the moving statistics would be those of the last batch alone; the authors smoothed them
 # by averaging all weights over the steps. 0.9 is that of RegNet.
 _RESNET_RS_MOMENTUM = 0.9
@@ -25,7 +24,7 @@ def build(backbone: str, image_size: int) -> tf.keras.Model:
     """Builds a network with random weights, without its classification layer.
 
     Args:
-        backbone: One of `BACKBONES`.
+        backbone: One of `names.FAMILIES`.
         image_size: Side S in pixels, 32 or more.
 
     Returns:

@@ -1,55 +1,20 @@
 """Networks of the user, `--backbone=module:function`."""
 
 import importlib
-import re
-import sys
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from isic_tf.models.families import names
 from tfrecord_tools import errors
-
-BACKBONES: tuple[str, ...] = ()
-_ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-
-
-def is_address(backbone: str) -> bool:
-    """Returns whether a name is meant as the address of a function, `module:function`.
-
-    Examples:
-        >>> is_address("my_networks.small:build"), is_address("efficientnet-b0")
-        (True, False)
-    """
-    return ":" in backbone
-
-
-def check_address(backbone: str) -> None:
-    """Checks that an address is well formed, without importing its module.
-
-    Args:
-        backbone: Address `module:function` of ASCII letters, digits, underscores and dots. The module may not be one
-            of Python's standard library, so that the flags of a run cannot call the functions of the system.
-
-    Raises:
-        ConfigError: It is no such address.
-    """
-    if not _ADDRESS.fullmatch(backbone):
-        raise errors.ConfigError(
-            f"expected --backbone=module:function of letters, digits, underscores and dots, got {backbone!r}"
-        )
-    module = backbone.partition(":")[0]
-    if module.split(".")[0] in sys.stdlib_module_names:
-        raise errors.ConfigError(
-            f"expected --backbone=module:function with a module of your own, got {module}, which is Python's"
-        )
 
 
 def find_function(backbone: str) -> Callable[[int], tf.keras.Model]:
     """Imports the module of an address, and returns its function.
 
     Args:
-        backbone: Address, see `check_address`. The module must be importable where the command runs: installed, or in
-            a folder that `PYTHONPATH` names.
+        backbone: Address, see `names.check_address`. The module must be importable where the command runs: installed,
+            or in a folder that `PYTHONPATH` names.
 
     Returns:
         The function, see `build`.
@@ -61,7 +26,7 @@ def find_function(backbone: str) -> Callable[[int], tf.keras.Model]:
         >>> find_function("my_networks:build")  # doctest: +SKIP
         <function build at 0x7f0c2c1b1d00>
     """
-    check_address(backbone)
+    names.check_address(backbone)
     name, _, attribute = backbone.partition(":")
     try:
         module = importlib.import_module(name)

@@ -1,7 +1,7 @@
-from .published_weights import list_kinds, load_published
+from .published_weights import load_published
 from .torch_files import read_state_dict
 from .weights_files import load_weights
-from .weights_table import PublishedFile, find_files, identify, read_table
+from .weights_table import PublishedFile, find_files, identify, list_kinds, read_table
 
 __all__ = [
     "PublishedFile",

@@ -1,7 +1,6 @@
 """Weights files by path: `.h5` and `.pth` of a backbone, `.weights.h5` of a classifier that a run kept."""
 
 import contextlib
-import difflib
 import logging
 import os
 import zipfile
@@ -16,26 +15,7 @@ from tfrecord_tools.io import filesystem, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
-KINDS = ("none", *weights_table.KINDS)
 _HEAD_BYTES = 64
-
-
-def check_file(path: str) -> None:
-    """Checks that there is a weights file.
-
-    Args:
-        path: See `load_weights`.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    kinds = f"--weights is {', '.join(KINDS)} or the path of an .h5 file"
-    if not filesystem.exists(path):
-        close = difflib.get_close_matches(path, KINDS, 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}{meant}")
-    if filesystem.isdir(path):
-        raise errors.ConfigError(f"expected a weights file at {path}, which is a directory; {kinds}")
 
 
 def find_format(path: str) -> str:
@@ -89,7 +69,7 @@ def load_weights(model: tf.keras.Model, path: str, backbone: tf.keras.Model | No
         ConfigError: There is no such file, or it has to be converted first.
         CorruptRecordError: The file is damaged, or holds weights of another model.
     """
-    check_file(path)
+    weights_table.check_file(path)
     encoder = model if backbone is None else backbone
     kind = find_format(path)
     if kind == "pytorch" and encoder.name.startswith("efficientnet-lite"):

@@ -1,6 +1,7 @@
 """The table of published weights: which files there are, where they come from, and their digests."""
 
 import dataclasses
+import difflib
 import functools
 import importlib.resources
 import os
@@ -12,6 +13,8 @@ from tfrecord_tools.io import filesystem
 
 # Those that a backbone starts from by name, the best last; the table has `imagenet-keras` too, for files by path.
 KINDS = ("imagenet", "noisy-student")
+# What `--weights` may be besides a path.
+CHOICES = ("none", *KINDS)
 _LABELS = {"sha256": "SHA-256", "md5": "MD5"}
 
 
@@ -151,3 +154,37 @@ def _make_error(path: str, file: PublishedFile, found: str) -> errors.CorruptRec
         f"expected the published {file.name} at {path}, with the {file.digest_label} {file.digest}, got {found}; "
         "remove it, so that it is fetched again, or rename it if it holds other weights"
     )
+
+
+def list_kinds(backbone: str) -> tuple[str, ...]:
+    """Lists the kinds of weights that are published for a backbone.
+
+    Args:
+        backbone: Name of the backbone.
+
+    Returns:
+        Some of `KINDS`, the best last.
+
+    Examples:
+        >>> list_kinds("efficientnet-b0"), list_kinds("efficientnet-l2")
+        (('imagenet', 'noisy-student'), ())
+    """
+    return tuple(kind for kind in KINDS if find_files(backbone, kind))
+
+
+def check_file(path: str) -> None:
+    """Checks that there is a weights file.
+
+    Args:
+        path: See `weights_files.load_weights`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    kinds = f"--weights is {', '.join(CHOICES)} or the path of an .h5 file"
+    if not filesystem.exists(path):
+        close = difflib.get_close_matches(path, CHOICES, 1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise errors.ConfigError(f"expected a weights file at {path}, which does not exist; {kinds}{meant}")
+    if filesystem.isdir(path):
+        raise errors.ConfigError(f"expected a weights file at {path}, which is a directory; {kinds}")

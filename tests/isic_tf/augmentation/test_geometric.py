@@ -13,7 +13,7 @@ from augmentation_samples import SEEDS, draw, params
 from isic_tf.augmentation import affine, geometric, policies, presets, random_parameters, resampling
 
 BOTH = pytest.mark.parametrize("on_tpu", [False, True], ids=["gathers", "products"])
-FILLS = pytest.mark.parametrize("fill", geometric.FILLS)
+FILLS = pytest.mark.parametrize("fill", policies.FILLS)
 # With all that moves pixels, by as much as possible without zooms of 5.
 EXTREME = {
     "rotation": {"uniform": [-180, 180]},
@@ -36,7 +36,7 @@ CASES = {
     "switches": SWITCHES,
     "lens": {"lens": {"uniform": [-1, 1]}},
     "zooms": {"fill": "edge", "zoom_x": {"uniform": [0.2, 5]}, "zoom_y": {"uniform": [0.2, 5]}},
-    **{f"extreme, {fill}": {**EXTREME, **SWITCHES, **DISTORTIONS, "fill": fill} for fill in geometric.FILLS},
+    **{f"extreme, {fill}": {**EXTREME, **SWITCHES, **DISTORTIONS, "fill": fill} for fill in policies.FILLS},
 }
 GEOMETRY = {*random_parameters.GEOMETRY, "zoom", "aspect", "lens", "grid"}
 
@@ -140,7 +140,7 @@ def test_the_grid_as_worked_by_hand():
 
 
 @pytest.mark.parametrize("size", [9, 12])
-@pytest.mark.parametrize("fill", geometric.FILLS)
+@pytest.mark.parametrize("fill", policies.FILLS)
 def test_places_are_those_of_the_affine_map(size, fill):
     drawn = draw(20, 20, 1.5)
     # As a matrix, so that only the scales are taken from the code.

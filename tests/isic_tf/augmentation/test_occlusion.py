@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isic_tf.augmentation import occlusion
+from isic_tf.augmentation import occlusion, policies
 
 SEEDS = tf.stack([tf.range(300, dtype=tf.int64), tf.range(300, dtype=tf.int64) * 2**33], axis=1)
 # x, y, angle, half the length, curvature, half the width, red, opacity; wide, as the pictures are small.
@@ -114,7 +114,7 @@ def test_hairs_darken_only(low):
     assert found.min() >= 0
 
 
-@pytest.mark.parametrize("most", [1, 5, occlusion.MAX_HAIRS])
+@pytest.mark.parametrize("most", [1, 5, policies.MAX_HAIRS])
 def test_drawn_hairs_stay_within_their_ranges(most):
     hairs = occlusion.sample_hairs(SEEDS, most).numpy()
     assert hairs.shape == (300, most, 8)
@@ -213,7 +213,7 @@ def reference_dropout(image, side, holes):
     return result
 
 
-@pytest.mark.parametrize("holes", [0, 1, 2, occlusion.MAX_HOLES])
+@pytest.mark.parametrize("holes", [0, 1, 2, policies.MAX_HOLES])
 def test_dropout_equals_the_numpy_reference_value_by_value(holes):
     image = picture(low=0.1)
     places = np.random.default_rng(2).uniform(0, 1, (2, holes, 2)).astype(np.float32)

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from isic_tf.evaluation import units
+from isic_tf.evaluation import config, units
 from tfrecord_tools import errors
 
 TABLE = pd.DataFrame(
@@ -29,7 +29,7 @@ TABLE = pd.DataFrame(
 )
 def test_other_units_are_refused(options, message):
     with pytest.raises(errors.ConfigError, match=message):
-        units.check(*options)
+        config.check_unit(*options)
 
 
 def test_images_that_a_challenge_does_not_score_are_left_out():
@@ -56,3 +56,15 @@ def test_a_lesion_in_several_groups_is_refused():
     with pytest.raises(errors.IsicError, match="expected one group_image_type for all images of a lesion, but 1 "):
         units.select(TABLE.assign(group_image_type=groups), "lesion", "mean")
     assert len(units.select(TABLE.assign(group_image_type="clinical"), "lesion", "mean")) == 2
+
+
+def test_tables_are_named_by_their_path_or_number(tmp_path):
+    sources = [pd.DataFrame(), tmp_path / "a.csv", pd.DataFrame()]
+    assert units.name_sources(sources) == ["predictions", str(tmp_path / "a.csv"), "predictions 3"]
+
+
+def test_files_of_other_images_are_refused():
+    first = pd.DataFrame({"image_name": ["a", "b"]})
+    units.refuse_other_images(["one", "two"], [first, first])
+    with pytest.raises(errors.IsicError, match=r"1 only in one \(b\); 1 only in two \(c\); evaluate one at a time"):
+        units.refuse_other_images(["one", "two"], [first, first.replace("b", "c")])

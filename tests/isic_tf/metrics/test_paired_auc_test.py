@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isic_tf.evaluation import compared_files
+from isic_tf.evaluation import units
 from isic_tf.metrics import paired_auc_test, roc, summaries
 
 
@@ -46,11 +46,11 @@ def test_a_file_does_not_differ_from_itself(pair):
 
 def test_other_images_are_refused(pair):
     first, second = pair
-    compared_files.refuse_other_images(["a.csv", "b.csv"], pair)
+    units.refuse_other_images(["a.csv", "b.csv"], pair)
     with pytest.raises(ValueError, match=r"the same images only: 2 only in a.csv \(i0, i1\); evaluate one at a time"):
-        compared_files.refuse_other_images(["a.csv", "b.csv"], [first, second[2:]])
+        units.refuse_other_images(["a.csv", "b.csv"], [first, second[2:]])
     with pytest.raises(ValueError, match=r"1 only in a.csv \(i0\); 1 only in b.csv \(other\)"):
-        compared_files.refuse_other_images(["a.csv", "b.csv"], [first, second.replace({"image_name": {"i0": "other"}})])
+        units.refuse_other_images(["a.csv", "b.csv"], [first, second.replace({"image_name": {"i0": "other"}})])
 
 
 def test_too_few_patients_give_the_difference_without_interval_or_test(pair):

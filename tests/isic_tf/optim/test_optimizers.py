@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from harness import make_config
 
-from isic_tf.optim import lr_schedules, optimizers
+from isic_tf.optim import config, lr_schedules, optimizers
 
 
 def decayed(**changes):
@@ -36,7 +36,7 @@ def needs_addons(name):
 KERNELS = {"adamw": 0.95, "adam": 1, "sgd": 0.95, "lamb": 0.9, "novograd": 0.95, "radam": 0.95, "ranger": 0.95}
 
 
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("name", config.OPTIMIZERS)
 def test_norms_and_biases_are_not_decayed(name):
     needs_addons(name)
     found = decayed(optimizer=name)
@@ -45,7 +45,7 @@ def test_norms_and_biases_are_not_decayed(name):
     assert all((weight == 1).all() for weight in found.values())
 
 
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("name", config.OPTIMIZERS)
 def test_an_optimizer_resumes_from_a_checkpoint(name, tmp_path):
     needs_addons(name)
     recipe = make_config(**{"optimizer": name, "epochs": 9})

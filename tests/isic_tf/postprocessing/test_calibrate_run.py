@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from isic_tf.postprocessing import calibrate_run, calibration, calibration_file
+from isic_tf.postprocessing import calibrate_run, calibration, calibration_file, config
 from tfrecord_tools.io import atomic_write
 
 
@@ -48,7 +48,7 @@ def test_the_best_on_other_patients_is_saved(run, capsys):
     assert (saved["slope"], saved["intercept"]) == (pytest.approx(2, rel=0.15), pytest.approx(-4, rel=0.15))
     assert saved["images"] == 2000
     figures = saved["nested"]
-    assert list(figures) == ["none", *calibration.METHODS]
+    assert list(figures) == ["none", *config.CALIBRATIONS]
     for method in ("platt", "isotonic"):
         for name in ("log_loss", "brier", "ece"):
             assert figures[method][name] < 0.8 * figures["none"][name]

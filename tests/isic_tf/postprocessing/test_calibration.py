@@ -7,9 +7,9 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from isic_tf.metrics import roc
-from isic_tf.postprocessing import calibration
+from isic_tf.postprocessing import calibration, config
 
-ALL = ("none", *calibration.METHODS)
+ALL = ("none", *config.CALIBRATIONS)
 
 
 def make_scores(num_images=5000, seed=0):
@@ -79,7 +79,7 @@ def test_calibrated_scores_are_probabilities_in_the_same_order(method):
     assert calibration.apply_calibration(fitted, np.float32([0.5])).dtype == np.float64
 
 
-@pytest.mark.parametrize("method", calibration.METHODS)
+@pytest.mark.parametrize("method", config.CALIBRATIONS)
 def test_scores_that_are_constant_become_the_prevalence(method):
     fitted = calibration.fit_calibration(method, [0.9] * 100, [1] * 20 + [0] * 80)
     # But for Platt's softening, of about one image.
@@ -100,7 +100,7 @@ def test_scores_of_exactly_0_and_1_can_be_fitted(method):
     json.dumps(fitted, allow_nan=False)
 
 
-@pytest.mark.parametrize("method", calibration.METHODS)
+@pytest.mark.parametrize("method", config.CALIBRATIONS)
 def test_separable_classes_give_finite_numbers(method):
     fitted = calibration.fit_calibration(method, [0.2] * 50 + [0.8] * 50, [0] * 50 + [1] * 50)
     json.dumps(fitted, allow_nan=False)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from isic_tf.postprocessing import calibration, calibration_file
+from isic_tf.postprocessing import calibration, calibration_file, config
 
-ALL = ("none", *calibration.METHODS)
+ALL = ("none", *config.CALIBRATIONS)
 
 
 @pytest.mark.parametrize("method", ALL)

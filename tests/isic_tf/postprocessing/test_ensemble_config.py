@@ -1,6 +1,6 @@
 import pytest
 
-from isic_tf.postprocessing import ensemble_config, ensembling
+from isic_tf.postprocessing import ensemble_config
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from isic_tf.postprocessing import ensemble_config, ensembling
                 {"predictions": list("ab"), "output": "o", "method": method},
                 f"--method={method} is fitted on out-of-fold files: give those of the same models, in the same order",
             )
-            for method in ensembling.FITTED
+            for method in ensemble_config.FITTED
         ],
     ],
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from isic_tf.metrics import roc
-from isic_tf.postprocessing import ensemble_evaluation, ensembling, out_of_fold
+from isic_tf.postprocessing import ensemble_config, ensemble_evaluation, ensembling, out_of_fold
 
 
 def test_too_few_patients_for_an_interval_are_noted(capsys):
@@ -21,7 +21,7 @@ def test_too_few_patients_for_an_interval_are_noted(capsys):
 
 def test_the_targets_of_a_fold_do_not_influence_its_own_order(models):
     known = out_of_fold.read(models["oof"], models["labels"])
-    for method in ensembling.FITTED:
+    for method in ensemble_config.FITTED:
         _, honest = ensemble_evaluation.predict_nested(known, ensembling.Blend(method), True)
         held_out = known.folds == 2
         turned = known._replace(targets=np.where(held_out, 1 - known.targets, known.targets))
@@ -31,7 +31,7 @@ def test_the_targets_of_a_fold_do_not_influence_its_own_order(models):
         assert np.argsort(honest[~held_out]).tolist() != np.argsort(other[~held_out]).tolist()
 
 
-@pytest.mark.parametrize("method", ensembling.FITTED)
+@pytest.mark.parametrize("method", ensemble_config.FITTED)
 def test_scores_beyond_those_fitted_on_keep_their_order(method):
     rng = np.random.default_rng(0)
     targets, folds = np.tile([0, 0, 0, 1], 50), np.repeat(np.arange(5), 40)

@@ -5,7 +5,7 @@ import pytest
 from ensemble_files import make_runs
 
 from isic_tf.metrics import roc
-from isic_tf.postprocessing import ensemble_config, ensemble_predictions, ensembling
+from isic_tf.postprocessing import ensemble_config, ensemble_predictions
 
 FLAGS = {
     "predictions": None,
@@ -99,7 +99,7 @@ def test_each_file_needs_a_weight(small):
         blend(small, method="weighted", weights=["1"])
 
 
-@pytest.mark.parametrize("method", ensembling.FITTED)
+@pytest.mark.parametrize("method", ensemble_config.FITTED)
 def test_an_ensemble_fitted_out_of_fold_is_applied_to_the_test_files_of_its_models(models, tmp_path, capsys, method):
     flags = {name: models[name] for name in ("oof", "predictions", "labels")}
     result = run(**flags, method=method, output=str(tmp_path / "blend.csv"), oof_output=str(tmp_path / "oof.csv"))
@@ -165,7 +165,7 @@ def test_given_weights_are_evaluated_and_not_fitted(models, tmp_path, capsys):
     assert rows["weighted"][:2] == rows["mean"][:2]
 
 
-@pytest.mark.parametrize("method", ensembling.FITTED)
+@pytest.mark.parametrize("method", ensemble_config.FITTED)
 def test_overfitting_shows_in_the_nested_auc(tmp_path, capsys, method):
     # Twelve random models, 120 images.
     models = make_runs(tmp_path, num_images=120, signals=[0.0] * 12)

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from isic_tf.metrics import logit, roc
-from isic_tf.postprocessing import ensembling
+from isic_tf.postprocessing import ensemble_config, ensembling
 
 
 def combine(method, scores, weights=None, intercept=0.0):
@@ -31,7 +31,7 @@ def test_weighted_formulas_worked_by_hand():
     assert combine("stack", [[0.5, 0.9]], np.array([2.0, 0.5]), -np.log(3)) == pytest.approx([0.5])
 
 
-@pytest.mark.parametrize("method", [*ensembling.UNFITTED, *ensembling.FITTED, "best"])
+@pytest.mark.parametrize("method", [*ensemble_config.UNFITTED, *ensemble_config.FITTED, "best"])
 def test_scores_of_0_and_1_stay_numbers_from_0_to_1(method):
     scores = np.array([[0, 0], [1, 1], [0, 1], [1, 0], [0, 0.5], [1, 0.5], [0.3, 0.3], [1, 1]])
     blend = ensembling.fit(method, scores, [0, 1, 0, 1, 0, 1, 0, 1])
@@ -63,7 +63,7 @@ def test_a_blend_of_ones_is_not_above_one():
     assert combine("weighted", [[1.0] * 10], ensembling.weigh([0.1] * 10, 10).weights)[0] <= 1.0
 
 
-@pytest.mark.parametrize("method", [*ensembling.FITTED, "best"])
+@pytest.mark.parametrize("method", [*ensemble_config.FITTED, "best"])
 def test_a_formula_without_its_weights_is_refused(method):
     with pytest.raises(ValueError, match=f"the method {method} needs weights; get them from ensembling.fit or weigh"):
         combine(method, [[0.25, 0.75]])
@@ -146,7 +146,7 @@ def test_a_stack_finds_the_coefficients_that_the_targets_were_sampled_with():
     assert blend.intercept == pytest.approx(-1, abs=0.1)
 
 
-@pytest.mark.parametrize("method", [*ensembling.FITTED, "best"])
+@pytest.mark.parametrize("method", [*ensemble_config.FITTED, "best"])
 def test_a_constant_file_has_no_influence(method):
     scores, targets = make_scores(300, signals=(1.0, 0.0))
     scores[:, 1] = 0.5
@@ -155,7 +155,7 @@ def test_a_constant_file_has_no_influence(method):
     assert roc.roc_auc(targets, ensembling.combine(scores, blend)) == pytest.approx(alone, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", [*ensembling.FITTED, "best"])
+@pytest.mark.parametrize("method", [*ensemble_config.FITTED, "best"])
 def test_files_that_are_all_constant_give_a_constant(method):
     scores = np.full((10, 2), 0.25)
     blended = ensembling.combine(scores, ensembling.fit(method, scores, np.arange(10) % 2))

@@ -15,7 +15,7 @@ from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_met
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
-from isic_tf.serving import export_run, exported_predictions, onnx_model, saved_model, tflite
+from isic_tf.serving import config, export_run, exported_predictions, onnx_model, saved_model, tflite
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write, record_index, tf_example
 
@@ -224,10 +224,10 @@ def labels(made_up, tmp_path_factory):
 def test_lite_models_predict_as_the_run_and_the_difference_of_each_is_reported(
     run, record_set, labels, rows, reference, tmp_path, capsys
 ):
-    given = {"records": f"{record_set}/t*.tfrec", "labels": str(labels), "quantize": list(tflite.FORMS)}
+    given = {"records": f"{record_set}/t*.tfrec", "labels": str(labels), "quantize": list(config.FORMS)}
     result = run_export(run[0], tmp_path / "lite", format="tflite", **given)
-    assert result.comparison["form"].tolist() == ["run", *tflite.FORMS]
-    files = [f"model_{form}.tflite" for form in tflite.FORMS]
+    assert result.comparison["form"].tolist() == ["run", *config.FORMS]
+    files = [f"model_{form}.tflite" for form in config.FORMS]
     assert sorted(os.listdir(tmp_path / "lite")) == sorted([*files, "model_card.md"])
     codes = rows[clinical_metadata.columns(FLAGS["metadata"])].to_numpy()
     decoded = [image for image, _ in exported_predictions.read_images(rows, 64, FLAGS["metadata"])]
@@ -235,7 +235,7 @@ def test_lite_models_predict_as_the_run_and_the_difference_of_each_is_reported(
     printed, card = capsys.readouterr().out, (tmp_path / "lite" / "model_card.md").read_text()
     assert f"Compared with the run on {len(rows)} records" in printed
     assert "WARNING" not in printed
-    for form, file in zip(tflite.FORMS, files, strict=True):
+    for form, file in zip(config.FORMS, files, strict=True):
         predict = tflite.make_predictor((tmp_path / "lite" / file).read_bytes(), FLAGS["metadata"], 1)
         found = np.array([predict(image, own) for image, own in zip(decoded, codes, strict=True)])
         assert np.abs(found - reference).max() < largest[form]

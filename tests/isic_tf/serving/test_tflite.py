@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from isic_tf.data import targets
 from isic_tf.models import backbones, classifiers, standardization
-from isic_tf.serving import saved_model, tflite
+from isic_tf.serving import config, saved_model, tflite
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_the_mean_probability_of_the_networks_worked_by_hand(form, tolerance):
         assert predict(gray(value), ()) == pytest.approx(expected, abs=tolerance)
 
 
-@pytest.mark.parametrize("form", tflite.FORMS)
+@pytest.mark.parametrize("form", config.FORMS)
 def test_litert_and_tensorflow_run_the_same_model(form, monkeypatch):
     pytest.importorskip("ai_edge_litert")
     network = classifiers.build_classifier("efficientnet-lite0", 64)

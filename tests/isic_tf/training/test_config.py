@@ -9,7 +9,7 @@ from harness import ROOT, make_config, parse_train_flags
 
 from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.models import backbones
-from isic_tf.optim import lr_schedules
+from isic_tf.optim import config, lr_schedules
 from isic_tf.training import config_checks
 from isic_tf.training.config import TrainConfig
 from tfrecord_tools import errors
@@ -108,6 +108,10 @@ COMMANDS = {
 }
 
 
+# Options that others need beside them.
+COMPANIONS = {"predict": {"images": "a"}, "context": {"oof": "a"}, "evaluate": {"unit": "lesion"}}
+
+
 def list_ends(config_class):
     """Lists each option of a configuration with the values at the ends of its range."""
     for field in dataclasses.fields(config_class):
@@ -133,7 +137,7 @@ def make_minimal(config_class, **values):
 def test_every_option_of_a_command_may_be_at_the_ends_of_its_range(command):
     config_class = importlib.import_module(command).CONFIG
     for name, value in list_ends(config_class):
-        config = make_minimal(config_class, **{name: value})
+        config = make_minimal(config_class, **COMPANIONS.get(command.partition(".")[2], {}) | {name: value})
         assert getattr(config, name) == value
         values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config_class)}
         texts = {name: ",".join(given) if isinstance(given, tuple) else str(given) for name, given in values.items()}
@@ -153,10 +157,10 @@ def test_the_defaults_fit_every_option_at_the_ends_of_its_range(name, value):
     config = make_minimal(TrainConfig, **{name: value})
     if (name, value) in REFUSED:
         with pytest.raises(errors.ConfigError, match=REFUSED[name, value]):
-            config_checks.check_config(config, tf.distribute.get_strategy())
+            config_checks.check_options(config, 1, on_tpu=False)
             lr_schedules.make_schedule(config, steps=23)
         return
-    config_checks.check_config(config, tf.distribute.get_strategy())
+    config_checks.check_options(config, 1, on_tpu=False)
     for steps in (1, 23):
         for first in (0, config.num_frozen_epochs * steps):
             schedule = lr_schedules.make_schedule(config, steps, first=first)
@@ -165,7 +169,7 @@ def test_the_defaults_fit_every_option_at_the_ends_of_its_range(name, value):
             assert (rates <= np.float32(config.learning_rate) * 1.000001).all()
 
 
-@pytest.mark.parametrize("schedule", lr_schedules.SCHEDULES)
+@pytest.mark.parametrize("schedule", config.SCHEDULES)
 @pytest.mark.parametrize("epochs", [1, 2, 9, 10, 100])
 @pytest.mark.parametrize("steps", [1, 2, 23])
 def test_the_default_warm_up_is_at_most_a_tenth_of_the_run(schedule, epochs, steps):
@@ -194,11 +198,11 @@ def test_weights_that_do_not_exist_are_refused_before_anything_is_read(tmp_path)
         "expected a weights file at nosuch.h5, which does not exist; --weights is none, imagenet, noisy-student or"
     )
     with pytest.raises(errors.ConfigError, match=message):
-        config_checks.check_config(make_config(weights="nosuch.h5"), tf.distribute.get_strategy())
+        config_checks.check_options(make_config(weights="nosuch.h5"), 1, on_tpu=False)
     with pytest.raises(errors.ConfigError, match="did you mean imagenet"):
-        config_checks.check_config(make_config(weights="imagnet"), tf.distribute.get_strategy())
+        config_checks.check_options(make_config(weights="imagnet"), 1, on_tpu=False)
     with pytest.raises(errors.ConfigError, match="which is a directory; --weights is"):
-        config_checks.check_config(make_config(weights=str(tmp_path)), tf.distribute.get_strategy())
+        config_checks.check_options(make_config(weights=str(tmp_path)), 1, on_tpu=False)
 
 
 def test_a_linear_probe_has_defaults_of_its_own():

@@ -1,5 +1,4 @@
 import pytest
-import tensorflow as tf
 from harness import make_config
 
 from isic_tf.training import config_checks
@@ -10,14 +9,13 @@ def refused(message):
     return pytest.raises(errors.ConfigError, match=message)
 
 
-def test_options_that_fit_are_accepted(mirrored):
-    alone = tf.distribute.get_strategy()
-    config_checks.check_config(make_config(), alone)
-    config_checks.check_config(make_config(gradient_accumulation_steps=4), mirrored)
-    config_checks.check_config(make_config(precision="mixed_float16", loss="auc", profile="1:2"), alone)
+def test_options_that_fit_are_accepted():
+    config_checks.check_options(make_config(), 1, on_tpu=False)
+    config_checks.check_options(make_config(gradient_accumulation_steps=4), 2, on_tpu=False)
+    config_checks.check_options(make_config(precision="mixed_float16", loss="auc", profile="1:2"), 1, on_tpu=False)
     # One replica has nothing to synchronize.
-    config_checks.check_config(make_config(sync_batch_norm=True, gradient_accumulation_steps=2), alone)
-    config_checks.check_config(make_config(context="set", bag_size=4), mirrored)
+    config_checks.check_options(make_config(sync_batch_norm=True, gradient_accumulation_steps=2), 1, on_tpu=False)
+    config_checks.check_options(make_config(context="set", bag_size=4), 2, on_tpu=False)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +37,9 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_next_one_that_can(
 
 
 def test_float16_on_a_tpu_is_refused():
-    config_checks._check_precision(make_config(precision="mixed_bfloat16", freeze_epochs=1), on_tpu=True)
+    config_checks.check_options(make_config(precision="mixed_bfloat16", freeze_epochs=1), 8, on_tpu=True)
     with refused("expected --precision=mixed_bfloat16 or float32 on a TPU, got mixed_float16"):
-        config_checks._check_precision(make_config(precision="mixed_float16"), on_tpu=True)
+        config_checks.check_options(make_config(precision="mixed_float16"), 8, on_tpu=True)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +90,25 @@ def test_float16_on_a_tpu_is_refused():
 )
 def test_options_that_contradict_each_other_are_refused(changes, message):
     with refused(message):
-        config_checks.check_config(make_config(**changes), tf.distribute.get_strategy())
+        config_checks.check_options(make_config(**changes), 1, on_tpu=False)
 
 
-def test_batch_norm_is_not_synchronized_in_micro_batches(mirrored):
+def test_batch_norm_is_not_synchronized_in_micro_batches():
     config = make_config(sync_batch_norm=True, gradient_accumulation_steps=2)
     with refused(
         "expected --gradient_accumulation_steps=1 with --sync_batch_norm on several replicas, got 2; leave out"
     ):
-        config_checks.check_config(config, mirrored)
+        config_checks.check_options(config, 2, on_tpu=False)
+
+
+def test_the_steps_of_a_profile():
+    assert config_checks.parse_profile("10:20") == (10, 20)
+    assert config_checks.parse_profile("") is None
+
+
+@pytest.mark.parametrize("text", ["10", "20:10", "0:5", "a:b", "5:5"])
+def test_profiles_without_steps_are_refused(text):
+    with pytest.raises(
+        ValueError, match=f"expected --profile=FIRST:LAST, steps counted from 1 such as 10:20, got '{text}'"
+    ):
+        config_checks.parse_profile(text)

@@ -4,19 +4,6 @@ import tensorflow as tf
 from isic_tf.training import profiler
 
 
-def test_the_steps_of_a_profile():
-    assert profiler.parse_profile("10:20") == (10, 20)
-    assert profiler.parse_profile("") is None
-
-
-@pytest.mark.parametrize("text", ["10", "20:10", "0:5", "a:b", "5:5"])
-def test_profiles_without_steps_are_refused(text):
-    with pytest.raises(
-        ValueError, match=f"expected --profile=FIRST:LAST, steps counted from 1 such as 10:20, got '{text}'"
-    ):
-        profiler.parse_profile(text)
-
-
 def test_a_profile_begins_before_its_first_step_and_ends_after_its_last(tmp_path, capsys, monkeypatch):
     calls = []
     monkeypatch.setattr(tf.profiler.experimental, "start", lambda folder: calls.append(("start", now)))

@@ -9,6 +9,7 @@ from isic_tf.data import input_pipeline, mixture, record_seeds, record_stream
 from isic_tf.distribution import strategies
 from isic_tf.models import backbones, classifiers, layer_decay
 from isic_tf.optim import ema, optimizers
+from isic_tf.optim.config import OPTIMIZERS
 from isic_tf.training import distributed_input, divergence, train_state, train_step
 
 
@@ -188,7 +189,7 @@ def change_twice(monkeypatch, decay, **options):
     return {weight.name: weight.numpy() - old for weight, old in zip(weights, before, strict=True)}
 
 
-@pytest.mark.parametrize("optimizer", [name for name in optimizers.OPTIMIZERS if name != "ranger"])
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "ranger"])
 def test_a_share_of_an_update_is_that_of_a_share_of_the_rate(monkeypatch, optimizer):
     if optimizer not in optimizers._KERAS_OPTIMIZERS:
         try:

@@ -25,6 +25,9 @@ def test_local_paths_and_urls_behave_the_same(folder):
     assert filesystem.glob(f"{folder}/a/*.txt") == [f"{folder}/a/1.txt", f"{folder}/a/2.txt"]
     assert filesystem.read(f"{folder}/a/1.txt") == b"eins\r\n"
     assert filesystem.size(f"{folder}/a/1.txt") == 6
+    filesystem.copy(f"{folder}/a/1.txt", f"{folder}/a/3.txt")
+    assert filesystem.read(f"{folder}/a/3.txt") == b"eins\r\n"
+    filesystem.remove(f"{folder}/a/3.txt")
     filesystem.replace(f"{folder}/a/1.txt", f"{folder}/a/2.txt")
     assert filesystem.read(f"{folder}/a/2.txt") == b"eins\r\n"
     assert filesystem.exists(f"{folder}/a/2.txt")

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.models import backbones
-from isic_tf.models.conversion import input_normalization
+from isic_tf.models.conversion import config, input_normalization
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from isic_tf.models.conversion import input_normalization
     ],
 )
 def test_a_backbone_differs_from_all_normalizations_but_its_own(backbone, own):
-    same = [name for name in input_normalization.NAMES if not input_normalization.differs(backbone, name)]
+    same = [name for name in config.NORMALIZATIONS if not input_normalization.differs(backbone, name)]
     assert same == [own]
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.models import backbones
-from isic_tf.models.families import convnext
+from isic_tf.models.families import convnext, names
 
 # Parameters of the authors' networks in PyTorch; of these (f + 1) * 1000 are the 1000 classes'. Features f, and the
 # largest rate of stochastic depth.
@@ -20,7 +20,7 @@ PUBLISHED = {
 IMAGES = np.random.default_rng(0).random((2, 64, 64, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("backbone", convnext.BACKBONES)
+@pytest.mark.parametrize("backbone", names.FAMILIES["convnext"])
 def test_depths_and_widths_have_the_published_parameters(backbone):
     count, features, last_rate = PUBLISHED[backbone]
     depths, widths, rate = convnext._VARIANTS[backbone]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.models import backbones
-from isic_tf.models.families import efficientnet_lite
+from isic_tf.models.families import efficientnet_lite, names
 
 # Parameters without the top: 4.65, 5.42 and 6.09 million as published, plus the statistics of batch normalization, less
 # the 1,281,000 of the top.
@@ -33,7 +33,7 @@ def weights_file(backbone):
     return next(pathlib.Path(folder, "models").glob("*.pth"))
 
 
-@pytest.mark.parametrize("backbone", efficientnet_lite.BACKBONES)
+@pytest.mark.parametrize("backbone", names.FAMILIES["efficientnet_lite"])
 def test_parameter_counts_are_the_published_ones(backbone):
     with tf.Graph().as_default():
         tf.keras.backend.set_learning_phase(0)
@@ -55,7 +55,7 @@ def test_initial_kernels_differ_from_each_other():
     assert not np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("backbone", efficientnet_lite.BACKBONES)
+@pytest.mark.parametrize("backbone", names.FAMILIES["efficientnet_lite"])
 def test_features_are_those_of_the_reference(backbone):
     network = backbones.build_backbone(backbone, 64, "imagenet")
     features = network(backbones.make_normalization(backbone)(ramps())).numpy().mean(axis=(0, 1, 2))
@@ -73,7 +73,7 @@ def _read_top(backbone):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("backbone", efficientnet_lite.BACKBONES)
+@pytest.mark.parametrize("backbone", names.FAMILIES["efficientnet_lite"])
 def test_features_and_logits_of_real_images_are_those_of_the_reference(backbone, real_data):
     torch = pytest.importorskip("torch")
     reference = pytest.importorskip("efficientnet_lite_pytorch")

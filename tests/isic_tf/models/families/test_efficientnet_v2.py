@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.models import backbones, classifiers
-from isic_tf.models.families import efficientnet_v2
+from isic_tf.models.families import names
 
 IMAGES = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
 # Parameters without the top, as published for ImageNet less its 1000 classes' (f + 1) * 1000; features f.
@@ -18,7 +18,7 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("backbone", efficientnet_v2.BACKBONES)
+@pytest.mark.parametrize("backbone", names.FAMILIES["efficientnet_v2"])
 def test_parameter_counts_are_the_published_ones(backbone):
     count, features = COUNTS[backbone]
     # A graph of its own, in which no variable is given values or memory.

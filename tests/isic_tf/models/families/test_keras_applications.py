@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.models import backbones
-from isic_tf.models.families import keras_applications
+from isic_tf.models.families import keras_applications, names
 
 IMAGES = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
 # Parameters without the top, and features f. Those of DenseNet and MobileNetV3 are Keras's, less (f + 1) * 1000 of the
@@ -53,10 +53,10 @@ def test_the_families_are_complete():
         "mobilenetv3": ("small", "large"),
     }
     expected = {f"{family}-{size}" for family, names in sizes.items() for size in names}
-    assert set(keras_applications.BACKBONES) == expected
+    assert set(names.FAMILIES["keras_applications"]) == expected
 
 
-@pytest.mark.parametrize("backbone", keras_applications.BACKBONES)
+@pytest.mark.parametrize("backbone", names.FAMILIES["keras_applications"])
 def test_every_name_builds_the_librarys_network_of_that_name(backbone, monkeypatch):
     # The networks themselves, of up to 2,000 layers, take long to build.
     name = next(name for name in dir(tf.keras.applications) if name.lower() == backbone.replace("-", ""))

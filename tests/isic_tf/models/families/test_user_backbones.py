@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.models import backbones, classifiers
-from isic_tf.models.families import user_backbones
+from isic_tf.models.families import names, user_backbones
 from tfrecord_tools import errors
 
 MODULE = """
@@ -108,7 +108,7 @@ def test_published_weights_of_a_users_network_are_refused():
 
 @pytest.mark.parametrize("address", ["a b:c", "a:", ":b", "a:b:c", "a/b:c", "a:b()", "a:b.c", "..a:b", "a:1", "ä:b"])
 def test_what_is_no_address_is_refused_before_anything_is_imported(address):
-    assert user_backbones.is_address(address)
+    assert names.is_address(address)
     with pytest.raises(errors.ConfigError, match="expected --backbone=module:function of letters, digits, under"):
         backbones.check_name(address)
 

@@ -118,16 +118,16 @@ def test_a_file_that_is_not_the_published_one_is_not_loaded(monkeypatch, tmp_pat
 
 
 def test_kinds_are_those_of_the_table_with_the_best_last(monkeypatch):
-    assert published_weights.list_kinds("efficientnet-lite2") == ("imagenet",)
-    assert published_weights.list_kinds("efficientnet-b7") == ("imagenet", "noisy-student")
-    assert published_weights.list_kinds("efficientnet-l2") == ()
-    assert published_weights.list_kinds("module:function") == ()
+    assert weights_table.list_kinds("efficientnet-lite2") == ("imagenet",)
+    assert weights_table.list_kinds("efficientnet-b7") == ("imagenet", "noisy-student")
+    assert weights_table.list_kinds("efficientnet-l2") == ()
+    assert weights_table.list_kinds("module:function") == ()
     swapped = tuple(dataclasses.replace(file) for file in reversed(weights_table.read_table()))
     monkeypatch.setattr(weights_table, "read_table", lambda: swapped)
-    assert published_weights.list_kinds("efficientnet-b7") == ("imagenet", "noisy-student")
+    assert weights_table.list_kinds("efficientnet-b7") == ("imagenet", "noisy-student")
 
 
 def test_every_backbone_but_l2_has_published_weights():
-    without = [name for name in backbones.BACKBONES if not published_weights.list_kinds(name)]
+    without = [name for name in backbones.BACKBONES if not weights_table.list_kinds(name)]
     assert without == ["efficientnet-l2"]
     assert {file.backbone for file in weights_table.read_table()} <= set(backbones.BACKBONES)

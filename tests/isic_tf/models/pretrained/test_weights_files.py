@@ -181,9 +181,9 @@ def test_a_file_of_the_backbone_is_loaded_into_the_backbone_of_a_classifier(monk
 )
 def test_paths_without_a_file_are_refused(tmp_path, name, message):
     with pytest.raises(errors.ConfigError, match=message):
-        weights_files.check_file(str(tmp_path / name))
+        weights_table.check_file(str(tmp_path / name))
 
 
 def test_a_kind_that_is_misspelled_is_answered_with_the_right_one():
     with pytest.raises(errors.ConfigError, match="did you mean noisy-student"):
-        weights_files.check_file("noisy-studnet")
+        weights_table.check_file("noisy-studnet")

@@ -1,11 +1,14 @@
-"""The options of an export."""
+"""Options of export."""
 
 import dataclasses
 
-from isic_tf.serving import tflite
+from isic_tf.artifacts import run_directory
 from tfrecord_tools import cli, errors
+from tfrecord_tools.io import csv_tables, filesystem, record_index
 
 FORMATS = ("saved_model", "tflite", "onnx")
+# Numeric formats of a TensorFlow Lite model.
+FORMS = ("float32", "float16", "int8")
 _FLOAT32 = {"saved_model": "a SavedModel", "onnx": "an ONNX model"}
 _LISTS = {"labels": "labels", "table": "describes"}
 
@@ -31,7 +34,7 @@ class ExportConfig(cli.Config):
     )
     fold: str = cli.option("all", help="Number of a fold, full, or all: the average of all trained folds.")
     quantize: tuple[str, ...] = cli.option(
-        ("float32",), help=f"With --format=tflite: numeric formats to write, one file each: {', '.join(tflite.FORMS)}."
+        ("float32",), help=f"With --format=tflite: numeric formats to write, one file each: {', '.join(FORMS)}."
     )
     records: str | None = cli.option(
         None, help="Glob pattern of shards to compare the exported model with the run on; required for int8."
@@ -59,8 +62,8 @@ class ExportConfig(cli.Config):
         """
         super().__post_init__()
         received = ",".join(self.quantize)
-        if not self.quantize or not set(self.quantize) <= set(tflite.FORMS):
-            raise errors.ConfigError(f"expected --quantize to be some of {','.join(tflite.FORMS)}, got {received!r}")
+        if not self.quantize or not set(self.quantize) <= set(FORMS):
+            raise errors.ConfigError(f"expected --quantize to be some of {','.join(FORMS)}, got {received!r}")
         if self.format != "tflite" and self.quantize != ("float32",):
             raise errors.ConfigError(
                 f"--quantize={received} needs --format=tflite: {_FLOAT32[self.format]} is always float32; leave one of "
@@ -71,3 +74,18 @@ class ExportConfig(cli.Config):
         for name, path in (("labels", self.labels), ("table", self.table)):
             if path and not self.records:
                 raise errors.ConfigError(f"--{name} needs --records: the shards of the images that it {_LISTS[name]}")
+
+    def check_inputs(self) -> None:
+        """Checks that the run, the shards and the tables exist; see `Config.check_inputs`."""
+        super().check_inputs()
+        refuse_existing(self.output)
+        run_directory.check_trained(self.workdir)
+        if self.records:
+            record_index.match_shards(self.records)
+        csv_tables.check_paths(self.labels, self.table)
+
+
+def refuse_existing(output: str) -> None:
+    """Raises a ConfigError for a directory to write that is not new or empty."""
+    if filesystem.exists(output) and (not filesystem.isdir(output) or filesystem.listdir(output)):
+        raise errors.ConfigError(f"expected --output to be a new or empty directory, but {output} is not; name another")

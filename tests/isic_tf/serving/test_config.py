@@ -1,6 +1,6 @@
 import pytest
 
-from isic_tf.serving import export_config
+from isic_tf.serving import config
 from tfrecord_tools import errors
 
 
@@ -22,9 +22,9 @@ from tfrecord_tools import errors
 )
 def test_options_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(errors.ConfigError, match=message):
-        export_config.ExportConfig(workdir="run", output="model", **changes)
+        config.ExportConfig(workdir="run", output="model", **changes)
 
 
 def test_an_onnx_model_needs_no_other_option():
-    config = export_config.ExportConfig(workdir="run", output="model", format="onnx")
-    assert config.quantize == ("float32",)
+    options = config.ExportConfig(workdir="run", output="model", format="onnx")
+    assert options.quantize == ("float32",)
