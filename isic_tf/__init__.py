@@ -74,6 +74,7 @@ _PACKAGES = [
     "artifacts",
     "augmentation",
     "data",
+    "diagnosis",
     "distribution",
     "evaluation",
     "image_quality",

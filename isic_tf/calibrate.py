@@ -12,11 +12,12 @@ from isic_tf.postprocessing.config import CalibrateConfig
 from tfrecord_tools import cli
 
 CONFIG = CalibrateConfig
+WORK = "isic_tf.postprocessing.calibrate_run:calibrate"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.postprocessing.calibrate_run:calibrate", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from isic_tf.patient_context.config import ContextFilesConfig
 from tfrecord_tools import cli
 
 CONFIG = ContextFilesConfig
+WORK = "isic_tf.patient_context.fit_context:run_context"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.patient_context.fit_context:run_context", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

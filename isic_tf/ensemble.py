@@ -9,11 +9,12 @@ from isic_tf.postprocessing.ensemble_config import EnsembleConfig
 from tfrecord_tools import cli
 
 CONFIG = EnsembleConfig
+WORK = "isic_tf.postprocessing.ensemble_predictions:ensemble"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.postprocessing.ensemble_predictions:ensemble", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from isic_tf.evaluation.config import EvaluateConfig
 from tfrecord_tools import cli
 
 CONFIG = EvaluateConfig
+WORK = "isic_tf.evaluation.evaluate_files:evaluate_files"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.evaluation.evaluate_files:evaluate_files", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

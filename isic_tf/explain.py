@@ -10,11 +10,12 @@ from isic_tf.visualization.config import ExplainConfig
 from tfrecord_tools import cli
 
 CONFIG = ExplainConfig
+WORK = "isic_tf.visualization.grad_cam_sheet:explain"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.visualization.grad_cam_sheet:explain", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from isic_tf.serving.config import ExportConfig
 from tfrecord_tools import cli
 
 CONFIG = ExportConfig
+WORK = "isic_tf.serving.export_run:export"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.serving.export_run:export", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

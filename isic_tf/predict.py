@@ -10,11 +10,12 @@ from isic_tf.inference.config import PredictFilesConfig
 from tfrecord_tools import cli
 
 CONFIG = PredictFilesConfig
+WORK = "isic_tf.inference.predict_run:predict_files"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.inference.predict_run:predict_files", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

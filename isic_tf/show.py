@@ -7,11 +7,12 @@ from isic_tf.visualization.config import ShowConfig
 from tfrecord_tools import cli
 
 CONFIG = ShowConfig
+WORK = "isic_tf.visualization.contact_sheet:show"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.visualization.contact_sheet:show", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from isic_tf.postprocessing.config import ChallengeSubmissionConfig
 from tfrecord_tools import cli
 
 CONFIG = ChallengeSubmissionConfig
+WORK = "isic_tf.postprocessing.challenge_submissions:prepare_submission"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.postprocessing.challenge_submissions:prepare_submission", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from isic_tf.training.config import TrainConfig
 from tfrecord_tools import cli
 
 CONFIG = TrainConfig
+WORK = "isic_tf.training.loop:train"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.training.loop:train", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

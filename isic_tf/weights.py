@@ -9,11 +9,12 @@ from isic_tf.models.conversion.config import WeightsConfig
 from tfrecord_tools import cli
 
 CONFIG = WeightsConfig
+WORK = "isic_tf.models.conversion.weights_command:run_weights"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run("isic_tf.models.conversion.weights_command:run_weights", CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

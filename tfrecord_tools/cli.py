@@ -17,7 +17,7 @@ from absl import logging as absl_logging
 from tfrecord_tools import configuration, errors, flag_files
 from tfrecord_tools.configuration import Config, ConfigT, option
 
-__all__ = ["Config", "ConfigT", "define_flags", "execute", "option", "quiet_imports", "run", "show_log"]
+__all__ = ["Config", "ConfigT", "call", "define_flags", "execute", "option", "quiet_imports", "run", "show_log"]
 
 _LOGGERS = ("isic_tf", "tfrecord_tools")
 # Exit code of a process that SIGTERM ended, as of a shell.
@@ -66,7 +66,7 @@ def define_flags(
             flags.DEFINE_float(*arguments, limits["lower"], limits["upper"], **common)
         else:
             flags.DEFINE_string(*arguments, **common)
-        if field.default is dataclasses.MISSING:
+        if field.default is dataclasses.MISSING and field.name != config_class.POSITIONAL:
             flags.mark_flag_as_required(name, flag_values)
     for old, new in config_class.RENAMED.items():
         flags.DEFINE_alias(old, new, flag_values, module_name="renamed")
@@ -87,15 +87,8 @@ def run(command: Callable[[Any], Any] | str, config_class: type[Config], doc: st
         doc: What `--help` prints before the flags; the main program's docstring if None.
     """
 
-    def call(config: Config) -> None:
-        with quiet_imports():
-            # Of a bucket, they are read by TensorFlow.
-            config.check_inputs()
-        function = _find_function(command) if isinstance(command, str) else command
-        function(config)
-
     def main(argv: Sequence[str]) -> None:
-        if argv[1:]:
+        if argv[1:] and not config_class.POSITIONAL:
             raise app.UsageError(f"expected only options of the form --name=value, got {' '.join(argv[1:])!r}")
         if not flags.FLAGS["verbosity"].present:
             # TensorFlow's own remarks are not the user's business; its warnings are.
@@ -108,7 +101,9 @@ def run(command: Callable[[Any], Any] | str, config_class: type[Config], doc: st
                 )
         fields = dataclasses.fields(config_class)
         values = {field.name: flags.FLAGS[configuration.flag_name(field.name)].value for field in fields}
-        code = execute(lambda: call(config_class(**values)))
+        if config_class.POSITIONAL:
+            values[config_class.POSITIONAL] = [*(values[config_class.POSITIONAL] or []), *argv[1:]]
+        code = execute(lambda: call(command, config_class(**values)))
         if code:
             sys.exit(code)
 
@@ -152,11 +147,18 @@ def execute(command: Callable[[], Any]) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _find_function(address: str) -> Callable[[Any], Any]:
-    """Returns the function at an address, `package.module:function`."""
-    module, _, name = address.partition(":")
+def call(command: Callable[[Any], Any] | str, config: Config) -> Any:
+    """Checks what a configuration names, then calls the function of a command with it; see `run`."""
     with quiet_imports():
-        found: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+        # Files in a bucket are read by TensorFlow.
+        config.check_inputs()
+        function = _find_function(command) if isinstance(command, str) else command
+    return function(config)
+
+
+def _find_function(address: str) -> Callable[[Any], Any]:
+    module, _, name = address.partition(":")
+    found: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
     return found
 
 

@@ -73,6 +73,8 @@ class Config:
 
     # Flags of an earlier release: old name -> new name. They work, with a notice.
     RENAMED: typing.ClassVar[dict[str, str]] = {}
+    # The option, a list, that the words of a command line without `--` are values of; "" where there is none.
+    POSITIONAL: typing.ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Checks and converts the values.

@@ -66,7 +66,7 @@ def check_image(image: np.ndarray) -> list[Finding]:
     quality states each measure, its source, and how often it is right.
 
     Args:
-        image: uint8 `[height, width, 3]`, RGB, at least 32 px high and wide.
+        image: uint8 `[height, width, 3]`, RGB. Less than 32 px high or wide, only that is found.
 
     Returns:
         Findings in a fixed order; an empty list if nothing is wrong.
@@ -78,6 +78,9 @@ def check_image(image: np.ndarray) -> list[Finding]:
         >>> [finding.name for finding in check_image(np.full((300, 400, 3), (220, 170, 150), np.uint8))]
         ['no lesion']
     """
+    if getattr(image, "ndim", 0) == 3 and 1 <= min(image.shape[:2]) < _SMALLEST:
+        check = CHECKS["low resolution"]
+        return [Finding("low resolution", float(min(image.shape[:2])), check.threshold, check.text)]
     values = measure(image)
     return [
         Finding(name, values[name], check.threshold, check.text)

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from isic_tf.models import classifiers, patient_context_head
 
-# Name of the output in `add_stage_features`.
-STAGES = "stages"
+# From the side of the image to those of its feature maps.
 _STEPS = (2, 4, 8, 16, 32)
 
 
@@ -29,17 +28,34 @@ def add_stage_features(classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] 
         >>> stages.shape
         TensorShape([2, 1472])
     """
+    body, head = split(classifier, outputs)
+    image, *known = patient_context_head.image_level_model(classifier).inputs
+    features, stages = body(image)
+    found = tf.nest.flatten(head([features, *known]))
+    return tf.keras.Model([image, *known] if known else image, [*found, stages])
+
+
+def split(classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] = ()) -> tuple[tf.keras.Model, tf.keras.Model]:
+    """Splits a classifier after its backbone, into models that share its weights.
+
+    Args:
+        classifier: See `add_stage_features`.
+        outputs: See `add_stage_features`.
+
+    Returns:
+        Two Keras models: from images to the backbone's features `[b, h, w, f]` and the features of every resolution;
+        and from the list of features and metadata to the logits and the further outputs.
+    """
     classifier = patient_context_head.image_level_model(classifier)
     backbone = classifiers.backbone_of(classifier)
     maps = tf.keras.Model(backbone.input, [*_last_of_each_resolution(backbone), backbone.output])
     image, *known = classifier.inputs
     # Of one output alone, Keras returns no list.
     found = tf.nest.flatten(maps(tf.keras.Model(image, backbone.get_input_at(-1))(image)))
-    head = tf.keras.Model([backbone.get_output_at(-1), *known], [classifier.output, *outputs])
     pools = [tf.keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"stage{n}")(m) for n, m in enumerate(found)]
-    stages = tf.keras.layers.Concatenate(dtype="float32", name=STAGES)(pools)
-    heads = head([found[-1], *known])
-    return tf.keras.Model(classifier.inputs, [*(heads if outputs else [heads]), stages])
+    body = tf.keras.Model(image, [found[-1], tf.keras.layers.Concatenate(dtype="float32", name="stages")(pools)])
+    head = tf.keras.Model([backbone.get_output_at(-1), *known], [classifier.output, *outputs])
+    return body, head
 
 
 def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:

@@ -1,6 +1,6 @@
 """Refits a calibration on resampled patients: how uncertain its probabilities are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,22 +66,3 @@ def _group_images(patients: Sequence[str] | np.ndarray) -> list[np.ndarray]:
     codes, _ = pd.factorize(names.where(names == "", "patient " + names).where(names != "", own))
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-
-
-def apply_replicates(
-    fitted: Mapping[str, Any], probabilities: npt.ArrayLike, prevalence: float | None = None
-) -> np.ndarray:
-    """Calibrates scores by each of a calibration's refits.
-
-    Args:
-        fitted: See `calibration_file.read_calibration`; with `replicates`, see `fit_replicates`.
-        probabilities: Scores from 0 to 1, float of any shape.
-        prevalence: See `calibration.apply_calibration`.
-
-    Returns:
-        float64 `[refits, ...]`, from 0 to 1; no refits where the calibration has none.
-    """
-    used_at = {"used_at": fitted.get("used_at")}
-    scores = np.asarray(probabilities, np.float64)
-    rows = [calibration.apply_calibration({**refit, **used_at}, scores, prevalence) for refit in fitted.get(KEY, [])]
-    return np.array(rows) if rows else np.zeros((0, *scores.shape))

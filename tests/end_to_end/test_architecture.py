@@ -37,6 +37,7 @@ FLOORS = {
         ("inference",),
         ("training", "visualization"),
         ("evaluation",),
+        ("diagnosis",),
         ("serving",),
         ("commands",),
     ),
@@ -45,6 +46,7 @@ COMMANDS = {
     "isic_tf": [
         "train",
         "predict",
+        "diagnose",
         "evaluate",
         "calibrate",
         "ensemble",
@@ -63,6 +65,8 @@ EXCEPTIONS = {
     ("isic_tf.data.decoding", "imaging"),
     ("isic_tf.data.image_files", "imaging"),
     ("isic_tf.inference.config", "imaging"),
+    ("isic_tf.diagnosis.config", "imaging"),
+    ("isic_tf.diagnosis.diagnose_images", "imaging"),
     # Damage that TensorFlow's decoder only prints is found by decoding records as `tfrecord_tools.verify` does.
     ("isic_tf.data.corrupt_records", "imaging"),
 }
@@ -169,17 +173,12 @@ def test_every_command_is_a_thin_module_of_options_and_one_call():
             assert module.CONFIG.__doc__
 
 
-def find_work(root, name):
-    """The address of the function that a command calls; None for a command that imports it."""
-    match = re.search(r'cli\.run\("([\w.]+:\w+)", CONFIG, __doc__\)', (ROOT / root / f"{name}.py").read_text())
-    return match and match[1]
-
-
 def test_every_command_calls_a_function_of_its_config():
     for name in COMMANDS["isic_tf"]:
-        module, _, function = find_work("isic_tf", name).partition(":")
+        command = importlib.import_module(f"isic_tf.{name}")
+        module, _, function = command.WORK.partition(":")
         work = inspect.unwrap(getattr(importlib.import_module(module), function))
-        assert typing.get_type_hints(work)["config"] is importlib.import_module(f"isic_tf.{name}").CONFIG
+        assert typing.get_type_hints(work)["config"] is command.CONFIG
 
 
 # Of predictions and tables: these never need TensorFlow.
@@ -187,7 +186,7 @@ TABLE_COMMANDS = ("evaluate", "ensemble", "submission", "calibrate")
 
 
 def test_tensorflow_is_imported_by_no_command_before_its_work():
-    work = [find_work("isic_tf", name).partition(":")[0] for name in TABLE_COMMANDS]
+    work = [importlib.import_module(f"isic_tf.{name}").WORK.partition(":")[0] for name in TABLE_COMMANDS]
     code = f"""
 import importlib, sys
 from absl import flags

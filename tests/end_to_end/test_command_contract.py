@@ -32,7 +32,7 @@ class Command:
 
     Attributes:
         module: The command.
-        function: Name of the function that it calls.
+        function: Name, in its module, of the function that it calls, or of the address of that.
         options: Options of the call; `{out}` stands for an empty directory.
         tables: Options that name one CSV file.
         directories: Options that name a directory to read.
@@ -117,14 +117,14 @@ COMMANDS = {
     "synth": Command("tfrecord_tools.synth", "make_dataset", {"output": "{out}/data", "num_patients": 2}),
     "train": Command(
         "isic_tf.train",
-        "train",
+        "WORK",
         {**RECIPE, "data_dir": "records", "workdir": "{out}/run", "epochs": 1, "fold": "0"},
         directories=("data_dir",),
         outputs=("workdir",),
     ),
     "predict": Command(
         "isic_tf.predict",
-        "predict_files",
+        "WORK",
         {
             **PREDICT,
             "workdir": "run",
@@ -138,20 +138,27 @@ COMMANDS = {
     ),
     "predict files": Command(
         "isic_tf.predict",
-        "predict_files",
+        "WORK",
         {**PREDICT, "workdir": "run", "images": "jpeg/test", "csv": "test.csv", "output": "{out}/test.csv"},
         tables=("csv",),
         directories=("images",),
     ),
+    "diagnose": Command(
+        "isic_tf.diagnose",
+        "WORK",
+        {"workdir": "run", "images": "jpeg/test", "report": "{out}/page.html", "json": "{out}/page.json"},
+        directories=("images", "workdir"),
+        outputs=("report", "json"),
+    ),
     "evaluate": Command(
         "isic_tf.evaluate",
-        "evaluate_files",
+        "WORK",
         {"predictions": "oof.csv", "labels": "train.csv", "output": "{out}/metrics.json"},
         tables=("predictions", "labels"),
     ),
     "calibrate": Command(
         "isic_tf.calibrate",
-        "calibrate",
+        "WORK",
         {"workdir": "run", "oof": "oof.csv", "labels": "train.csv"},
         tables=("oof", "labels"),
         directories=("workdir",),
@@ -159,7 +166,7 @@ COMMANDS = {
     ),
     "ensemble": Command(
         "isic_tf.ensemble",
-        "ensemble",
+        "WORK",
         {
             "predictions": "test_1.csv,test_2.csv",
             "output": "{out}/mean.csv",
@@ -169,7 +176,7 @@ COMMANDS = {
     ),
     "context": Command(
         "isic_tf.context",
-        "run_context",
+        "WORK",
         {
             "oof": "oof.csv",
             "metadata": "train.csv",
@@ -182,28 +189,26 @@ COMMANDS = {
     ),
     "explain": Command(
         "isic_tf.explain",
-        "explain",
+        "WORK",
         {"workdir": "run", "records": "records/train*.tfrec", "output": "{out}/explain.png", "images": 2},
         directories=("workdir",),
         patterns=("records",),
     ),
-    "export": Command(
-        "isic_tf.export", "export", {"workdir": "run", "output": "{out}/model"}, directories=("workdir",)
-    ),
+    "export": Command("isic_tf.export", "WORK", {"workdir": "run", "output": "{out}/model"}, directories=("workdir",)),
     "submission": Command(
         "isic_tf.submission",
-        "prepare_submission",
+        "WORK",
         {"submission": "submission.csv", "sample_submission": "sample_submission.csv"},
         tables=("submission", "sample_submission"),
         outputs=(),
     ),
     "show": Command(
         "isic_tf.show",
-        "show",
+        "WORK",
         {"records": "records/train*.tfrec", "output": "{out}/sheet.png", "images": 4},
         patterns=("records",),
     ),
-    "weights": Command("isic_tf.weights", "run_weights", {"convert": "lite0.npz", "output": "{out}/lite0.h5"}),
+    "weights": Command("isic_tf.weights", "WORK", {"convert": "lite0.npz", "output": "{out}/lite0.h5"}),
 }
 TABLES = [(name, option) for name, command in COMMANDS.items() for option in command.tables]
 DIRECTORIES = [(name, option) for name, command in COMMANDS.items() for option in command.directories]
@@ -260,8 +265,8 @@ def call(name, world, tmp_path, **changes):
         else:
             options[option] = value
     module = importlib.import_module(command.module)
-    function = getattr(module, command.function)
-    return cli.execute(lambda: function(module.CONFIG(**{**options, **changes})))
+    work = getattr(module, command.function)
+    return cli.execute(lambda: cli.call(work, module.CONFIG(**{**options, **changes})))
 
 
 def check_error(code, captured, tmp_path):
@@ -438,8 +443,8 @@ def test_every_command_works_in_a_directory_with_an_awkward_name(name, world, tm
         for option, value in command.options.items()
     }
     module = importlib.import_module(command.module)
-    function = getattr(module, command.function)
-    assert cli.execute(lambda: function(module.CONFIG(**options))) == 0, capfd.readouterr().err
+    work = getattr(module, command.function)
+    assert cli.execute(lambda: cli.call(work, module.CONFIG(**options))) == 0, capfd.readouterr().err
 
 
 def test_every_command_is_in_the_table():

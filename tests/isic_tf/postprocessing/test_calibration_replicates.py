@@ -26,9 +26,6 @@ def test_refits_are_calibrations_of_the_method_and_the_same_for_a_seed(method):
     assert all("images" not in fit and 0 < fit["prevalence"] < 1 for fit in fits)
     assert fits == calibration_replicates.fit_replicates(method, SCORES, TARGETS, patients, count=5)
     assert fits != calibration_replicates.fit_replicates(method, SCORES, TARGETS, patients, count=5, seed=1)
-    found = calibration_replicates.apply_replicates({"replicates": fits}, [0.2, 0.5, 0.8])
-    assert found.shape == (5, 3)
-    assert found == pytest.approx(np.array([calibration.apply_calibration(fit, [0.2, 0.5, 0.8]) for fit in fits]))
 
 
 def test_patients_are_drawn_and_not_images():
@@ -48,15 +45,6 @@ def test_patients_are_drawn_and_not_images():
     assert len({fit["prevalence"] for fit in two}) == 2
 
 
-def test_the_prevalence_of_use_is_that_of_the_calibration_or_the_one_given():
-    fits = [{"method": "none", "prevalence": 0.5}, {"method": "none", "prevalence": 0.2}]
-    fitted = {"used_at": 0.1, "replicates": fits}
-    expected = [calibration.shift_prevalence([0.5], old, 0.1) for old in (0.5, 0.2)]
-    assert calibration_replicates.apply_replicates(fitted, [0.5]) == pytest.approx(np.array(expected))
-    expected = [calibration.shift_prevalence([0.5], old, 0.3) for old in (0.5, 0.2)]
-    assert calibration_replicates.apply_replicates(fitted, [0.5], 0.3) == pytest.approx(np.array(expected))
-
-
 def test_there_are_none_where_samples_hold_one_class_only():
     assert calibration_replicates.fit_replicates("platt", [0.1, 0.9], [0, 1], ["p", "p"], count=3) != []
     # One patient in ten million draws of two would be mixed.
@@ -64,4 +52,3 @@ def test_there_are_none_where_samples_hold_one_class_only():
     patients = ["rare", *[f"p{number}" for number in range(400)]]
     fits = calibration_replicates.fit_replicates("platt", scores, targets, patients)
     assert 0 < len(fits) == calibration_replicates.COUNT
-    assert calibration_replicates.apply_replicates({}, [0.5, 0.6]).shape == (0, 2)

@@ -1,0 +1,135 @@
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from isic_tf.diagnosis import DiagnoseConfig, diagnose, diagnose_images, standing
+from isic_tf.inference import predict_run
+from isic_tf.inference.config import PredictConfig
+from isic_tf.postprocessing import calibration_file
+from tfrecord_tools import errors
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
+
+
+@pytest.fixture
+def photos(made_up, tmp_path):
+    """Three photographs of the test split, one of them as a gray PNG and one of 16 px."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    paths = sorted((made_up / "jpeg" / "test").iterdir())[:3]
+    shutil.copy(paths[0], folder / "a.jpg")
+    cv2.imwrite(str(folder / "b.png"), cv2.imread(str(paths[1]), cv2.IMREAD_GRAYSCALE))
+    cv2.imwrite(str(folder / "c.png"), cv2.resize(cv2.imread(str(paths[2])), (16, 16)))
+    return folder
+
+
+def judge(run, images, **options):
+    return diagnose(DiagnoseConfig(workdir=str(run), images=tuple(map(str, images)), **options))
+
+
+def test_each_photograph_is_judged_as_predict_does(run, photos, capsys):
+    found = judge(run, [photos], tta=2)
+    predicted = predict_run.predict(run, photos, PredictConfig(tta=2))
+    assert [one.image for one in found] == predicted["image_name"].tolist() == ["a", "b", "c"]
+    assert [one.score for one in found] == pytest.approx(predicted["prediction"].tolist(), abs=1e-5)
+    calibrated = predict_run.predict(run, photos, PredictConfig(tta=2, calibrated=True))["prediction"]
+    assert [one.probability for one in found] == pytest.approx(calibrated.tolist(), abs=1e-5)
+    out_of_fold = pd.read_csv(run / "oof.csv")
+    benign = np.sort(out_of_fold.loc[out_of_fold["target"] == 0, "prediction"])
+    reference = standing.make_reference(out_of_fold, "sensitivity", 0.9)
+    for one in found:
+        assert one.interval[0] <= one.probability <= one.interval[1]
+        assert one.above_benign == pytest.approx(standing.rank(np.array([one.score]), benign)[0])
+        assert one.is_called_malignant == (one.score >= reference.threshold)
+        # Two folds hold out fewer images than a detector needs.
+        assert one.unlike is None
+    assert any("low resolution" in text for text in found[2].warnings)
+    printed = capsys.readouterr().out
+    assert "a: probability 0." in printed
+    assert "Not a medical device" in printed
+
+
+def test_single_files_and_the_prevalence_of_use(run, photos):
+    found = judge(run, [photos / "a.jpg"], prevalence=0.01)
+    (usual,) = judge(run, [photos / "a.jpg"])
+    assert len(found) == 1
+    fitted = calibration_file.read_calibration(str(run))
+    assert fitted["prevalence"] > 0.01
+    assert found[0].probability < usual.probability
+    assert found[0].score == usual.score
+
+
+def test_the_page_and_the_file_hold_every_image_and_no_directory(run, photos, tmp_path, capsys):
+    evil = photos / "<script>alert(1)</script>.jpg".replace("/", "_")
+    shutil.copy(photos / "a.jpg", evil)
+    judge(run, [photos], report=str(tmp_path / "page.html"), json=str(tmp_path / "page.json"))
+    page = (tmp_path / "page.html").read_text()
+    content = json.loads((tmp_path / "page.json").read_text())
+    assert content["version"] == 1
+    assert len(content["images"]) == 4
+    assert content["run"]["folds"] == 2
+    assert page.count("<img ") == 8
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "Not a medical device" in page
+    for text in (page, json.dumps(content)):
+        assert str(tmp_path) not in text
+        assert str(run.parent) not in text
+    assert f"wrote {tmp_path / 'page.html'}" in capsys.readouterr().out
+
+
+def test_training_images_are_named_as_such(run, made_up):
+    trained = pd.read_csv(run / "oof.csv")["image_name"].iloc[0]
+    (found,) = judge(run, [made_up / "jpeg" / "train" / f"{trained}.jpg"])
+    # Its own fold did not train on it, the other one did.
+    assert not any("trained on" in text for text in found.warnings)
+    (run / "fold0" / "seen_images.csv").rename(run / "fold0" / "kept.csv")
+    shutil.copy(run / "fold1" / "seen_images.csv", run / "fold0" / "seen_images.csv")
+    try:
+        results = [judge(run, [made_up / "jpeg" / "train" / f"{name}.jpg"]) for name in _trained_on(run)]
+    finally:
+        (run / "fold0" / "kept.csv").replace(run / "fold0" / "seen_images.csv")
+    assert all(any("trained on this image" in text for text in one.warnings) for (one,) in results)
+
+
+def _trained_on(run):
+    return pd.read_csv(run / "fold1" / "seen_images.csv")["image_name"].tolist()[:1]
+
+
+def test_a_run_without_calibration_or_out_of_fold_predictions_says_so(run, photos, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "copy")
+    for name in ("calibration.json", "oof.csv"):
+        (tmp_path / "copy" / name).unlink()
+    (found,) = judge(tmp_path / "copy", [photos / "a.jpg"])
+    assert found.probability is found.interval is found.above_benign is found.is_called_malignant is None
+    printed = capsys.readouterr().out
+    assert "no calibration, so scores are no probabilities" in printed
+    assert "no out-of-fold predictions" in printed
+    with pytest.raises(errors.ConfigError, match="--prevalence needs a calibration"):
+        judge(tmp_path / "copy", [photos / "a.jpg"], prevalence=0.1)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "error", "message"),
+    [
+        (["none.jpg"], {}, errors.IsicError, "none.jpg not found; check --images"),
+        (["text.jpg"], {}, errors.IsicError, "text.jpg"),
+        (["a.jpg"], {"patient": True}, errors.ConfigError, "--patient needs --context, or a run"),
+        (["a.jpg"], {"context": "nowhere"}, errors.IsicError, "nowhere"),
+    ],
+)
+def test_what_cannot_be_judged_is_an_error_of_one_line(run, photos, names, options, error, message):
+    (photos / "text.jpg").write_text("no image")
+    with pytest.raises(error, match=message) as caught:
+        judge(run, [photos / name for name in names], **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_images_are_left_to_predict(run, photos, monkeypatch):
+    monkeypatch.setattr(diagnose_images, "_MOST_IMAGES", 2)
+    with pytest.raises(errors.ConfigError, match="expected at most 2 images, got 3; use isic_tf.predict"):
+        judge(run, [photos])
