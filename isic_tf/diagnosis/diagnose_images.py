@@ -52,6 +52,10 @@ class Diagnosis:
         unlike: How unlike the training images it is, above 1 for 5 % of images like those; None where unknown.
         warnings: What speaks against trusting the score, one line each.
         classes: Probability of each class, of a run with several; else empty.
+
+    Examples:
+        >>> Diagnosis("photo", 0.4, probability=0.031, interval=(0.012, 0.07)).interval
+        (0.012, 0.07)
     """
 
     image: str

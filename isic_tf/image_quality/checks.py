@@ -21,6 +21,10 @@ class Finding:
         value: What was measured.
         threshold: The limit that `value` is beyond.
         text: One line for users.
+
+    Examples:
+        >>> Finding("dark", value=90.0, threshold=135.0, text=CHECKS["dark"].text).text
+        'The photograph is too dark. Use more light.'
     """
 
     name: str

@@ -62,6 +62,11 @@ def fit_detector(training: np.ndarray, held_out: np.ndarray, rate: float = FALSE
 
     Raises:
         IsicError: There are fewer images, or features that are not finite.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> fit_detector(rng.normal(size=(200, 8)), rng.normal(size=(100, 8))).references.shape
+        (200, 8)
     """
     for name, features in (("training", training), ("held-out", held_out)):
         if len(features) < FEWEST_IMAGES:
@@ -130,6 +135,12 @@ def measure(detector: Detector, features: np.ndarray) -> np.ndarray:
     Returns:
         float64 `[n]`, 0 or more: above 1 for 5 % of images like the held-out ones. NaN where a feature is NaN, as
         where the network did not predict an image.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> detector = fit_detector(rng.normal(size=(200, 8)), rng.normal(size=(100, 8)))
+        >>> measure(detector, np.array([[np.nan] * 8]))
+        array([nan])
     """
     is_known = np.isfinite(features).all(axis=1)
     found = np.full(len(features), np.nan)

@@ -32,6 +32,10 @@ def save_detector(weights: str, detector: Detector) -> str:
 
     Returns:
         Path of the file.
+
+    Examples:
+        >>> save_detector("runs/lite0/fold0/best.weights.h5", detector)  # doctest: +SKIP
+        'runs/lite0/fold0/unlike.npz'
     """
     digest = np.array(filesystem.compute_sha256(weights))
     content = io.BytesIO()
@@ -54,6 +58,10 @@ def load_detector(weights: str) -> Detector | None:
 
     Raises:
         CorruptRecordError: The file is damaged.
+
+    Examples:
+        >>> load_detector("runs/of_release_0_1/fold0/best.weights.h5") is None
+        True
     """
     path = locate_detector(weights)
     if not filesystem.exists(path):

@@ -38,9 +38,9 @@ def format_metadata(run: Mapping[str, Any], format: str, target: str, metrics: M
         YAML, in which every value is escaped.
 
     Examples:
-        >>> print(format_metadata({"backbone": "b", "image_size": 64}, "onnx", "malignant or not", {}))
-        pipeline_tag: image-classification
-        ...
+        >>> text = format_metadata({"backbone": "b", "image_size": 64}, "onnx", "malignant or not", {})
+        >>> yaml.safe_load(text)["license"]
+        'unknown'
     """
     facts: dict[str, Any] = {
         "license": "unknown",
