@@ -251,15 +251,21 @@ def needs_training(directory: str, config: TrainConfig) -> bool:
     if not run_directory.is_finished(directory):
         return True
     problem = fold_progress.find_result_problem(directory, config.keep_weights)
-    detector_path = detector_file.locate_detector(os.path.join(directory, run_directory.BEST_WEIGHTS))
-    num_held_out = run_directory.read_metrics(directory).get("images", 0)
-    if not problem and num_held_out >= detector.FEWEST_IMAGES and not filesystem.exists(detector_path):
-        # Trained by release 0.1.
-        problem = f"{detector_path} is missing"
-    if problem:
+    if problem or _lacks_detector(directory):
+        problem = problem or f"{directory} has no {detector_file.DETECTOR_FILE}"
         _LOG.warning(f"note: {problem}; the fold is finished once more")
         return True
     return has_grown(directory, config)
+
+
+def _lacks_detector(directory: str) -> bool:
+    """Returns whether a trained fold has no detector of unlike images although it has images enough, as of 0.1."""
+    if filesystem.exists(detector_file.locate_detector(os.path.join(directory, run_directory.BEST_WEIGHTS))):
+        return False
+    if run_directory.read_metrics(directory).get("images", 0) < detector.FEWEST_IMAGES:
+        return False
+    has_list = filesystem.exists(os.path.join(directory, seen_images.SEEN_FILE))
+    return has_list and len(seen_images.read_seen_images(directory)) >= detector.FEWEST_IMAGES
 
 
 def has_grown(directory: str, config: TrainConfig) -> bool:

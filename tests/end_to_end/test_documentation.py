@@ -104,7 +104,7 @@ _CONSOLE = {
     "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",
     "$ pip install '.[onnx]'": "installs packages",
     "$ python -m isic_tf.evaluate --predictions=runs/lite0/oof.csv --labels=train.csv "
-    "--records='records/384/train*.tfrec' --output=runs/lite0/evaluation.json": "its output is read by test_card_figures.py",
+    "--records='records/384/train*.tfrec' --output=runs/lite0/evaluation.json": "read by test_card_figures.py",
     "$ python -m isic_tf.diagnose --workdir=runs/lite0 photo.jpg --prevalence=0.0176 --report=photo.html": "run by "
     "test_diagnose_images.py",
     "$ python -m tfrecord_tools.tables --tables=ISIC_2019_Training_GroundTruth.csv,ISIC_2019_Training_Metadata.csv "
