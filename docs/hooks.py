@@ -19,6 +19,7 @@ COMMANDS = {
     "tfrecord_tools.verify": "tfrecord-verify",
     "isic_tf.train": "isic-train",
     "isic_tf.predict": "isic-predict",
+    "isic_tf.diagnose": "isic-diagnose",
     "isic_tf.evaluate": "isic-evaluate",
     "isic_tf.calibrate": "isic-calibrate",
     "isic_tf.ensemble": "isic-ensemble",

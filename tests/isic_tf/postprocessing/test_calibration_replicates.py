@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isic_tf.postprocessing import calibration, calibration_replicates
+from isic_tf.postprocessing import calibration_replicates, config
 
 # Two benign and two malignant images at each score: the likelihood wants 1/2 everywhere.
 SCORES = np.repeat([0.2, 0.4, 0.6, 0.8], 4)
@@ -17,7 +17,7 @@ def sample(count, per_patient, seed=0):
     return np.repeat(scores, per_patient), np.repeat(targets, per_patient), np.repeat(patients, per_patient)
 
 
-@pytest.mark.parametrize("method", calibration.METHODS)
+@pytest.mark.parametrize("method", config.CALIBRATIONS)
 def test_refits_are_calibrations_of_the_method_and_the_same_for_a_seed(method):
     patients = [f"p{number // 2}" for number in range(16)]
     fits = calibration_replicates.fit_replicates(method, SCORES, TARGETS, patients, count=5)
