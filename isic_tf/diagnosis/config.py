@@ -5,6 +5,7 @@ import os
 import typing
 
 from isic_tf.artifacts import run_directory
+from isic_tf.postprocessing.config import refuse_prevalence
 from tfrecord_tools import cli, errors
 from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import csv_tables
@@ -71,8 +72,7 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
         if not self.images:
             raise errors.ConfigError("expected image files or directories, got none; name at least one")
         parse_operating_point(self.operate_at)
-        if self.prevalence is not None and not 0 < self.prevalence < 1:
-            raise errors.ConfigError(f"expected a prevalence between 0 and 1, such as 0.0176, got {self.prevalence}")
+        refuse_prevalence(self.prevalence)
 
     @property
     def operating_point(self) -> tuple[str, float]:

@@ -109,16 +109,19 @@ def diagnose(config: DiagnoseConfig) -> list[Diagnosis]:
         config.tta,
         embed=bool(stage and stage.uses_embeddings),
     )
+    fitted = _read_calibration(config)
     reference = _make_reference(config)
     warnings = [
         tuple(_list_warnings(unlike, own, not is_unseen))
         for unlike, own, is_unseen in zip(results.unlike, findings, unseen, strict=True)
     ]
-    found = _join(config, rows, results, reference, stage, warnings, model_config.class_set.names)
+    calibrated = standing.calibrate_with_interval(fitted, results.fold_scores, config.prevalence) if fitted else None
+    together = _apply_stage(stage, rows, results) if stage else None
+    found = _join(rows, results, reference, calibrated, together, warnings, model_config.class_set.names)
     for one in found:
         _LOG.info(describe(one, reference))
     _LOG.info(NOTICE)
-    facts = _collect_facts(config, len(paths), reference)
+    facts = _collect_facts(config, len(paths), fitted, reference)
     if config.json:
         content = {"version": 1, "notice": NOTICE, "run": facts, "images": [dataclasses.asdict(one) for one in found]}
         atomic_write.write_text(config.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -198,17 +201,15 @@ def _list_warnings(unlike: float, findings: Sequence[image_quality.Finding], is_
 
 
 def _join(
-    config: DiagnoseConfig,
     rows: pd.DataFrame,
     results: network_results.NetworkResults,
     reference: standing.Reference | None,
-    stage: second_stage.Stage | None,
+    calibrated: np.ndarray | None,
+    together: np.ndarray | None,
     warnings: Sequence[tuple[str, ...]],
     class_names: Sequence[str],
 ) -> list[Diagnosis]:
     single = results.scores[:, 0]
-    calibrated = _calibrate(config, results.fold_scores)
-    together = _apply_stage(stage, rows, results) if stage else None
     found = []
     for place, name in enumerate(rows["image_name"]):
         unlike = float(results.unlike[place])
@@ -228,8 +229,8 @@ def _join(
     return found
 
 
-def _calibrate(config: DiagnoseConfig, fold_scores: np.ndarray) -> np.ndarray | None:
-    """Returns the probabilities and their intervals, float64 `[n, 3]`; None where the run has no calibration."""
+def _read_calibration(config: DiagnoseConfig) -> dict[str, Any] | None:
+    """Reads the calibration of the run; None, which is logged, where it has none."""
     if not filesystem.exists(calibration_file.locate_calibration(config.workdir)):
         if config.prevalence is not None:
             raise errors.ConfigError(
@@ -237,8 +238,7 @@ def _calibrate(config: DiagnoseConfig, fold_scores: np.ndarray) -> np.ndarray | 
             )
         _LOG.warning("note: the run has no calibration, so scores are no probabilities; fit one with isic_tf.calibrate")
         return None
-    fitted = calibration_file.read_calibration(config.workdir)
-    return standing.calibrate_with_interval(fitted, fold_scores, config.prevalence)
+    return calibration_file.read_calibration(config.workdir)
 
 
 def _apply_stage(stage: second_stage.Stage, rows: pd.DataFrame, results: network_results.NetworkResults) -> np.ndarray:
@@ -251,7 +251,9 @@ def _apply_stage(stage: second_stage.Stage, rows: pd.DataFrame, results: network
     return second_stage.apply_stage(stage, lesions)
 
 
-def _collect_facts(config: DiagnoseConfig, num_folds: int, reference: standing.Reference | None) -> dict[str, Any]:
+def _collect_facts(
+    config: DiagnoseConfig, num_folds: int, fitted: dict[str, Any] | None, reference: standing.Reference | None
+) -> dict[str, Any]:
     """Collects what the page and the file state of the run; no directory of this machine."""
     facts: dict[str, Any] = {
         "name": os.path.basename(os.path.normpath(config.workdir)),
@@ -262,8 +264,7 @@ def _collect_facts(config: DiagnoseConfig, num_folds: int, reference: standing.R
         "false_alarm_rate": detector.FALSE_ALARM_RATE,
         "threshold": None,
     }
-    if config.prevalence is None and filesystem.exists(calibration_file.locate_calibration(config.workdir)):
-        fitted = calibration_file.read_calibration(config.workdir)
+    if config.prevalence is None and fitted:
         facts["prevalence"] = fitted.get("used_at") or fitted["prevalence"]
     if reference:
         facts.update(
