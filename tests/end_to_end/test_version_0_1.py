@@ -265,18 +265,34 @@ def test_prediction_files_are_blended_alike(name, parts):
     assert read_json("found.csv.json") == read_json(f"expected/{name}.csv.json")
 
 
-def test_a_finished_run_is_left_alone(monkeypatch, capsys):
+def test_a_finished_run_only_gains_the_detectors_of_unlike_images(monkeypatch, capsys):
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     before = contents("run")
+    shutil.copytree("run", "old_run")
+    loop.train(make_config(workdir="run", fold="all", **FLAGS))
+    out = capsys.readouterr().out
+    assert "run/fold0 has no unlike.npz; the fold is finished once more" in out
+    after = contents("run")
+    gained = {f"run/{fold}/{name}" for fold in ("fold0", "fold1") for name in ("unlike.npz", "training.png")}
+    assert after.keys() == before.keys() | gained
+    changed = {name for name in before if after[name] != before[name]}
+    assert {name.rpartition("/")[2] for name in changed} == {"oof.csv", "metrics.json", "seen_images.csv"}
+    for name in changed:
+        old = name.replace("run/", "old_run/", 1)
+        if name.endswith("oof.csv"):
+            assert_same_table(name, old)
+        elif name.endswith("metrics.json"):
+            assert_same_json(json.loads(after[name]), json.loads(before[name]))
+        else:
+            pd.testing.assert_frame_equal(pd.read_csv(name)[["image_name", "patient_id"]], pd.read_csv(old))
+    # Then it is left alone.
     loop.train(make_config(workdir="run", fold="all", **FLAGS))
     out = capsys.readouterr().out
     assert "run/fold0 is already trained" in out
     assert "run/fold1 is already trained" in out
-    after = contents("run")
-    # Made again of all folds, with a word on the interval.
-    assert_same_json(json.loads(after.pop("run/metrics.json")), json.loads(before.pop("run/metrics.json")))
-    # Exact.
-    assert after == before
+    again = contents("run")
+    assert_same_json(json.loads(again.pop("run/metrics.json")), json.loads(after.pop("run/metrics.json")))
+    assert again == after
 
 
 @pytest.mark.parametrize(

@@ -105,10 +105,10 @@ def test_training_drops_whole_branches_of_single_images():
     network.get_layer("block_layer_scale").set_weights([np.full(4, 1e3, np.float32)])
     images = tf.constant(np.random.default_rng(4).random((32, 8, 8, 4)), tf.float32)
     branch = network(images, training=False) - images
-    kept = (network(images, training=True) - images) / branch
-    # Kept branches count twice.
-    assert set(np.unique(np.round(kept.numpy(), 3)).tolist()) == {0.0, 2.0}
-    assert (np.ptp(kept.numpy().reshape(32, -1), axis=1) < 1e-2).all()
+    kept = ((network(images, training=True) - images) / branch).numpy().reshape(32, -1)
+    # Kept branches count twice; a difference of float32 values is rounded.
+    assert set(np.round(kept[:, 0])) == {0.0, 2.0}
+    assert np.abs(kept - np.round(kept[:, :1])).max() < 1e-2
 
 
 def test_stochastic_depth_draws_from_a_state_that_checkpoints_hold():
