@@ -121,8 +121,8 @@ def decode_reduced(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
     def decode_unusual() -> tf.Tensor:
         if tf.executing_eagerly():
             return tf.constant(_decode_by_operations(tf.constant(image).numpy(), image_size))
-        # One operation of Python: even where they are not run, the operations of `decode_any` take longer to pass than
-        # a small JPEG takes to be decoded.
+        # One operation of Python: even where they are not run, the operations of a graph that turns images upright take
+        # longer to pass than a small JPEG takes to be decoded.
         decoded = tf.numpy_function(_decode_in_python, [image, image_size], tf.uint8, stateful=False)
         return tf.ensure_shape(decoded, [None, None, 3])
 
@@ -138,7 +138,7 @@ def _decode_in_python(image: bytes, image_size: int) -> np.ndarray:
 
 
 def _decode_by_operations(image: bytes, image_size: int) -> np.ndarray:
-    """Computes what `decode_any` does by single operations.
+    """Decodes a PNG, or a JPEG that is rotated or CMYK, by single operations.
 
     The thread that runs this is one of those that run graphs. A graph would wait for another of them, and where each
     holds such an image, as on a machine of two cores, for ever.
@@ -152,30 +152,6 @@ def _decode_by_operations(image: bytes, image_size: int) -> np.ndarray:
             image = graph_codec.add_adobe_marker(image)
         pixels = _decode_reduced_jpeg(image, image_size).numpy()
         return exif.turn_upright(pixels, header.orientation if header else 1)
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)], autograph=False)
-def decode_any(image: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
-    """Decodes a PNG, or a JPEG that may be rotated or CMYK, in a graph that needs no Python; see `decode_reduced`.
-
-    Args:
-        image: JPEG or PNG, string `[]`.
-        image_size: Side S in pixels, int32 `[]`.
-
-    Returns:
-        uint8 `[h, w, 3]`, RGB.
-    """
-
-    def decode_jpeg() -> tf.Tensor:
-        is_cmyk = tf.io.extract_jpeg_shape(image)[2] == _CMYK
-        file = tf.cond(is_cmyk, lambda: graph_codec.mark_cmyk(image), lambda: image)
-        return graph_codec.turn_jpeg_upright(file, _decode_reduced_jpeg(file, image_size))
-
-    return tf.cond(
-        tf.strings.substr(image, 0, len(_PNG)) == _PNG,
-        lambda: graph_codec.turn_png_upright(image, tf.io.decode_png(image, channels=3)),
-        decode_jpeg,
-    )
 
 
 def _decode_reduced_jpeg(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:

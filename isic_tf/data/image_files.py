@@ -201,7 +201,7 @@ def open_reader(
     from tfrecord_tools.imaging.sources import addresses
 
     notes: list[str] = []
-    options = {"image_size": image_size, **_choose_preprocessing(run)}
+    options = {"image_size": image_size, **choose_preprocessing(run)}
     paths = rows["path"].tolist()
     failures = []
 
@@ -230,8 +230,19 @@ def open_reader(
         _LOG.warning(f"note: {jpeg_colors.describe_notes(len(set(notes)), notes[0])}")
 
 
-def _choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the preprocessing options of a run's records; logs those that are assumed."""
+def choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
+    """Chooses how image files are prepared for a run; logs what is assumed.
+
+    Args:
+        run: Dict of the run's options as text, see `run_directory.read_flags`.
+
+    Returns:
+        `resize` (text), `trim_border` (bool) and `color_constancy` (text), see `preprocessing.resize_to_square`.
+
+    Examples:
+        >>> choose_preprocessing({"resize": "pad", "trim_border": "True", "color_constancy": "none"})
+        {'resize': 'pad', 'trim_border': True, 'color_constancy': 'none'}
+    """
     known = preprocessing_config.find_preprocessing(run)
     assumed = {name: value for name, value in preprocessing_config.DEFAULTS.items() if name not in known}
     if assumed:

@@ -218,12 +218,9 @@ def _note_calibration(fitted: Mapping[str, Any], rows: pd.DataFrame, tta: int) -
             "which therefore look better calibrated than they are; isic_tf.calibrate prints the metrics on other "
             "patients"
         )
-    if tta > 1 and calibration_file.is_of_training(fitted):
-        _LOG.warning(
-            f"note: the calibration was fitted to predictions of one version of each image, but these are means of "
-            f"{tta}; predict --out_of_fold with the same --tta, and fit a calibration to that with isic_tf.calibrate "
-            "--oof"
-        )
+    problem = calibration_file.describe_versions(fitted, tta)
+    if problem:
+        _LOG.warning(f"note: {problem}")
 
 
 def _choose_parts_directory(output: str, strategy: tf.distribute.Strategy) -> str:

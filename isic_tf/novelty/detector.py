@@ -18,12 +18,12 @@ from tfrecord_tools import errors
 FALSE_ALARM_RATE = 0.05
 # Principal components of the Gaussian: with 20, 300 images suffice.
 _COMPONENTS = 20
-_NEIGHBOR = 5
+NEIGHBOR = 5
 # Training images whose features are kept; more of them take longer, and found no more.
 MOST_REFERENCES = 1000
 # Fewer cannot tell a quantile of 95 %.
 FEWEST_IMAGES = 50
-_LEAST = 1e-12
+LEAST = 1e-12
 # In units of the variance of a feature.
 _LEAST_RESIDUAL = 0.01
 _BLOCK = 256
@@ -76,7 +76,7 @@ def fit_detector(training: np.ndarray, held_out: np.ndarray, rate: float = FALSE
     inputs = np.asarray(training, np.float64)
     mean = inputs.mean(axis=0)
     # A feature that no training image shows must not make every other image unlike.
-    scale = np.maximum(inputs.std(axis=0), 1e-3 * inputs.std() + _LEAST)
+    scale = np.maximum(inputs.std(axis=0), 1e-3 * inputs.std() + LEAST)
     standardized = (inputs - mean) / scale
     count = min(_COMPONENTS, len(inputs) // 3, inputs.shape[1] - 1)
     components, variances, residual = _find_components(standardized, count)
@@ -86,9 +86,9 @@ def fit_detector(training: np.ndarray, held_out: np.ndarray, rate: float = FALSE
     single = [array.astype(np.float32) for array in arrays]
     detector = Detector(single[0], single[1], single[2], single[3], single[4], references, np.ones(3, np.float32))
     distances = np.stack([_gaussian_distance(detector, held_out), _neighbor_distance(detector, held_out)])
-    own_limits = np.maximum(np.quantile(distances, 1 - rate, axis=1), _LEAST)
+    own_limits = np.maximum(np.quantile(distances, 1 - rate, axis=1), LEAST)
     larger = np.quantile((distances / own_limits[:, None]).max(axis=0), 1 - rate)
-    return detector._replace(limits=np.array([*own_limits, max(larger, _LEAST)], np.float32))
+    return detector._replace(limits=np.array([*own_limits, max(larger, LEAST)], np.float32))
 
 
 def _find_components(standardized: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -97,12 +97,12 @@ def _find_components(standardized: np.ndarray, count: int) -> tuple[np.ndarray, 
     spectrum = values**2 / len(standardized)
     total = float((standardized**2).sum()) / len(standardized)
     residual = (total - float(spectrum.sum())) / (standardized.shape[1] - count)
-    return directions, np.maximum(spectrum, _LEAST), max(residual, _LEAST_RESIDUAL)
+    return directions, np.maximum(spectrum, LEAST), max(residual, _LEAST_RESIDUAL)
 
 
 def _normalize(features: np.ndarray) -> np.ndarray:
     """Returns features divided by their length."""
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), _LEAST)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), LEAST)
 
 
 def _gaussian_distance(detector: Detector, features: np.ndarray) -> np.ndarray:
@@ -116,7 +116,7 @@ def _gaussian_distance(detector: Detector, features: np.ndarray) -> np.ndarray:
 def _neighbor_distance(detector: Detector, features: np.ndarray) -> np.ndarray:
     """Returns the distance to the fifth nearest training image, float64 `[n]`, from 0 to 2."""
     references = detector.references.astype(np.float32)
-    place = min(_NEIGHBOR, len(references)) - 1
+    place = min(NEIGHBOR, len(references)) - 1
     found = []
     for start in range(0, len(features), _BLOCK):
         own = _normalize(np.asarray(features[start : start + _BLOCK], np.float32))
@@ -163,7 +163,7 @@ def join(values: np.ndarray) -> np.ndarray:
         >>> join(np.array([[4.0, 1.0], [2.0, np.nan]])).tolist()
         [2.0, 2.0]
     """
-    logs = np.log(np.maximum(values, _LEAST))
+    logs = np.log(np.maximum(values, LEAST))
     count = np.isfinite(logs).sum(axis=1)
     total = np.where(np.isfinite(logs), logs, 0).sum(axis=1)
     return np.where(count > 0, np.exp(total / np.maximum(count, 1)), np.nan)

@@ -123,9 +123,28 @@ def _check_steps(scores: Any, probabilities: Any) -> None:
         raise errors.CorruptRecordError(f"expected as many scores as probabilities, got {len(scores)}")
 
 
-def is_of_training(calibration: Mapping[str, Any]) -> bool:
-    """Returns whether a calibration was fitted to the predictions of the training, of one version of each image."""
-    return calibration.get("fitted_to") is None
+def describe_versions(calibration: Mapping[str, Any], versions: int) -> str:
+    """Describes where a calibration does not fit means over several versions of an image.
+
+    Args:
+        calibration: See `read_calibration`.
+        versions: Versions of each image whose scores are averaged.
+
+    Returns:
+        A sentence for a note; "" where there is one version, or the calibration was fitted to other predictions than
+        those of the training, which are of one version.
+
+    Examples:
+        >>> describe_versions({"fitted_to": "oof8.csv"}, 8)
+        ''
+    """
+    if versions == 1 or calibration.get("fitted_to") is not None:
+        return ""
+    return (
+        "the calibration was fitted to predictions of one version of each image, but these are means of "
+        f"{versions}; predict --out_of_fold with the same --tta, and fit a calibration to that with isic_tf.calibrate "
+        "--oof"
+    )
 
 
 def _digest(path: str) -> str | None:

@@ -36,6 +36,9 @@ class ExportConfig(cli.Config):
     quantize: tuple[str, ...] = cli.option(
         ("float32",), help=f"With --format=tflite: numeric formats to write, one file each: {', '.join(FORMS)}."
     )
+    tta: int = cli.option(
+        1, lower=1, upper=8, help="Versions of each image (flips and turns) that a SavedModel averages; as in predict."
+    )
     records: str | None = cli.option(
         None, help="Glob pattern of shards to compare the exported model with the run on; required for int8."
     )
@@ -68,6 +71,10 @@ class ExportConfig(cli.Config):
             raise errors.ConfigError(
                 f"--quantize={received} needs --format=tflite: {_FLOAT32[self.format]} is always float32; leave one of "
                 "them out"
+            )
+        if self.tta > 1 and self.format != "saved_model":
+            raise errors.ConfigError(
+                f"--tta={self.tta} needs --format=saved_model; leave it out, and average the versions in the client"
             )
         if "int8" in self.quantize and not self.records:
             raise errors.ConfigError("--quantize=int8 needs --records: the ranges of activations are taken from images")

@@ -17,14 +17,23 @@ from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
 from isic_tf.models import classifiers, patient_context_head
 from isic_tf.models.config import read_model_config
-from isic_tf.serving import export_parity, exported_predictions, model_card, onnx_model, saved_model, tflite
+from isic_tf.postprocessing import calibration_file
+from isic_tf.serving import (
+    export_parity,
+    exported_predictions,
+    model_card,
+    onnx_model,
+    run_parts,
+    saved_model,
+    tflite,
+)
 from isic_tf.serving.config import ExportConfig, refuse_existing
 from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
-# The preprocessing that the exported model does itself.
-_BUILT_IN_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
+# The preprocessing that a TensorFlow Lite or ONNX model needs from its client besides resizing.
+_NO_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
 # Number of images from which the ranges of the int8 form's activations are taken.
 _CALIBRATION_IMAGES = 200
 
@@ -62,6 +71,7 @@ class _Job:
     threads: int
     directory: str
     classes: targets.ClassSet = targets.BINARY
+    parts: run_parts.RunParts = run_parts.NOTHING
 
 
 @output_lock.locking("output")
@@ -99,14 +109,21 @@ def export(config: ExportConfig) -> ExportResult:
         rows = clinical_metadata.add_values(rows, config.table, numeric)
     models = [build_network(run, config.workdir, path) for path in paths]
     _LOG.info(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)")
-    _log_limits(run)
+    parts = run_parts.NOTHING
+    if config.format == "saved_model":
+        parts = run_parts.read_parts(config.workdir, paths, run, classes, config.tta)
+    _log_limits(run, config.format, parts)
     with _replaced_directory(config.output) as directory:
-        job = _Job(models, run["image_size"], fields, rows, config.threads or cpu.count_cores(), directory, classes)
+        job = _Job(
+            models, run["image_size"], fields, rows, config.threads or cpu.count_cores(), directory, classes, parts
+        )
         sizes = _write_models(job, config)
         table = _compare_with_run(job, list(sizes))
         lines = export_parity.tabulate(sizes, table)
         images = 0 if rows is None else len(rows)
-        facts = model_card.collect(config.workdir, paths, models[0].count_params(), run, config.format, lines, images)
+        facts = model_card.collect(
+            config.workdir, paths, models[0].count_params(), run, config.format, lines, images, parts
+        )
         model_card.write(directory, facts)
     _LOG.info(text_report.align(f"Compared with the run on {images} records" if images else "Not compared", lines))
     _LOG.info(f"wrote {config.output}")
@@ -132,16 +149,19 @@ def build_network(run: Mapping[str, Any], workdir: str, weights: str) -> tf.kera
     return patient_context_head.image_level_model(classifiers.build_from_config(config, weights))
 
 
-def _log_limits(run: Mapping[str, Any]) -> None:
+def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) -> None:
     """Logs what the run does and the exported model does not."""
     preprocessing = model_card.describe_preprocessing(run)
-    if preprocessing not in ("", _BUILT_IN_PREPROCESSING):
+    if format != "saved_model" and preprocessing not in ("", _NO_PREPROCESSING):
         _LOG.warning(
             f"note: the records of the run were built with {preprocessing}; a client must preprocess its images in the "
             "same way"
         )
     if run.get("context") == "set":
         _LOG.warning("note: the exported model predicts single images, without the patient context of the run")
+    problem = calibration_file.describe_versions(parts.calibration, parts.versions) if parts.calibration else ""
+    if problem:
+        _LOG.warning(f"note: {problem}")
 
 
 @contextlib.contextmanager
@@ -166,7 +186,8 @@ def _replaced_directory(path: str) -> Iterator[str]:
 def _write_models(job: _Job, config: ExportConfig) -> dict[str, float]:
     """Writes the model in each form, and returns the sizes in MB by form."""
     if config.format == "saved_model":
-        return {"saved_model": saved_model.save(job.models, job.image_size, job.fields, job.directory, job.classes)}
+        size = saved_model.save(job.models, job.image_size, job.fields, job.directory, job.classes, job.parts)
+        return {"saved_model": size}
     if config.format == "onnx":
         content = onnx_model.convert(job.models, job.image_size, job.fields, job.classes)
         return {"onnx": _write_file(os.path.join(job.directory, onnx_model.FILE), content)}
@@ -200,11 +221,13 @@ def _compare_with_run(job: _Job, forms: Sequence[str]) -> pd.DataFrame | None:
     if job.rows is None:
         return None
     rows, size, threads = job.rows, job.image_size, job.threads
-    reference = exported_predictions.predict_run(job.models, rows, size, job.fields, threads, job.classes)
+    reference = exported_predictions.predict_run(
+        job.models, rows, size, job.fields, threads, job.classes, job.parts.versions
+    )
     found = {}
     for form in forms:
         if form == "saved_model":
-            found[form] = exported_predictions.predict_saved_model(job.directory, rows, job.fields)
+            found[form] = exported_predictions.predict_saved_model(job.directory, rows, size, job.fields)
         elif form == "onnx":
             content = filesystem.read(os.path.join(job.directory, onnx_model.FILE))
             found[form] = exported_predictions.predict_onnx(content, rows, size, job.fields, threads)

@@ -17,8 +17,8 @@ from isic_tf.data import (
     record_metadata,
     targets,
 )
-from isic_tf.inference import predictor
-from isic_tf.serving import onnx_model, saved_model, tflite
+from isic_tf.inference import predictor, test_time_augmentation
+from isic_tf.serving import graph_metadata, onnx_model, tflite
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import name_join, record_index, temporary_files
 
@@ -68,6 +68,7 @@ def predict_run(
     fields: str,
     threads: int,
     classes: targets.ClassSet = targets.BINARY,
+    versions: int = 1,
 ) -> np.ndarray:
     """Predicts records as `isic_tf.predict` does.
 
@@ -78,6 +79,7 @@ def predict_run(
         fields: See `clinical_metadata.parse`.
         threads: Number of threads that decode images.
         classes: The classes that the classifiers predict.
+        versions: Symmetries of a square whose probabilities are averaged, 1 to 8.
 
     Returns:
         Mean probabilities of the models, float32 `[n]`; of several classes scores `[n, 1 + classes]`.
@@ -86,34 +88,41 @@ def predict_run(
     dataset = input_pipeline.make_eval_dataset(
         rows, image_size=image_size, batch_size=_BATCH, threads=threads, metadata=metadata
     )
-    batches = predictor.make_predictor(models, tf.distribute.get_strategy(), classes=classes)(dataset)
+    view = test_time_augmentation.make_views(versions, "dihedral", {}, seed=0) if versions > 1 else None
+    predict = predictor.make_predictor(models, tf.distribute.get_strategy(), view, versions, classes=classes)
+    batches = predict(dataset)
     return _collect((found for _, found in batches), rows, "the run")
 
 
-def predict_saved_model(directory: str, rows: pd.DataFrame, fields: str) -> np.ndarray:
-    """Predicts the JPEG files of records with a SavedModel.
+def predict_saved_model(directory: str, rows: pd.DataFrame, image_size: int, fields: str) -> np.ndarray:
+    """Predicts the decoded images of records with the signature `pixels` of a SavedModel.
+
+    Its signature for files would prepare once more what was trimmed or corrected when the records were built.
 
     Args:
         directory: Directory of the SavedModel.
         rows: See `read_rows`.
+        image_size: Side of the images in pixels.
         fields: See `clinical_metadata.parse`.
 
     Returns:
         Probabilities, float32 `[n]`, or scores, see `predict_run`.
     """
     with temporary_files.without_wildcards(directory) as path:
-        predict = tf.saved_model.load(path).signatures["serving_default"]
+        predict = tf.saved_model.load(path).signatures["pixels"]
     columns = clinical_metadata.columns(fields)
-    files = _read_files(rows)
+    numeric = graph_metadata.list_inputs(fields)
+    numbers = clinical_metadata.select_values(rows, clinical_metadata.parse_numeric(fields))
+    images = (image for image, _ in read_images(rows, image_size, fields))
 
     def batches() -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BATCH):
-            part = rows.iloc[start : start + _BATCH]
-            values = {name: _as_values(name, part[name]) for name in columns}
-            numbers = clinical_metadata.select_values(part, clinical_metadata.parse_numeric(fields))
-            numeric = saved_model.list_inputs(fields)
-            values |= {name: tf.constant(own, tf.float32) for name, own in zip(numeric, numbers.T, strict=True)}
-            found = predict(image=tf.constant([next(files) for _ in part.index]), **values)
+            batch = slice(start, start + _BATCH)
+            values = {name: _as_values(name, rows[name].iloc[batch]) for name in columns}
+            own = numbers[batch].T
+            values |= {name: tf.constant(column, tf.float32) for name, column in zip(numeric, own, strict=True)}
+            pixels = np.stack(list(itertools.islice(images, _BATCH)))
+            found = predict(pixels=tf.constant(pixels), **values)
             single = found["prediction"].numpy()
             has_classes = "probabilities" in found
             yield np.column_stack([single, found["probabilities"].numpy()]) if has_classes else single

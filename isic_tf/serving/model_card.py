@@ -15,7 +15,8 @@ import tensorflow as tf
 from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
 from isic_tf.evaluation import report_template
-from isic_tf.serving import card_figures, hub_metadata, saved_model
+from isic_tf.novelty import detector
+from isic_tf.serving import card_figures, graph_metadata, hub_metadata, run_parts
 from tfrecord_tools import schema
 from tfrecord_tools.io import atomic_write
 
@@ -73,6 +74,7 @@ def collect(
     format: str,
     comparison: Sequence[Sequence[str]],
     images: int,
+    parts: run_parts.RunParts = run_parts.NOTHING,
 ) -> dict[str, Any]:
     """Collects the facts of a model card.
 
@@ -84,6 +86,7 @@ def collect(
         format: `saved_model`, `tflite` or `onnx`.
         comparison: See `export_parity.tabulate`.
         images: Number of records that were compared; 0 for none.
+        parts: What a SavedModel holds besides the networks.
 
     Returns:
         Dict of the variables of the template.
@@ -112,12 +115,28 @@ def collect(
         "is_own_table": target.startswith("column"),
         "fields": _describe_fields(run.get("metadata", ""), "n" if format == "onnx" else "1"),
         "preprocessing": describe_preprocessing(run),
+        "versions": parts.versions,
+        "calibration": _describe_calibration(parts.calibration),
+        "false_alarm_rate": f"{detector.FALSE_ALARM_RATE:.0%}" if any(parts.detectors) else "",
         "format": format,
         "forms": [row[0] for row in comparison[1:] if row[0] != "run"],
         "comparison": comparison if images else [],
         "images": images,
         "tensorflow": tf.__version__,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+    }
+
+
+def _describe_calibration(calibration: Mapping[str, Any] | None) -> dict[str, str]:
+    """Describes a calibration for the template; empty without."""
+    if not calibration:
+        return {}
+    used_at = calibration.get("used_at") or calibration["prevalence"]
+    return {
+        "method": calibration["method"],
+        "images": f"{calibration['images']:,}",
+        "fitted": f"{calibration['prevalence']:.4g}",
+        "used_at": f"{used_at:.4g}",
     }
 
 
@@ -134,7 +153,7 @@ def _describe_target(classes: targets.ClassSet, target: str) -> str:
 def _describe_fields(fields: str, count: str) -> list[dict[str, str]]:
     """Describes the inputs besides the image, see `_describe_field`; `count` is the number of images, 1 or n."""
     found = [_describe_field(column) for column in clinical_metadata.columns(fields)]
-    numeric = zip(saved_model.list_inputs(fields), clinical_metadata.parse_numeric(fields), strict=True)
+    numeric = zip(graph_metadata.list_inputs(fields), clinical_metadata.parse_numeric(fields), strict=True)
     for name, column in numeric:
         meaning = f"the number in the column {column}, as in the table of the training"
         example = "tf.constant([1.5])"

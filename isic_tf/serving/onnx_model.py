@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
-from isic_tf.serving import saved_model, tflite
+from isic_tf.serving import graph_metadata, saved_model, tflite
 from tfrecord_tools import errors
 
 FILE = "model.onnx"
@@ -81,7 +81,7 @@ def convert(
 def _encode(values: Sequence[tf.Tensor], fields: str) -> tf.Tensor | None:
     """Returns the metadata of the networks, float32 `[n, m]`, for the inputs of `tflite.list_inputs`; None for none."""
     count = len(clinical_metadata.columns(fields))
-    known = saved_model.encode_codes(values[:count], fields)
+    known = graph_metadata.encode_codes(values[:count], fields)
     parts = [] if known is None else [known]
     if values[count:]:
         parts.append(tf.stack([tf.cast(value, tf.float32) for value in values[count:]], axis=1))

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import standardization
-from isic_tf.serving import saved_model
+from isic_tf.serving import graph_metadata, saved_model
 
 # e**80 for each of many classes and networks still adds up to a finite float32.
 _MAX_LOGIT = 80.0
@@ -56,7 +56,7 @@ def convert(
 
     @tf.function(input_signature=signature)
     def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        known = saved_model.encode_codes(values[:count], fields)
+        known = graph_metadata.encode_codes(values[:count], fields)
         if split:
             logits = _standardized_logits(split, image, known, values[count:])
         else:
@@ -93,7 +93,7 @@ def list_inputs(fields: str) -> dict[str, tf.DType]:
         >>> list(list_inputs("sex,area"))
         ['sex', 'area', 'area_unknown']
     """
-    numeric = saved_model.list_inputs(fields)
+    numeric = graph_metadata.list_inputs(fields)
     return {
         **dict.fromkeys(clinical_metadata.columns(fields), tf.int32),
         **dict.fromkeys(numeric, tf.float32),

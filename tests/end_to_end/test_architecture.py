@@ -67,6 +67,8 @@ EXCEPTIONS = {
     ("isic_tf.inference.config", "imaging"),
     ("isic_tf.diagnosis.config", "imaging"),
     ("isic_tf.diagnosis.diagnose_images", "imaging"),
+    # In a graph, too.
+    ("isic_tf.serving.graph_images", "imaging"),
     # Damage that TensorFlow's decoder only prints is found by decoding records as `tfrecord_tools.verify` does.
     ("isic_tf.data.corrupt_records", "imaging"),
 }

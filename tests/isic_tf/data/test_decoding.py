@@ -82,11 +82,13 @@ def encode(kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "rotated PNG", "rotated JPEG", "CMYK JPEG", "unmarked CMYK JPEG"])
-def test_rare_images_are_decoded_as_in_the_exported_graph(kind):
+def test_rare_images_are_decoded_as_by_the_codec(kind):
     data = encode(kind)
     for side in (10, 40):
-        expected = decoding.decode_any(tf.constant(data), tf.constant(side)).numpy()
-        assert np.array_equal(decoding.decode_reduced(data, side), expected)
+        expected, _ = codec.decode(data, kind, at_least=side)
+        found = decoding.decode_reduced(data, side).numpy()[..., ::-1].astype(int)
+        # TensorFlow uses the fast inverse DCT of libjpeg.
+        assert np.abs(found - expected).mean() < (2.5 if "JPEG" in kind else 1e-9)
 
 
 def test_any_number_of_rare_images_is_decoded_at_once():

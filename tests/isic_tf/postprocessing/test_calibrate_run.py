@@ -169,7 +169,8 @@ def test_other_predictions_of_the_run_can_be_fitted_to(run):
     pd.read_csv(run / "oof.csv").assign(prediction=lambda table: table["prediction"] ** 3).to_csv(run / "oof8.csv")
     own, other = make(run, method="platt"), make(run, method="platt", oof=run / "oof8.csv")
     assert (own["fitted_to"], other["fitted_to"]) == (None, "oof8.csv")
-    assert [calibration_file.is_of_training(saved) for saved in (own, other)] == [True, False]
+    assert "means of 8; predict --out_of_fold" in calibration_file.describe_versions(own, 8)
+    assert [calibration_file.describe_versions(*pair) for pair in ((own, 1), (other, 8))] == ["", ""]
     cubed = calibration.fit_calibration(
         "platt", pd.read_csv(run / "oof8.csv")["prediction"], pd.read_csv(run / "oof.csv")["target"]
     )

@@ -15,9 +15,10 @@ from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_met
 from isic_tf.inference import predictor
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
-from isic_tf.serving import config, export_run, exported_predictions, onnx_model, saved_model, tflite
+from isic_tf.serving import config, export_run, exported_predictions, graph_images, onnx_model, saved_model, tflite
 from tfrecord_tools import errors, schema
-from tfrecord_tools.io import atomic_write, record_index, tf_example
+from tfrecord_tools.imaging import codec, image_files
+from tfrecord_tools.io import atomic_write, record_index
 
 FLAGS = {"backbone": "efficientnet-b0", "image_size": 64, "metadata": "age,sex,site", "pooling": "gem"}
 FLAGS |= {"target": "diagnosis", "data_dir": "records", "keep": "best"}
@@ -101,25 +102,33 @@ def images(rows):
 
 
 @pytest.fixture(scope="module")
-def predict(exported):
-    return tf.saved_model.load(str(exported)).signatures["serving_default"]
+def signatures(exported):
+    return tf.saved_model.load(str(exported)).signatures
 
 
-def serve(predict, images, ages=None, sexes=None, sites=None):
-    """Predicts by the SavedModel's signature; None for unknown metadata."""
+@pytest.fixture(scope="module")
+def predict(signatures):
+    return signatures["serving_default"]
+
+
+def serve(predict, images, ages=None, sexes=None, sites=None, name="image"):
+    """Predicts by a signature of the SavedModel; None for unknown metadata."""
     known = {"sex": sexes, "anatom_site_general_challenge": sites}
     known = {name: tf.constant(values or [""] * len(images), tf.string) for name, values in known.items()}
     ages = tf.constant(ages or [-1] * len(images), tf.int64)
-    return predict(image=tf.constant(images, tf.string), age_approx=ages, **known)["prediction"].numpy()
+    images = tf.constant(images, tf.string if name == "image" else tf.uint8)
+    return predict(**{name: images}, age_approx=ages, **known)["prediction"].numpy()
 
 
 def words(rows, column):
     return [(*schema.CATEGORIES[column], "")[code] for code in rows[column]]
 
 
-def test_the_saved_model_predicts_records_as_the_run_does(predict, rows, images, reference):
+def test_the_saved_model_predicts_records_as_the_run_does(signatures, rows, images, reference):
     places = words(rows, "anatom_site_general_challenge")
-    found = serve(predict, images, rows["age_approx"].tolist(), words(rows, "sex"), places)
+    pixels = np.stack([decoding.decode(image, 64) for image in images])
+    known = (rows["age_approx"].tolist(), words(rows, "sex"), places)
+    found = serve(signatures["pixels"], pixels, *known, name="pixels")
     assert found.dtype == np.float32
     assert reference.std() > 0.01
     assert np.abs(found - reference[:, 0]).max() < 1e-6
@@ -131,7 +140,7 @@ def test_metadata_count_in_any_case_of_letters_and_unknown_ones_do_not(run, pred
     found = [serve(predict, one, *values)[0] for values in ([[40]], [None, ["male"]], [None, None, ["torso"]], [])]
     assert len(set(found)) == 4
     unknown = pd.DataFrame({name: [-1] for name in clinical_metadata.columns(FLAGS["metadata"])})
-    image = decoding.decode(one[0], 64)[tf.newaxis]
+    image = graph_images.decode(tf.constant(one), 64)
     dataset = tf.data.Dataset.from_tensors(
         (image, clinical_metadata.encode(unknown, FLAGS["metadata"]), np.array([b"i"]))
     )
@@ -374,25 +383,28 @@ def test_preprocessing_that_a_client_must_do_is_noted(run, tmp_path, capsys):
     (tmp_path / "run/flags.txt").write_text("# resize=crop\n" + (run[0] / "flags.txt").read_text())
     run_export(tmp_path / "run", tmp_path / "model")
     printed = capsys.readouterr().out
-    assert "note: the records of the run were built with resize=crop; a client must preprocess its" in printed
+    # A SavedModel does it itself.
+    assert "a client must" not in printed
     assert "best.weights.h5 is of a fold that is still in training" in printed
     assert "Still in training when exported: fold0." in (tmp_path / "model" / "model_card.md").read_text()
+    run_export(tmp_path / "run", tmp_path / "lite", format="tflite")
+    printed = capsys.readouterr().out
+    assert "note: the records of the run were built with resize=crop; a client must preprocess its" in printed
 
 
 @pytest.mark.realdata
-def test_real_files_of_other_sizes_are_predicted_as_their_records(run, predict, real_data, tmp_path):
+def test_real_files_of_other_sizes_are_predicted_as_by_predict(run, predict, real_data):
     paths = [
         path
-        for folder in ("isic2017/val", "ham10000/train", "isic2020/jpeg512/train")
+        for folder in ("isic2017/val", "isic2020/jpeg512/train", "ham10000/train")
         for path in sorted((real_data / folder).glob("*.jpg"))[:4]
     ]
-    files = [path.read_bytes() for path in paths]
-    shard = tmp_path / "train00-12.tfrec"
-    with tf.io.TFRecordWriter(str(shard)) as writer:
-        for path, file in zip(paths, files, strict=True):
-            writer.write(tf_example.to_example(file, path.stem, age_approx=50, sex=0, anatom_site_general_challenge=3))
-    rows = record_metadata.list_records([str(shard)], clinical_metadata.columns(FLAGS["metadata"]))
-    expected = exported_predictions.predict_run(run[1], rows, 64, FLAGS["metadata"], 2, CLASSES)[:, 0]
-    found = serve(predict, files, [50] * 12, ["male"] * 12, ["torso"] * 12)
-    assert len({tf.io.extract_jpeg_shape(file).numpy().tobytes() for file in files}) >= 3
-    assert np.abs(found - expected).max() < 1e-6
+    assert len({codec.image_size(path.read_bytes()) for path in paths}) == 3
+    codes = pd.DataFrame({"age_approx": [50] * 12, "sex": 0, "anatom_site_general_challenge": 3})
+    prepared = np.stack([image_files.prepare_image(str(path), {"image_size": 64}) for path in paths])
+    names = np.array([path.stem.encode() for path in paths])
+    known = clinical_metadata.encode(codes, FLAGS["metadata"])
+    dataset = tf.data.Dataset.from_tensors((prepared, known, names))
+    (_, expected), *_ = predictor.make_predictor(run[1], tf.distribute.get_strategy(), classes=CLASSES)(dataset)
+    found = serve(predict, [path.read_bytes() for path in paths], [50] * 12, ["male"] * 12, ["torso"] * 12)
+    assert np.abs(found - expected[:, 0]).max() < 1e-6

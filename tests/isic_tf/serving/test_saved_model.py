@@ -1,15 +1,12 @@
-import cv2
-import image_bytes
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from isic_tf.data import clinical_metadata, decoding
+from isic_tf.data import clinical_metadata
 from isic_tf.models import classifiers
-from isic_tf.serving import saved_model, tflite
-from tfrecord_tools.imaging import codec, image_files
+from isic_tf.serving import graph_metadata, run_parts, saved_model, tflite
 
 SIZE = 8
 
@@ -33,59 +30,6 @@ def sum_network(inputs):
     return network
 
 
-def test_metadata_are_encoded_as_those_of_a_table():
-    table = pd.DataFrame({"age_approx": [-1, 0, 35, 120], "sex": [1, -1, 0, 0]})
-    codes = [table["age_approx"].to_numpy(), table["sex"].to_numpy()]
-    assert np.array_equal(saved_model.encode_codes(codes, "age,sex"), clinical_metadata.encode(table, "age,sex"))
-    assert saved_model.encode_codes([], "") is None
-
-
-def test_files_are_decoded_as_the_input_pipeline_does():
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 3), np.uint8)
-    jpeg = tf.io.encode_jpeg(pixels, quality=95).numpy()
-    png = tf.io.encode_png(pixels).numpy()
-    found = saved_model.decode(tf.constant([jpeg, png]), SIZE)
-    assert found.dtype == tf.uint8
-    assert found.shape == (2, SIZE, SIZE, 3)
-    assert np.array_equal(found[0], decoding.decode(jpeg, SIZE))
-    assert np.array_equal(found[1], decoding.resize(tf.constant(pixels), SIZE))
-
-
-SQUARE = cv2.resize(image_bytes.NOISE, (48, 48), interpolation=cv2.INTER_CUBIC)
-KINDS = {
-    "jpeg": image_bytes.jpeg(SQUARE),
-    "gray jpeg": cv2.imencode(".jpg", SQUARE[..., 0])[1].tobytes(),
-    "progressive jpeg": cv2.imencode(".jpg", SQUARE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
-    "cmyk jpeg": image_bytes.cmyk_jpeg(marked=True),
-    "cmyk jpeg without a marker": image_bytes.cmyk_jpeg(marked=False),
-    "png": image_bytes.png(SQUARE),
-    "png of 16 bits": image_bytes.png(SQUARE.astype(np.uint16) * 257),
-    **{f"jpeg turned by {number}": image_bytes.rotated_jpeg(number, SQUARE) for number in range(2, 9)},
-    **{f"png turned by {number}": image_bytes.rotated_png(number, SQUARE) for number in (3, 6)},
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_file_has_the_same_pixels_on_every_path(kind, tmp_path):
-    data = KINDS[kind]
-    path = tmp_path / "x.jpg"
-    path.write_bytes(data)
-    side = codec.image_size(data)[0]
-    # As `tfrecord_tools.build` and `predict --images` decode it; as a record; as a request of the exported model.
-    built = image_files.prepare_image(str(path), {"image_size": side}).astype(int)
-    record = decoding.decode(data, side).numpy()
-    served = saved_model.decode(tf.constant([data]), side)[0].numpy()
-    assert np.array_equal(served, record)
-    # At full size, TensorFlow uses the fast inverse DCT of libjpeg.
-    assert np.abs(record - built).mean() < (2.5 if "jpeg" in kind else 1e-9)
-
-
-def test_a_file_of_another_kind_is_refused_with_its_position():
-    message = r"the bytes of a JPEG or PNG file for every image, got something else at position \(from 0\)"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        saved_model.decode(tf.constant([encode_gray(0), b"GIF89a"]), SIZE)
-
-
 def test_the_saved_model_is_the_mean_of_the_networks_worked_by_hand(tmp_path):
     megabytes = saved_model.save([sum_network(0), sum_network(0)], SIZE, "", str(tmp_path))
     sizes = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
@@ -94,6 +38,39 @@ def test_the_saved_model_is_the_mean_of_the_networks_worked_by_hand(tmp_path):
     found = predict(image=tf.constant([encode_gray(0), encode_gray(255, side=24)]))["prediction"].numpy()
     assert found.dtype == np.float32
     assert found == pytest.approx(expit([-0.5, 0.5]), abs=1e-6)
+
+
+def test_an_empty_batch_has_no_predictions():
+    module = saved_model.make_module([sum_network(0)], SIZE)
+    assert module.predict(tf.constant([], tf.string))["prediction"].shape == [0]
+
+
+def test_calibration_versions_and_pixels_worked_by_hand(tmp_path):
+    calibration = {"method": "temperature", "temperature": 0.5, "prevalence": 0.5, "used_at": None}
+    # Counts the left half only, so that two of four versions differ.
+    images = tf.keras.Input((SIZE, SIZE, 3))
+    left = tf.keras.layers.GlobalAveragePooling2D()(images[:, :, : SIZE // 2])
+    dense = tf.keras.layers.Dense(1)
+    network = tf.keras.Model(images, dense(left))
+    dense.set_weights([np.full((3, 1), 1 / 3), np.array([-0.5])])
+    parts = run_parts.RunParts(versions=4, calibration=calibration)
+    saved_model.save([network], SIZE, "", str(tmp_path), parts=parts)
+    signatures = tf.saved_model.load(str(tmp_path)).signatures
+    pixels = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    pixels[:, :, : SIZE // 2] = 255
+    found = signatures["pixels"](pixels=tf.constant(pixels))
+    mean = (expit(0.5) + expit(-0.5)) / 2
+    assert found["prediction"].numpy() == pytest.approx([mean], abs=1e-6)
+    assert found["calibrated"].numpy() == pytest.approx([0.5], abs=1e-6)
+    file = tf.io.encode_png(pixels[0])
+    of_file = signatures["serving_default"](image=tf.stack([file]))
+    assert of_file["prediction"].numpy() == found["prediction"].numpy()
+    # Odds of 1 / 9 instead of 1.
+    calibrate = signatures["calibrate"]
+    shifted = calibrate(prediction=tf.constant([0.5, 0.8]), prevalence=tf.constant([0.1, 0.1]))["calibrated"]
+    assert shifted.numpy() == pytest.approx([0.1, 16 / 9 / (16 / 9 + 1)], abs=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a prevalence between 0 and 1 for every image, got"):
+        calibrate(prediction=tf.constant([0.5]), prevalence=tf.constant([1.0]))
 
 
 def test_words_and_years_are_taken_as_metadata():
@@ -118,7 +95,7 @@ def test_words_and_years_are_taken_as_metadata():
 def test_numbers_are_taken_as_they_are_with_unknown_ones_not_a_number():
     fields = "sex,area (mm),2nd,area"
     names = ["area__mm_", "column_2nd", "area"]
-    assert saved_model.list_inputs(fields) == names
+    assert graph_metadata.list_inputs(fields) == names
     module = saved_model.make_module([sum_network(clinical_metadata.width(fields))], SIZE, fields)
 
     def predict(*numbers):
@@ -132,11 +109,6 @@ def test_numbers_are_taken_as_they_are_with_unknown_ones_not_a_number():
     assert predict(-2.0, np.nan, -0.25) == pytest.approx(expit(-0.5 + 1 - 8 + 8 - 1.5), abs=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError, match="column_2nd to be a number, or NaN where unknown, got"):
         predict(0.0, np.inf, 0.0)
-
-
-def test_inputs_of_two_columns_never_have_one_name():
-    names = saved_model.list_inputs("area,area_unknown,a b,a_b,sex_")
-    assert names == ["area", "area_unknown_", "a_b", "a_b_", "sex_"]
 
 
 # One network of each family: custom layers, convolutions of groups, all kinds of pooling and activations.
