@@ -72,7 +72,7 @@ def mirrored():
 def few_trees():
     """Boosting of a third of the trees."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(gradient_boosting._BOOSTING, "max_iter", 50)
+        patch.setitem(gradient_boosting._BOOSTING, "max_iter", 25)
         yield
 
 

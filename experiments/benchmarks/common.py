@@ -1,10 +1,13 @@
 """Shared by the benchmarks: real files, jobs and records made of them, and timing in turns within one process."""
 
 import dataclasses
+import io
 import logging
 import os
 import pathlib
+import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -57,6 +60,17 @@ def compare(
     slow, fast = (min(column) for column in zip(*times, strict=True))
     print(f"{claim}: textbook {slow:.2f} s, isic-tf {fast:.2f} s, {slow / fast:.2f} times as fast (aim {aim})")
     return slow, fast
+
+
+def check_out(commit: str, directory: pathlib.Path, name: str) -> None:
+    """Writes the tree of a commit of this repository into a directory; ends the benchmark if there is none."""
+    command = ["git", "-C", str(ROOT), "archive", commit]
+    result = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+    if result.returncode:
+        print(f"skipped: {name} (commit {commit}) is not in the history of this clone; clone it with its history")
+        sys.exit(0)
+    with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:
+        archive.extractall(directory, filter="data")
 
 
 def make_job(paths: Sequence[pathlib.Path], output: str | pathlib.Path, image_size: int = 1024) -> shard_jobs.ShardJob:

@@ -3,12 +3,10 @@
 Version 0.1 is taken from the history of this repository.
 """
 
-import io
 import pathlib
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 
 import common
@@ -92,17 +90,6 @@ def unit():
 }
 
 
-def check_out(commit, directory):
-    """Writes the tree of a commit into a directory."""
-    command = ["git", "-C", str(common.ROOT), "archive", commit]
-    result = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-    if result.returncode:
-        print(f"skipped: version 0.1 (commit {commit}) is not in the history of this clone; clone it with its history")
-        sys.exit(0)
-    with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:
-        archive.extractall(directory, filter="data")
-
-
 def start(code, checkout, rows):
     command = [sys.executable, "-c", _HEAD + code + _TAIL, str(checkout), rows]
     environment = {"PYTHONPATH": str(checkout), "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -122,7 +109,7 @@ def measure(worker):
 with tempfile.TemporaryDirectory() as directory:
     old = pathlib.Path(directory) / "old"
     old.mkdir()
-    check_out(OLD, old)
+    common.check_out(OLD, old, "version 0.1")
     table = str(pathlib.Path(directory) / "rows.csv")
     _, rows = common.make_set(directory, 40)
     rows.to_csv(table, index=False)

@@ -127,7 +127,11 @@ def first_spellings(texts: pd.Series, keys: pd.Series) -> pd.Series:
         >>> first_spellings(pd.Series(["P1", "p1 ", "nan"]), pd.Series(["p1", "p1", ""])).tolist()
         ['P1', 'P1', '']
     """
-    return texts.groupby(keys).transform("first").mask(keys == "", "")
+    codes, distinct = pd.factorize(keys)
+    place = np.full(len(distinct), len(codes))
+    np.minimum.at(place, codes, np.arange(len(codes)))
+    first = np.where(distinct == "", "", texts.to_numpy(object)[place])
+    return pd.Series(first[codes], texts.index, name=texts.name, dtype=object)
 
 
 def describe_changes(column: str, texts: pd.Series, keys: pd.Series) -> list[str]:
@@ -141,8 +145,10 @@ def describe_changes(column: str, texts: pd.Series, keys: pd.Series) -> list[str
     Returns:
         A line with the counts and an example for values that stand for an unknown one, and for several spellings.
     """
-    lines = merged_identities.describe_spellings(column, texts[keys != ""], keys[keys != ""])
-    unknown = texts[(keys == "") & (texts != "")]
+    is_known = keys != ""
+    lines = merged_identities.describe_spellings(column, texts[is_known], keys[is_known])
+    unknown = texts[~is_known]
+    unknown = unknown[unknown != ""]
     if len(unknown):
         then = "; each of these images, or its lesion, counts as a patient" if column == "patient_id" else ""
         lines.append(f"{len(unknown)} values of {column} (such as {unknown.iloc[0]!r}) stand for an unknown one{then}")

@@ -92,7 +92,7 @@ def encode_columns(path: str, column: str, values: pd.Series) -> pd.Series:
             f"{csv_tables.describe_first_cases(list(unknown))}"
         )
     try:
-        return values.map({value: schema.encode(column, value) for value in values.unique()})
+        return identity.map_distinct(values, lambda value: schema.encode(column, value)).astype("int64")
     except ValueError as error:
         raise errors.IsicError(f"{path}: {error}") from error
 
@@ -121,16 +121,20 @@ def select_columns(path: str, table: pd.DataFrame, columns: Sequence[str]) -> pd
         encode_columns(path, "age_approx", selected["age_approx"])
     if "fold" in selected:
         # Other tools write folds as 0.0, and unknown ones as -1.
-        spellings = {fold: re.sub(r"\.0+$", "", fold) for fold in selected["fold"].unique()}
-        selected["fold"] = selected["fold"].map({**spellings, "-1": "", "-1.0": ""})
+        selected["fold"] = identity.map_distinct(selected["fold"], _spell_fold)
     return selected
 
 
+def _spell_fold(fold: str) -> str:
+    whole = re.sub(r"\.0+$", "", fold)
+    return "" if whole == "-1" else whole
+
+
 def _parse_numbers(path: str, values: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    bad = values[(numbers.isna() | (numbers < -1)) & (values != "")]
+    codes, texts = pd.factorize(values.to_numpy(object))
+    numbers = pd.Series(pd.to_numeric(texts, errors="coerce"))
+    bad = texts[(numbers.isna() | (numbers < -1)) & (texts != "")]
     if len(bad):
-        raise errors.IsicError(
-            f"{path}: the column {values.name} must hold whole numbers or blanks, got {bad.iloc[0]!r}"
-        )
-    return numbers.fillna(schema.UNKNOWN).astype("int64")
+        raise errors.IsicError(f"{path}: the column {values.name} must hold whole numbers or blanks, got {bad[0]!r}")
+    parsed = numbers.fillna(schema.UNKNOWN).astype("int64").to_numpy()
+    return pd.Series(parsed[codes], values.index, name=values.name)

@@ -72,8 +72,8 @@ def assess(
         IsicError: There is one class only, or a prediction is not finite.
     """
     resamples = cluster_bootstrap.affordable(table["target"], resamples)
-    figures = summaries.figures(table)
     table = table.assign(patient=pd.factorize(summaries.group_by_patient(table))[0])
+    figures = summaries.figures(table, table["patient"])
     targets = table["target"].to_numpy()
     scores = table["prediction"].to_numpy()
     patient = table["patient"].to_numpy()

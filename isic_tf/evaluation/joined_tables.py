@@ -191,12 +191,14 @@ def join(
     unknown = table.loc[place < 0, "image_name"].sort_values()
     remedy = "add their labels, or remove their predictions"
     name_join.settle_missing(unknown, f"images of {path} have no label in {labels_name}", remedy, allow_missing)
-    _settle_unpredicted(path, table, labels_name, labels.drop(labels.index[place[place >= 0]]), allow_missing)
-    table = table[place >= 0].reset_index(drop=True)
-    place = place[place >= 0]
-    order = np.argsort(place)
-    table = table.iloc[order].reset_index(drop=True)
-    place = place[order]
+    is_unpredicted = np.ones(len(labels), bool)
+    is_unpredicted[place[place >= 0]] = False
+    _settle_unpredicted(path, table, labels_name, labels[is_unpredicted], allow_missing)
+    # Each label is of one prediction at most, so that this is the order of the labels.
+    order = np.full(len(labels), -1)
+    order[place[place >= 0]] = np.flatnonzero(place >= 0)
+    table = table.iloc[order[~is_unpredicted]].reset_index(drop=True)
+    place = np.flatnonzero(~is_unpredicted)
     if "target" in table:
         _refuse_other_targets(path, table, labels_name, labels["target"].to_numpy()[place])
         table = table.drop(columns="target")
@@ -246,6 +248,8 @@ def _add_columns(table: pd.DataFrame, other: pd.DataFrame, place: np.ndarray) ->
     """Adds the columns that a table lacks from the rows of another, where there is one (`place` from 0)."""
     columns = [name for name in other if name not in table]
     found = other[columns].take(place).reset_index(drop=True)
+    if (place >= 0).all():
+        return pd.concat([table, found], axis=1)
     for name in columns:
         unknown = schema.UNKNOWN if name in label_tables.NUMBERS else ""
         found[name] = found[name].where(place >= 0, unknown)

@@ -85,7 +85,9 @@ def labels(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def age_bands(ages: pd.Series) -> pd.Series:
     """Assigns ages (text, in years) to bands; "unknown" where blank."""
-    return _band(pd.to_numeric(ages.replace("", "nan"), errors="coerce"), _AGES)
+    codes, texts = pd.factorize(ages.to_numpy(object))
+    years = pd.to_numeric(np.where(texts == "", "nan", texts), errors="coerce")
+    return _band(pd.Series(years[codes], ages.index), _AGES)
 
 
 def sizes(table: pd.DataFrame, most: int = _SIZES) -> pd.Series:

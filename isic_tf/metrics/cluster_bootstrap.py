@@ -124,10 +124,13 @@ def describe_too_few(
         >>> describe_too_few([1, 1, 0], ["p", "p", "q"])
         'no interval: 1 patients with a malignant lesion, at least 10 needed'
     """
-    classes = np.asarray(targets)
     codes, _ = pd.factorize(_as_array(groups))
+    return _describe_too_few_of_codes(np.asarray(targets), codes)
+
+
+def _describe_too_few_of_codes(classes: np.ndarray, codes: np.ndarray) -> str:
     for target, noun in _NOUNS.items():
-        count = len(np.unique(codes[classes == target]))
+        count = np.count_nonzero(np.bincount(codes[classes == target]))
         if count < MIN_PATIENTS:
             return f"no interval: {count} patients with a {noun} lesion, at least {MIN_PATIENTS} needed"
     return ""
@@ -161,9 +164,9 @@ def resample(
     """
     targets = np.asarray(targets)
     scores = np.asarray(scores, np.float64)
-    if describe_too_few(targets, groups):
-        return {name: np.full((*scores.shape[:-1], resamples), np.nan) for name in figures}
     codes, patients = pd.factorize(_as_array(groups))
+    if _describe_too_few_of_codes(targets, codes):
+        return {name: np.full((*scores.shape[:-1], resamples), np.nan) for name in figures}
     matrices = [count_by_patient(targets, row, codes, len(patients)) for row in np.atleast_2d(scores)]
     largest = max(len(patients), *(positive.shape[0] for positive, _ in matrices))
     dtype = matrices[0][0].dtype

@@ -104,7 +104,7 @@ def partial_roc_auc(targets: npt.ArrayLike, scores: npt.ArrayLike, min_sensitivi
     """
     classes = np.asarray(targets)
     values = np.asarray(scores, np.float64)
-    if len(set(classes)) < 2:
+    if len(np.unique(classes)) < 2:
         return float("nan")
     # With the classes exchanged, the minimum sensitivity is the maximum false positive rate.
     width = 1 - min_sensitivity

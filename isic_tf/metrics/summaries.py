@@ -44,19 +44,23 @@ def group_by_patient(table: pd.DataFrame) -> pd.Series:
     """
     # One key for all spellings of a patient, and none for a word such as `unknown`.
     patients = identity.person_keys(table["patient_id"])
+    unknown = patients == ""
+    if not unknown.any():
+        return patients
     others = "image " + table["image_name"]
     if "lesion_id" in table:
         lesions = identity.lesion_keys(table)
         patients_of_lesions = patients.replace("", None).groupby(lesions).transform("first")
         others = others.where(lesions == "", patients_of_lesions.fillna("lesion " + lesions))
-    return patients.where(patients != "", others)
+    return patients.where(~unknown, others)
 
 
-def figures(table: pd.DataFrame) -> dict[str, Any]:
+def figures(table: pd.DataFrame, patients: pd.Series | np.ndarray | None = None) -> dict[str, Any]:
     """Counts images and computes the exact areas of their predictions.
 
     Args:
         table: DataFrame with `image_name`, `patient_id`, `target` and `prediction`.
+        patients: Patient of each image `[n]`; None for those of `group_by_patient`.
 
     Returns:
         Dict of images, malignant, patients, auc and partial_auc.
@@ -71,7 +75,7 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
             f"expected finite predictions, {(~np.isfinite(scores)).sum()} of {len(scores)} are not; predict these "
             "images again, or remove them"
         )
-    if len(set(targets)) < 2:
+    if len(np.unique(targets)) < 2:
         raise errors.IsicError(
             f"ROC AUC needs benign and malignant images, all {len(targets)} have target {targets[0]}; evaluate images "
             "of both classes"
@@ -79,7 +83,7 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "images": len(table),
         "malignant": int(targets.sum()),
-        "patients": int(group_by_patient(table).nunique()),
+        "patients": len(pd.unique(group_by_patient(table) if patients is None else patients)),
         "auc": roc.roc_auc(targets, scores),
         "partial_auc": roc.partial_roc_auc(targets, scores),
     }
@@ -106,8 +110,8 @@ def summarize(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict
         >>> summary["patients"], summary["auc"]
         (3, 0.75)
     """
-    found = figures(table)
     patients = group_by_patient(table)
+    found = figures(table, patients)
     low, high = roc.roc_auc_interval(table["target"], table["prediction"], patients, resamples, seed)
     note = cluster_bootstrap.describe_too_few(table["target"], patients)
     return {**found, "auc_low": low, "auc_high": high, "interval_note": note}

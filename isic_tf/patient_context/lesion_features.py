@@ -4,7 +4,6 @@ Dermatologists look for the mole that differs from a patient's other moles, the 
 Arch. Dermatol. 1998). Sizes of images and files are not used, see `clinical_metadata`; nor are labels of other lesions.
 """
 
-import types
 import typing
 from collections.abc import Sequence
 
@@ -74,16 +73,12 @@ def is_alone(lesions: Lesions) -> np.ndarray:
     return np.bincount(codes)[codes] == 1
 
 
-def tabulate(
-    lesions: Lesions, patient_context: bool, standards: lesion_numbers.Standards = types.MappingProxyType({})
-) -> pd.DataFrame:
-    """Computes the input of a patient-context model.
+def tabulate(lesions: Lesions, patient_context: bool) -> pd.DataFrame:
+    """Computes the input of a patient-context model, except for numeric columns, see `add_numbers`.
 
     Args:
         lesions: `Lesions`.
         patient_context: Whether to add how each lesion differs from the patient's other lesions.
-        standards: The numeric columns that are used and how they are standardized, see
-            `lesion_numbers.compute_standards`.
 
     Returns:
         DataFrame of finite float64 `[n, columns]`; the first column, `logit`, is the mean over the files. The features
@@ -103,10 +98,28 @@ def tabulate(
         if lesions.embeddings is not None:
             comparisons.append(_compare_embeddings(lesions.embeddings[order], lesions.patients[order]))
         parts.append(pd.concat(comparisons, axis=1).set_axis(order).sort_index())
-    if standards:
-        numbers = lesion_numbers.tabulate(lesions.numbers, lesions.patients, standards, patient_context)
-        parts.append(pd.DataFrame(numbers))
     return pd.concat(parts, axis=1)
+
+
+def add_numbers(
+    table: pd.DataFrame, lesions: Lesions, patient_context: bool, standards: lesion_numbers.Standards
+) -> pd.DataFrame:
+    """Adds the features of numeric columns, which depend on the lesions that a model is fitted on.
+
+    Args:
+        table: See `tabulate`.
+        lesions: `Lesions` of the same rows.
+        patient_context: See `tabulate`.
+        standards: The numeric columns that are used and how they are standardized, see
+            `lesion_numbers.compute_standards`.
+
+    Returns:
+        DataFrame of finite float64 `[n, columns]`.
+    """
+    if not standards:
+        return table
+    numbers = lesion_numbers.tabulate(lesions.numbers, lesions.patients, standards, patient_context)
+    return pd.concat([table, pd.DataFrame(numbers)], axis=1)
 
 
 def _compare_scores(logit: np.ndarray, patients: np.ndarray, codes: pd.DataFrame) -> pd.DataFrame:

@@ -82,9 +82,16 @@ def fit_stage(given: lesion_features.Lesions, targets: np.ndarray, options: Stag
         IsicError: The lesions of patients with several lack one of the classes.
         DivergenceError: The training of a `set` diverges.
     """
+    return _fit_table(given, lesion_features.tabulate(given, options.patient_context), targets, options)
+
+
+def _fit_table(
+    given: lesion_features.Lesions, table: pd.DataFrame, targets: np.ndarray, options: StageOptions
+) -> Stage:
+    """Fits a model to features that do not depend on the lesions of the fit; adds those that do."""
     targets = np.asarray(targets)
     numbers = {} if options.method in RELATIVE_METHODS else lesion_numbers.compute_standards(given.numbers)
-    table = lesion_features.tabulate(given, options.patient_context, numbers)
+    table = lesion_features.add_numbers(table, given, options.patient_context, numbers)
     stage = Stage(
         method=options.method,
         num_files=given.logits.shape[1],
@@ -145,7 +152,11 @@ def apply_stage(stage: Stage, given: lesion_features.Lesions) -> np.ndarray:
             f"{', '.join(lacking)}; give a table that has them"
         )
     used = given if stage.uses_embeddings else given._replace(embeddings=None)
-    table = lesion_features.tabulate(used, stage.patient_context, stage.numbers)
+    return _apply_to_table(stage, given, lesion_features.tabulate(used, stage.patient_context))
+
+
+def _apply_to_table(stage: Stage, given: lesion_features.Lesions, table: pd.DataFrame) -> np.ndarray:
+    table = lesion_features.add_numbers(table, given, stage.patient_context, stage.numbers)
     is_alone = lesion_features.is_alone(given) & stage.patient_context
     if stage.method in RELATIVE_METHODS:
         return _relate(stage.method, special.expit(table["logit"]), given.patients, is_alone)
@@ -192,7 +203,7 @@ def predict_nested(
     Args:
         given: Lesions with out-of-fold scores.
         targets: 0 or 1, `[n]`.
-        folds: int `[n]`.
+        folds: int `[n]`, one for all lesions of a patient.
         options: How to fit; for the relative methods nothing is fitted.
 
     Returns:
@@ -204,11 +215,14 @@ def predict_nested(
     if options.method in RELATIVE_METHODS:
         return apply_stage(fit_stage(given, targets, options), given)
 
+    # Once for all folds, since a lesion is compared with those of its patient only.
+    table = lesion_features.tabulate(given, options.patient_context)
+
     def fit_rows(rows: np.ndarray, own_targets: np.ndarray) -> Stage:
-        return fit_stage(_take(given, rows), own_targets, options)
+        return _fit_table(_take(given, rows), table.iloc[rows].reset_index(drop=True), own_targets, options)
 
     def apply_rows(stage: Stage, rows: np.ndarray) -> np.ndarray:
-        return apply_stage(stage, _take(given, rows))
+        return _apply_to_table(stage, _take(given, rows), table.iloc[rows].reset_index(drop=True))
 
     return cross_validation.cross_predict(fit_rows, apply_rows, np.arange(len(targets)), targets, folds)
 

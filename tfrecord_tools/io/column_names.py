@@ -54,7 +54,7 @@ def rename_columns(path: str, table: pd.DataFrame, required: Sequence[str] = ())
     result = [(str(name), table.iloc[:, place]) for place, name in enumerate(table.columns)]
     for known in own.values():
         places = [place for place, name in enumerate(names) if own.get(name) == known]
-        if not places or all((table.iloc[:, place] == "").all() for place in places):
+        if not places or all(_is_blank(table.iloc[:, place]) for place in places):
             aliases = [alias for alias in schema.COLUMN_ALIASES.get(known, ()) if alias not in own]
             others = [place for alias in aliases for place, name in enumerate(names) if name == alias]
             used = [place for place in others if (table.iloc[:, place] != "").any()]
@@ -73,6 +73,10 @@ def rename_columns(path: str, table: pd.DataFrame, required: Sequence[str] = ())
     renamed = renamed.set_axis([name for name, _ in kept], axis=1)
     # Of columns that are not used and share a name, one is enough to name them.
     return renamed.loc[:, ~renamed.columns.duplicated()]
+
+
+def _is_blank(values: pd.Series) -> bool:
+    return values.empty or (values.iloc[0] == "" and bool((values == "").all()))
 
 
 def find_known(name: object, required: Sequence[str] = ()) -> str | None:
@@ -163,9 +167,13 @@ def count_unknown_values(column: str, values: pd.Series) -> dict[str, int]:
     """
     if column not in schema.CATEGORIES:
         return {}
-    given = values[(values != "") & ~values.str.casefold().isin(schema.UNKNOWN_WORDS)]
-    unknown = {text for text in given.unique() if schema.encode(column, text) < 0}
-    return {str(text): int(count) for text, count in given[given.isin(unknown)].value_counts().items()}
+    texts = [text for text in pd.unique(values) if text and text.casefold() not in schema.UNKNOWN_WORDS]
+    unknown = [text for text in texts if schema.encode(column, text) < 0]
+    return (
+        {str(text): int(count) for text, count in values[values.isin(unknown)].value_counts().items()}
+        if unknown
+        else {}
+    )
 
 
 def list_unused(table: pd.DataFrame, used: Iterable[str]) -> list[str]:

@@ -13,7 +13,9 @@ from tfrecord_tools import errors
 from tfrecord_tools.io import column_names, csv_output, filesystem
 
 # Words for an unknown value, besides a blank.
-_BLANKS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+_BLANKS = frozenset(("NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
+# Rows that tell whether the texts of a column repeat.
+_SAMPLE = 1000
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
 # The first bytes of files that people take for CSV files.
 _OTHER_FORMATS = {
@@ -62,7 +64,8 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
             table = pd.read_csv(
                 io.BytesIO(content),
                 index_col=False,
-                dtype=str,
+                # Texts of pandas' own type would be converted to and fro by most of what follows.
+                dtype=object,
                 keep_default_na=False,
                 encoding="utf-8-sig",
                 skipinitialspace=True,
@@ -75,10 +78,14 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
         ) from error
     if len(header) == len(table.columns):
         table.columns = pd.Index(header, dtype=object)
+    is_marked = b"'" in content
+    is_odd = b'"' in content or _may_have_odd_cells(content)
+    # As large as the table.
+    del content
     table = check_table(path, table, columns, may_be_empty)
-    if b"'" in content:
+    if is_marked:
         table = table.apply(csv_output.unmark_column)
-    if b'"' in content or _may_have_odd_cells(content):
+    if is_odd:
         _refuse_odd_cells(path, table, columns)
     return table
 
@@ -151,8 +158,9 @@ def read_header(content: bytes, separator: str = ",") -> list[str]:
 
 def _may_have_odd_cells(content: bytes) -> bool:
     """Returns whether a file has a control character or a very long line."""
-    without = content.translate(None, _CONTROL_BYTES)
-    return len(without) < len(content) or max(map(len, content.splitlines()), default=0) > _MAX_CELL
+    if max(map(len, io.BytesIO(content)), default=0) > _MAX_CELL:
+        return True
+    return len(content.translate(None, _CONTROL_BYTES)) < len(content)
 
 
 def _refuse_odd_cells(path: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -224,8 +232,19 @@ def add_blank_patients(table: pd.DataFrame) -> pd.DataFrame:
 
 def _clean(name: str, values: pd.Series) -> pd.Series:
     """Strips the texts of a column, and makes words for unknown values blanks."""
-    values = values.fillna("").str.strip()
-    return values if column_names.find_known(name) == "image_name" else values.mask(values.isin(_BLANKS), "")
+    blanks = frozenset() if column_names.find_known(name) == "image_name" else _BLANKS
+    texts = values.fillna("").to_numpy(object)
+    codes = None
+    # Texts that repeat are cleaned once each, and share their memory.
+    if len(set(texts[:_SAMPLE])) < len(texts[:_SAMPLE]) / 2:
+        codes, texts = pd.factorize(texts)
+    joined = "".join(texts)
+    # Of printable ASCII only the blank can be stripped.
+    may_strip = " " in joined or not (joined.isascii() and joined.isprintable())
+    if may_strip or not blanks.isdisjoint(texts):
+        stripped = [text.strip() for text in texts]
+        texts = np.array(["" if text in blanks else text for text in stripped], object)
+    return pd.Series(texts if codes is None else texts[codes], values.index, name=values.name, dtype=object)
 
 
 def _drop_blank_rows(path: str, table: pd.DataFrame, needs_names: bool) -> pd.DataFrame:

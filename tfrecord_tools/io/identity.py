@@ -8,7 +8,7 @@ images, patients or lesions are the same compares these keys; names in outputs s
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ _LONG_WORDS = {word for word in _UNKNOWN_WORDS if word.isalpha() and len(word) >
 _AROUND_WORDS = re.compile(r"^(ip|il)_|patient|lesion|subject|[\W_]")
 _EXTENSION = re.compile(r"\.(jpe?g|jpe|jfif|png|bmp|tiff?|webp|dcm|dicom|dic|ima)$")
 _ARCHIVE_NAME = re.compile(r"isic[_-]?(\d+)(_downsampled)?")
+# Lines with the names that almost all images of the archive have, and with most patients' and lesions' identifiers.
+_PLAIN_IMAGE = re.compile(r"^(?:ISIC|isic)_0*([0-9]+)$", re.MULTILINE)
+_PLAIN_PERSON = re.compile(r"^[A-Za-z][A-Za-z0-9_]*[0-9]$", re.MULTILINE)
 _NUMBER = re.compile(r"([+-]?)0*(\d+)(\.0*)?")
 _MINUS_SIGN = "\u2212"
 # A zero with more than this share of the images, and so many times those of others, is no patient.
@@ -108,7 +111,36 @@ def image_keys(names: pd.Series) -> pd.Series:
     Returns:
         Text `[n]` with the same row labels.
     """
-    return names.map({name: image_key(name) for name in names.unique()}).astype(object)
+    numbers = _find_in_lines(_PLAIN_IMAGE, names.tolist())
+    if len(numbers) == len(names):
+        return pd.Series([f"isic_{number}" for number in numbers], names.index, name=names.name, dtype=object)
+    return map_distinct(names, image_key)
+
+
+def _find_in_lines(pattern: re.Pattern[str], texts: Sequence[str]) -> list[str]:
+    """Finds the matches of texts, one search for all, since they are many; none where a text has a line break."""
+    lines = "\n".join(texts)
+    return pattern.findall(lines) if lines.count("\n") == len(texts) - 1 else []
+
+
+def map_distinct(values: pd.Series, function: Callable[[str], object]) -> pd.Series:
+    """Applies a function to each distinct text of a column, which has few of them.
+
+    Args:
+        values: Text `[n]`, none missing.
+        function: Function of a text.
+
+    Returns:
+        Objects `[n]` with the same row labels.
+
+    Examples:
+        >>> map_distinct(pd.Series(["a", "b", "a"]), str.upper).tolist()
+        ['A', 'B', 'A']
+    """
+    codes, texts = pd.factorize(values.to_numpy(object))
+    found = np.empty(len(texts), object)
+    found[:] = [function(text) for text in texts]
+    return pd.Series(found[codes], values.index, name=values.name, dtype=object)
 
 
 def person_keys(identifiers: pd.Series) -> pd.Series:
@@ -130,10 +162,14 @@ def person_keys(identifiers: pd.Series) -> pd.Series:
         >>> person_keys(pd.Series(["0", "1", "1"] + [str(code) for code in range(2, 12)])).tolist()[:2]
         ['0', '1']
     """
-    keys = identifiers.map({text: person_key(text) for text in identifiers.unique()}).astype(object)
-    zero = keys == "0"
-    if not zero.any():
+    codes, texts = pd.factorize(identifiers.to_numpy(object))
+    # With a letter first and a digit last it is no number and no word for an unknown one.
+    plain = _find_in_lines(_PLAIN_PERSON, texts)
+    found = [text.lower() for text in plain] if len(plain) == len(texts) else [person_key(text) for text in texts]
+    keys = pd.Series(np.array(found, object)[codes], identifiers.index, name=identifiers.name, dtype=object)
+    if "0" not in found:
         return keys
+    zero = keys == "0"
     others = keys[~zero & (keys != "")]
     most = others.value_counts().max() if len(others) else 0
     are_codes = others.str.fullmatch(r"\d+").all()

@@ -38,7 +38,9 @@ def find_rows(names: Sequence[str] | pd.Series, listed: Sequence[str] | pd.Serie
     others = pd.Index(listed, dtype=object)
     rows = others.get_indexer(given).astype(np.int64)
     missing = np.flatnonzero(rows < 0)
-    free = np.setdiff1d(np.arange(len(others)), rows)
+    is_free = np.ones(len(others), bool)
+    is_free[rows[rows >= 0]] = False
+    free = np.flatnonzero(is_free)
     if not len(missing) or not len(free):
         return rows
     keys = identity.image_keys(pd.Series(given[missing], missing, dtype=object))

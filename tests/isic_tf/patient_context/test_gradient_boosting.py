@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from scipy import special
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
@@ -28,14 +27,60 @@ def test_it_learns_what_lines_cannot(fitted):
 def test_the_arrays_say_what_scikit_learn_does(fitted):
     inputs, targets, model = fitted
     with threadpool_limits(1):
-        models = [HistGradientBoostingClassifier(**gradient_boosting._BOOSTING, random_state=seed) for seed in range(3)]
-        boosters = [each.fit(inputs[:1000], targets[:1000]) for each in models]
+        boosters, _ = gradient_boosting.fit_boosters(inputs[:1000], targets[:1000], seed=0)
     trees = np.mean([booster.decision_function(inputs) for booster in boosters], axis=0)
     linear = 2 * gradient_boosting.apply(model, inputs) - trees
     # What is left is a line.
     design = np.column_stack([inputs[:, :3], np.ones(1500)])
     rest = linear - design @ np.linalg.lstsq(design, linear, rcond=None)[0]
     assert np.abs(rest).max() < 1e-9
+
+
+def test_trees_are_followed_node_by_node(fitted):
+    inputs, _, model = fitted
+    expected = []
+    for row in inputs[:40]:
+        logit = row @ model.coefficients + model.intercept
+        for node in model.roots:
+            while model.left[node] != node:
+                goes_left = row[model.column[node]] <= model.threshold[node]
+                node = model.left[node] if goes_left else model.right[node]
+            logit += model.value[node]
+        expected.append(logit)
+    np.testing.assert_allclose(gradient_boosting.apply(model, inputs[:40]), expected, rtol=1e-12)
+
+
+def test_each_booster_sees_all_malignant_lesions_and_a_part_of_many_benign_ones(monkeypatch):
+    seen = []
+
+    class Recorder:
+        def __init__(self, **options):
+            self.least = options["min_samples_leaf"]
+
+        def fit(self, inputs, targets):
+            seen.append((inputs[:, 0].astype(int).tolist(), targets.sum(), self.least))
+            return self
+
+    monkeypatch.setattr(gradient_boosting, "HistGradientBoostingClassifier", Recorder)
+    rows = np.arange(62.0)[:, None]
+    # 60 benign ones to two: three parts of 20, one each.
+    _, excess = gradient_boosting.fit_boosters(rows, np.repeat([1, 0], [2, 60]), seed=0)
+    assert excess == pytest.approx(np.log(3))
+    assert [(len(own), own[:2], malignant, least) for own, malignant, least in seen] == [(22, [0, 1], 2, 20)] * 3
+    assert sorted(row for own, *_ in seen for row in own[2:]) == list(range(2, 62))
+    # 38 to two are too few to part.
+    seen.clear()
+    assert gradient_boosting.fit_boosters(rows[:40], np.repeat([1, 0], [2, 38]), seed=0)[1] == 0
+    assert [(len(own), least) for own, _, least in seen] == [(40, 60)] * 3
+
+
+def test_parts_of_the_benign_lesions_keep_the_prevalence():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(6000, 2))
+    targets = (rng.random(6000) < special.expit(inputs[:, 0] - 5)).astype(int)
+    assert targets.mean() < 1 / 31
+    predicted = special.expit(gradient_boosting.apply(gradient_boosting.fit(inputs, targets), inputs))
+    assert predicted.mean() == pytest.approx(targets.mean(), rel=0.1)
 
 
 def test_saved_and_read_again_it_gives_the_same(fitted, tmp_path):

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrecord_tools.deduplication import image_similarity, near_duplicates
+from tfrecord_tools.deduplication import image_similarity, local_detail, near_duplicates, view_alignment
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import duplicate_pairs, record_index, tf_example, tfrecord
 
@@ -100,7 +100,8 @@ def test_the_distance_is_that_of_the_nearest_views():
     ]
     rows = np.concatenate(views)
     across = np.array([(one, len(views[0]) + other) for one in range(len(views[0])) for other in range(len(views[1]))])
-    distances = image_similarity.compare(rows, image_similarity.describe(rows), across)
+    described = image_similarity.describe(rows), local_detail.find_details(rows)
+    distances = view_alignment.compare(rows, *described, across)
     assert len(set(distances[distances < 0.4])) > 1
     assert near_duplicates.match_views(views, None, 0.4, 2)[1].tolist() == [distances.min()]
 
@@ -276,3 +277,14 @@ def test_a_photograph_in_two_years_of_the_challenge_is_found(real_data, tmp_path
         (tmp_path / "2017" / path.name).symlink_to(path)
     found = find(tmp_path / "pairs.csv", images=tmp_path / "2017", against=real_data / "isic2020" / "jpeg512")
     assert found[["image_name_1", "image_name_2"]].to_numpy().tolist() == [["ISIC_0014289", "ISIC_7101732"]]
+
+
+@pytest.mark.parametrize("columns", [128, 384, 2560])
+def test_the_largest_values_are_those_of_a_complete_sort(columns):
+    rng = np.random.default_rng(columns)
+    values = rng.permutation(5 * columns).reshape(5, columns).astype(np.float32)
+    values[:, -100:] = -np.inf
+    # All of a row's largest in one group.
+    values[0, 10:16] = 5 * columns + np.arange(6)
+    found = near_duplicates.find_largest(values, 6)
+    assert np.array_equal(np.sort(found, axis=1), np.sort(np.argsort(values, axis=1)[:, -6:], axis=1))

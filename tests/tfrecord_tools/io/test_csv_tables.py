@@ -177,3 +177,16 @@ def test_every_damaged_table_is_read_or_refused_in_one_line(tmp_path):
     assert 10 < len(refusals) < 50
     assert max(len(refusal.splitlines()) for refusal in refusals) == 1
     assert max(map(len, refusals)) < 600
+
+
+def test_columns_of_repeated_and_of_distinct_texts_are_cleaned_alike(tmp_path):
+    path = tmp_path / "table.csv"
+    # Ten texts that repeat, and as many as there are rows; among both blanks, words for a blank and texts to strip.
+    few = ["a", " b ", "NA", "nan", "", "c d", "\u00a0e", "None", "f\u2003", "NAN"]
+    lines = [f"i{row},{few[row % 10]},{few[row % 10]}{row if row % 10 in (0, 5) else ''}" for row in range(2000)]
+    path.write_text("\n".join(["image_name,few,many", *lines]) + "\n", encoding="utf-8")
+    table = csv_tables.read_table(str(path), ["image_name"])
+    cleaned = ["a", "b", "", "", "", "c d", "e", "", "f", "NAN"]
+    assert table["few"].tolist() == cleaned * 200
+    expected = [f"{cleaned[row % 10]}{row if row % 10 in (0, 5) else ''}" for row in range(2000)]
+    assert table["many"].tolist() == expected

@@ -144,3 +144,31 @@ def test_names_are_found_among_others_in_any_spelling():
 @pytest.mark.parametrize("text", ["IP_7279968", "NA_1", "UNK-7", "Nora", "patient 4", "il_mel"])
 def test_names_that_hold_such_a_word_are_no_words_for_an_unknown_patient(text):
     assert identity.person_key(text) != ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        # All as the archive writes them: one search for all.
+        ["ISIC_0000123", "isic_7", "ISIC_0", "ISIC_0000000"],
+        # One that is not, with a line break, with other digits.
+        ["ISIC_0000123", "ISIC_5_downsampled"],
+        ["ISIC_1\nISIC_2", "x"],
+        ["ISIC_1", "ISIC_\u0661"],
+        ["Isic_1", "ISIC_2"],
+        [],
+    ],
+)
+def test_keys_of_many_names_are_those_of_each(names):
+    found = identity.image_keys(pd.Series(names, range(5, 5 + len(names)), dtype=object))
+    assert found.tolist() == [identity.image_key(name) for name in names]
+    assert found.index.tolist() == list(range(5, 5 + len(names)))
+
+
+@pytest.mark.parametrize(
+    "people",
+    [["IP_7", "ip_7", "A_b2", "IP_7"], ["IP_7", "Unknown"], ["IP_7", "7.0"], ["IP_7\nIP_8", "x"], ["P1", " P2"]],
+)
+def test_keys_of_many_people_are_those_of_each(people):
+    found = identity.person_keys(pd.Series(people, dtype=object))
+    assert found.tolist() == [identity.person_key(text) for text in people]

@@ -33,11 +33,13 @@ def describe_merged(table: pd.DataFrame) -> list[str]:
             continue
         texts = table[column]
         keys = identity.person_keys(texts)
-        unknown = texts[(keys == "") & (texts != "")]
+        is_known = keys != ""
+        unknown = texts[~is_known]
+        unknown = unknown[unknown != ""]
         if len(unknown):
             words = ", ".join(repr(text) for text in sorted(unknown.unique())[:5])
             lines.append(f"{len(unknown)} values of {column} ({words}) stand for an unknown one and count as blank")
-        lines += describe_spellings(column, texts[keys != ""], keys[keys != ""])
+        lines += describe_spellings(column, texts[is_known], keys[is_known])
         if column == "patient_id":
             lines += _describe_large(texts, keys)
     if "patient_id" in table and "lesion_id" in table:
@@ -51,17 +53,20 @@ def describe_merged(table: pd.DataFrame) -> list[str]:
 
 def _describe_large(patient_ids: pd.Series, keys: pd.Series) -> list[str]:
     """Describes the largest patient, where it has far more images than others."""
-    counts = keys[keys != ""].value_counts()
+    known = keys != ""
+    codes, _ = pd.factorize(keys[known])
+    counts = np.bincount(codes)
+    if not len(counts):
+        return []
     # An image of an unknown patient counts as a patient.
-    sizes = [*counts, *[1] * (keys == "").sum()]
-    if counts.empty:
-        return []
+    sizes = np.append(counts, np.ones((~known).sum()))
     relative = max(_LARGE_SHARE * len(keys), _LARGE_RATIO * np.median(sizes))
-    if counts.iloc[0] <= _LARGE_OF_FEW.get(len(sizes), relative):
+    largest = counts.argmax()
+    if counts[largest] <= _LARGE_OF_FEW.get(len(sizes), relative):
         return []
-    name = patient_ids[keys == counts.index[0]].iloc[0]
+    name = patient_ids[known].iloc[np.flatnonzero(codes == largest)[0]]
     remedy = "if this is not one person, leave patient_id blank there"
-    return [f"patient {name!r} has {counts.iloc[0]} of {len(keys)} images; {remedy}"]
+    return [f"patient {name!r} has {counts[largest]} of {len(keys)} images; {remedy}"]
 
 
 def _describe_shared_lesions(table: pd.DataFrame) -> list[str]:
@@ -113,6 +118,10 @@ def describe_spellings(column: str, texts: pd.Series, keys: pd.Series) -> list[s
         >>> describe_spellings("patient_id", pd.Series(["P1", "p1", "P2"]), pd.Series(["p1", "p1", "p2"]))
         ["2 spellings of patient_id are 1 (for example 'P1' and 'p1')"]
     """
+    # A text has one key: with as many keys as texts, none has two spellings.
+    num_keys = len(pd.unique(keys))
+    if num_keys == len(keys) or num_keys == len(pd.unique(texts)):
+        return []
     spellings = pd.DataFrame({"text": texts, "key": keys}).drop_duplicates()
     merged = spellings[spellings["key"].duplicated(keep=False)]
     if merged.empty:
