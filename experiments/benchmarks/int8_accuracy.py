@@ -14,7 +14,9 @@ import pandas as pd
 
 from isic_tf.artifacts import run_directory
 from isic_tf.distribution import cpu
-from isic_tf.serving import config, export_parity, export_run, exported_predictions, tflite
+from isic_tf.models import classifiers, patient_context_head
+from isic_tf.models.config import read_model_config
+from isic_tf.serving import config, export_parity, exported_predictions, tflite
 
 SAMPLES = 200
 THREADS = cpu.count_cores()
@@ -23,7 +25,9 @@ THREADS = cpu.count_cores()
 def predict_fold(path: pathlib.Path, options: dict, rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the held-out rows of a fold with a column of probabilities for the run and for each form."""
     size = options["image_size"]
-    network = export_run.build_network(options, str(path.parent), str(path / run_directory.BEST_WEIGHTS))
+    model_config = read_model_config(str(path.parent), options)
+    weights = str(path / run_directory.BEST_WEIGHTS)
+    network = patient_context_head.image_level_model(classifiers.build_from_config(model_config, weights))
     names = pd.read_csv(path / "oof.csv")["image_name"]
     held_out = rows[rows["image_name"].isin(names)].reset_index(drop=True)
     trained = rows[~rows["image_name"].isin(names)].sample(SAMPLES, random_state=0).sort_index()

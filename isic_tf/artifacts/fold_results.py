@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from isic_tf.artifacts import class_columns, fold_progress, kept_weights, prediction_sidecar, run_directory
+from isic_tf.artifacts import (
+    class_columns,
+    fold_progress,
+    kept_weights,
+    prediction_files,
+    prediction_sidecar,
+    run_directory,
+)
 from isic_tf.metrics import summaries
 from tfrecord_tools.io import atomic_write, csv_output, csv_tables, filesystem, temporary_files
 
@@ -50,7 +57,8 @@ def finish_fold(
     Args:
         directory: Directory of the fold.
         table: Rows of the held-out images in the index, with the `prediction` of the weights that were kept, and the
-            columns of `class_columns` where there are classes; None where nothing was held out.
+            columns of `class_columns` where there are classes, and `unlike` where there is a detector of unlike images;
+            None where nothing was held out.
         history: See `run_directory.read_history`.
         keep: Which weights were kept: those of the `best` epoch or of the `last`.
         positive: What images of target 1 are called in the log.
@@ -65,7 +73,8 @@ def finish_fold(
         _LOG.info(f"{name}: trained for {len(history)} epochs; not evaluated, because nothing was held out")
         return metrics
     probabilities = class_columns.list_columns(class_columns.list_classes(table))
-    oof = table[["image_name", "prediction", *probabilities, "fold", "target"]]
+    unlike = [prediction_files.UNLIKE] if prediction_files.UNLIKE in table else []
+    oof = table[["image_name", "prediction", *probabilities, *unlike, "fold", "target"]]
     atomic_write.write_text(os.path.join(directory, run_directory.OOF_FILE), csv_output.format_table(oof))
     summary = summaries.summarize(table)
     metrics = {**summary, "kept_epoch": fold_progress.kept_epoch(history, keep), "epochs": len(history)}
@@ -142,6 +151,9 @@ def _join_folds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             f"note: the predictions of some folds, trained by an earlier release, have no {incomplete[0]}; the "
             "probabilities of classes are left out of the predictions of all folds"
         )
+    if prediction_files.UNLIKE in table:
+        # A fold may have too few images for a detector.
+        table[prediction_files.UNLIKE] = table[prediction_files.UNLIKE].fillna("")
     return table.drop(columns=incomplete)
 
 

@@ -144,6 +144,33 @@ def check_predictions(
     return table.assign(**dict(zip(classes, probabilities.T, strict=True)))
 
 
+def parse_unlike(path: str, texts: pd.Series) -> pd.Series:
+    """Converts the column `unlike` of a prediction file to numbers.
+
+    Args:
+        path: What the file is called in errors.
+        texts: Text `[n]`.
+
+    Returns:
+        float64 `[n]`, 0 or more, NaN where blank.
+
+    Raises:
+        IsicError: A value is neither blank nor a number of 0 or more.
+
+    Examples:
+        >>> parse_unlike("test.csv", pd.Series(["1.25", ""])).tolist()
+        [1.25, nan]
+    """
+    values = pd.to_numeric(texts, errors="coerce").astype("float64")
+    bad = texts[(texts != "") & ~((values >= 0) & (values < float("inf")))]
+    if len(bad):
+        raise errors.IsicError(
+            f"{path}: expected numbers of 0 or more, or blanks, in the column {UNLIKE}, got {bad.iloc[0]!r}; correct "
+            "it, or rename a column of other content"
+        )
+    return values
+
+
 def write_predictions(
     path: str, table: pd.DataFrame, *, patient_context: bool | None, made_by: str, **facts: Any
 ) -> None:

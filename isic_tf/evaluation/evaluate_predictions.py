@@ -18,6 +18,7 @@ from isic_tf.evaluation import (
     user_groups,
 )
 from isic_tf.evaluation.classes import class_predictions, class_text, class_truth, predicted_classes
+from isic_tf.evaluation.unlike import unlike_text
 from isic_tf.metrics import paired_auc_test, summaries
 from tfrecord_tools.io.spellings import merged_identities
 
@@ -114,6 +115,8 @@ class Evaluation:
         parts = []
         for file in self.files:
             parts.append(f"{file['path']}: {summaries.describe(file['summary'])}\n\n{text_report.write(file)}\n")
+            if "unlike" in file:
+                parts.append(f"{unlike_text.write(file['unlike'], file['confusion']['threshold'])}\n")
             if "classes" in file:
                 parts.append(f"{class_text.write(file['classes'])}\n")
             if "lesions" in file:
@@ -160,8 +163,8 @@ def evaluate(
     """Evaluates predictions: ranking, calibration, operating points, subgroups, patients and shortcuts.
 
     Args:
-        predictions: CSV file or DataFrame with `image_name` and `prediction` (from 0 to 1), or a list of these for the
-            same images: the first is then compared with each of the others.
+        predictions: CSV file or DataFrame with `image_name` and `prediction` (from 0 to 1), and perhaps `unlike`, or a
+            list of these for the same images: the first is then compared with each of the others.
         labels: CSV file or DataFrame with `image_name`, `patient_id` (blank where unknown) and `target` (0 or 1), and
             optionally `fold`, `source`, `sex`, `age_approx`, `anatom_site_general_challenge`, `diagnosis`, `width`,
             `height` and `bytes`.

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 from isic_tf.evaluation import shortcut_audit, subgroups, user_groups, within_patient_ranking
 from isic_tf.evaluation.classes import class_predictions, class_truth
 from isic_tf.evaluation.config import SENSITIVITY
+from isic_tf.evaluation.unlike import unlike_images
 from isic_tf.metrics import (
     calibration_metrics,
     challenge_scores,
@@ -46,7 +47,8 @@ def assess(
     Args:
         table: DataFrame with `image_name`, `patient_id` ("" where unknown), `target` (0 or 1) and `prediction` (in
             [0, 1]); and, where known, with `fold`, `source`, `sex`, `age_approx`, `anatom_site_general_challenge`
-            (text, "" where unknown), `width`, `height` and `bytes` (number, -1 where unknown).
+            (text, "" where unknown), `width`, `height` and `bytes` (number, -1 where unknown), `unlike` (float, NaN
+            where unknown).
         threshold: Prediction from which an image is called malignant in the confusion matrix and the groups; None to
             choose it.
         specificity: Minimum specificity of the chosen threshold; None for the default, 90 % sensitivity.
@@ -66,6 +68,7 @@ def assess(
           after these groups those of the user's own, see `user_groups.evaluate`.
         - `patients`: see `within_patient_ranking.rank`.
         - `shortcuts`: see `shortcut_audit.audit`.
+        - `unlike`, where the table has values of it: see `unlike_images.assess`.
         - `classes`, with `truth` and where the table has probabilities of classes: see `assess_classes`.
 
     Raises:
@@ -93,6 +96,9 @@ def assess(
         "patients": within_patient_ranking.rank(table, resamples, seed),
         "shortcuts": shortcut_audit.audit(table, resamples, seed),
     }
+    unlike = unlike_images.assess(table, threshold, groups, resamples, seed)
+    if unlike:
+        found["unlike"] = unlike
     predictions = class_predictions.select_predictions(table, truth.classes) if truth else None
     if truth and predictions:
         found["classes"] = assess_classes(predictions, truth, resamples, seed)

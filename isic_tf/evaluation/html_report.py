@@ -63,10 +63,12 @@ def write(
         "patient_context": None,
         "classes": None,
         "lesions": None,
+        "unlike": None,
         **assessment,
         "class_curves": class_curves,
         "class_names_shown": [class_name for class_name, _ in class_curves],
         "name": shown[0],
+        "risk_coverage_plot": report_plots.plot_risk_coverage(assessment, table),
         "plots": report_plots.plot_predictions(assessment, [table, *(other for _, other, _ in others)]),
         "comparisons": [
             {**compared, "summary": other["summary"], "second": second}

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 # A table, or the path of its CSV file.
 TableSource: TypeAlias = str | os.PathLike[str] | pd.DataFrame
 # Columns that a prediction file may have besides its predictions.
-_FURTHER_COLUMNS = ("target", "stage_one", *label_tables.TEXTS, *label_tables.NUMBERS)
+_FURTHER_COLUMNS = ("target", "stage_one", prediction_files.UNLIKE, *label_tables.TEXTS, *label_tables.NUMBERS)
 
 
 def read_predictions(source: TableSource, name: str | None = None) -> pd.DataFrame:
@@ -31,8 +31,9 @@ def read_predictions(source: TableSource, name: str | None = None) -> pd.DataFra
     Returns:
         DataFrame of `image_name` (text), `prediction` and `probability_CLASS` of each class that the source has
         (float64), those of `label_tables.TEXTS` and `label_tables.NUMBERS` that it has and, next to a `prediction`,
-        where the source has them, `target` (int, 0 or 1, -1 where blank) and `stage_one` (float64, from 0 to 1, the
-        predictions of the image-level model that `isic_tf.context` started from).
+        where the source has them, `target` (int, 0 or 1, -1 where blank), `stage_one` (float64, from 0 to 1, the
+        predictions of the image-level model that `isic_tf.context` started from) and `unlike` (float64, 0 or more, NaN
+        where blank).
 
     Raises:
         IsicError: A name is repeated, a prediction is not a number from 0 to 1, or another column is damaged.
@@ -57,6 +58,9 @@ def read_predictions(source: TableSource, name: str | None = None) -> pd.DataFra
         if problem:
             raise errors.IsicError(f"{path}: {problem}; correct these rows")
         columns.append("stage_one")
+    if prediction_files.UNLIKE in table:
+        table[prediction_files.UNLIKE] = prediction_files.parse_unlike(path, table[prediction_files.UNLIKE])
+        columns.append(prediction_files.UNLIKE)
     return label_tables.select_columns(path, table, columns)
 
 

@@ -10,8 +10,6 @@ from isic_tf.metrics import cluster_bootstrap
 _NUMBER = re.compile(r"[-+]?\d[\d.]*|-")
 _CONFUSION_RATES = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
 _GROUP_HEADINGS = ["", "", "images", "malignant", "patients", "ROC AUC", "", "sensitivity", "specificity"]
-# Column of `_GROUP_HEADINGS` where a group's figures, or the note in their place, begin.
-_FIRST_FIGURE = 5
 
 
 def write(assessment: Mapping[str, Any]) -> str:
@@ -155,7 +153,7 @@ def _groups(assessment: Mapping[str, Any]) -> str:
             rows.append(["" if place else kind["by"], *_group_cells(group)])
     needed = f"intervals with at least {cluster_bootstrap.MIN_PATIENTS} patients of each class"
     threshold = TEXT.threshold(assessment["confusion"]["threshold"])
-    table = _align_notes(f"Groups, at threshold {threshold}; {needed}", rows)
+    table = align_notes(f"Groups, at threshold {threshold}; {needed}", rows)
     gaps = [f"  {describe_gap(kind['by'], kind['gap'])}" for kind in assessment["groups"] if "gap" in kind]
     table = "\n".join([table, *gaps])
     if not folds:
@@ -195,14 +193,15 @@ def _group_cells(group: Mapping[str, Any]) -> list[str]:
     return [group["group"], *counts, *_with_interval(group, "auc"), *rates]
 
 
-def _align_notes(title: str, rows: Sequence[Sequence[str]]) -> str:
-    """Aligns the rows of groups; a note in place of figures runs across their columns."""
+def align_notes(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """Aligns rows, the first of which are headings; a note in place of a ROC AUC runs across the columns after it."""
+    first = rows[0].index("ROC AUC")
     notes = {}
     shown = []
     for place, row in enumerate(rows):
-        if row[_FIRST_FIGURE].startswith("too small"):
-            notes[place] = row[_FIRST_FIGURE]
-            row = [*row[:_FIRST_FIGURE], *[""] * (len(row) - _FIRST_FIGURE)]
+        if row[first].startswith("too small"):
+            notes[place] = row[first]
+            row = [*row[:first], *[""] * (len(row) - first)]
         shown.append(row)
     title_line, *lines = align(title, shown).split("\n")
     start = lines[0].index("ROC AUC")

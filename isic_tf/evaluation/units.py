@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from isic_tf.artifacts import class_columns
+from isic_tf.artifacts import class_columns, prediction_files
 from isic_tf.evaluation import joined_tables, user_groups
 from isic_tf.evaluation.classes import class_truth
 from isic_tf.evaluation.config import LESION
@@ -34,7 +34,7 @@ def select(table: pd.DataFrame, unit: str, join: str) -> pd.DataFrame:
     predicted = ["prediction", *class_columns.list_columns(class_columns.list_classes(table))]
     # A lesion is in one group and of one class.
     equal = [name for name in table if name.startswith((class_truth.PREFIX, user_groups.PREFIX))]
-    joined = [name for name in (*predicted, "stage_one") if name in table]
+    joined = [name for name in (*predicted, "stage_one", prediction_files.UNLIKE) if name in table]
     return lesion_join.join_lesions(table, joined, join, equal=["target", *equal])
 
 

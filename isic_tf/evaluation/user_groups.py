@@ -77,11 +77,27 @@ def evaluate(
         'no gap: fewer than two groups are large enough'
     """
     found = []
-    for name in dict.fromkeys(columns):
-        group = _order(table[f"{PREFIX}{name}"])
+    for name, group in labels(table, columns).items():
         rows = subgroups.evaluate_group(table, group, threshold, resamples, seed)
         found.append({"by": name, "rows": rows, "gap": find_gap(table, group, rows, resamples, seed)})
     return found
+
+
+def labels(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.Categorical]:
+    """Names the group of each image, for each column.
+
+    Args:
+        table: See `evaluate`.
+        columns: See `evaluate`.
+
+    Returns:
+        Dict from the name of the column to the ordered groups, `[n]`.
+
+    Examples:
+        >>> list(labels(pd.DataFrame({"group_clinic": ["north", ""]}), ["clinic"])["clinic"])
+        ['north', 'unknown']
+    """
+    return {name: _order(table[f"{PREFIX}{name}"]) for name in dict.fromkeys(columns)}
 
 
 def _order(texts: pd.Series) -> pd.Categorical:

@@ -1,7 +1,8 @@
 """Fits and writes the detector of unlike images of a trained fold."""
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,11 @@ def fit_fold_detector(
     make_dataset: Callable[[pd.DataFrame], tf.data.Dataset],
     strategy: tf.distribute.Strategy,
     classes: targets.ClassSet = targets.BINARY,
-) -> detector.Detector | None:
+) -> np.ndarray | None:
     """Fits a detector to a network's features of images that it was trained on, and of images that were held out.
 
-    At most 2,000 of each are used, evenly spaced over the rows.
+    At most 2,000 of each are used, evenly spaced over the rows. All held-out images are measured. Their distances to
+    the training images are out of sample; the limit that the distances are divided by is set on these images.
 
     Args:
         classifier: The network, with the weights that were kept.
@@ -40,7 +42,8 @@ def fit_fold_detector(
         classes: The classes that the classifier predicts.
 
     Returns:
-        The detector; None where there are too few images, or features that are not finite, which is logged.
+        float32 `[n]`, how unlike the training images each held-out image is, see `detector.measure`; None where there
+        are too few images for a detector, or features that are not finite, which is logged.
     """
     fewest = min(len(training), len(held_out))
     if fewest < detector.FEWEST_IMAGES:
@@ -48,14 +51,26 @@ def fit_fold_detector(
             _LOG.info(f"  no detector of unlike images: {detector.FEWEST_IMAGES} images needed, {fewest} held out")
         return None
     predict = predictor.make_predictor([classifier], strategy, classes=classes, stages=True)
-    features = []
-    for rows in (training, held_out):
-        chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, _MOST_IMAGES).astype(int))]
-        features.append(np.concatenate([found[:, 0] for _, _, found in predict(make_dataset(chosen))]))
+
+    def extract(rows: pd.DataFrame) -> Iterator[tuple[list[str], np.ndarray]]:
+        for names, _, found in predict(make_dataset(rows)):
+            yield names, found[:, 0]
+
+    parts = [list(extract(_space_out(rows))) for rows in (training, held_out)]
+    features = [np.concatenate([found for _, found in batches]) for batches in parts]
     if not all(np.isfinite(found).all() for found in features):
         _LOG.warning("note: no detector of unlike images: features of the network are not finite")
         return None
     fitted = detector.fit_detector(features[0], features[1])
     if weights:
         detector_file.save_detector(weights, fitted)
-    return fitted
+    others = held_out.drop(_space_out(held_out).index)
+    values: dict[str, float] = {}
+    for names, found in itertools.chain(parts[1], extract(others) if len(others) else ()):
+        values.update(zip(names, detector.measure(fitted, found), strict=True))
+    return np.array([values[name] for name in held_out["image_name"]], np.float32)
+
+
+def _space_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns as many rows as are used, evenly spaced."""
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, _MOST_IMAGES).astype(int))]

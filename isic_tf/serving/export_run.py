@@ -64,7 +64,7 @@ class ExportResult:
 class _Job:
     """What is exported, where to, and what it is compared on."""
 
-    models: Sequence[tf.keras.Model]
+    models: Sequence[tf.keras.Model]  # of a SavedModel with their patient-context heads
     image_size: int  # pixels
     fields: str  # see `clinical_metadata.parse`
     rows: pd.DataFrame | None  # see `exported_predictions.read_rows`; None for no comparison
@@ -100,18 +100,21 @@ def export(config: ExportConfig) -> ExportResult:
     paths = run_directory.trained_folds(config.workdir, config.fold)
     run = run_directory.read_network(config.workdir)
     fields = run.get("metadata", "")
-    classes = read_model_config(config.workdir, run).class_set
+    model_config = read_model_config(config.workdir, run)
+    classes = model_config.class_set
     rows = None
     if config.records:
         numeric = clinical_metadata.parse_numeric(fields)
         clinical_metadata.check_table(config.table, numeric)
         rows = exported_predictions.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
         rows = clinical_metadata.add_values(rows, config.table, numeric)
-    models = [build_network(run, config.workdir, path) for path in paths]
+    models = [classifiers.build_from_config(model_config, path) for path in paths]
     _LOG.info(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)")
     parts = run_parts.NOTHING
     if config.format == "saved_model":
         parts = run_parts.read_parts(config.workdir, paths, run, classes, config.tta)
+    else:
+        models = [patient_context_head.image_level_model(model) for model in models]
     _log_limits(run, config.format, parts)
     with _replaced_directory(config.output) as directory:
         job = _Job(
@@ -130,25 +133,6 @@ def export(config: ExportConfig) -> ExportResult:
     return ExportResult(config.output, table)
 
 
-def build_network(run: Mapping[str, Any], workdir: str, weights: str) -> tf.keras.Model:
-    """Builds a network of a run and loads its weights; of a network with patient context, the image-level model.
-
-    Args:
-        run: See `run_directory.read_network`.
-        workdir: Run directory, for errors.
-        weights: Path of the weights.
-
-    Returns:
-        Keras model from images, and metadata where the run uses them, to logits.
-
-    Raises:
-        CorruptRecordError: The flags of the run are damaged.
-        IsicError: The weights are damaged, or of another network.
-    """
-    config = read_model_config(workdir, run)
-    return patient_context_head.image_level_model(classifiers.build_from_config(config, weights))
-
-
 def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) -> None:
     """Logs what the run does and the exported model does not."""
     preprocessing = model_card.describe_preprocessing(run)
@@ -158,7 +142,9 @@ def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) 
             "same way"
         )
     if run.get("context") == "set":
-        _LOG.warning("note: the exported model predicts single images, without the patient context of the run")
+        others = "its other signatures predict" if format == "saved_model" else "the exported model predicts"
+        patient = "the signature patient predicts a patient's images together; " if format == "saved_model" else ""
+        _LOG.warning(f"note: {patient}{others} single images, without the patient context of the run")
     problem = calibration_file.describe_versions(parts.calibration, parts.versions) if parts.calibration else ""
     if problem:
         _LOG.warning(f"note: {problem}")

@@ -1,12 +1,14 @@
 """Exports the networks of a run as one TensorFlow graph, from JPEG files to probabilities, that needs no isic-tf."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import tensorflow as tf
 
 from isic_tf.data import decoding, targets
 from isic_tf.inference import predictor, test_time_augmentation
+from isic_tf.models import patient_context_head
 from isic_tf.serving import graph_images, graph_metadata, graph_outputs, run_parts
 from tfrecord_tools.io import filesystem
 
@@ -47,6 +49,9 @@ def make_module(
     Both return `prediction`, float32 `[n]`; for several classes `probabilities`, float32 `[n, classes]`, in the order
     of the classes; with a calibration `calibrated`, float32 `[n]`; with detectors `unlike`, float32 `[n]`, above 1 for
     images unlike the training images.
+
+    With a patient-context head (`--context=set`), `predict_patient` takes the images of one patient as `predict` does,
+    and returns the `prediction` of each beside the others.
 
     With a calibration, `calibrate` takes `prediction` and `prevalence`, both float32 `[n]`, and returns `calibrated`.
 
@@ -91,6 +96,16 @@ def make_module(
         return predict_pixels(graph_images.decode(image, image_size, parts.preprocessing), *values)
 
     module.predict, module.predict_pixels = predict, predict_pixels
+    if patient_context_head.find_context_layer(models[0]):
+        judge = make_patient_judge(models)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image"), *known])
+        def predict_patient(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+            pixels = graph_images.decode(image, image_size, parts.preprocessing)
+            encoded = graph_metadata.encode_values(values, fields)
+            return {"prediction": judge(pixels, [] if encoded is None else [encoded])}
+
+        module.predict_patient = predict_patient
     fitted = parts.calibration
     if fitted:
         single = [tf.TensorSpec([None], tf.float32, name) for name in ("prediction", "prevalence")]
@@ -104,6 +119,34 @@ def make_module(
 
         module.calibrate = calibrate
     return module
+
+
+def make_patient_judge(models: Sequence[tf.keras.Model]) -> Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]:
+    """Creates the function that predicts a patient's images together, in a graph; see `patient_bag_predictor`.
+
+    Args:
+        models: Classifiers with a patient-context head, see `classifiers.build_classifier`.
+
+    Returns:
+        Function from uint8 images `[n, S, S, 3]` of one patient, one or more, and a list of their metadata (float32
+        `[n, m]`, or nothing) to the mean of the corrected scores, float32 `[n]`.
+    """
+    heads = [cast(patient_context_head.Context, patient_context_head.find_context_layer(model)) for model in models]
+    bodies = [
+        tf.keras.Model(model.inputs[:-1], model.get_layer(patient_context_head.HEAD_INPUT).output) for model in models
+    ]
+
+    def judge(pixels: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tf.Tensor:
+        scaled = decoding.to_float(pixels)
+        mask = tf.ones([1, tf.shape(pixels)[0]])
+        scores = []
+        for body, head in zip(bodies, heads, strict=True):
+            seen = body([scaled, *metadata] if metadata else scaled, training=False)[tf.newaxis]
+            logits = head.sets([seen[..., :-1], mask, seen[..., -1:]], training=False)
+            scores.append(tf.sigmoid(logits[0, :, 0]))
+        return tf.add_n(scores) / len(scores)
+
+    return judge
 
 
 def name_outputs(scores: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -130,7 +173,8 @@ def save(
 ) -> float:
     """Writes the module of `make_module` into a directory as a SavedModel.
 
-    Its signatures are `serving_default` (`predict`), `pixels` (`predict_pixels`) and, with a calibration, `calibrate`.
+    Its signatures are `serving_default` (`predict`), `pixels` (`predict_pixels`), with a calibration `calibrate`, and
+    with a patient-context head `patient` (`predict_patient`).
 
     Args:
         models: Classifiers, see `classifiers.build_classifier`.
@@ -147,6 +191,8 @@ def save(
     signatures = {"serving_default": module.predict, "pixels": module.predict_pixels}
     if parts.calibration:
         signatures["calibrate"] = module.calibrate
+    if hasattr(module, "predict_patient"):
+        signatures["patient"] = module.predict_patient
     tf.saved_model.save(module, directory, signatures=signatures)
     directories = (directory, os.path.join(directory, "variables"))
     paths = [os.path.join(parent, name) for parent in directories for name in filesystem.listdir(parent)]

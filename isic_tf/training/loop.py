@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.artifacts import disk_space, fold_results, run_directory, run_lock, seen_images
+from isic_tf.artifacts import disk_space, fold_results, prediction_files, run_directory, run_lock, seen_images
 from isic_tf.data import image_cache, mixture, preprocessing_config, read_errors, record_loading, targets
 from isic_tf.distribution import cpu, preemption, strategies, workers
 from isic_tf.inference import fit_fold_detector, patient_bag_predictor
@@ -218,7 +218,8 @@ def train_fold(fold: Fold) -> pd.DataFrame:
         fold: See `fold_setup.Fold`.
 
     Returns:
-        DataFrame of the held-out images, with the `prediction` of the weights that were kept.
+        DataFrame of the held-out images, with the `prediction` of the weights that were kept, and `unlike` where the
+        fold has a detector.
 
     Raises:
         DivergenceError: The training diverges.
@@ -250,7 +251,7 @@ def train_fold(fold: Fold) -> pd.DataFrame:
         # Evaluated again from the file: the predictions are those of the file, however often the run was resumed.
         weights_files.load_weights(evaluated, os.path.join(fold.directory, run_directory.BEST_WEIGHTS))
         table = validation.validate(predict, held_out, config, fold.images)
-        fit_fold_detector.fit_fold_detector(
+        unlike = fit_fold_detector.fit_fold_detector(
             evaluated,
             os.path.join(fold.directory, run_directory.BEST_WEIGHTS) if fold.is_written else "",
             fold.plan.rows.drop_duplicates("image_name"),
@@ -259,6 +260,8 @@ def train_fold(fold: Fold) -> pd.DataFrame:
             fold.strategy,
             config.class_set,
         )
+        if unlike is not None:
+            table = table.assign(**{prediction_files.UNLIKE: unlike})
         if fold.is_written:
             history_plot.draw_history(fold.directory, fold.name)
             positive, _ = targets.name_groups(config.target)

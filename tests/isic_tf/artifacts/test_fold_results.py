@@ -83,6 +83,20 @@ def test_a_finished_fold_has_predictions_and_metrics(tmp_path, capsys, keep, epo
     assert out.endswith(f", epoch {epoch} of 2\n")
 
 
+def test_the_folds_that_have_a_detector_say_how_unlike_their_held_out_images_are(tmp_path):
+    atomic_write.write_text(str(tmp_path / "flags.txt"), "--context=none\n")
+    other = HELD_OUT.assign(image_name=["e", "f", "g", "h"], fold=1)
+    for fold, table in enumerate((HELD_OUT.assign(unlike=[0.5, 1.25, 0.75, 0.25]), other)):
+        fold_results.finish_fold(str(tmp_path / f"fold{fold}"), table, HISTORY)
+    fold_results.merge_folds(str(tmp_path), pd.concat([HELD_OUT, other]))
+    lines = (tmp_path / "oof.csv").read_text().splitlines()
+    assert [lines[0], lines[2], lines[5]] == [
+        "image_name,prediction,unlike,fold,target",
+        "b,0.3,1.25,0,0",
+        "e,0.1,,1,0",
+    ]
+
+
 def test_a_fold_without_held_out_images_has_its_loss_only(tmp_path, capsys):
     metrics = fold_results.finish_fold(str(tmp_path / "full"), None, HISTORY)
     assert metrics == {"epochs": 2, "loss": 0.25}

@@ -54,6 +54,12 @@ def test_a_table_without_predictions_is_refused():
         prediction_files.check_predictions("scores", table)
 
 
+@pytest.mark.parametrize("value", ["far", "-0.5", "inf", "nan"])
+def test_values_that_no_detector_gives_are_refused(value):
+    with pytest.raises(ValueError, match=f"p.csv: expected numbers of 0 or more, or blanks, in the column .*{value}'"):
+        prediction_files.parse_unlike("p.csv", pd.Series(["0", "", value]))
+
+
 def tables(*names):
     return [pd.DataFrame({"image_name": list(text), "row": range(len(text))}) for text in names]
 

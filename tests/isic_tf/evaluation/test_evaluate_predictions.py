@@ -78,6 +78,21 @@ def test_the_figures_are_those_that_the_command_writes(files, tmp_path):
     assert found.comparisons == written["comparisons"]
 
 
+def test_files_that_say_how_unlike_their_images_are_have_a_section_of_their_own(tables):
+    labels, first, second = tables
+    # Every tenth image is unlike the training images.
+    known = first.assign(unlike=np.where(np.arange(120) % 10 == 3, 1.5, 0.5))
+    found = evaluate([known, second], labels.assign(clinic=["north", "south"] * 60), groups=["clinic"], threshold=0.4)
+    figures = found.figures["unlike"]
+    assert (figures["images"], figures["flagged"]) == (120, 12)
+    (clinic,) = (group["rows"] for group in figures["groups"] if group["by"] == "clinic")
+    assert [(row["group"], row["flagged"]) for row in clinic] == [("north", 0), ("south", 12)]
+    assert [group["by"] for group in figures["groups"]] == [group["by"] for group in found.figures["groups"]]
+    assert "unlike" not in found.files[1]
+    assert str(found).count("Images unlike the training images (unlike above 1)") == 1
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_the_roc_auc_and_its_interval_are_numbers(evaluation):
     # Malignant scores are higher by 40 of a range of 100: pairs are lost where the benign score is higher by over 40.
     assert 0.75 < evaluation.roc_auc < 0.9

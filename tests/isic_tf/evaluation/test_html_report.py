@@ -36,6 +36,7 @@ def make_predictions(index, seed=0):
         "age_approx": ["45.0"] * 400,
         "anatom_site_general_challenge": ["torso"] * 400,
         "stage_one": rng.random(400),
+        "unlike": np.where(np.arange(400) < 300, np.arange(400) / 250, np.nan),
     }
     table = pd.DataFrame(columns)
     table.loc[0, ["patient_id", "prediction"]] = EVIL, 0.001
@@ -137,9 +138,23 @@ def test_the_figures_are_those_of_the_assessment(page, written):
     assert all(note in page.text for note in notes)
 
 
+def test_unlike_images_are_counted_and_left_out(page, written):
+    found = written.found["unlike"]
+    assert (found["images"], found["unknown"]) == (300, 100)
+    assert "49 of 300 images (16.3\N{NO-BREAK SPACE}%) are unlike the training images" in written.text
+    difference = number_format.HTML.number(found["without_flagged"]["difference"], 4)
+    assert (
+        f"Of 100 more it is not known. The ROC AUC without them minus that of all images is {difference} (" in page.text
+    )
+    row = found["coverages"][-1]
+    cells = f"{100 * row['error']:.1f} % {row['auc']:.3f} {row['auc_low']:.3f} to {row['auc_high']:.3f}"
+    assert f"50 % {row['limit']:.3g} {cells}" in page.text
+    assert f"The area is {found['risk_coverage']['area']:.4f}, in random order" in page.text
+
+
 def test_every_section_is_there(page):
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "h2"]
-    wanted = "summary comparison curves thresholds calibration groups patients side-by-side shortcuts errors"
+    wanted = "summary comparison curves thresholds calibration groups unlike patients side-by-side shortcuts errors"
     assert ids == [*wanted.split(), "training", "flags", "data"]
     assert [link["href"] for link in page.all("a") if link["href"].startswith("#")][1 : len(ids) + 1] == [
         f"#{name}" for name in ids
@@ -147,8 +162,8 @@ def test_every_section_is_there(page):
     assert "CC BY-NC 4.0" in page.text
     assert "not a medical device" in page.text
     assert "their metadata and pictures. Consider this before you share it." in page.text
-    # ROC, precision and recall, reliability, histogram; loss and ROC AUC of the folds.
-    assert len(page.all("svg")) == 6
+    # ROC, precision and recall, reliability, histogram, risk against coverage; loss and ROC AUC of the folds.
+    assert len(page.all("svg")) == 7
 
 
 def test_pictures_are_next_to_their_maps_and_have_alternative_texts(page):
@@ -206,7 +221,7 @@ def test_a_report_of_predictions_alone_is_complete(tmp_path, index):
 def test_few_images_and_a_missing_threshold_are_stated(tmp_path):
     # The highest prediction is benign: no threshold has that specificity.
     columns = {"image_name": list("abcd"), "patient_id": list("pqrs"), "target": [0, 1, 0, 1]}
-    table = pd.DataFrame({**columns, "prediction": [0.9, 0.4, 0.3, 0.2]})
+    table = pd.DataFrame({**columns, "prediction": [0.9, 0.4, 0.3, 0.2], "unlike": [0.5, 0.5, 0.5, 2.0]})
     found = evaluator.assess(table, specificity=0.99, resamples=20)
     html_report.write(str(tmp_path / "r.html"), "a.csv", found, table)
     text = Parser((tmp_path / "r.html").read_text()).text
@@ -216,6 +231,8 @@ def test_few_images_and_a_missing_threshold_are_stated(tmp_path):
     assert "Wilson" not in text
     assert "DeLong's interval" not in text
     assert "There is no false alarm at this threshold." in text
+    assert "Leaving them out is not compared: too small: 1 malignant images, 10 needed." in text
+    assert "Risk against coverage: the" not in text
 
 
 def test_a_directory_without_a_run_is_refused_and_nothing_written(tmp_path, written):

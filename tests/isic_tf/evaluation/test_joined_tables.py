@@ -51,6 +51,13 @@ def test_a_submission_is_read_and_the_labels_own_target_stays(folder):
     assert join(folder)["target"].tolist() == [0, 1]
 
 
+def test_how_unlike_the_training_images_is_kept_where_it_is_known(folder):
+    (folder / "predictions.csv").write_text("image_name,prediction,unlike\nb,0.9,1.25\na,0.2,\n")
+    assert join(folder)["unlike"].fillna(-1).tolist() == [-1, 1.25]
+    table = pd.DataFrame({"image_name": ["a"], "prediction": [0.5], "unlike": [None]})
+    assert joined_tables.read_predictions(table)["unlike"].isna().all()
+
+
 def test_the_diagnosis_is_kept_for_the_worst_errors(folder):
     (folder / "labels.csv").write_text("image_name,patient_id,target,diagnosis\na,p,0,nevus\nb,p,1,melanoma\n")
     assert join(folder)["diagnosis"].tolist() == ["nevus", "melanoma"]
@@ -141,6 +148,7 @@ def test_labels_that_do_not_fit_are_refused(folder, labels, message):
         ("image_name;prediction\na;0,1\n", "predictions.csv is separated by semicolons, expected commas"),
         ("image_name,score\na,0.1\n", "predictions.csv needs a column prediction, or target as in a submission"),
         ("image_name,prediction,target\na,0.1,x\n", "predictions.csv: target must be 0 or 1, got 'x'"),
+        ("image_name,prediction,unlike\na,0.1,-1\n", "expected numbers of 0 or more, or blanks, in the column unlike"),
         (
             "image_name,prediction,target\nb,0.1,0\na,0.2,0.0\n",
             r"predictions.csv and labels.csv have different targets for 1 images \(first: b\); check",

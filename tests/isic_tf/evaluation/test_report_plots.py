@@ -79,3 +79,22 @@ def test_every_class_has_a_curve_where_it_has_images():
     assert second == ("B", None)
     assert report_plots.plot_classes({}, table) == []
     assert report_plots.plot_classes({"classes": {"rows": rows * 30}}, table) == []
+
+
+def test_the_curve_of_risk_ends_at_the_error_rate_of_all_images():
+    # Of 40 images, the 10 that are most unlike are wrong.
+    table = pd.DataFrame({"target": [0, 1] * 20, "prediction": [0.2, 0.8] * 15 + [0.8, 0.2] * 5, "unlike": range(40)})
+    assessment = {"confusion": CONFUSION, "unlike": {"images": 40}}
+    found = report_plots.plot_risk_coverage(assessment, table)
+    assert styles(found) == ["guide", "curve series0"]
+    assert [text for _, text in found["y"]["ticks"]] == ["0", "0.05", "0.1", "0.15", "0.2", "0.25"]
+    # A quarter of all is wrong: the top of the axis. The half that is kept first is right.
+    start, *_, end = found["shapes"][1]["path"].removeprefix("M").split("L")
+    assert start == f"{(svg_plots.LEFT + svg_plots.RIGHT) / 2:g} {svg_plots.BOTTOM}"
+    assert end == f"{svg_plots.RIGHT} {svg_plots.TOP}"
+
+
+def test_the_curve_of_risk_needs_values_of_enough_images():
+    table = TABLE.assign(unlike=[0.5, 1.5, 0.5, 0.5])
+    assert report_plots.plot_risk_coverage({"confusion": CONFUSION}, table) is None
+    assert report_plots.plot_risk_coverage({"confusion": CONFUSION, "unlike": {"images": 4}}, table) is None

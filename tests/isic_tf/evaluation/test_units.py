@@ -14,6 +14,7 @@ TABLE = pd.DataFrame(
         "probability_MEL": [0.5, 0.25, 1.0, 0.0],
         "truth_MEL": [1, 0, 1, 1],
         "stage_one": [0.25, 0.5, 0.25, 0.5],
+        "unlike": [0.5, 1.5, 1.0, 0.25],
         "is_scored": [True, True, True, False],
     }
 )
@@ -41,8 +42,8 @@ def test_images_that_a_challenge_does_not_score_are_left_out():
 
 def test_all_predictions_of_a_lesion_are_joined():
     found = units.select(TABLE, "lesion", "mean")
-    assert found[["prediction", "probability_MEL", "stage_one"]].to_numpy().tolist() == [
-        [0.5, 0.75, 0.25], [0.5, 0.25, 0.5]
+    assert found[["prediction", "probability_MEL", "stage_one", "unlike"]].to_numpy().tolist() == [
+        [0.5, 0.75, 0.25, 0.75], [0.5, 0.25, 0.5, 1.5]
     ]  # fmt: skip
 
 

@@ -74,3 +74,13 @@ def test_columns_that_make_no_groups_are_refused(column, message):
     labels = pd.DataFrame({"image_name": [f"i{number}" for number in range(60)], "age": range(60)})
     with pytest.raises(errors.IsicError, match=message):
         user_groups.add_columns(labels[["image_name"]], labels, [column])
+
+
+def test_every_column_names_the_group_of_each_image_once():
+    table = pd.DataFrame({"group_clinic": ["10", "", "9"], "group_room": ["b", "a", "b"]})
+    found = user_groups.labels(table, ["clinic", "room", "clinic"])
+    assert {name: list(group) for name, group in found.items()} == {
+        "clinic": ["10", "unknown", "9"],
+        "room": ["b", "a", "b"],
+    }
+    assert list(found["clinic"].categories) == ["9", "10", "unknown"]

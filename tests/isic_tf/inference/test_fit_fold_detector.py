@@ -31,20 +31,32 @@ def test_the_detector_is_written_beside_the_weights_and_knows_other_images(class
     weights = tmp_path / "best.weights.h5"
     classifier.save_weights(weights)
     strategy = tf.distribute.get_strategy()
-    fitted = fit_fold_detector.fit_fold_detector(classifier, str(weights), TRAINING, HELD_OUT, make_dataset, strategy)
-    assert (detector_file.load_detector(str(weights)).limits == fitted.limits).all()
+    values = fit_fold_detector.fit_fold_detector(classifier, str(weights), TRAINING, HELD_OUT, make_dataset, strategy)
+    fitted = detector_file.load_detector(str(weights))
     predict = fit_fold_detector.predictor.make_predictor([classifier], strategy, stages=True)
-    flagged = []
+    measured = []
     for rows in (HELD_OUT, UNLIKE):
         features = np.concatenate([found[:, 0] for _, _, found in predict(make_dataset(rows))])
-        flagged.append((detector.measure(fitted, features) > 1).mean())
-    assert flagged == [pytest.approx(0.05, abs=0.01), 1.0]
+        measured.append(detector.measure(fitted, features))
+    # In the order of the rows.
+    assert values == pytest.approx(measured[0], rel=1e-3)
+    assert [(found > 1).mean() for found in measured] == [pytest.approx(0.05, abs=0.01), 1.0]
+
+
+def test_all_held_out_images_are_measured_where_some_of_them_set_the_limit(classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_fold_detector, "_MOST_IMAGES", 50)
+    strategy = tf.distribute.get_strategy()
+    rows = pd.concat([HELD_OUT, UNLIKE]).iloc[::-1]
+    values = fit_fold_detector.fit_fold_detector(classifier, "", TRAINING, rows, make_dataset, strategy)
+    assert values.shape == (70,)
+    # The noise comes first now.
+    assert values[:10].min() > values[10:].max()
 
 
 def test_a_worker_that_is_not_the_chief_writes_nothing_and_few_images_give_no_detector(classifier, tmp_path, capsys):
     strategy = tf.distribute.get_strategy()
     fit = fit_fold_detector.fit_fold_detector
-    assert fit(classifier, "", TRAINING, HELD_OUT, make_dataset, strategy)
+    assert fit(classifier, "", TRAINING, HELD_OUT, make_dataset, strategy) is not None
     weights = str(tmp_path / "best.weights.h5")
     assert fit(classifier, weights, TRAINING, HELD_OUT[:49], make_dataset, strategy) is None
     assert "no detector of unlike images: 50 images needed, 49 held out" in capsys.readouterr().out

@@ -217,7 +217,7 @@ def test_a_plain_network_starts_from_stage_one_and_another_from_all(run, network
         assert all(np.array_equal(kept[name], value) for name, value in others.items() if "logits" not in name)
 
 
-def test_single_images_are_exported_and_this_is_said(run, record_set, tmp_path, capsys):
+def test_single_images_and_those_of_a_patient_are_exported(run, networks, record_set, tmp_path, capsys):
     shutil.copytree(run / "fold0", tmp_path / "one" / "fold0")
     shutil.copy(run / "flags.txt", tmp_path / "one")
     flags = {"format": "saved_model", "fold": "all", "quantize": ["float32"], "labels": None, "threads": 1}
@@ -227,8 +227,22 @@ def test_single_images_are_exported_and_this_is_said(run, record_set, tmp_path, 
         )
     )
     out = capsys.readouterr().out
-    assert "note: the exported model predicts single images, without the patient context of the run" in out
+    assert "the signature patient predicts a patient's images together; its other signatures predict single" in out
     assert "WARNING" not in out
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    files = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
+    signatures = tf.saved_model.load(str(tmp_path / "m")).signatures
+    found = signatures["patient"](image=files, sex=tf.constant(["male"] * 5))["prediction"].numpy()
+    known = clinical_metadata.encode(pd.DataFrame({"sex": [0] * 5}), "sex")
+    head_inputs = tf.keras.Model(networks[0].inputs[:-1], networks[0].get_layer("seen").output)
+    seen = head_inputs([decoding.to_float(tf.constant(pixels)), known]).numpy()
+    correct = patient_bag_predictor.make_corrector(networks[0])
+    weights = patient_context_head.find_context_layer(networks[0]).sets.get_weights()
+    expected = scipy.special.expit(correct(weights, seen, ["p"] * 5))
+    assert found == pytest.approx(expected, abs=1e-6)
+    alone = signatures["serving_default"](image=files, sex=tf.constant(["male"] * 5))["prediction"].numpy()
+    assert alone == pytest.approx(scipy.special.expit(seen[:, -1]), abs=1e-6)
+    assert np.abs(alone - found).max() > 1e-3
 
 
 def test_patients_are_those_of_an_index_or_of_the_records_themselves(tmp_path):

@@ -15,7 +15,7 @@ def start(record_set, workdir, stop=0, number=0):
         "freeze_epochs": 1,
         "gradient_accumulation_steps": 2,
         "cache": "memory",
-        "augment_policy": "strong",
+        "augment_policy": "light",
     }
     process = train_apart(record_set, workdir, stop, number, deterministic=True, save_steps=2, **state)
     output, errors = process.communicate()

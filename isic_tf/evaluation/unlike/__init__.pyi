@@ -1,0 +1,5 @@
+from .unlike_images import assess as assess
+
+__all__ = [
+    "assess",
+]
