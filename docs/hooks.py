@@ -20,6 +20,7 @@ COMMANDS = {
     "isic_tf.train": "isic-train",
     "isic_tf.predict": "isic-predict",
     "isic_tf.diagnose": "isic-diagnose",
+    "isic_tf.serve": "isic-serve",
     "isic_tf.evaluate": "isic-evaluate",
     "isic_tf.calibrate": "isic-calibrate",
     "isic_tf.ensemble": "isic-ensemble",

@@ -148,25 +148,6 @@ def _settle_differences(
     )
 
 
-def read_photograph(path: str, limits: image_limits.ImageLimits = image_limits.DEFAULTS) -> np.ndarray:
-    """Decodes an image file as it is, upright, without the preprocessing of a run.
-
-    Args:
-        path: See `list_files`.
-        limits: What the decoding may take.
-
-    Returns:
-        uint8 `[height, width, 3]`, RGB.
-
-    Raises:
-        CorruptRecordError: The image cannot be decoded within the limits.
-    """
-    from tfrecord_tools.imaging import image_files
-
-    image, _ = image_files.open_file(path, limits)(at_least=limits.max_image_side)
-    return image[..., ::-1]
-
-
 @contextlib.contextmanager
 def open_reader(
     rows: pd.DataFrame,

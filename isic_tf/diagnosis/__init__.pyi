@@ -1,9 +1,13 @@
 from .config import DiagnoseConfig as DiagnoseConfig
-from .diagnose_images import Diagnosis as Diagnosis
+from .config import JudgeConfig as JudgeConfig
 from .diagnose_images import diagnose as diagnose
+from .judge import Diagnosis as Diagnosis
+from .judge import Judge as Judge
 
 __all__ = [
     "DiagnoseConfig",
     "Diagnosis",
+    "Judge",
+    "JudgeConfig",
     "diagnose",
 ]

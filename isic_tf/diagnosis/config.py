@@ -1,4 +1,4 @@
-"""Options of diagnose."""
+"""Options of judging photographs by a run, and of diagnose."""
 
 import dataclasses
 import os
@@ -11,10 +11,58 @@ from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import csv_tables
 
 KINDS = ("sensitivity", "specificity")
+NOTICE = "Not a medical device: for research only, not for diagnosis or treatment."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiagnoseConfig(limits.ImageFileLimits):
+class JudgeConfig(limits.ImageFileLimits):
+    """The run that judges photographs, and how.
+
+    Examples:
+        >>> JudgeConfig(workdir="runs/lite0", operate_at="specificity:0.8").operating_point
+        ('specificity', 0.8)
+    """
+
+    workdir: str = cli.option(help="Run directory with at least one trained fold.")
+    context: str | None = cli.option(
+        None, help="Directory of a patient-context model fitted by isic_tf.context: judges a patient's images together."
+    )
+    prevalence: float | None = cli.option(
+        None,
+        help="Prevalence of malignant lesions where the images come from, such as 0.0176; where not given, that of the "
+        "run's calibration.",
+    )
+    operate_at: str = cli.option(
+        "sensitivity:0.9",
+        help="Operating point, chosen on the run's out-of-fold predictions: sensitivity:LEVEL or specificity:LEVEL.",
+    )
+    tta: int = cli.option(
+        1, lower=1, upper=8, help="Versions of each image (flips and turns) whose probabilities are averaged."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the options.
+
+        Raises:
+            ConfigError: An option is out of range.
+        """
+        super().__post_init__()
+        parse_operating_point(self.operate_at)
+        refuse_prevalence(self.prevalence)
+
+    @property
+    def operating_point(self) -> tuple[str, float]:
+        """See `parse_operating_point`."""
+        return parse_operating_point(self.operate_at)
+
+    def check_inputs(self) -> None:
+        """Checks that the run exists; see `Config.check_inputs`."""
+        super().check_inputs()
+        run_directory.check_trained(self.workdir)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiagnoseConfig(JudgeConfig):
     """Options of `diagnose`: the photographs, the run that judges them, and what is written.
 
     Examples:
@@ -30,7 +78,6 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
 
     POSITIONAL: typing.ClassVar[str] = "images"
 
-    workdir: str = cli.option(help="Run directory with at least one trained fold.")
     images: tuple[str, ...] = cli.option(
         help="Image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), or directories of them. On the command line, their "
         "names alone suffice."
@@ -41,23 +88,8 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
     table: str | None = cli.option(
         None, help="CSV file with image_name and the numeric columns that the run or the model of --context uses."
     )
-    context: str | None = cli.option(
-        None, help="Directory of a patient-context model fitted by isic_tf.context: judges a patient's images together."
-    )
     patient: bool = cli.option(
         False, help="With --context, or a run with patient context: all images are of one patient."
-    )
-    prevalence: float | None = cli.option(
-        None,
-        help="Prevalence of malignant lesions where the images come from, such as 0.0176; where not given, that of the "
-        "run's calibration.",
-    )
-    operate_at: str = cli.option(
-        "sensitivity:0.9",
-        help="Operating point, chosen on the run's out-of-fold predictions: sensitivity:LEVEL or specificity:LEVEL.",
-    )
-    tta: int = cli.option(
-        1, lower=1, upper=8, help="Versions of each image (flips and turns) whose probabilities are averaged."
     )
     report: str | None = cli.option(None, help="HTML page to write: images, maps, probabilities and warnings.")
     json: str | None = cli.option(None, help="JSON file to write, for programs.")
@@ -71,18 +103,10 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
         super().__post_init__()
         if not self.images:
             raise errors.ConfigError("expected image files or directories, got none; name at least one")
-        parse_operating_point(self.operate_at)
-        refuse_prevalence(self.prevalence)
-
-    @property
-    def operating_point(self) -> tuple[str, float]:
-        """See `parse_operating_point`."""
-        return parse_operating_point(self.operate_at)
 
     def check_inputs(self) -> None:
-        """Checks that the run, the images and the tables exist; see `Config.check_inputs`."""
+        """Checks that the run and the tables exist; see `Config.check_inputs`."""
         super().check_inputs()
-        run_directory.check_trained(self.workdir)
         csv_tables.check_paths(self.csv, self.table)
         for path in (self.report, self.json):
             if path and os.path.isdir(path):

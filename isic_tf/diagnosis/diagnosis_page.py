@@ -23,7 +23,7 @@ def write(
 
     Args:
         path: HTML file to write.
-        found: Diagnoses, `[n]`, see `diagnose_images.Diagnosis`.
+        found: Diagnoses, `[n]`, see `judge.Diagnosis`.
         images: uint8 `[n, S, S, 3]`, as the networks see them.
         maps: float32 `[n, S, S]` in [0, 1], see `grad_cam.enlarge`.
         facts: What is stated of the run: `name`, `folds`, `versions`, `prevalence`, `operate_at`, `threshold` and,
@@ -35,7 +35,7 @@ def write(
     """
     overlays = grad_cam.overlay(images, maps)
     entries = [
-        {"found": one, "image": _encode(image), "map": _encode(overlay)}
+        {"found": one, "image": encode(image), "map": encode(overlay)}
         for one, image, overlay in zip(found, images, overlays, strict=True)
     ]
     # The most suspicious first.
@@ -53,7 +53,7 @@ def _order(found: Any) -> float:
     return float(found.score if found.context_probability is None else found.context_probability)
 
 
-def _encode(image: np.ndarray) -> str:
-    """Returns a picture as the address of its own bytes."""
+def encode(image: np.ndarray) -> str:
+    """Returns a picture, uint8 `[h, w, 3]`, as the address of its own bytes."""
     content = tf.io.encode_jpeg(image, quality=_QUALITY).numpy()
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()

@@ -1,7 +1,7 @@
 """What the networks of a run say of some images, in one pass: scores, features and Grad-CAM maps of every fold."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.special
@@ -14,6 +14,8 @@ from isic_tf.novelty import detector
 from isic_tf.visualization import grad_cam
 
 _BATCH_SIZE = 8
+# In a graph, oneDNN's kernels of TensorFlow 2.21 take more than ten times as long for one image as for two.
+_LEAST_BATCH = 2
 
 
 class NetworkResults(typing.NamedTuple):
@@ -26,99 +28,114 @@ class NetworkResults(typing.NamedTuple):
     maps: np.ndarray  # float32 [n, S, S] in [0, 1], mean of the folds, see `grad_cam.enlarge`
 
 
-def run_networks(
-    networks: fold_networks.FoldNetworks,
-    detectors: Sequence[detector.Detector | None],
-    images: np.ndarray,
-    known: np.ndarray | None,
-    classes: targets.ClassSet,
-    patients: Sequence[str],
-    versions: int = 1,
-    embed: bool = False,
-) -> NetworkResults:
-    """Runs every fold's network on images.
+class NetworkRunner:
+    """Runs every fold's network on images; its graph is traced once, whatever the number of images."""
 
-    Maps and features are of the image as it is, scores the mean of its versions.
+    def __init__(
+        self,
+        networks: fold_networks.FoldNetworks,
+        detectors: Sequence[detector.Detector | None],
+        classes: targets.ClassSet,
+        versions: int = 1,
+        embed: bool = False,
+    ) -> None:
+        """Splits the network after its backbone.
 
-    Args:
-        networks: Networks of the folds.
-        detectors: Detectors of unlike images of the folds, or None, `[folds]`.
-        images: uint8 `[n, S, S, 3]`.
-        known: float32 `[n, m]`, see `clinical_metadata.encode`; None where the networks use no metadata.
-        classes: The classes that the networks predict.
-        patients: Patient of each image, "" where unknown; used by networks with patient context.
-        versions: Symmetries of a square whose scores are averaged, 1 to 8.
-        embed: Whether the pooled features are asked for.
+        Args:
+            networks: Networks of the folds.
+            detectors: Detectors of unlike images of the folds, or None, `[folds]`.
+            classes: The classes that the networks predict.
+            versions: Symmetries of a square whose scores are averaged, 1 to 8. Maps and features are of the image as
+                it is.
+            embed: Whether the pooled features are asked for.
+        """
+        self._networks, self._detectors, self._classes, self._versions = networks, detectors, classes, versions
+        network = networks.network
+        self._context = patient_context_head.find_context_layer(network)
+        self._correct = patient_bag_predictor.make_corrector(network) if self._context else None
+        layers = [patient_context_head.HEAD_INPUT] if self._context else ["pooled"] * embed
+        body, head = stage_features.split(network, [network.get_layer(name).output for name in layers])
+        self._run_batch = _make_batch_function(body, head, classes)
 
-    Returns:
-        `NetworkResults`.
-    """
-    head_layer = patient_context_head.find_context_layer(networks.network)
-    layers = [patient_context_head.HEAD_INPUT] if head_layer else ["pooled"] * embed
-    body, head = stage_features.split(networks.network, [networks.network.get_layer(name).output for name in layers])
-    correct = patient_bag_predictor.make_corrector(networks.network) if head_layer else None
-    scores, single, embeddings, maps = [], [], [], []
-    unlike = np.full((len(images), len(networks)), np.nan)
-    for fold in range(len(networks)):
-        networks.choose(fold)
-        logits, features, stages, of_images = _run(body, head, images, known, classes)
-        maps.append(of_images)
-        found = _mean_over_versions(body, head, logits, images, known, classes, versions)
-        if correct and head_layer:
+    def run(self, images: np.ndarray, known: np.ndarray | None, patients: Sequence[str]) -> NetworkResults:
+        """Runs every fold's network on images.
+
+        Args:
+            images: uint8 `[n, S, S, 3]`.
+            known: float32 `[n, m]`, see `clinical_metadata.encode`; None where the networks use no metadata.
+            patients: Patient of each image, "" where unknown; used by networks with patient context.
+
+        Returns:
+            `NetworkResults`.
+        """
+        scores, embeddings, maps = [], [], []
+        unlike = np.full((len(images), len(self._networks)), np.nan)
+        for fold, fitted in enumerate(self._detectors):
+            self._networks.choose(fold)
+            logits, features, stages, of_images = self._run_images(images, known)
+            maps.append(of_images)
+            scores.append(self._score(logits, features, images, known, patients))
+            embeddings.append(features[:, :-1] if self._context else features)
+            if fitted:
+                unlike[:, fold] = detector.measure(fitted, stages)
+        single = np.stack([of_fold[:, 0] for of_fold in scores], axis=1).astype(np.float64)
+        mean = np.stack(scores).mean(axis=0)
+        mean = targets.settle(mean, self._classes) if self._classes.names else mean
+        enlarged = grad_cam.enlarge(np.mean(maps, axis=0), images.shape[1])
+        return NetworkResults(mean, single, np.stack(embeddings, axis=1), detector.join(unlike), enlarged)
+
+    def _run_images(
+        self, images: np.ndarray, known: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Returns logits `[n, c]`, pooled features `[n, f]`, features of every resolution, and maps, of one fold."""
+        parts = []
+        inputs = [images, *([] if known is None else [known])]
+        for start in range(0, len(images), _BATCH_SIZE):
+            batch = [one[start : start + _BATCH_SIZE] for one in inputs]
+            count = len(batch[0])
+            padded = [np.concatenate([one] + [one[:1]] * max(0, _LEAST_BATCH - count)) for one in batch]
+            found = self._run_batch(*map(tf.constant, padded))
+            parts.append([np.asarray(part[:count], np.float32) for part in found])
+        logits, pooled, stages, maps = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return logits, pooled, stages, maps
+
+    def _score(
+        self,
+        logits: np.ndarray,
+        features: np.ndarray,
+        images: np.ndarray,
+        known: np.ndarray | None,
+        patients: Sequence[str],
+    ) -> np.ndarray:
+        """Returns the scores of one fold, the mean over the versions, float64 `[n, 1 + classes]`."""
+        total = _to_scores(logits, self._classes)
+        for version in range(1, self._versions):
+            turned = test_time_augmentation.dihedral(tf.constant(images), tf.constant(version)).numpy()
+            total = total + _to_scores(self._run_images(turned, known)[0], self._classes)
+        found = total / self._versions
+        if self._correct and self._context:
             # As when trained, patient context corrects the image as it is.
-            found[:, 0] = scipy.special.expit(correct(head_layer.sets.get_weights(), features, patients))
-            if classes.names:
-                found[:, 1:] = targets.rescale(found[:, 1:], found[:, 0], classes)
-        embeddings.append(features[:, :-1] if head_layer else features)
-        scores.append(found)
-        single.append(found[:, 0])
-        fitted = detectors[fold]
-        if fitted:
-            unlike[:, fold] = detector.measure(fitted, stages)
-    mean = np.stack(scores).mean(axis=0)
-    mean = targets.settle(mean, classes) if classes.names else mean
-    enlarged = grad_cam.enlarge(np.mean(maps, axis=0), images.shape[1])
-    return NetworkResults(
-        mean, np.stack(single, axis=1).astype(np.float64), np.stack(embeddings, axis=1), detector.join(unlike), enlarged
-    )
+            found[:, 0] = scipy.special.expit(self._correct(self._context.sets.get_weights(), features, patients))
+            if self._classes.names:
+                found[:, 1:] = targets.rescale(found[:, 1:], found[:, 0], self._classes)
+        return found
 
 
-def _run(
-    body: tf.keras.Model, head: tf.keras.Model, images: np.ndarray, known: np.ndarray | None, classes: targets.ClassSet
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns logits `[n, c]`, pooled features `[n, f]`, features of every resolution and maps, see `grad_cam`."""
-    parts = []
-    for start in range(0, len(images), _BATCH_SIZE):
-        batch = slice(start, start + _BATCH_SIZE)
-        features, stages = body(decoding.to_float(tf.constant(images[batch])), training=False)
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            inputs = [features, *([] if known is None else [tf.constant(known[batch])])]
-            logits, *pooled = tf.nest.flatten(head(inputs, training=False))
-            explained = targets.positive_logit(logits, classes)
-        weights = tf.reduce_mean(tape.gradient(explained, features), axis=[1, 2], keepdims=True)
-        maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        found = pooled[0] if pooled else tf.zeros([len(logits), 0])
-        parts.append([np.asarray(part, np.float32) for part in (logits, found, stages, maps)])
-    logits, pooled, stages, maps = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return logits, pooled, stages, maps
+def _make_batch_function(
+    body: tf.keras.Model, head: tf.keras.Model, classes: targets.ClassSet
+) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Returns the function of one batch, see `NetworkRunner._run_images`: one graph for any number of images."""
+    _, *known = head.inputs
+    signature = [tf.TensorSpec(body.input_shape, tf.uint8), *(tf.TensorSpec(one.shape, tf.float32) for one in known)]
 
+    @tf.function(input_signature=signature)
+    def run_batch(images: tf.Tensor, *own: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        features, stages = body(decoding.to_float(images), training=False)
+        maps, logits, pooled = grad_cam.explain_features(head, features, own[0] if own else None, classes)
+        found = pooled[0] if pooled else tf.zeros([tf.shape(logits)[0], 0])
+        return logits, found, stages, maps
 
-def _mean_over_versions(
-    body: tf.keras.Model,
-    head: tf.keras.Model,
-    logits: np.ndarray,
-    images: np.ndarray,
-    known: np.ndarray | None,
-    classes: targets.ClassSet,
-    versions: int,
-) -> np.ndarray:
-    """Returns the scores of one network, the mean over the versions, float64 `[n, 1 + classes]`."""
-    total = _to_scores(logits, classes)
-    for version in range(1, versions):
-        turned = test_time_augmentation.dihedral(tf.constant(images), tf.constant(version))
-        total = total + _to_scores(_run(body, head, turned.numpy(), known, classes)[0], classes)
-    return total / versions
+    return run_batch
 
 
 def _to_scores(logits: np.ndarray, classes: targets.ClassSet) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Where a score stands: its calibrated probability, and its place among the run's out-of-fold predictions."""
 
+import os
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isic_tf.artifacts import run_directory
+from isic_tf.artifacts.run import Run
 from isic_tf.metrics import cluster_bootstrap, operating_points
-from isic_tf.postprocessing import calibration, calibration_replicates
+from isic_tf.postprocessing import calibration, calibration_file, calibration_replicates
 from tfrecord_tools import errors
+from tfrecord_tools.io import filesystem
 
 # Of an interval of 95 %.
 _PERCENTILES = (2.5, 97.5)
@@ -56,6 +60,44 @@ def make_reference(out_of_fold: pd.DataFrame, held: str, level: float) -> Refere
     rates = operating_points.confusion(targets, scores, threshold)
     by_class = [np.sort(scores[targets == target]) for target in (0, 1)]
     return Reference(by_class[0], by_class[1], threshold, rates["sensitivity"], rates["specificity"])
+
+
+def read_reference(workdir: str, held: str, level: float) -> Reference | None:
+    """Chooses an operating point on the out-of-fold predictions of a run; see `make_reference`.
+
+    Args:
+        workdir: Run directory.
+        held: See `make_reference`.
+        level: See `make_reference`.
+
+    Returns:
+        `Reference`; None where the run has no out-of-fold predictions.
+    """
+    if not filesystem.exists(os.path.join(workdir, run_directory.OOF_FILE)):
+        return None
+    return make_reference(Run(workdir).out_of_fold, held, level)
+
+
+def read_calibration(workdir: str, prevalence: float | None) -> dict[str, Any] | None:
+    """Reads the calibration of a run.
+
+    Args:
+        workdir: Run directory.
+        prevalence: The prevalence that is asked for; None for none.
+
+    Returns:
+        See `calibration_file.read_calibration`; None where the run has none.
+
+    Raises:
+        ConfigError: A prevalence is asked for, and the run has none.
+    """
+    if filesystem.exists(calibration_file.locate_calibration(workdir)):
+        return calibration_file.read_calibration(workdir)
+    if prevalence is not None:
+        raise errors.ConfigError(
+            "--prevalence needs a calibration, which the run does not have; fit one with isic_tf.calibrate"
+        )
+    return None
 
 
 def rank(scores: np.ndarray, among: np.ndarray) -> np.ndarray:

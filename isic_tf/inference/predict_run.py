@@ -10,10 +10,10 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import prediction_files, run_directory, submission_format
-from isic_tf.data import clinical_metadata
 from isic_tf.distribution import strategies, workers
 from isic_tf.inference import (
     class_correction,
+    context_stage,
     fold_selection,
     patient_bag_predictor,
     prediction_inputs,
@@ -23,10 +23,9 @@ from isic_tf.inference import (
 )
 from isic_tf.inference.config import PredictConfig, PredictFilesConfig
 from isic_tf.inference.resumable_prediction import PredictionJob
-from isic_tf.metrics import logit
 from isic_tf.models.config import read_model_config
 from isic_tf.novelty import detector, detector_file
-from isic_tf.patient_context import lesion_features, second_stage
+from isic_tf.patient_context import second_stage
 from isic_tf.postprocessing import calibration_file, class_calibration
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, filesystem, output_lock, temporary_files
@@ -158,7 +157,7 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
     _refuse_directories_as_outputs(config)
     classes = read_model_config(config.workdir, run).class_set
     fitted_calibration = class_calibration.read_calibration(config.workdir, classes) if config.calibrated else None
-    context_model = _read_context_model(config.context) if config.context else None
+    context_model = context_stage.read_stage(config.context) if config.context else None
     view = _make_view(config, run)
     strategy = strategies.choose_strategy(
         config.strategy, config.tpu, {"records": config.records}, {"images": config.images}
@@ -182,16 +181,6 @@ def _refuse_directories_as_outputs(config: PredictFilesConfig) -> None:
     for path in (config.output, config.embeddings):
         if path and filesystem.isdir(path):
             raise errors.ConfigError(f"expected file names as --output and --embeddings, got the directory {path}")
-
-
-def _read_context_model(directory: str) -> second_stage.Stage:
-    stage = second_stage.load_stage(directory)
-    if stage.num_files != 1:
-        raise errors.ConfigError(
-            f"expected a patient-context model fitted on one run, but {directory} was fitted on {stage.num_files}; "
-            "predict with each run, then give the files to isic_tf.context --predictions"
-        )
-    return stage
 
 
 def _make_view(config: PredictFilesConfig, run: Mapping[str, Any]) -> Callable[..., tf.Tensor] | None:
@@ -292,11 +281,8 @@ def _apply_context_model(
     embeddings = None
     if context_model.uses_embeddings:
         embeddings = prediction_shards.read_part_embeddings(directory, job.parts)[..., : job.embedding_width]
-    logits = logit.logits(table[["prediction"]].to_numpy())
-    columns = list(context_model.numbers)
-    numbers = pd.DataFrame(clinical_metadata.select_values(rows, columns), columns=columns)
-    lesions = lesion_features.gather(logits, rows["patient_id"], rows, embeddings, numbers)
-    return table.assign(stage_one=table["prediction"], prediction=second_stage.apply_stage(context_model, lesions))
+    corrected = context_stage.apply_stage(context_model, rows, table["prediction"].to_numpy(), embeddings)
+    return table.assign(stage_one=table["prediction"], prediction=corrected)
 
 
 def _convert_to_submission(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:

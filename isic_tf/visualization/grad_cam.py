@@ -59,16 +59,35 @@ def compute_grad_cam(
     for start in range(0, len(images), _BATCH_SIZE):
         batch = slice(start, start + _BATCH_SIZE)
         features = body(decoding.to_float(tf.constant(images[batch])), training=False)
-        # The tape records the head only, so that the backbone's activations are not kept.
-        with tf.GradientTape() as tape:
-            tape.watch(features)
-            inputs = features if known is None else [features, tf.constant(known[batch])]
-            logits = targets.positive_logit(head(inputs, training=False), classes)
-        weights = tf.reduce_mean(tape.gradient(logits, features), axis=[1, 2], keepdims=True)
-        parts.append((tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy(), logits.numpy()))
+        own = None if known is None else tf.constant(known[batch])
+        of_batch, logits, _ = explain_features(head, features, own, classes)
+        parts.append((of_batch.numpy(), targets.positive_logit(logits, classes).numpy()))
     maps = np.concatenate([of_batch for of_batch, _ in parts])
     logits = np.concatenate([of_batch for _, of_batch in parts])
     return maps, logits
+
+
+def explain_features(
+    head: tf.keras.Model, features: tf.Tensor, known: tf.Tensor | None, classes: targets.ClassSet
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    """Computes what `compute_grad_cam` does from the features of one batch, in a graph or not.
+
+    Args:
+        head: Keras model from features, and metadata where it uses them, to logits and further outputs.
+        features: Output of the backbone, `[b, h, w, f]`.
+        known: float32 `[b, m]`; None where the head uses no metadata.
+        classes: The classes of the head, of which the positive ones are explained.
+
+    Returns:
+        Maps, float32 `[b, h, w]`, 0 or more; logits, float32 `[b, c]`; and the further outputs.
+    """
+    # The tape records the head only, so that the backbone's activations are not kept.
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        logits, *further = tf.nest.flatten(head([features, *([] if known is None else [known])], training=False))
+        explained = targets.positive_logit(logits, classes)
+    weights = tf.reduce_mean(tape.gradient(explained, features), axis=[1, 2], keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)), logits, further
 
 
 def split(classifier: tf.keras.Model) -> tuple[tf.keras.Model, tf.keras.Model]:

@@ -38,7 +38,7 @@ FLOORS = {
         ("training", "visualization"),
         ("evaluation",),
         ("diagnosis",),
-        ("serving",),
+        ("serving", "server"),
         ("commands",),
     ),
 }
@@ -47,6 +47,7 @@ COMMANDS = {
         "train",
         "predict",
         "diagnose",
+        "serve",
         "evaluate",
         "calibrate",
         "ensemble",
@@ -64,9 +65,9 @@ SHARED = {"schema", "errors", "io", "configuration", "cli", "table_formats"}
 EXCEPTIONS = {
     ("isic_tf.data.decoding", "imaging"),
     ("isic_tf.data.image_files", "imaging"),
+    ("isic_tf.data.photographs", "imaging"),
     ("isic_tf.inference.config", "imaging"),
     ("isic_tf.diagnosis.config", "imaging"),
-    ("isic_tf.diagnosis.diagnose_images", "imaging"),
     # In a graph, too.
     ("isic_tf.serving.graph_images", "imaging"),
     # Damage that TensorFlow's decoder only prints is found by decoding records as `tfrecord_tools.verify` does.
@@ -193,7 +194,7 @@ def test_tensorflow_is_imported_by_no_command_before_its_work():
 import importlib, sys
 from absl import flags
 from tfrecord_tools import cli
-heavy = ("tensorflow", "tf_keras", "cv2", "h5py", "matplotlib", "scipy.sparse", "sklearn")
+heavy = ("tensorflow", "tf_keras", "cv2", "h5py", "matplotlib", "scipy.sparse", "sklearn", "fastapi", "uvicorn")
 def report(name):
     print(name, [other for other in heavy if other in sys.modules])
 for name in {COMMANDS["isic_tf"]}:

@@ -107,6 +107,9 @@ _CONSOLE = {
     "--records='records/384/train*.tfrec' --output=runs/lite0/evaluation.json": "read by test_card_figures.py",
     "$ python -m isic_tf.diagnose --workdir=runs/lite0 photo.jpg --prevalence=0.0176 --report=photo.html": "run by "
     "test_diagnose_images.py",
+    "$ pip install '.[serve]'": "installs packages",
+    "$ python -m isic_tf.serve --workdir=runs/lite0": "run by test_worker.py",
+    "$ curl -F images=@a.jpg -F images=@b.dcm 'http://127.0.0.1:8000/judge?prevalence=0.0176'": "asks a server",
     "$ python -m tfrecord_tools.tables --tables=ISIC_2019_Training_GroundTruth.csv,ISIC_2019_Training_Metadata.csv "
     "--images=jpeg --output=train.csv": "run by test_table_files.py",
     "$ python -m tfrecord_tools.tables --tables=clinic.csv --format=clinic.yaml --keep=diameter_mm "

@@ -1,9 +1,12 @@
 """Run directories with small networks, as far as is needed to apply them."""
 
 import tensorflow as tf
-from harness import tiny
+from harness import RECIPE, tiny, tiny_trunk
 
 from isic_tf.artifacts import fold_results, run_directory, seen_images
+from isic_tf.postprocessing import calibrate_run
+from isic_tf.training import loop
+from isic_tf.training.config import TrainConfig
 
 
 def make_run(folder, index):
@@ -20,3 +23,16 @@ def build_tiny(backbone, image_size, weights, **_):
     classifier = tiny(backbone, image_size, weights)
     classifier.load_weights(weights)
     return classifier
+
+
+def build_trunk(image_size):
+    """The backbone `tiny_runs:build_trunk`, which processes of their own find too."""
+    return tiny_trunk(None, image_size)
+
+
+def train_calibrated(record_set, folder, **changes):
+    """Trains and calibrates a run of two folds."""
+    options = {**RECIPE, "epochs": 2, "data_dir": str(record_set), "workdir": str(folder), "fold": "all", **changes}
+    loop.train(TrainConfig(strategy="default", **options))
+    calibrate_run.calibrate(calibrate_run.CalibrateConfig(workdir=str(folder), method="platt"))
+    return folder

@@ -81,7 +81,29 @@ def open_file(
     Raises:
         CorruptRecordError: The file is DICOM by its name, and cannot be parsed; or it is larger than the limits.
     """
-    data = read_file(path, limits)
+    return open_bytes(read_file(path, limits), path, limits, notes)
+
+
+def open_bytes(
+    data: bytes,
+    path: str,
+    limits: image_limits.ImageLimits = image_limits.DEFAULTS,
+    notes: list[str] | None = None,
+) -> _Decode:
+    """Opens an image file whose bytes are in memory.
+
+    Args:
+        data: Bytes of the file.
+        path: Its path, or a name for errors; by its extension, DICOM files without a preamble are known.
+        limits: What decoding may take.
+        notes: See `dicom.decode`.
+
+    Returns:
+        See `open_file`.
+
+    Raises:
+        CorruptRecordError: See `open_file`.
+    """
     if is_dicom(path, data):
         return functools.partial(dicom.decode, dicom.read(data, path, limits), path, limits=limits, notes=notes)
     return make_decoder(data, path, limits)

@@ -1,10 +1,11 @@
 import base64
+import dataclasses
 import re
 
 import cv2
 import numpy as np
 
-from isic_tf.diagnosis import diagnose_images, diagnosis_page
+from isic_tf.diagnosis import diagnosis_page, judge
 
 FACTS = {
     "name": "run",
@@ -32,9 +33,9 @@ def write(tmp_path, found, facts=FACTS):
 
 
 def test_figures_are_stated_and_the_most_suspicious_image_is_first(tmp_path):
-    low = diagnose_images.Diagnosis("low", 0.1, probability=0.004, interval=(0.001, 0.01), above_benign=0.3)
-    low = diagnose_images.dataclasses.replace(low, above_malignant=0.05, is_called_malignant=False, unlike=1.5)
-    high = diagnose_images.Diagnosis("high", 0.7, warnings=("dark: Use more light.",), classes={"nevus": 0.25})
+    low = judge.Diagnosis("low", 0.1, probability=0.004, interval=(0.001, 0.01), above_benign=0.3)
+    low = dataclasses.replace(low, above_malignant=0.05, is_called_malignant=False, unlike=1.5)
+    high = judge.Diagnosis("high", 0.7, warnings=("dark: Use more light.",), classes={"nevus": 0.25})
     page = write(tmp_path, [low, high])
     assert page.index("<h2>high</h2>") < page.index("<h2>low</h2>")
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
@@ -51,14 +52,14 @@ def test_figures_are_stated_and_the_most_suspicious_image_is_first(tmp_path):
 
 
 def test_a_run_that_knows_nothing_more_states_the_score_alone(tmp_path):
-    page = write(tmp_path, [diagnose_images.Diagnosis("a", 0.5)], {**FACTS, "prevalence": None, "threshold": None})
+    page = write(tmp_path, [judge.Diagnosis("a", 0.5)], {**FACTS, "prevalence": None, "threshold": None})
     assert "0.5000" in page
     for text in ("interval", "operating point", "None", "calibrated for"):
         assert text not in page
 
 
 def test_names_and_warnings_are_escaped_and_nothing_is_loaded(tmp_path):
-    found = diagnose_images.Diagnosis('<b>"x"', 0.5, warnings=("<script>",), classes={"<i>": 0.5})
+    found = judge.Diagnosis('<b>"x"', 0.5, warnings=("<script>",), classes={"<i>": 0.5})
     page = write(tmp_path, [found], {**FACTS, "name": "<u>"})
     for tag in ("<b>", "<script>", "<i>0", "<u>"):
         assert tag not in page

@@ -20,10 +20,8 @@ def networks(run):
 
 
 def run_all(networks, detectors=(None, None), versions=1, embed=False, images=IMAGES):
-    patients = [""] * len(images)
-    return network_results.run_networks(
-        networks, detectors, images, None, targets.BINARY, patients, versions, embed=embed
-    )
+    runner = network_results.NetworkRunner(networks, detectors, targets.BINARY, versions, embed)
+    return runner.run(images, None, [""] * len(images))
 
 
 def test_scores_features_and_maps_are_those_of_each_network(networks):

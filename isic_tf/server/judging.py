@@ -1,0 +1,151 @@
+"""From the bytes of a request's images to what the run says of them."""
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from isic_tf.diagnosis import diagnosis_page, judge
+from isic_tf.diagnosis.config import NOTICE
+from isic_tf.distribution import cpu
+from isic_tf.server import answers
+from isic_tf.server.batching import Batcher
+from isic_tf.server.config import ServeConfig
+from isic_tf.server.uploads import Upload
+from isic_tf.visualization import grad_cam
+from tfrecord_tools import errors
+
+_LOG = logging.getLogger(__name__)
+_PATIENT = "patient"
+# A remedy that needs a table.
+_OF_TABLES = ", or delete its row from the CSV"
+
+
+class JudgingService:
+    """A run that judges the images of many requests: decoded by several threads, judged by one."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        """Loads the run and judges one empty image, so that the first request waits for nothing.
+
+        Args:
+            config: The run and the limits.
+
+        Raises:
+            IsicError: See `Judge`.
+            ConfigError: The run needs more than photographs.
+        """
+        self._config = config
+        self._judge = judge.Judge(config)
+        fields = [*filter(None, [self._judge.metadata]), *self._judge.list_numeric()]
+        if fields:
+            raise errors.ConfigError(
+                f"expected a run and a context model that judge by photographs alone, got ones that use "
+                f"{', '.join(dict.fromkeys(fields))}; use isic_tf.diagnose with --csv and --table"
+            )
+        self._reader = self._judge.make_reader()
+        self._pool = concurrent.futures.ThreadPoolExecutor(cpu.count_cores(), "decode")
+        size = self._judge.run["image_size"]
+        black = np.zeros([1, size, size, 3], np.uint8)
+        grad_cam.overlay(black, self._judge.compute(black, None, [""]).maps)
+        self._batcher = Batcher(self._judge.compute)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether images can be judged."""
+        return self._batcher.is_alive
+
+    @property
+    def passes(self) -> int:
+        """Passes through the networks so far."""
+        return self._batcher.passes
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the run has a calibration."""
+        return bool(self._judge.fitted)
+
+    def collect_facts(self) -> answers.RunFacts:
+        """Collects what the page and clients need to know."""
+        return answers.RunFacts(
+            notice=NOTICE,
+            is_calibrated=self.is_calibrated,
+            has_patient_context=self._judge.has_patient_context,
+            max_images=self._config.max_images,
+            max_upload_megabytes=self._config.max_upload_megabytes,
+            **self._judge.collect_facts(),
+        )
+
+    async def judge(
+        self, uploads: Sequence[Upload], prevalence: float | None, with_maps: bool
+    ) -> list[answers.JudgedImage]:
+        """Judges the images of one patient.
+
+        Args:
+            uploads: The image files.
+            prevalence: See `Judge.conclude`.
+            with_maps: Whether pictures and maps are asked for.
+
+        Returns:
+            What the run says of each.
+
+        Raises:
+            CorruptRecordError: One cannot be decoded within the limits.
+        """
+        loop = asyncio.get_running_loop()
+        tasks = [loop.run_in_executor(self._pool, self._read, upload) for upload in uploads]
+        # All, so that none goes on after the answer.
+        await asyncio.wait(tasks)
+        read = [task.result() for task in tasks]
+        squares = np.stack([square for square, _ in read])
+        results = await asyncio.wrap_future(self._batcher.submit(squares))
+        rows = pd.DataFrame({"image_name": [upload.name for upload in uploads], "patient_id": _PATIENT})
+        warnings = [own for _, own in read]
+
+        def conclude() -> list[answers.JudgedImage]:
+            found = self._judge.conclude(rows, results, warnings, prevalence)
+            overlays = grad_cam.overlay(squares, results.maps) if with_maps else squares
+            return [
+                answers.JudgedImage(
+                    **dataclasses.asdict(one),
+                    fold_scores=results.fold_scores[place].tolist(),
+                    picture=diagnosis_page.encode(squares[place]) if with_maps else None,
+                    map=diagnosis_page.encode(overlays[place]) if with_maps else None,
+                )
+                for place, one in enumerate(found)
+            ]
+
+        return await loop.run_in_executor(self._pool, conclude)
+
+    def _read(self, upload: Upload) -> tuple[np.ndarray, list[str]]:
+        try:
+            photograph = self._reader.read_bytes(upload.data, upload.name)
+        except errors.CorruptRecordError as error:
+            raise errors.CorruptRecordError(str(error).replace(_OF_TABLES, "")) from error
+        return photograph.square, judge.list_warnings(photograph)
+
+    def calibrate(self, fold_scores: np.ndarray, prevalence: float) -> list[answers.Calibrated]:
+        """Calibrates scores for a prevalence.
+
+        Args:
+            fold_scores: Float `[n, folds]`, 0 to 1.
+            prevalence: Between 0 and 1.
+
+        Returns:
+            Probability and interval of each image.
+
+        Raises:
+            ConfigError: The run has no calibration.
+        """
+        return [
+            answers.Calibrated(probability=probability, interval=(low, high))
+            for probability, low, high in self._judge.calibrate(fold_scores, prevalence).tolist()
+        ]
+
+    def close(self) -> None:
+        """Finishes what is queued."""
+        self._batcher.close()
+        self._pool.shutdown()

@@ -1,0 +1,88 @@
+import asyncio
+import base64
+import dataclasses
+
+import cv2
+import image_bytes
+import numpy as np
+import pytest
+from tiny_runs import train_calibrated
+
+from isic_tf.patient_context import second_stage
+from isic_tf.server import judging, uploads
+from isic_tf.server.config import ServeConfig
+from tfrecord_tools import errors
+
+PICTURES = [uploads.Upload(f"image {number}", image_bytes.png(image_bytes.SMOOTH // number)) for number in (1, 2, 3)]
+
+
+def judge(service, pictures, prevalence=None, with_maps=False):
+    return asyncio.run(service.judge(pictures, prevalence, with_maps))
+
+
+def test_each_image_has_the_result_of_its_own(service):
+    together = judge(service, PICTURES)
+    alone = [judge(service, [picture])[0] for picture in PICTURES]
+    assert [one.image for one in together] == ["image 1", "image 2", "image 3"]
+    assert [one.score for one in together] == pytest.approx([one.score for one in alone], abs=1e-6)
+    assert len({one.score for one in together}) == 3
+
+
+def test_the_first_image_that_cannot_be_decoded_is_named(service):
+    damaged = [PICTURES[0], uploads.Upload("image 2", b"text"), uploads.Upload("image 3", PICTURES[0].data[:40])]
+    with pytest.raises(
+        errors.CorruptRecordError, match=r"image 2 is not an intact JPEG or PNG file \(4 bytes\); replace the file$"
+    ):
+        judge(service, damaged)
+
+
+def test_the_limits_of_an_image_are_those_of_the_options(run):
+    service = judging.JudgingService(ServeConfig(workdir=str(run), max_image_side=63))
+    with pytest.raises(errors.CorruptRecordError, match="64x48 pixels, expected sides of at most 63"):
+        judge(service, PICTURES)
+    service.close()
+
+
+def test_facts_hold_no_directory(service, run, config):
+    facts = service.collect_facts()
+    assert facts.name == run.name
+    assert (facts.folds, facts.max_images, facts.max_upload_megabytes) == (2, 4, 8)
+    assert str(run.parent) not in facts.model_dump_json()
+    assert facts.is_calibrated
+    assert not facts.has_patient_context
+
+
+def test_a_run_or_a_context_model_that_needs_a_table_is_refused(run, record_set, tmp_path):
+    stage = second_stage.Stage(
+        "rank",
+        1,
+        False,
+        patient_context=True,
+        columns=[],
+        lone_calibration=None,
+        model=None,
+        numbers={"width": (0.0, 1.0)},
+    )
+    second_stage.save_stage(stage, str(tmp_path / "stage"), {})
+    with pytest.raises(errors.ConfigError, match="judge by photographs alone, got ones that use width; use isic_tf.di"):
+        judging.JudgingService(ServeConfig(workdir=str(run), context=str(tmp_path / "stage")))
+    options = {"backbone": "tiny_runs:build_trunk", "metadata": "age,sex", "epochs": 1}
+    train_calibrated(record_set, tmp_path / "run", **options)
+    with pytest.raises(errors.ConfigError, match="got ones that use age,sex"):
+        judging.JudgingService(ServeConfig(workdir=str(tmp_path / "run")))
+
+
+def test_pictures_are_as_the_networks_see_them(service):
+    (found,) = judge(service, PICTURES[:1], with_maps=True)
+    content = base64.b64decode(found.picture.removeprefix("data:image/jpeg;base64,"))
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    wanted = cv2.resize(image_bytes.SMOOTH, (32, 32), interpolation=cv2.INTER_AREA)
+    assert np.abs(picture.astype(int) - wanted).mean() < 10
+
+
+def test_the_first_image_waits_for_nothing(config):
+    service = judging.JudgingService(dataclasses.replace(config, max_images=1))
+    assert service.passes == 0
+    assert service.is_alive
+    service.close()
+    assert not service.is_alive
