@@ -76,14 +76,10 @@ def make_module(
 
     @tf.function(input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, "pixels"), *known])
     def predict_pixels(pixels: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        count = tf.shape(pixels)[0]
-        # On some CPUs the oneDNN kernels of TensorFlow 2.21 fail on a batch of no images: one is added to it.
-        added = tf.cast(count == 0, tf.int32)
-        images = tf.pad(pixels, [[0, added], [0, 0], [0, 0], [0, 0]])
         encoded = graph_metadata.encode_values(values, fields)
-        metadata = [] if encoded is None else [tf.pad(encoded, [[0, added], [0, 0]])]
-        keys = tf.zeros([count + added], tf.int64)
-        scores, _, features = score([images, *metadata, keys])
+        count, inputs = _fill(pixels, [] if encoded is None else [encoded])
+        keys = tf.zeros([tf.shape(inputs[0])[0]], tf.int64)
+        scores, _, features = score([*inputs, keys])
         found = name_outputs(scores)
         if parts.calibration:
             found["calibrated"] = graph_outputs.calibrate(parts.calibration, found["prediction"])
@@ -121,6 +117,17 @@ def make_module(
     return module
 
 
+def _fill(pixels: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Fills a batch up to two images; returns the number of images before, and the images and metadata.
+
+    With oneDNN, a graph of TensorFlow 2.21 takes thirty times as long for one image as for two (its fused convolutions;
+    measured with EfficientNet-Lite0), and on some CPUs fails on none.
+    """
+    count = tf.shape(pixels)[0]
+    missing = tf.maximum(2 - count, 0)
+    return count, [tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1)) for part in (pixels, *metadata)]
+
+
 def make_patient_judge(models: Sequence[tf.keras.Model]) -> Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]:
     """Creates the function that predicts a patient's images together, in a graph; see `patient_bag_predictor`.
 
@@ -137,14 +144,15 @@ def make_patient_judge(models: Sequence[tf.keras.Model]) -> Callable[[tf.Tensor,
     ]
 
     def judge(pixels: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tf.Tensor:
-        scaled = decoding.to_float(pixels)
-        mask = tf.ones([1, tf.shape(pixels)[0]])
+        count, (images, *known) = _fill(pixels, metadata)
+        scaled = decoding.to_float(images)
+        mask = tf.sequence_mask([count], tf.shape(images)[0], tf.float32)
         scores = []
         for body, head in zip(bodies, heads, strict=True):
-            seen = body([scaled, *metadata] if metadata else scaled, training=False)[tf.newaxis]
+            seen = body([scaled, *known] if known else scaled, training=False)[tf.newaxis]
             logits = head.sets([seen[..., :-1], mask, seen[..., -1:]], training=False)
             scores.append(tf.sigmoid(logits[0, :, 0]))
-        return tf.add_n(scores) / len(scores)
+        return tf.add_n(scores)[:count] / len(scores)
 
     return judge
 

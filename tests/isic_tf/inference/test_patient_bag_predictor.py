@@ -240,6 +240,9 @@ def test_single_images_and_those_of_a_patient_are_exported(run, networks, record
     weights = patient_context_head.find_context_layer(networks[0]).sets.get_weights()
     expected = scipy.special.expit(correct(weights, seen, ["p"] * 5))
     assert found == pytest.approx(expected, abs=1e-6)
+    # A single image is compared with no other.
+    single = signatures["patient"](image=files[:1], sex=tf.constant(["male"]))["prediction"].numpy()
+    assert single == pytest.approx(scipy.special.expit(seen[:1, -1]), abs=1e-6)
     alone = signatures["serving_default"](image=files, sex=tf.constant(["male"] * 5))["prediction"].numpy()
     assert alone == pytest.approx(scipy.special.expit(seen[:, -1]), abs=1e-6)
     assert np.abs(alone - found).max() > 1e-3

@@ -40,9 +40,15 @@ def test_the_saved_model_is_the_mean_of_the_networks_worked_by_hand(tmp_path):
     assert found == pytest.approx(expit([-0.5, 0.5]), abs=1e-6)
 
 
-def test_an_empty_batch_has_no_predictions():
-    module = saved_model.make_module([sum_network(0)], SIZE)
-    assert module.predict(tf.constant([], tf.string))["prediction"].shape == [0]
+def test_networks_see_two_images_or_more():
+    images = tf.keras.Input((SIZE, SIZE, 3))
+    count = tf.keras.layers.Lambda(
+        lambda batch: tf.fill([tf.shape(batch)[0], 1], tf.cast(tf.shape(batch)[0], tf.float32))
+    )
+    module = saved_model.make_module([tf.keras.Model(images, count(images))], SIZE)
+    for given, seen in ((0, 2), (1, 2), (2, 2), (3, 3)):
+        found = module.predict(tf.constant([encode_gray(0)] * given, tf.string))["prediction"].numpy()
+        assert found == pytest.approx([expit(seen)] * given)
 
 
 def test_calibration_versions_and_pixels_worked_by_hand(tmp_path):
