@@ -113,7 +113,8 @@ def _number(data: tf.Tensor, at: tf.Tensor, size: int, little: tf.Tensor | bool 
     part = tf.cast(data[at : at + size], tf.int64)
     part = tf.cond(tf.size(part) == size, lambda: part, lambda: tf.zeros([size], tf.int64))
     weights = tf.constant([256**power for power in reversed(range(size))], tf.int64)
-    return tf.reduce_sum(part * tf.where(little, weights[::-1], weights))
+    # A slice by steps of -1 would make the optimizer of TensorFlow 2.21 print an error where the graph is loaded.
+    return tf.reduce_sum(part * tf.where(little, tf.reverse(weights, [0]), weights))
 
 
 def _find_segment(data: tf.Tensor, marker: int, name: bytes) -> tuple[tf.Tensor, tf.Tensor]:
