@@ -8,5 +8,6 @@ predict = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 inputs = {name: spec.dtype for name, spec in predict.structured_input_signature[1].items() if name != "image"}
 for path in sys.argv[2:]:
     # Clinical metadata, for a model that uses it, such as sex="female". Here all of it is unknown.
-    known = {name: tf.constant([""] if dtype == tf.string else [-1], dtype) for name, dtype in inputs.items()}
+    unknown = {tf.string: "", tf.int64: -1, tf.float32: float("nan")}
+    known = {name: tf.constant([unknown[dtype]], dtype) for name, dtype in inputs.items()}
     print(path, f"{predict(image=[tf.io.read_file(path)], **known)['prediction'][0]:.4f}")

@@ -109,13 +109,17 @@ class NetworkRunner:
     ) -> np.ndarray:
         """Returns the scores of one fold, the mean over the versions, float64 `[n, 1 + classes]`."""
         total = _to_scores(logits, self._classes)
+        seen = features
         for version in range(1, self._versions):
             turned = test_time_augmentation.dihedral(tf.constant(images), tf.constant(version)).numpy()
-            total = total + _to_scores(self._run_images(turned, known)[0], self._classes)
+            logits, features, *_ = self._run_images(turned, known)
+            total = total + _to_scores(logits, self._classes)
+            seen = seen + features
         found = total / self._versions
         if self._correct and self._context:
-            # As when trained, patient context corrects the image as it is.
-            found[:, 0] = scipy.special.expit(self._correct(self._context.sets.get_weights(), features, patients))
+            # As `predict` does, of the mean features.
+            seen = seen / self._versions
+            found[:, 0] = scipy.special.expit(self._correct(self._context.sets.get_weights(), seen, patients))
             if self._classes.names:
                 found[:, 1:] = targets.rescale(found[:, 1:], found[:, 0], self._classes)
         return found

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -179,23 +180,27 @@ def make_corrector(model: tf.keras.Model) -> Corrector:
 
     Returns:
         Function from weights (list of arrays), tables (float32 features `[n, dim]` and logits `[n, 1]` first) and
-        indices (see `length_bucketing.batches`) to corrections, float64 `[n]`, 0 for rows that are in no index.
+        indices (see `length_bucketing.batches`) to corrections, float64 `[n]`, 0 for rows that are in no index. It may
+        be called by several threads.
     """
     # The correction alone: added in float32, it would round the logits of patients without any.
     correction = tf.keras.Model(model.inputs, model.get_layer("correction").output)
     # For sets of all lengths.
     shapes = [tf.TensorSpec([None, None, *last], tf.float32) for last in ([model.inputs[0].shape[-1]], [], [1])]
     apply = tf.function(lambda *inputs: correction(inputs, training=False), shapes, autograph=False)
+    # A server calls it from several threads, and models share the network.
+    lock = threading.Lock()
 
     def correct(
         weights: Sequence[np.ndarray], tables: Sequence[np.ndarray], indices: Sequence[np.ndarray]
     ) -> np.ndarray:
-        model.set_weights(weights)
         corrections = np.zeros(len(tables[0]))
-        for index in indices:
-            features, logits, mask = length_bucketing.gather(index, tables[:2])
-            is_lesion = index >= 0
-            corrections[index[is_lesion]] = apply(features, mask, logits).numpy()[..., 0][is_lesion]
+        with lock:
+            model.set_weights(weights)
+            for index in indices:
+                features, logits, mask = length_bucketing.gather(index, tables[:2])
+                is_lesion = index >= 0
+                corrections[index[is_lesion]] = apply(features, mask, logits).numpy()[..., 0][is_lesion]
         return corrections
 
     return correct

@@ -1,7 +1,6 @@
 """The endpoints: a page, and an API whose description is at /openapi.json."""
 
 import asyncio
-import logging
 import typing
 from collections.abc import Awaitable
 from typing import Annotated, Any
@@ -20,7 +19,6 @@ from isic_tf.server import answers, guard, judging, metrics, uploads
 from isic_tf.server.config import ServeConfig
 from tfrecord_tools import __version__, errors
 
-_LOG = logging.getLogger(__name__)
 _TEMPLATE = "page.html.j2"
 # Requests to /judge that are being answered; their images are in memory.
 _MOST_REQUESTS = 16
@@ -28,6 +26,7 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _RESPONSES = {
     400: "The request is malformed, or ended early.",
     401: "The token is missing or wrong.",
+    403: "The request comes from a page of another site.",
     408: "The images took too long to arrive.",
     409: "The run has no calibration, so there are no probabilities.",
     411: "The length of the request is missing.",
@@ -69,7 +68,8 @@ def make_app(service: judging.JudgingService, config: ServeConfig, token: str) -
 
 
 def _describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": answers.Problem, "description": _RESPONSES[status]} for status in (*statuses, 400, 401)}
+    listed = (*statuses, 400, 401, 403)
+    return {status: {"model": answers.Problem, "description": _RESPONSES[status]} for status in listed}
 
 
 def _add_error_handlers(app: fastapi.FastAPI) -> None:

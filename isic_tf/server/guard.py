@@ -74,7 +74,7 @@ class Guard:
 
         path = scope["path"]
         try:
-            problem = self._find_problem(path, datastructures.Headers(scope=scope))
+            problem = self._find_problem(scope["method"], path, datastructures.Headers(scope=scope))
             if problem:
                 extra = {"www-authenticate": "Bearer"} if problem.status == 401 else None
                 answer = fastapi.responses.JSONResponse({"detail": problem.text}, problem.status, extra)
@@ -85,14 +85,19 @@ class Guard:
             label = _STATIC if path.startswith(_STATIC) else path if path in _PATHS else "other"
             self._metrics.count_request(label, status, time.perf_counter() - started)
 
-    def _find_problem(self, path: str, headers: datastructures.Headers) -> _Problem | None:
+    def _find_problem(self, method: str, path: str, headers: datastructures.Headers) -> _Problem | None:
         host = headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if self._hosts and name not in self._hosts:
             return _Problem(400, f"expected a request to {' or '.join(self._hosts)}; use that address")
+        # A page of another site could not read the answers, but keep the server busy. It does not know a token.
+        is_foreign = headers.get("sec-fetch-site") == "cross-site" or not _is_own(headers.get("origin"), host)
+        if self._hosts and method != "GET" and is_foreign:
+            return _Problem(403, "expected a request of the server's own page or of a program, got one of another site")
         is_open = path in _OPEN or path.startswith(_STATIC)
-        sent = headers.get("authorization", "").encode()
-        if self._token and not is_open and not hmac.compare_digest(sent, f"Bearer {self._token}".encode()):
+        scheme, _, sent = headers.get("authorization", "").partition(" ")
+        is_known = scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), self._token.encode())
+        if self._token and not is_open and not is_known:
             return _Problem(401, "expected the server's token as 'Authorization: Bearer TOKEN'")
         if path != "/judge":
             if "transfer-encoding" in headers:
@@ -101,3 +106,8 @@ class Guard:
             if not length.isdecimal() or int(length) > _MOST_BYTES:
                 return _Problem(413, f"expected a request of at most {_MOST_BYTES} bytes")
         return None
+
+
+def _is_own(origin: str | None, host: str) -> bool:
+    """Returns whether the origin that a browser states is the address that the request is sent to."""
+    return origin is None or origin.lower().partition("://")[2] == host

@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import dataclasses
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +18,6 @@ from isic_tf.server.uploads import Upload
 from isic_tf.visualization import grad_cam
 from tfrecord_tools import errors
 
-_LOG = logging.getLogger(__name__)
 _PATIENT = "patient"
 # A remedy that needs a table.
 _OF_TABLES = ", or delete its row from the CSV"
@@ -97,9 +95,12 @@ class JudgingService:
         """
         loop = asyncio.get_running_loop()
         tasks = [loop.run_in_executor(self._pool, self._read, upload) for upload in uploads]
-        # All, so that none goes on after the answer.
-        await asyncio.wait(tasks)
-        read = [task.result() for task in tasks]
+        read = []
+        # All, so that none goes on after the answer; where this is cancelled, they are too.
+        for one in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(one, BaseException):
+                raise one
+            read.append(one)
         squares = np.stack([square for square, _ in read])
         results = await asyncio.wrap_future(self._batcher.submit(squares))
         rows = pd.DataFrame({"image_name": [upload.name for upload in uploads], "patient_id": _PATIENT})

@@ -73,10 +73,10 @@ def _listen(config: ServeConfig) -> socket.socket:
     try:
         kind, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address, family=kind, backlog=128)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise errors.ConfigError(
-            f"cannot listen at {config.host} port {config.port} ({error.strerror or error}); choose another --host or "
-            "--port"
+            f"cannot listen at {config.host} port {config.port} ({reason}); choose another --host or --port"
         ) from error
     listener.set_inheritable(True)
     return listener
@@ -115,15 +115,20 @@ def supervise(start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
             code = _wait(process, noted)
             if noted:
                 return
-            if code >= 0:
+            # SIGTERM from elsewhere, as of a watcher of memory, is a code of the worker's own.
+            if code >= 0 and code != 128 + signal.SIGTERM:
                 sys.exit(code)
             if len(deaths) == _MOST_RESTARTS and time.monotonic() - deaths[0] < _SECONDS:
                 raise errors.IsicError(
                     f"expected a worker that keeps running, but {_MOST_RESTARTS + 1} were killed within "
-                    f"{_SECONDS:g} s, the last by signal {-code}; check the memory of the machine"
+                    f"{_SECONDS:g} s, the last by signal {_find_signal(code)}; check the memory of the machine"
                 )
             deaths.append(time.monotonic())
-            _LOG.warning(f"note: the worker was killed by signal {-code}; another one is started")
+            _LOG.warning(f"note: the worker was killed by signal {_find_signal(code)}; another one is started")
+
+
+def _find_signal(code: int) -> int:
+    return -code if code < 0 else code - 128
 
 
 @contextlib.contextmanager

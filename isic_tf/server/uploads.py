@@ -25,6 +25,8 @@ class _MemoryParser(formparsers.MultiPartParser):
     """Keeps files in memory, where Starlette's own writes those above 1 MB to temporary files."""
 
     spool_max_size = 2**62
+    # As earlier releases of Starlette name it.
+    max_file_size = 2**62
     is_complete = False
 
     def on_end(self) -> None:

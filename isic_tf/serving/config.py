@@ -30,7 +30,9 @@ class ExportConfig(cli.Config):
     workdir: str = cli.option(help="Run directory with at least one trained fold.")
     output: str = cli.option(help="Directory to write; new or empty.")
     format: str = cli.option(
-        "saved_model", choices=FORMATS, help="saved_model takes JPEG files; tflite takes an RGB image, onnx a batch."
+        "saved_model",
+        choices=FORMATS,
+        help="saved_model takes JPEG or PNG files, or RGB images; tflite takes an RGB image, onnx a batch.",
     )
     fold: str = cli.option("all", help="Number of a fold, full, or all: the average of all trained folds.")
     quantize: tuple[str, ...] = cli.option(

@@ -1,4 +1,4 @@
-"""Exports the networks of a run as one TensorFlow graph, from JPEG files to probabilities, that needs no isic-tf."""
+"""Exports the networks of a run as one TensorFlow graph, from image files to probabilities, that needs no isic-tf."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ def logits(models: Sequence[tf.keras.Model], images: tf.Tensor, metadata: tf.Ten
     Args:
         models: Classifiers, see `classifiers.build_classifier`.
         images: uint8 `[b, S, S, 3]`.
-        metadata: float32 `[b, m]`, see `encode_codes`; None for networks without metadata.
+        metadata: float32 `[b, m]`, see `graph_metadata.encode_codes`; None for networks without metadata.
 
     Returns:
         List of float32 `[b, outputs]`, one per network.
@@ -42,16 +42,16 @@ def make_module(
     those of `age_approx` (int64 `[n]`, years, -1 where unknown), `sex` and `anatom_site_general_challenge` (string
     `[n]`, the words of the schema, "" where unknown) and of the numeric columns (float32 `[n]`, NaN where unknown, see
     `graph_metadata.list_inputs`) that they use. Images are decoded and prepared as `predict --images` does, see
-    `graph_images.decode`. Any other file or value fails with an `InvalidArgumentError` that names its position in the
-    batch. Its function `predict_pixels` takes `pixels` instead, images that the client has prepared,
-    uint8 `[n, S, S, 3]`, RGB.
+    `graph_images.decode`. Any other file or value fails with an `InvalidArgumentError`. Its function `predict_pixels`
+    takes `pixels` instead, images that the client has prepared, uint8 `[n, S, S, 3]`, RGB.
 
     Both return `prediction`, float32 `[n]`; for several classes `probabilities`, float32 `[n, classes]`, in the order
     of the classes; with a calibration `calibrated`, float32 `[n]`; with detectors `unlike`, float32 `[n]`, above 1 for
     images unlike the training images.
 
     With a patient-context head (`--context=set`), `predict_patient` takes the images of one patient as `predict` does,
-    and returns the `prediction` of each beside the others.
+    and returns the `prediction` of each beside the others; it alone returns `calibrated`, because the calibration of
+    such a run is fitted to these.
 
     With a calibration, `calibrate` takes `prediction` and `prevalence`, both float32 `[n]`, and returns `calibrated`.
 
@@ -71,6 +71,7 @@ def make_module(
     module.networks = [model.variables for model in models]
     known = graph_metadata.list_signature(fields)
     finds_unlike = any(parts.detectors)
+    has_context = bool(patient_context_head.find_context_layer(models[0]))
     views = test_time_augmentation.make_views(parts.versions, "dihedral", {}, seed=0) if parts.versions > 1 else None
     score = predictor.make_replica_outputs(models, views, parts.versions, "", classes, finds_unlike)
 
@@ -81,7 +82,7 @@ def make_module(
         keys = tf.zeros([tf.shape(inputs[0])[0]], tf.int64)
         scores, _, features = score([*inputs, keys])
         found = name_outputs(scores)
-        if parts.calibration:
+        if parts.calibration and not has_context:
             found["calibrated"] = graph_outputs.calibrate(parts.calibration, found["prediction"])
         if finds_unlike:
             found["unlike"] = graph_outputs.measure_unlike(parts.detectors, features)
@@ -92,14 +93,18 @@ def make_module(
         return predict_pixels(graph_images.decode(image, image_size, parts.preprocessing), *values)
 
     module.predict, module.predict_pixels = predict, predict_pixels
-    if patient_context_head.find_context_layer(models[0]):
-        judge = make_patient_judge(models)
+    if has_context:
+        judge = make_patient_judge(models, parts.versions)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image"), *known])
         def predict_patient(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
             pixels = graph_images.decode(image, image_size, parts.preprocessing)
             encoded = graph_metadata.encode_values(values, fields)
-            return {"prediction": judge(pixels, [] if encoded is None else [encoded])}
+            found = {"prediction": judge(pixels, [] if encoded is None else [encoded])}
+            # The calibration of such a run is fitted to scores beside the patient's other images.
+            if parts.calibration:
+                found["calibrated"] = graph_outputs.calibrate(parts.calibration, found["prediction"])
+            return found
 
         module.predict_patient = predict_patient
     fitted = parts.calibration
@@ -120,37 +125,49 @@ def make_module(
 def _fill(pixels: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Fills a batch up to two images; returns the number of images before, and the images and metadata.
 
-    With oneDNN, a graph of TensorFlow 2.21 takes thirty times as long for one image as for two (its fused convolutions;
+    With oneDNN, a graph of TensorFlow 2.21 takes fifteen times as long for one image as for two (fused operations;
     measured with EfficientNet-Lite0), and on some CPUs fails on none.
     """
     count = tf.shape(pixels)[0]
     missing = tf.maximum(2 - count, 0)
-    return count, [tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1)) for part in (pixels, *metadata)]
+    parts = [tf.convert_to_tensor(part) for part in (pixels, *metadata)]
+    return count, [tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1)) for part in parts]
 
 
-def make_patient_judge(models: Sequence[tf.keras.Model]) -> Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]:
+def make_patient_judge(
+    models: Sequence[tf.keras.Model], versions: int = 1
+) -> Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]:
     """Creates the function that predicts a patient's images together, in a graph; see `patient_bag_predictor`.
 
     Args:
         models: Classifiers with a patient-context head, see `classifiers.build_classifier`.
+        versions: Symmetries of a square over which the inputs of the heads are averaged, 1 to 8.
 
     Returns:
-        Function from uint8 images `[n, S, S, 3]` of one patient, one or more, and a list of their metadata (float32
-        `[n, m]`, or nothing) to the mean of the corrected scores, float32 `[n]`.
+        Function from uint8 images `[n, S, S, 3]` of one patient and a list of their metadata (float32 `[n, m]`, or
+        nothing) to the mean of the corrected scores, float32 `[n]`.
     """
     heads = [cast(patient_context_head.Context, patient_context_head.find_context_layer(model)) for model in models]
     bodies = [
         tf.keras.Model(model.inputs[:-1], model.get_layer(patient_context_head.HEAD_INPUT).output) for model in models
     ]
 
+    def see(images: tf.Tensor, known: Sequence[tf.Tensor]) -> tf.Tensor:
+        scaled = decoding.to_float(images)
+        return tf.stack([body([scaled, *known] if known else scaled, training=False) for body in bodies])
+
     def judge(pixels: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tf.Tensor:
         count, (images, *known) = _fill(pixels, metadata)
-        scaled = decoding.to_float(images)
+        seen = see(images, known)
+        # A loop of the graph holds the networks once more, instead of once for each version.
+        for version in tf.range(1, versions):
+            seen = seen + see(test_time_augmentation.dihedral(images, version), known)
+        seen = seen / versions
         mask = tf.sequence_mask([count], tf.shape(images)[0], tf.float32)
         scores = []
-        for body, head in zip(bodies, heads, strict=True):
-            seen = body([scaled, *known] if known else scaled, training=False)[tf.newaxis]
-            logits = head.sets([seen[..., :-1], mask, seen[..., -1:]], training=False)
+        for place, head in enumerate(heads):
+            own = seen[place : place + 1]
+            logits = head.sets([own[..., :-1], mask, own[..., -1:]], training=False)
             scores.append(tf.sigmoid(logits[0, :, 0]))
         return tf.add_n(scores)[:count] / len(scores)
 

@@ -4,7 +4,7 @@
 
 const find = (id) => document.getElementById(id);
 const limits = document.body.dataset;
-const state = { files: [], images: [], token: "", turn: 0 };
+const state = { files: [], judged: [], images: [], token: "", turn: 0, calibration: 0, isJudging: false, prevalence: null };
 
 function make(tag, text, ...children) {
   const element = document.createElement(tag);
@@ -41,7 +41,7 @@ async function ask(path, options) {
   return answer;
 }
 
-const prevalence = () => (find("prevalence") ? 10 ** Number(find("prevalence").value) : null);
+const prevalence = () => state.prevalence;
 
 async function judge() {
   const turn = ++state.turn;
@@ -49,9 +49,12 @@ async function judge() {
   find("clear").hidden = !state.files.length;
   if (!state.files.length) {
     state.images = [];
+    state.judged = [];
+    state.isJudging = false;
     draw();
     return;
   }
+  state.isJudging = true;
   find("status").textContent = `Judging ${count(state.files.length)} ...`;
   const form = new FormData();
   for (const file of state.files) form.append("images", file);
@@ -60,14 +63,19 @@ async function judge() {
   try {
     const answer = await ask(`/judge?${query}`, { method: "POST", body: form });
     if (turn !== state.turn) return;
+    state.isJudging = false;
+    state.judged = state.files;
     state.images = answer.images.map((image, place) => ({ ...image, name: state.files[place].name }));
     draw();
     // The slider may have moved meanwhile.
     if (given !== prevalence()) calibrate();
   } catch (error) {
     if (turn !== state.turn) return;
+    state.isJudging = false;
     find("status").textContent = "";
     show(rename(error.message));
+    // A file that cannot be judged would block those that are added later; without the token, all are sent again.
+    if (find("token-form").hidden) state.files = state.judged;
   }
 }
 
@@ -153,13 +161,15 @@ function showPrevalence() {
 }
 
 async function calibrate() {
-  if (!state.images.length) return;
-  const turn = ++state.turn;
+  // While images are judged, what comes is calibrated afterwards.
+  if (!state.images.length || state.isJudging) return;
+  const turn = state.turn;
+  const own = ++state.calibration;
   const body = JSON.stringify({ fold_scores: state.images.map((image) => image.fold_scores), prevalence: prevalence() });
   try {
     const headers = { "Content-Type": "application/json" };
     const found = await ask("/calibrate", { method: "POST", headers, body });
-    if (turn !== state.turn) return;
+    if (turn !== state.turn || own !== state.calibration) return;
     state.images.forEach((image, place) => {
       Object.assign(image, found[place]);
       fill(image);
@@ -215,9 +225,12 @@ function start() {
   });
   if (find("prevalence")) {
     let waiting = 0;
-    find("prevalence").value = Math.log10(Number(limits.prevalence));
+    // That of the run itself; the slider shows the nearest that it has.
+    state.prevalence = Number(limits.prevalence);
+    find("prevalence").value = Math.log10(state.prevalence);
     showPrevalence();
     find("prevalence").addEventListener("input", () => {
+      state.prevalence = 10 ** Number(find("prevalence").value);
       showPrevalence();
       clearTimeout(waiting);
       waiting = setTimeout(calibrate, 100);

@@ -1,3 +1,5 @@
+import concurrent.futures
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -114,3 +116,18 @@ def test_the_weights_are_kept_that_were_best_on_held_out_patients(lesions):
     assert np.unique(corrections).tolist() == [-0.5, 0]
     # With nobody to be judged on, the last.
     assert set_model_training._choose(passes(), network, judge, tables, [])[0][-1] == [5.0]
+
+
+def test_a_network_that_several_threads_share_answers_each_by_its_own_weights(lesions):
+    tables, sets = lesions
+    network = set_transformer.build_set_transformer(3, units=8, heads=2, blocks=1)
+    correct = set_model_training.make_corrector(network)
+    indices = length_bucketing.batches(sets)
+    rng = np.random.default_rng(1)
+    weights = [[rng.normal(0, 0.3, part.shape) for part in network.get_weights()] for _ in range(4)]
+    expected = [correct(own, tables, indices) for own in weights]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda number: correct(weights[number % 4], tables, indices), range(40)))
+    for number, own in enumerate(found):
+        assert own == pytest.approx(expected[number % 4], abs=1e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2

@@ -55,6 +55,25 @@ def test_other_names_of_this_machine_are_refused(host, status):
     assert status == 200 or "expected a request to localhost or 127.0.0.1" in found.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:8001"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+    ],
+)
+def test_pages_of_other_sites_cannot_keep_the_server_busy(headers, status):
+    assert ask("/judge", "POST", hosts=("localhost",), headers=headers)[0].status_code == status
+    # A link on another page to this one is followed; and who knows the token may ask from anywhere.
+    assert ask("/", hosts=("localhost",), headers={"sec-fetch-site": "cross-site"})[0].status_code == 200
+    own = {**headers, "authorization": f"bearer {TOKEN}"}
+    assert ask("/judge", "POST", token=TOKEN, headers=own)[0].status_code == 200
+
+
 def test_requests_without_images_are_small_and_say_how_long_they_are():
     assert ask("/calibrate", "POST", content=bytes(100_000))[0].status_code == 200
     assert ask("/calibrate", "POST", content=bytes(100_001))[0].status_code == 413

@@ -1,6 +1,8 @@
 import asyncio
 import base64
 import dataclasses
+import gc
+import threading
 
 import cv2
 import image_bytes
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_runs import train_calibrated
 
+from isic_tf.distribution import cpu
 from isic_tf.patient_context import second_stage
 from isic_tf.server import judging, uploads
 from isic_tf.server.config import ServeConfig
@@ -34,6 +37,37 @@ def test_the_first_image_that_cannot_be_decoded_is_named(service):
         errors.CorruptRecordError, match=r"image 2 is not an intact JPEG or PNG file \(4 bytes\); replace the file$"
     ):
         judge(service, damaged)
+
+
+def test_of_several_that_cannot_be_decoded_none_is_left_for_the_log(service, caplog):
+    with pytest.raises(errors.CorruptRecordError, match="image 1"):
+        judge(service, [uploads.Upload(f"image {number}", b"text") for number in (1, 2)])
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def test_images_of_a_request_that_ended_are_not_decoded(service, monkeypatch):
+    # As many as there are threads wait; of the others none begins.
+    release, begun = threading.Event(), []
+
+    def read(upload):
+        begun.append(upload.name)
+        release.wait(30)
+        return PICTURES, []
+
+    monkeypatch.setattr(service, "_read", read)
+
+    async def end_early():
+        task = asyncio.create_task(service.judge([PICTURES[0]] * 40, None, False))
+        while not begun:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        release.set()
+
+    asyncio.run(end_early())
+    service._pool.submit(int).result(30)
+    assert 1 <= len(begun) <= cpu.count_cores()
 
 
 def test_the_limits_of_an_image_are_those_of_the_options(run):

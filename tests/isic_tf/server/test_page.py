@@ -79,6 +79,10 @@ def test_images_are_shown_by_suspicion_and_the_slider_changes_their_probabilitie
     assert browser.run(NAMES) == [name for name, _, _ in ordered]
     assert EVIL in browser.run(NAMES)
     assert browser.run(STATUS) == f"3 images judged. The most suspicious: {ordered[0][0]}."
+    # At the run's own prevalence, which the slider has no place for.
+    assert browser.run("prevalence()") == service.collect_facts().prevalence
+    own = service.calibrate(np.array(browser.run("state.images.map(one => one.fold_scores)")), None)
+    assert [probability for _, _, probability in images] == pytest.approx([one.probability for one in own])
     # Pictures show, and have texts.
     pictures = browser.run("[...document.images].map(one => [one.naturalWidth, one.alt])")
     assert len(pictures) == 6
@@ -120,6 +124,31 @@ def test_the_keyboard_alone_suffices_and_problems_are_announced(browser, serve, 
     browser.wait(f"{ERROR} === '' && document.activeElement.id === 'files'")
     browser.choose("#files", [*photos, *photos])
     browser.wait(f"{ERROR} === 'At most 4 images, got 6.'")
+
+
+def test_a_file_that_is_no_image_does_not_block_others(browser, serve, photos, tmp_path):
+    browser.open(serve())
+    browser.choose("#files", photos[:1])
+    browser.wait(f"{NAMES}.length === 1")
+    (tmp_path / "notes.png").write_text("text")
+    browser.choose("#files", [tmp_path / "notes.png"])
+    browser.wait(f"{ERROR} !== ''")
+    browser.choose("#files", photos[1:2])
+    browser.wait(f"{NAMES}.length === 2")
+    assert browser.run(ERROR) == ""
+
+
+def test_a_slider_that_is_moved_while_images_are_judged_counts_afterwards(browser, serve, photos, service):
+    browser.open(serve())
+    browser.choose("#files", photos[:1])
+    browser.wait(f"{NAMES}.length === 1")
+    browser.choose("#files", photos[1:])
+    browser.run("find('prevalence').value = -2; find('prevalence').dispatchEvent(new Event('input')); 1")
+    browser.wait(f"{NAMES}.length === 3")
+    wanted = service.calibrate(np.array(browser.run("state.images.map(one => one.fold_scores)")), 0.01)
+    first = wanted[0].probability
+    browser.wait(f"Math.abs(state.images[0].probability - {first}) < 1e-6")
+    assert browser.run("state.images.map(one => one.probability)") == pytest.approx([one.probability for one in wanted])
 
 
 def test_dropped_images_are_added_to_those_of_the_patient(browser, serve, photos):

@@ -50,16 +50,20 @@ def test_an_address_that_is_taken_is_refused():
             serving._listen(ServeConfig(workdir="run", port=port))
     with pytest.raises(errors.ConfigError, match="cannot listen at nowhere.invalid port 8000"):
         serving._listen(ServeConfig(workdir="run", host="nowhere.invalid"))
+    with pytest.raises(errors.ConfigError, match="cannot listen at .example port 8000"):
+        serving._listen(ServeConfig(workdir="run", host=".example"))
 
 
 def test_a_killed_process_is_started_again_and_the_end_of_one_is_the_end(capsys):
-    codes = iter(["import os; os.kill(os.getpid(), 9)", "import os; os.kill(os.getpid(), 6)", "exit(3)"])
+    # By SIGTERM from elsewhere, the worker ends itself, with this code.
+    codes = iter(["import os; os.kill(os.getpid(), 9)", "import os; os.kill(os.getpid(), 6)", "exit(143)", "exit(3)"])
     with pytest.raises(SystemExit) as caught:
         serving.supervise(lambda: python(next(codes)))
     assert caught.value.code == 3
     printed = capsys.readouterr().out
     assert "killed by signal 9; another one is started" in printed
     assert "killed by signal 6" in printed
+    assert "killed by signal 15" in printed
 
 
 def test_a_process_that_is_killed_again_and_again_is_given_up():
