@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import importlib.util
 import math
 import numbers
 import os
@@ -229,3 +230,20 @@ def _parse(field: dataclasses.Field[Any], kind: Any, text: str) -> Any:
         return text if kind is str or is_list(kind) else kind(text)
     except ValueError as error:
         raise errors.ConfigError(f"expected {field.name} to be {_describe_kind(kind)}, got {text!r}") from error
+
+
+def require_packages(user: str, names: Sequence[str], requirements: str) -> None:
+    """Checks that the packages of an extra are installed, without importing them.
+
+    Args:
+        user: What needs them, such as a flag.
+        names: Names under which they are imported.
+        requirements: Arguments of pip that install them.
+
+    Raises:
+        ConfigError: One is not installed.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        text = f"{user} needs {', '.join(missing)}, not installed here; install what is missing: pip install"
+        raise errors.ConfigError(f"{text} {requirements}")

@@ -1,11 +1,10 @@
 """Options of serve."""
 
 import dataclasses
-import importlib.util
 import ipaddress
 
 from isic_tf.diagnosis.config import JudgeConfig
-from tfrecord_tools import cli, errors
+from tfrecord_tools import cli, configuration
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 
@@ -51,9 +50,4 @@ def require_packages() -> None:
     Raises:
         ConfigError: One is not.
     """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise errors.ConfigError(
-            f"isic_tf.serve needs {', '.join(missing)}, not installed here; install what is missing: "
-            "pip install fastapi uvicorn python-multipart"
-        )
+    configuration.require_packages("isic_tf.serve", _PACKAGES, "fastapi uvicorn python-multipart")

@@ -1,6 +1,5 @@
 """Exports the networks of a run as one ONNX model, from RGB images to probabilities, by tf2onnx."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.serving import graph_metadata, saved_model, tflite
-from tfrecord_tools import errors
+from tfrecord_tools import configuration, errors
 
 FILE = "model.onnx"
 _PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
@@ -21,12 +20,7 @@ def require_packages() -> None:
     Raises:
         ConfigError: One is not.
     """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise errors.ConfigError(
-            f"--format=onnx needs {', '.join(missing)}, not installed here; install what is missing: "
-            "pip install 'tf2onnx>=1.17' onnx onnxruntime"
-        )
+    configuration.require_packages("--format=onnx", _PACKAGES, "'tf2onnx>=1.17' onnx onnxruntime")
 
 
 def convert(

@@ -127,3 +127,12 @@ def test_a_number_that_no_tensor_holds_is_refused(values, message):
 
 def test_a_field_of_a_reserved_word_is_a_flag_without_its_underscore():
     assert [configuration.flag_name(name) for name in ("class_", "image_size")] == ["class", "image_size"]
+
+
+def test_packages_that_are_missing_are_named_with_what_to_install():
+    configuration.require_packages("--format=onnx", ("json", "csv"), "nothing")
+    with pytest.raises(errors.ConfigError) as caught:
+        configuration.require_packages("--format=onnx", ("json", "no_such_package"), "'json>=1' other")
+    assert str(caught.value) == (
+        "--format=onnx needs no_such_package, not installed here; install what is missing: pip install 'json>=1' other"
+    )

@@ -1,30 +1,13 @@
-import cv2
 import numpy as np
 import pytest
+from edited_pictures import EDITS, picture
 
 from tfrecord_tools.deduplication import image_similarity, local_detail, view_alignment
-
-
-def picture(seed):
-    """Returns a smooth picture with many features."""
-    rng = np.random.default_rng(seed)
-    noise = cv2.GaussianBlur(
-        rng.normal(size=(image_similarity.SIDE, image_similarity.SIDE, 3)).astype(np.float32), (0, 0), 3
-    )
-    return np.uint8(np.clip(128 + 300 * noise, 30, 255))
 
 
 def compare(rows, pairs):
     described = image_similarity.describe(rows), local_detail.find_details(rows)
     return view_alignment.compare(rows, *described, pairs)
-
-
-EDITS = {
-    "turned": np.rot90,
-    "upside down": lambda image: image[::-1, ::-1],
-    "flipped": lambda image: image[:, ::-1],
-    "brightened": lambda image: cv2.convertScaleAbs(image, alpha=1.1),
-}
 
 
 @pytest.mark.parametrize("edit", EDITS)
