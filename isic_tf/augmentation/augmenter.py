@@ -4,6 +4,8 @@ Mixup and CutMix also depend on the neighbor in the batch; everything else depen
 it compiles under XLA with static shapes.
 """
 
+import functools
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -104,9 +106,23 @@ def make_augment(
         >>> flipped[0, :, :, 0].numpy().tolist()
         [[1.0, 0.0], [1.0, 0.0]]
     """
+    text = json.dumps(policy)
+
+    def augment(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        targets_tpu = tpus.is_target() if on_tpu is None else on_tpu
+        return _compile(text, dtype, targets_tpu, tpus.compiles_for_host())(images, labels, seeds)
+
+    return augment
+
+
+# Kept: steps of other folds, of thawed backbones and of test-time augmentation need no other program.
+@functools.lru_cache(maxsize=8)
+def _compile(text: str, dtype: tf.DType, on_tpu: bool, for_host: bool) -> Callable[..., Any]:
+    """Creates the augmentation function of a policy in JSON, see `make_augment`."""
+    policy = json.loads(text)
     # Compiled, a stage takes a quarter of the time. Each is compiled by itself: in one program XLA would compute what
     # is blurred or resampled again for each pixel that it is blended into. On a TPU everything is compiled in any case.
-    jit = True if tpus.compiles_for_host() else None
+    jit = True if for_host else None
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, jit_compile=jit, autograph=False)
@@ -118,7 +134,7 @@ def make_augment(
     @tf.function(autograph=False)
     def augment(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         params = sample(seeds)
-        images = apply(images, params, policy, dtype, tpus.is_target() if on_tpu is None else on_tpu, compiled)
+        images = apply(images, params, policy, dtype, on_tpu, compiled)
         return mix(images, labels, params) if mixes else (images, labels)
 
     return augment

@@ -162,7 +162,9 @@ class Shell:
             module, flags = words[place + 2], words[place + 3 :]
             given = dict(word.split("=", 1) for word in words[:place])
             self.count += 1
-            less = ["--num_folds=2"] if makes_folds(module, flags) else _LESS.get(module, [])
+            less = ["--num_folds=2"] if makes_folds(module, flags) else list(_LESS.get(module, []))
+            if module == "isic_tf.train" and not any(flag.startswith("--augment_policy") for flag in flags):
+                less.append("--augment_policy=none")
             jobs.append((module, flags + less, given, f"{self.folder}/log{self.count}.txt"))
         self.server.stdin.write(json.dumps(jobs) + "\n")
         self.server.stdin.flush()

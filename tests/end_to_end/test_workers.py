@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
-from harness import free_ports, train_apart
+from harness import free_ports, train_apart, write_brightness_policy
 
 
 def train_on_two(record_set, workdir, stop=0, number=signal.SIGKILL):
@@ -22,6 +22,7 @@ def train_on_two(record_set, workdir, stop=0, number=signal.SIGKILL):
         environment = {"TF_CONFIG": json.dumps(task)}
         own = stop if index == 1 else 0
         options = {"strategy": "multiworker", "save_steps": 2}
+        options["augment_policy"] = str(write_brightness_policy(workdir.parent))
         processes.append(train_apart(record_set, workdir, own, number, environment, **options))
     try:
         # In threads: a worker whose pipe is full would block the other.

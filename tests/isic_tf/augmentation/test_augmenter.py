@@ -125,3 +125,18 @@ def test_rotation_is_in_degrees():
     turned = np.rot90(decoding.to_float(images), 1, (1, 2))
     assert np.array_equal(augmenter.apply(images, params, policy), turned)
     assert math.isclose(params["rotation"][0], 90)
+
+
+def test_a_policy_is_compiled_once_for_all_steps(monkeypatch):
+    original, traced = random_parameters.sample_parameters, []
+    monkeypatch.setattr(
+        random_parameters, "sample_parameters", lambda seeds, policy: traced.append(policy) or original(seeds, policy)
+    )
+    found = []
+    for chance in (0.25, 0.25, 1.0):
+        augment = augmenter.make_augment({"flip_x": {"p": chance}})
+        step = tf.function(lambda images, augment=augment: augment(images, tf.zeros(4), SEEDS[:4])[0])
+        found.append(step(tf.constant(picture(5, 4))).numpy())
+    assert traced == [{"flip_x": {"p": 0.25}}, {"flip_x": {"p": 1.0}}]
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])

@@ -143,9 +143,7 @@ def test_unlike_images_are_counted_and_left_out(page, written):
     assert (found["images"], found["unknown"]) == (300, 100)
     assert "49 of 300 images (16.3\N{NO-BREAK SPACE}%) are unlike the training images" in written.text
     difference = number_format.HTML.number(found["without_flagged"]["difference"], 4)
-    assert (
-        f"100 more have no value. The ROC AUC without them minus that of all images is {difference} (" in page.text
-    )
+    assert f"100 more have no value. The ROC AUC without them minus that of all images is {difference} (" in page.text
     row = found["coverages"][-1]
     cells = f"{100 * row['error']:.1f} % {row['auc']:.3f} {row['auc_low']:.3f} to {row['auc_high']:.3f}"
     assert f"50 % {row['limit']:.3g} {cells}" in page.text

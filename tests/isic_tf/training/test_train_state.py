@@ -2,7 +2,7 @@ import signal
 
 import numpy as np
 import tensorflow as tf
-from harness import make_config, train_apart
+from harness import make_config, train_apart, write_brightness_policy
 
 from isic_tf.artifacts import run_directory
 from isic_tf.training import checkpointing, train_state
@@ -10,13 +10,8 @@ from isic_tf.training import checkpointing, train_state
 
 def start(record_set, workdir, stop=0, number=0):
     # All that has a state of its own, and all that depends on the place in the data.
-    state = {
-        "ema": 0.9,
-        "freeze_epochs": 1,
-        "gradient_accumulation_steps": 2,
-        "cache": "memory",
-        "augment_policy": "light",
-    }
+    state = {"ema": 0.9, "freeze_epochs": 1, "gradient_accumulation_steps": 2, "cache": "memory"}
+    state["augment_policy"] = str(write_brightness_policy(workdir.parent))
     process = train_apart(record_set, workdir, stop, number, deterministic=True, save_steps=2, **state)
     output, errors = process.communicate()
     return process.returncode, output, errors
