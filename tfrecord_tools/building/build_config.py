@@ -48,7 +48,7 @@ class BuildConfig(limits.ImageFileLimits):
     )
     quality: int = cli.option(95, lower=1, upper=100, help="JPEG quality.")
     num_shards: int = cli.option(
-        15, lower=1, upper=100, help="Maximum number of shards, divided evenly between the folds."
+        15, lower=1, upper=10_000, help="Maximum number of shards, divided evenly between the folds."
     )
     num_folds: int = cli.option(5, lower=2, help="Number of folds.")
     folds: str | None = cli.option(

@@ -88,8 +88,7 @@ def _build_split(config: build_config.BuildConfig, output: str) -> record_set.Re
     # The manifest is written first: with it, a run that is killed from here on can be repeated in the same directory.
     index = _make_index(config, rows, entries)
     shard_assignment.log_copies(index)
-    _write_manifest(config, output, rows, entries, options, index, missing)
-    manifest.write_index(output, config.split, index)
+    _write_manifest_and_index(config, output, rows, entries, options, index, missing)
     shard_staging.put_in_place(output, config.split, entries)
     built = record_set.summarize(output, config.split, entries)
     record_set.log_summary(built, index, entries)
@@ -188,7 +187,7 @@ def _write_shards(config: build_config.BuildConfig, output: str, jobs: Sequence[
     return entries
 
 
-def _write_manifest(
+def _write_manifest_and_index(
     config: build_config.BuildConfig,
     output: str,
     rows: pd.DataFrame,
@@ -206,7 +205,7 @@ def _write_manifest(
         unconfirmed = code_meanings.find_unconfirmed(rows["path"].map(os.path.dirname).unique(), config.split, rows)
         code_meanings.log_unconfirmed(f"{config.split} of {config.records}", unconfirmed)
         facts = {manifest.UNCONFIRMED: unconfirmed} if unconfirmed else {}
-    manifest.write_manifest(
+    manifest.write_manifest_and_index(
         output,
         config.split,
         [entry["shard"] for entry in entries if entry["shard"]["records"]],

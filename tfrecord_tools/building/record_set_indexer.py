@@ -111,8 +111,7 @@ def _index_split(
     if config.output:
         _link_shards(files, config.output)
     directory = config.output or source
-    _write_manifest(directory, facts, split, records, entries, unconfirmed)
-    manifest.write_index(directory, split, records)
+    _write_manifest_and_index(directory, facts, split, records, entries, unconfirmed)
     columns = ("patient_id", "lesion_id", "target", "fold")
     known = ", ".join(f"{(records[column] != '').sum()} with {column}" for column in columns)
     _LOG.info(f"{split}: {len(records)} records in {len(entries)} shards in {directory or '.'}: {known}")
@@ -144,7 +143,7 @@ def _look_up_folds(records: pd.DataFrame, fold_table: pd.DataFrame | None, fold_
     return folds.astype(object).replace(schema.UNKNOWN, "")
 
 
-def _write_manifest(
+def _write_manifest_and_index(
     directory: str,
     found: dict[str, Any],
     split: str,
@@ -157,7 +156,7 @@ def _write_manifest(
     if unconfirmed:
         facts[manifest.UNCONFIRMED] = list(unconfirmed)
     facts["image_size"] = _common_side(records["size"])
-    manifest.write_manifest(directory, split, entries, records, **facts)
+    manifest.write_manifest_and_index(directory, split, entries, records, **facts)
 
 
 def _find_unconfirmed(

@@ -104,7 +104,8 @@ def run_beam(jobs: Sequence[shard_jobs.ShardJob], options: str) -> None:
     """Writes the same shards in an Apache Beam pipeline; the shards and their entries are its only output.
 
     Args:
-        jobs: See `shard_jobs.make_jobs`; every worker must be able to read and write their paths.
+        jobs: See `shard_jobs.make_jobs`; every worker must be able to read and write their paths. They are written to
+            the staging directory, where the workers read them.
         options: Options of Beam as on a command line, such as `--runner=DataflowRunner --project=...`; "" for a runner
             on this machine.
 
@@ -119,6 +120,12 @@ def run_beam(jobs: Sequence[shard_jobs.ShardJob], options: str) -> None:
         raise errors.ConfigError(
             f"--runner=beam needs apache-beam ({error}); install it with: pip install apache-beam"
         ) from error
+    # As files: Dataflow refuses a graph of more than 10 MB, the rows of some 50,000 images.
+    paths = [shard_jobs.write_job(job) for job in jobs]
     with beam.Pipeline(options=PipelineOptions(shlex.split(options))) as pipeline:
         # Without the reshuffle, a runner may fuse the steps and write all shards in one worker.
-        pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(shard_writer.make_shard)
+        pipeline | beam.Create(paths) | beam.Reshuffle() | beam.Map(_make_from_file)
+
+
+def _make_from_file(path: str) -> None:
+    shard_writer.make_shard(shard_jobs.read_job(path))

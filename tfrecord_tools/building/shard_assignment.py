@@ -1,5 +1,6 @@
 """Assigns the rows of a table to folds and shards."""
 
+import heapq
 import logging
 
 import numpy as np
@@ -68,12 +69,13 @@ def _pack(groups: np.ndarray, num_shards: int) -> np.ndarray:
     """Packs groups into shards of similar size, the largest group first, and returns each row's shard, without gaps."""
     _, codes = np.unique(groups, return_inverse=True)
     sizes = np.bincount(codes)
-    loads = np.zeros(num_shards)
+    # Of shards with the same load the first comes first.
+    loads = [(0, shard) for shard in range(num_shards)]
     shard_of_group = np.zeros(len(sizes), np.int64)
     for group in np.argsort(-sizes, kind="stable"):
-        shard = np.argmin(loads)
+        load, shard = loads[0]
         shard_of_group[group] = shard
-        loads[shard] += sizes[group]
+        heapq.heapreplace(loads, (load + int(sizes[group]), shard))
     _, shard_of_group = np.unique(shard_of_group, return_inverse=True)
     return shard_of_group[codes]
 

@@ -12,6 +12,7 @@ import tfrecord_tools
 from tfrecord_tools.building import record_conversion
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.imaging.sources import addresses
+from tfrecord_tools.io import atomic_write, filesystem
 
 _ROW_COLUMNS = ["image_name", "path", "offset", "length", "integers"]
 
@@ -27,7 +28,8 @@ class ShardJob:
         on_error: `stop` or `skip`, for images that cannot be read.
         rows: Rows in order, see `record_conversion.to_record`.
         fingerprint: Hash of everything that determines the shard's bytes.
-        staged: Path of the shard in the staging directory, without the random suffix and extension.
+        staged: Path of the shard in the staging directory, without the random suffix and extension; its last part, such
+            as `train07`, begins the name of the finished shard.
         limits: What the decoding of an image may take.
     """
 
@@ -67,6 +69,8 @@ def make_jobs(
     Returns:
         List of `ShardJob`, by number of the shard.
     """
+    # Numbers of one width: what sorts file names then sorts shards.
+    digits = max(2, len(str(rows["shard"].max())))
     jobs = []
     for number, part in rows.groupby("shard", sort=True):
         shard = int(number)
@@ -78,11 +82,41 @@ def make_jobs(
             on_error=on_error,
             rows=job_rows,
             fingerprint=_fingerprint(split, shard, options, on_error, limits, job_rows),
-            staged=os.path.join(staging_directory(output, split), f"{split}{shard:02d}"),
+            staged=os.path.join(staging_directory(output, split), f"{split}{shard:0{digits}d}"),
             limits=limits,
         )
         jobs.append(job)
     return jobs
+
+
+def write_job(job: ShardJob) -> str:
+    """Writes a job to a file beside its shard, for a worker on another machine.
+
+    Args:
+        job: See `make_jobs`.
+
+    Returns:
+        Path of the file, in the staging directory, which is removed at the end of a build.
+    """
+    path = f"{job.staged}.job.json"
+    atomic_write.write_text(path, json.dumps(dataclasses.asdict(job)))
+    return path
+
+
+def read_job(path: str) -> ShardJob:
+    """Reads what `write_job` wrote.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The same job.
+    """
+    values = json.loads(filesystem.read(path))
+    options = record_conversion.ConversionOptions(**values.pop("options"))
+    limits = values.pop("limits")
+    kind = image_limits.ImageFileLimits if "monochrome" in limits else image_limits.ImageLimits
+    return ShardJob(**values, options=options, limits=kind(**limits))
 
 
 def staging_directory(output: str, split: str) -> str:

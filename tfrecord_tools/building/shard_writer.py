@@ -33,7 +33,7 @@ def make_shard(job: shard_jobs.ShardJob, advance: Callable[[], object] = lambda:
     with atomic_write.replaced(staged) as temporary:
         digests, skipped, tags = _write_records(job, temporary, advance)
         count = len(digests)
-        shard = manifest.describe_shard(temporary, f"{job.split}{job.shard:02d}-{count}.tfrec", count)
+        shard = manifest.describe_shard(temporary, f"{os.path.basename(job.staged)}-{count}.tfrec", count)
     entry = {"fingerprint": job.fingerprint, "staged": staged, "shard": shard, "digests": digests}
     atomic_write.write_text(job.entry_path, json.dumps({**entry, "skipped": skipped, "tags": tags}))
 

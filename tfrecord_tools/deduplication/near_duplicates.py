@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tfrecord_tools import cli, errors, schema
-from tfrecord_tools.deduplication import image_similarity, local_detail, view_alignment, view_reading
+from tfrecord_tools.deduplication import image_similarity, local_detail, nearest_views, view_alignment, view_reading
 from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import (
     atomic_write,
@@ -25,8 +25,6 @@ _LOG = logging.getLogger(__name__)
 
 # Number of nearest views of each view that are compared.
 _NEAREST = 6
-# Columns in a group of `find_largest`.
-_GROUP = 128
 # Number of rows or pairs that a thread processes at a time.
 _BLOCK = 256
 # Number of images in a cluster up to which all its pairs are compared; a larger one is many copies of one file.
@@ -139,7 +137,7 @@ def match_views(
     rings = _map_blocks("describe", image_similarity.describe, rows, workers)
     details = _map_blocks("details", local_detail.find_details, rows, workers)
     compare = functools.partial(view_alignment.compare, rows, rings, details)
-    pairs = _find_nearest(image_similarity.embed(rings), owners, first, workers)
+    pairs = nearest_views.find_nearest(image_similarity.embed(rings), owners, first, _NEAREST, workers)
     distances = _map_blocks("compare", compare, pairs, workers)
     # In a cluster with more images than a view has nearest ones, some pairs have not been compared yet.
     clusters = components.label_components(owners[pairs[distances <= max_distance]], len(views))
@@ -157,49 +155,6 @@ def _map_blocks(step: str, function: Callable[[np.ndarray], np.ndarray], rows: n
     blocks = [rows[at : at + _BLOCK] for at in range(0, max(len(rows), 1), _BLOCK)]
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return np.concatenate(list(tqdm(pool.map(function, blocks), step, len(blocks), unit="block", disable=None)))
-
-
-def _find_nearest(embeddings: np.ndarray, owners: np.ndarray, first: int | None, workers: int) -> np.ndarray:
-    """Finds the nearest rows of each row, among other images or in the other set: sorted int64 `[p, 2]`."""
-    split = len(owners) if first is None else int(np.searchsorted(owners, first))
-    start = 0 if first is None else split
-    searched = len(owners) - start
-    count = min(_NEAREST, searched)
-    padded = np.pad(embeddings[start:], ((0, -searched % _GROUP), (0, 0))).T
-
-    def search(rows: np.ndarray) -> np.ndarray:
-        similarity = embeddings[rows] @ padded
-        similarity[:, searched:] = -np.inf
-        similarity[:, :searched][owners[rows, None] == owners[None, start:]] = -np.inf
-        found = find_largest(similarity, count)
-        pairs = np.stack([np.repeat(rows, count), start + found.ravel()], axis=1)
-        return pairs[np.isfinite(np.take_along_axis(similarity, found, axis=1).ravel())]
-
-    return np.unique(np.sort(_map_blocks("search", search, np.arange(split), workers), axis=1), axis=0)
-
-
-def find_largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Finds the largest values of each row: a partition of the groups by their maxima, then of the best groups' values.
-
-    Args:
-        values: float32 `[n, m]`, m a multiple of 128.
-        count: Number of values k, at most m.
-
-    Returns:
-        int64 `[n, k]`, columns in no order.
-
-    Examples:
-        >>> values = np.zeros((1, 256), np.float32)
-        >>> values[0, [3, 200]] = 1
-        >>> np.sort(find_largest(values, 2)).tolist()
-        [[3, 200]]
-    """
-    # As many groups hold as many values that are at least the least of their maxima: no other group can have a larger.
-    maxima = values.reshape(len(values), -1, _GROUP).max(axis=2)
-    groups = np.argpartition(maxima, -min(count, maxima.shape[1]), axis=1)[:, -count:]
-    columns = (groups[:, :, None] * _GROUP + np.arange(_GROUP)).reshape(len(values), -1)
-    found = np.argpartition(np.take_along_axis(values, columns, axis=1), -count, axis=1)[:, -count:]
-    return np.take_along_axis(columns, found, axis=1)
 
 
 def _list_cluster_pairs(owners: np.ndarray, labels: np.ndarray, first: int | None) -> np.ndarray:

@@ -80,19 +80,28 @@ def group_images(table: pd.DataFrame, pairs: pd.DataFrame | None = None) -> np.n
         [0, 0, 0, 1, 0]
     """
     count = len(table)
-    names = [identity.image_keys(table["image_name"])]
-    if pairs is not None:
-        names += [identity.image_keys(pairs[column]) for column in schema.PAIR_COLUMNS]
-    # The rows are the first items; each photograph, patient, lesion and digest is one more, linked to its rows.
+    if pairs is None:
+        names = [identity.photograph_codes(table)]
+    else:
+        columns = [table["image_name"], *(pairs[column] for column in schema.PAIR_COLUMNS)]
+        names = [identity.image_keys(column) for column in columns]
     photographs, distinct = pd.factorize(pd.concat(names))
-    photographs = photographs + count
-    links = [np.stack([np.arange(count), photographs[:count]], axis=1), photographs[count:].reshape(2, -1).T]
-    columns = [identity.person_keys(table["patient_id"])] if "patient_id" in table else []
+    # The rows are the first items; each photograph, patient, lesion and digest is one more, linked to its rows.
+    num_items = count
+    links = []
+    # Photographs under one name each link nothing.
+    if len(distinct) < len(photographs):
+        photographs = photographs + count
+        links = [np.stack([np.arange(count), photographs[:count]], axis=1), photographs[count:].reshape(2, -1).T]
+        num_items += len(distinct)
+    values = [identity.patient_keys(table)] if "patient_id" in table else []
     if "lesion_id" in table:
-        columns.append(identity.lesion_keys(table))
+        values.append(identity.lesion_keys(table))
     if "image_digest" in table:
-        columns.append(table["image_digest"])
-    people, num_items = link_rows(columns, count + len(distinct))
+        values.append(table["image_digest"])
+    people, num_items = link_rows(values, num_items)
+    if num_items == count:
+        return np.arange(count)
     labels = label_components(np.concatenate([*links, people]), num_items)[:count]
     groups, _ = pd.factorize(labels)
     return groups.astype(np.int64)

@@ -5,6 +5,7 @@ with `=`, `+`, `-` or `@`, also after a tab or a line break. Such text gets an a
 take for the mark of a text; `csv_tables.read_table` removes it.
 """
 
+import operator
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from pandas.api import types
 
 _FIRST_CHARACTERS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+_FIRST = operator.itemgetter(slice(1))
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _MARKED = re.compile(r"'+[=+\-@\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -42,6 +44,8 @@ def format_table(table: pd.DataFrame, **options: Any) -> str:
 
 def _mark_column(values: pd.Series) -> pd.Series:
     """Marks the texts of a column; values of other types stay as they are."""
+    if _has_no_formula(values):
+        return values
     if types.is_string_dtype(values):
         is_formula = values.str.startswith(_FIRST_CHARACTERS, na=False)
     else:
@@ -50,6 +54,14 @@ def _mark_column(values: pd.Series) -> pd.Series:
     if not is_formula.any():
         return values
     return values.astype(object).where(~is_formula, values[is_formula].map(mark))
+
+
+def _has_no_formula(values: pd.Series) -> bool:
+    """Returns whether all values are texts that begin otherwise than a formula; the usual case, told fast."""
+    try:
+        return set(map(_FIRST, values.to_numpy(object))).isdisjoint(_FIRST_CHARACTERS)
+    except TypeError:  # a value is no text
+        return False
 
 
 def mark(value: Any) -> Any:

@@ -14,6 +14,7 @@ from tfrecord_tools.io import column_names, csv_output, filesystem
 
 # Words for an unknown value, besides a blank.
 _BLANKS = frozenset(("NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
+_PEOPLE = ("patient_id", "lesion_id")
 # Rows that tell whether the texts of a column repeat.
 _SAMPLE = 1000
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
@@ -199,17 +200,31 @@ def check_table(path: str, table: pd.DataFrame, columns: Sequence[str], may_be_e
     table = column_names.rename_columns(path, table.set_axis(names, axis=1), columns)
     if "patient_id" in columns:
         table = add_blank_patients(table)
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        found = describe_columns(table)
-        raise errors.IsicError(
-            f"{path} needs the columns {', '.join(columns)}; it has only {found}; add or rename {', '.join(missing)}"
-        )
+    require_columns(path, table, columns)
     if "image_name" in table:
         table = _drop_blank_rows(path, table, "image_name" in columns)
     if table.empty and not may_be_empty:
         raise errors.IsicError(f"{path} has a header but no rows; add rows or use another file")
     return table
+
+
+def require_columns(path: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Checks that a table has columns.
+
+    Args:
+        path: Name of the table in the error.
+        table: DataFrame.
+        columns: Names of the required columns.
+
+    Raises:
+        IsicError: A column is missing.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise errors.IsicError(
+            f"{path} needs the columns {', '.join(columns)}; it has only {describe_columns(table)}; add or rename "
+            f"{', '.join(missing)}"
+        )
 
 
 def add_blank_patients(table: pd.DataFrame) -> pd.DataFrame:
@@ -227,16 +242,17 @@ def add_blank_patients(table: pd.DataFrame) -> pd.DataFrame:
     """
     if "patient_id" in table or "lesion_id" not in table:
         return table
-    return table.assign(patient_id="")
+    return table.assign(patient_id=pd.Series("", table.index, dtype=object))
 
 
 def _clean(name: str, values: pd.Series) -> pd.Series:
     """Strips the texts of a column, and makes words for unknown values blanks."""
-    blanks = frozenset() if column_names.find_known(name) == "image_name" else _BLANKS
+    known = column_names.find_known(name)
+    blanks = frozenset() if known == "image_name" else _BLANKS
     texts = values.fillna("").to_numpy(object)
     codes = None
-    # Texts that repeat are cleaned once each, and share their memory.
-    if len(set(texts[:_SAMPLE])) < len(texts[:_SAMPLE]) / 2:
+    # Texts that repeat are cleaned once each, and share their memory; those of people do in large tables.
+    if known in _PEOPLE or len(set(texts[:_SAMPLE])) < len(texts[:_SAMPLE]) / 2:
         codes, texts = pd.factorize(texts)
     joined = "".join(texts)
     # Of printable ASCII only the blank can be stripped.

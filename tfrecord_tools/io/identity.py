@@ -35,6 +35,10 @@ _MINUS_SIGN = "\u2212"
 _LARGE_SHARE = 0.1
 _LARGE_RATIO = 2
 _DIGEST_DIGITS = 16
+# A file with a zero byte is no table, so that no column of a table has these names.
+_PATIENT_KEY = "patient\0key"
+_PHOTOGRAPH = "photograph\0code"
+CACHED = (_PATIENT_KEY, _PHOTOGRAPH)
 # So many lesions of several patients, and such a share of those with several images, are no mistakes: the table numbers
 # lesions within each patient. PAD-UFES-20 has 250 of 512, the other published tables none.
 _MIN_SHARED = 5
@@ -189,6 +193,58 @@ def image_digest(image: bytes) -> str:
     return hashlib.sha256(image).hexdigest()[:_DIGEST_DIGITS]
 
 
+def patient_keys(table: pd.DataFrame) -> pd.Series:
+    """Returns `person_keys` of the patients of a table; see `with_keys`.
+
+    Args:
+        table: DataFrame of text `[n]` with `patient_id`.
+
+    Returns:
+        Text `[n]` with the same row labels, "" where unknown.
+
+    Examples:
+        >>> patient_keys(pd.DataFrame({"patient_id": ["P1", "p1 ", "unknown"]})).tolist()
+        ['p1', 'p1', '']
+    """
+    return table[_PATIENT_KEY] if _PATIENT_KEY in table else person_keys(table["patient_id"])
+
+
+def photograph_codes(table: pd.DataFrame) -> pd.Series:
+    """Numbers the photographs of a table, each once in whatever spelling; see `with_keys`.
+
+    Args:
+        table: DataFrame of text `[n]` with `image_name`.
+
+    Returns:
+        int64 `[n]` with the same row labels, from 0 without gaps in a whole table.
+
+    Examples:
+        >>> photograph_codes(pd.DataFrame({"image_name": ["ISIC_1", "b", "isic_1.jpg"]})).tolist()
+        [0, 1, 0]
+    """
+    if _PHOTOGRAPH in table:
+        return table[_PHOTOGRAPH]
+    codes, _ = pd.factorize(image_keys(table["image_name"]))
+    return pd.Series(codes.astype(np.int64), table.index)
+
+
+def with_keys(table: pd.DataFrame) -> pd.DataFrame:
+    """Adds what several functions ask of a table, to compute it once: of millions of rows it takes seconds each time.
+
+    Args:
+        table: DataFrame of text with `image_name` and `patient_id`, which must not be changed afterwards.
+
+    Returns:
+        The table with the columns `CACHED`, for `patient_keys` and `photograph_codes`.
+
+    Examples:
+        >>> table = with_keys(pd.DataFrame({"image_name": ["ISIC_1"], "patient_id": ["P1"]}))
+        >>> patient_keys(table).tolist(), photograph_codes(table).tolist()
+        (['p1'], [0])
+    """
+    return table.assign(**{_PATIENT_KEY: patient_keys(table), _PHOTOGRAPH: photograph_codes(table)})
+
+
 def lesion_keys(table: pd.DataFrame) -> pd.Series:
     """Returns the canonical form of lesions, by which images are linked.
 
@@ -212,9 +268,9 @@ def lesion_keys(table: pd.DataFrame) -> pd.Series:
         ['', '', '3']
     """
     lesions = person_keys(table["lesion_id"])
-    if "patient_id" not in table:
+    if "patient_id" not in table or not (lesions != "").any():
         return lesions
-    patients = person_keys(table["patient_id"])
+    patients = patient_keys(table)
     shared, num_repeated = find_shared_lesions(patients, lesions)
     return lesions.mask(patients != "", "") if are_numbered_within_patients(len(shared), num_repeated) else lesions
 
@@ -268,5 +324,5 @@ def find_matches(names: Sequence[str] | pd.Series, others: Iterable[str]) -> np.
         >>> find_matches(["ISIC_0000001", "ISIC_0000002"], ["isic_1_downsampled.jpg"]).tolist()
         [True, False]
     """
-    keys = {image_key(name) for name in others}
-    return np.array([image_key(name) in keys for name in names], bool)
+    keys, known = (image_keys(pd.Series(list(texts), dtype=object)) for texts in (names, others))
+    return keys.isin(known).to_numpy(bool)

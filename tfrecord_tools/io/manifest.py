@@ -23,6 +23,8 @@ COMPUTED = ("schema_version", "tool_version", "split", "records", "index_sha256"
 # The fact that lists the columns whose codes no table has confirmed, of records that others made.
 UNCONFIRMED = "unconfirmed_codes"
 
+_BLOCK_ROWS = 65_536
+
 
 def describe_shard(path: str, name: str, records: int) -> dict[str, Any]:
     """Computes a shard's entry in the manifest.
@@ -43,6 +45,24 @@ def describe_shard(path: str, name: str, records: int) -> dict[str, Any]:
     }
 
 
+def write_manifest_and_index(
+    data_dir: str, split: str, shards: Sequence[dict[str, Any]], index: pd.DataFrame, **facts: Any
+) -> None:
+    """Writes `{split}.manifest.json`, then `{split}.index.csv`.
+
+    Args:
+        data_dir: See `write_manifest`.
+        split: See `write_manifest`.
+        shards: See `write_manifest`.
+        index: See `write_index`.
+        **facts: See `write_manifest`.
+    """
+    with atomic_write.replaced(os.path.join(data_dir, f"{split}.index.csv")) as temporary:
+        # It is in its place after the manifest.
+        digest = _write_index(temporary, index)
+        write_manifest(data_dir, split, shards, digest, **facts)
+
+
 def write_index(data_dir: str, split: str, table: pd.DataFrame) -> None:
     """Writes `{split}.index.csv`.
 
@@ -52,17 +72,26 @@ def write_index(data_dir: str, split: str, table: pd.DataFrame) -> None:
         table: DataFrame with `schema.INDEX_COLUMNS` in record order, shards by file name, blanks as ""; where
             `schema.OPTIONAL_INDEX_COLUMNS` are absent, they are blank.
     """
-    atomic_write.write_text(os.path.join(data_dir, f"{split}.index.csv"), _format_index(table))
+    with atomic_write.replaced(os.path.join(data_dir, f"{split}.index.csv")) as temporary:
+        _write_index(temporary, table)
 
 
-def _format_index(table: pd.DataFrame) -> str:
-    """Returns the text of an index."""
+def _write_index(path: str, table: pd.DataFrame) -> str:
+    """Writes an index to a file, in blocks, so that its text is not in memory as a whole; returns its SHA-256."""
     columns = [*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS]
-    return csv_output.format_table(pd.DataFrame(table).reindex(columns=columns, fill_value=""))
+    table = pd.DataFrame(table).reindex(columns=columns, fill_value="")
+    digest = hashlib.sha256()
+    with filesystem.open(path, "wb") as file:
+        for start in range(0, max(len(table), 1), _BLOCK_ROWS):
+            rows = table.iloc[start : start + _BLOCK_ROWS]
+            content = csv_output.format_table(rows, header=start == 0).encode()
+            digest.update(content)
+            file.write(content)
+    return digest.hexdigest()
 
 
 def write_manifest(
-    data_dir: str, split: str, shards: Sequence[dict[str, Any]], index: pd.DataFrame | None = None, **facts: Any
+    data_dir: str, split: str, shards: Sequence[dict[str, Any]], index_sha256: str | None = None, **facts: Any
 ) -> None:
     """Writes `{split}.manifest.json`; the same set gives the same bytes on every machine.
 
@@ -70,7 +99,7 @@ def write_manifest(
         data_dir: Directory of the record set.
         split: `train` or `test`.
         shards: Entries of `describe_shard`.
-        index: The index that `write_index` writes beside it; None if there is none yet.
+        index_sha256: SHA-256 of the index beside it, in hexadecimal digits; None if there is none yet.
         **facts: Other facts about the set: image size, resize mode, JPEG quality, color options, source.
     """
     manifest = {
@@ -79,7 +108,7 @@ def write_manifest(
         "split": split,
         "records": sum(shard["records"] for shard in shards),
         **facts,
-        **({} if index is None else {"index_sha256": hashlib.sha256(_format_index(index).encode()).hexdigest()}),
+        **({} if index_sha256 is None else {"index_sha256": index_sha256}),
         "encodings": {name: list(values) for name, values in schema.CATEGORIES.items()},
         "shards": shards,
     }
@@ -148,7 +177,7 @@ def find_index_problem(data_dir: str, split: str) -> str:
     """
     expected = (read_manifest(data_dir, split) or {}).get("index_sha256")
     path = os.path.join(data_dir, f"{split}.index.csv")
-    if not expected or hashlib.sha256(filesystem.read(path)).hexdigest() == expected:
+    if not expected or filesystem.compute_sha256(path) == expected:
         return ""
     return (
         f"{path} is not the index that {split}.manifest.json was written with: patients, lesions, targets or folds may "

@@ -4,11 +4,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import csv_tables, filesystem, manifest, record_frames
 
+# More records than a shard has, whatever a manifest states.
+_MAX_COUNT = 2**40
 _INTEGER_COLUMNS = ("position", "target", "fold")
 
 
@@ -99,11 +102,11 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
         raise errors.CorruptRecordError(problem)
     table = csv_tables.read_table(path, schema.INDEX_COLUMNS)
     index = table.reindex(columns=[*schema.INDEX_COLUMNS, *schema.OPTIONAL_INDEX_COLUMNS], fill_value="")
-    outside = index.loc[index["shard"].map(os.path.basename) != index["shard"], "shard"]
-    if len(outside):
-        raise errors.IsicError(
-            f"{path} must name shards by file name alone, got {outside.iloc[0]!r}; remove the directory"
-        )
+    del table
+    codes, shards = pd.factorize(index["shard"])
+    outside = [shard for shard in shards if os.path.basename(shard) != shard]
+    if outside:
+        raise errors.IsicError(f"{path} must name shards by file name alone, got {outside[0]!r}; remove the directory")
     for column in _INTEGER_COLUMNS:
         index[column] = _parse_integers(path, index[column])
     repeated = index.loc[index["image_name"].duplicated(), "image_name"]
@@ -111,32 +114,50 @@ def read_index(data_dir: str, split: str) -> pd.DataFrame:
         raise errors.IsicError(
             f"{path} lists {len(repeated)} image names twice, for example {repeated.iloc[0]}; rebuild the set"
         )
-    index["shard"] = [os.path.join(data_dir, shard) for shard in index["shard"]]
-    missing = [shard for shard in sorted(set(index["shard"])) if not filesystem.exists(shard)]
+    paths = np.array([os.path.join(data_dir, shard) for shard in shards], object)
+    # Each path once in memory, however many records a shard has.
+    index["shard"] = pd.Series(paths[codes], index.index, dtype=object)
+    missing = [shard for shard in sorted(paths) if not filesystem.exists(shard)]
     if missing:
         raise errors.IsicError(
             f"{path} lists {len(missing)} shards that do not exist, for example {missing[0]}; download them or "
             "rebuild the set"
         )
-    _check_positions(path, index, manifest.read_manifest(data_dir, split))
+    _check_positions(path, codes, paths, index["position"].to_numpy(), manifest.read_manifest(data_dir, split))
     return index
 
 
-def _check_positions(path: str, index: pd.DataFrame, found: Mapping[str, Any] | None) -> None:
-    """Refuses positions that no record of a shard can have; `found` is the manifest."""
-    counts = {shard["name"]: shard["records"] for shard in found["shards"]} if found else {}
-    for shard, positions in index.groupby("shard", sort=False)["position"]:
-        count = counts.get(os.path.basename(shard))
-        if count is None:
-            # The frame alone is the shortest record. A shard that was cut off still has the positions of its rows.
-            shortest = record_frames.HEADER_BYTES + record_frames.FOOTER_BYTES
-            count = max(filesystem.size(shard) // shortest, len(positions))
-        wrong = positions[(positions < 0) | (positions >= count) | positions.duplicated()]
-        if len(wrong):
-            raise errors.CorruptRecordError(
-                f"{path}: expected each position of {os.path.basename(shard)} once, from 0 to {count - 1} at most, got "
-                f"{wrong.iloc[0]}; recreate it with tfrecord_tools.index"
-            )
+def _check_positions(
+    path: str, codes: np.ndarray, shards: np.ndarray, positions: np.ndarray, found: Mapping[str, Any] | None
+) -> None:
+    """Refuses positions that no record of a shard can have.
+
+    Args:
+        path: The index, for the error.
+        codes: int `[n]`, the shard of each record, in order of first appearance.
+        shards: Text `[s]`, paths of the shards.
+        positions: int64 `[n]`.
+        found: The manifest; None if there is none.
+    """
+    stated = {shard["name"]: shard["records"] for shard in found["shards"]} if found else {}
+    # The frame alone is the shortest record. A shard that was cut off still has the positions of its rows.
+    shortest = record_frames.HEADER_BYTES + record_frames.FOOTER_BYTES
+    counts = np.bincount(codes, minlength=len(shards))
+    for code, shard in enumerate(shards):
+        name = os.path.basename(shard)
+        count = stated[name] if name in stated else max(filesystem.size(shard) // shortest, int(counts[code]))
+        counts[code] = min(count, _MAX_COUNT)
+    is_wrong = (positions < 0) | (positions >= counts[codes])
+    # One number for each place, which no place out of range has.
+    places = np.where(is_wrong, -1, (np.cumsum(counts) - counts)[codes] + positions)
+    is_wrong |= pd.Series(places).duplicated().to_numpy()
+    if is_wrong.any():
+        code = codes[is_wrong].min()
+        position = positions[is_wrong & (codes == code)][0]
+        raise errors.CorruptRecordError(
+            f"{path}: expected each position of {os.path.basename(shards[code])} once, from 0 to {counts[code] - 1} at "
+            f"most, got {position}; recreate it with tfrecord_tools.index"
+        )
 
 
 def _parse_integers(path: str, column: pd.Series) -> pd.Series:

@@ -14,6 +14,8 @@ from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
+# Columns that are read where a table has them.
+_USED = ("patient_id", "lesion_id", "target", "image_digest")
 _DEFAULT_NUM_FOLDS = 5
 _DEFAULT_SEED = 0
 
@@ -117,18 +119,21 @@ def _check_options(config: FoldsConfig) -> None:
 def _read_table(config: FoldsConfig) -> pd.DataFrame:
     """Reads the table with `patient` as a number and `target` as 1, 0 or -1; logs how many values are missing."""
     columns = ("image_name", "tfrecord") if config.preset else ("image_name",)
-    table = table_files.read_tables(config.csv, columns)
-    table = csv_tables.check_table(config.csv, table, (*columns, "patient_id"))
+    table = csv_tables.add_blank_patients(table_files.read_tables(config.csv, columns))
+    csv_tables.require_columns(config.csv, table, (*columns, "patient_id"))
+    # Of millions of rows, what is not used takes gigabytes.
+    table = table[[column for column in (*columns, *_USED) if column in table]].copy()
     csv_tables.refuse_repeats(config.csv, table, "list")
+    table = identity.with_keys(table)
     merged_identities.log_merged(table, config.csv)
     for column in ("patient_id", "lesion_id"):
         if column not in table:
-            table[column] = ""
-    table["patient"] = stratified_group_folds.group_codes(table["patient_id"], table["lesion_id"])
+            table[column] = pd.Series("", table.index, dtype=object)
+    table["patient"] = stratified_group_folds.code_people(identity.patient_keys(table), table["lesion_id"])
     _log_blanks(table)
-    targets = table.get("target", pd.Series("", index=table.index))
+    targets = table.get("target", pd.Series("", table.index, dtype=object))
     try:
-        table["target"] = [schema.encode("target", value) for value in targets]
+        table["target"] = identity.map_distinct(targets, lambda text: schema.encode("target", text)).astype("int64")
     except ValueError as error:
         raise errors.IsicError(f"{config.csv}: {error}") from error
     unknown = (table["target"] < 0).sum()
@@ -139,7 +144,7 @@ def _read_table(config: FoldsConfig) -> pd.DataFrame:
 
 def _log_blanks(table: pd.DataFrame) -> None:
     """Logs how many images have no patient, and what stands for it."""
-    is_blank = identity.person_keys(table["patient_id"]) == ""
+    is_blank = identity.patient_keys(table) == ""
     has_lesion = is_blank & (identity.person_keys(table["lesion_id"]) != "")
     num_alone = (is_blank & ~has_lesion).sum()
     if has_lesion.any():

@@ -41,7 +41,7 @@ def _list_links(table: pd.DataFrame, is_member: np.ndarray, pairs: pd.DataFrame 
     for kind, column in (("patient", "patient_id"), ("lesion", "lesion_id")):
         if column in table:
             # Whether a lesion is a key follows from all images.
-            keys = identity.person_keys(table[column]) if kind == "patient" else identity.lesion_keys(table)
+            keys = identity.patient_keys(table) if kind == "patient" else identity.lesion_keys(table)
             links += _describe_shared(kind, rows[column], keys[is_member])
     links += _describe_names("photograph", rows["image_name"], photographs)
     if "image_digest" in table:

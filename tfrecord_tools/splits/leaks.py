@@ -44,9 +44,9 @@ def find_split(
     found: dict[str, list[str]] = {"patients": [], "lesions": [], "photographs": [], "pairs": []}
     for kind, column in (("patients", "patient_id"), ("lesions", "lesion_id")):
         if column in table:
-            keys = identity.person_keys(table[column]) if kind == "patients" else identity.lesion_keys(table)
+            keys = identity.patient_keys(table) if kind == "patients" else identity.lesion_keys(table)
             found[kind] = [rows[column].iloc[0] for rows in _list_split(table, keys, placed)]
-    photographs = table[[column for column in ("image_name", "image_digest") if column in table]]
+    photographs = table[[column for column in ("image_name", "image_digest", *identity.CACHED) if column in table]]
     groups = pd.Series(components.group_images(photographs))
     for rows in _list_split(table, groups, placed):
         names = rows["image_name"].drop_duplicates()
@@ -83,6 +83,8 @@ def _list_split(table: pd.DataFrame, keys: pd.Series, places: pd.Series) -> list
     is_used = places.notna() & (keys != "")
     spread = places[is_used].groupby(keys[is_used], sort=False).nunique()
     split = spread.index[spread > 1]
+    if split.empty:
+        return []
     is_split = is_used & keys.isin(split)
     return [rows for _, rows in table[is_split].groupby(keys[is_split], sort=False)]
 

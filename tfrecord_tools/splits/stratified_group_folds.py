@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfrecord_tools import errors
-from tfrecord_tools.io import identity
+from tfrecord_tools.io import csv_tables, identity
 from tfrecord_tools.splits import fold_audit
 
 # Weights of an imbalance in the initial assignment: malignant images, images, patients, each bin of images per patient.
@@ -19,6 +19,8 @@ _MAX_ROUNDS = 2000
 _PATIENCE = 300
 # Random exchanges that are tried in a round.
 _EXCHANGES = 128
+# Groups whose weighted sizes are in memory at a time.
+_BLOCK = 65_536
 
 
 def group_codes(patient_ids: Iterable[str], lesion_ids: Iterable[str] | None = None) -> np.ndarray:
@@ -40,12 +42,25 @@ def group_codes(patient_ids: Iterable[str], lesion_ids: Iterable[str] | None = N
         [0, 1, 2, 2]
     """
     patients = identity.person_keys(pd.Series(list(patient_ids), dtype=object))
-    keys = [("patient", patient) if patient else ("image", row) for row, patient in enumerate(patients)]
+    return code_people(patients, None if lesion_ids is None else pd.Series(list(lesion_ids), dtype=object))
+
+
+def code_people(patient_keys: pd.Series, lesion_ids: pd.Series | None) -> np.ndarray:
+    """Does what `group_codes` does, of patients in their canonical form.
+
+    Args:
+        patient_keys: Text `[n]`, see `identity.person_keys`.
+        lesion_ids: Text `[n]`; None if lesions are not known.
+
+    Returns:
+        int64 `[n]`, see `group_codes`.
+    """
+    keys = csv_tables.factorize_nonblank(patient_keys)
     if lesion_ids is not None:
-        lesions = identity.person_keys(pd.Series(list(lesion_ids), dtype=object))
-        for row in np.flatnonzero((patients == "") & (lesions != "")):
-            keys[row] = ("lesion", lesions[row])
-    codes, _ = pd.factorize(pd.Series(keys, dtype=object))
+        lesions = csv_tables.factorize_nonblank(identity.person_keys(lesion_ids))
+        keys = np.where((keys < 0) & (lesions >= 0), lesions + keys.max(initial=0) + 1, keys)
+    keys = np.where(keys < 0, np.arange(len(keys)) + keys.max(initial=0) + 1, keys)
+    codes, _ = pd.factorize(keys)
     return codes
 
 
@@ -104,12 +119,15 @@ def _place(sizes: np.ndarray, num_folds: int, rng: np.random.Generator) -> np.nd
     loads = np.zeros((num_folds, sizes.shape[1]))
     folds = np.zeros(len(sizes), np.int64)
     order = np.lexsort((rng.random(len(sizes)), -sizes[:, 1], -sizes[:, 0]))
-    for group in order:
-        # The growth of the weighted squared loads, without the part that is equal for all folds; rounded as in `_cost`.
-        growth = (loads @ (weights * sizes[group])).round(12)
-        fold = np.argmin(growth)
-        folds[group] = fold
-        loads[fold] += sizes[group]
+    growth = np.empty(num_folds)
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        for group, weighted in zip(block.tolist(), weights * sizes[block], strict=True):
+            # The growth of the weighted squared loads, without what is equal for all folds; rounded as in `_cost`.
+            np.matmul(loads, weighted, out=growth)
+            fold = growth.round(12, out=growth).argmin()
+            folds[group] = fold
+            loads[fold] += sizes[group]
     return folds
 
 

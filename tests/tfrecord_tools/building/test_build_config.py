@@ -43,7 +43,15 @@ def test_options_that_contradict_each_other_are_refused(options, message):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("image_size", 7), ("quality", 101), ("num_shards", 0), ("num_folds", 1), ("resize", "zoom"), ("on_error", "ask")],
+    [
+        ("image_size", 7),
+        ("quality", 101),
+        ("num_shards", 0),
+        ("num_shards", 10_001),
+        ("num_folds", 1),
+        ("resize", "zoom"),
+        ("on_error", "ask"),
+    ],
 )
 def test_values_out_of_range_are_refused(option, value):
     with pytest.raises(errors.ConfigError, match=f"expected {option} "):

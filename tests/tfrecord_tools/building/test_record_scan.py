@@ -97,8 +97,7 @@ def test_scan_digests_images_and_takes_lesions_from_an_index_beside_the_shards(t
 def test_scan_notes_an_index_that_was_changed(tmp_path, capsys):
     shard = write_shard(tmp_path, "train00-1.tfrec", [{"image_name": "a"}])
     index = pd.DataFrame([("train00-1.tfrec", 0, "a", "p", "", "")], columns=schema.INDEX_COLUMNS)
-    manifest.write_manifest(str(tmp_path), "train", [], index)
-    manifest.write_index(str(tmp_path), "train", index)
+    manifest.write_manifest_and_index(str(tmp_path), "train", [], index)
     record_scan.scan_records([shard], "train")
     assert "note" not in capsys.readouterr().out
     manifest.write_index(str(tmp_path), "train", index.assign(patient_id="q"))

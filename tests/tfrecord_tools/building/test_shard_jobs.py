@@ -66,3 +66,21 @@ def test_limits_count_where_they_decide_which_images_are_skipped(rows, tmp_path)
         )
         assert (usual[0].fingerprint == other[0].fingerprint) is (on_error == "stop")
         assert other[0].limits.max_image_side == 2000
+
+
+def test_a_job_in_a_file_is_the_same_job(rows, tmp_path):
+    job = make_jobs(rows, tmp_path / "out", "skip", trim_border=True)[1]
+    path = shard_jobs.write_job(job)
+    assert path == str(tmp_path / "out" / ".making-train" / "train01.job.json")
+    assert shard_jobs.read_job(path) == job
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "last"),
+    [(10, "train00", "train09"), (100, "train00", "train99"), (101, "train000", "train100")],
+)
+def test_the_names_of_shards_have_one_width_and_sort_as_their_numbers(rows, tmp_path, count, first, last):
+    many = rows.iloc[[0] * count].assign(shard=range(count))
+    names = [job.staged.rpartition("/")[2] for job in make_jobs(many, tmp_path)]
+    assert (names[0], names[-1]) == (first, last)
+    assert sorted(names) == names

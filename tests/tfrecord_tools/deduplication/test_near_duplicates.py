@@ -277,14 +277,3 @@ def test_a_photograph_in_two_years_of_the_challenge_is_found(real_data, tmp_path
         (tmp_path / "2017" / path.name).symlink_to(path)
     found = find(tmp_path / "pairs.csv", images=tmp_path / "2017", against=real_data / "isic2020" / "jpeg512")
     assert found[["image_name_1", "image_name_2"]].to_numpy().tolist() == [["ISIC_0014289", "ISIC_7101732"]]
-
-
-@pytest.mark.parametrize("columns", [128, 384, 2560])
-def test_the_largest_values_are_those_of_a_complete_sort(columns):
-    rng = np.random.default_rng(columns)
-    values = rng.permutation(5 * columns).reshape(5, columns).astype(np.float32)
-    values[:, -100:] = -np.inf
-    # All of a row's largest in one group.
-    values[0, 10:16] = 5 * columns + np.arange(6)
-    found = near_duplicates.find_largest(values, 6)
-    assert np.array_equal(np.sort(found, axis=1), np.sort(np.argsort(values, axis=1)[:, -6:], axis=1))

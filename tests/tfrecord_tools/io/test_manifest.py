@@ -79,8 +79,7 @@ def write_set(folder):
     (folder / "train00-1.tfrec").write_bytes(b"the bytes of one record")
     shard = manifest.describe_shard(str(folder / "train00-1.tfrec"), "train00-1.tfrec", 1)
     index = pd.DataFrame([("train00-1.tfrec", 0, "a", "p", "1", "4")], columns=schema.INDEX_COLUMNS)
-    manifest.write_manifest(str(folder), "train", [shard], index)
-    manifest.write_index(str(folder), "train", index)
+    manifest.write_manifest_and_index(str(folder), "train", [shard], index)
     return folder / "train.index.csv"
 
 
@@ -124,3 +123,26 @@ def test_columns_whose_codes_no_table_confirmed_are_found_by_shard(tmp_path):
         manifest.find_unconfirmed(files, ["sex"])
     # Where no code is used, the manifest is not asked.
     assert manifest.find_unconfirmed(files, ["age_approx"]) == {}
+
+
+def test_an_index_that_is_written_in_blocks_is_the_same_text(tmp_path, monkeypatch):
+    rows = [("train00-5.tfrec", place, f"=a{place}", "p", "1", "") for place in range(5)]
+    index = pd.DataFrame(rows, columns=schema.INDEX_COLUMNS)
+    for name, block in (("whole", 5), ("blocks", 2)):
+        monkeypatch.setattr(manifest, "_BLOCK_ROWS", block)
+        manifest.write_manifest_and_index(str(tmp_path / name), "train", [], index)
+    for name in ("train.index.csv", "train.manifest.json"):
+        assert (tmp_path / "blocks" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    lines = (tmp_path / "blocks" / "train.index.csv").read_text().splitlines()
+    assert lines[0] == "shard,position,image_name,patient_id,target,fold,lesion_id,image_digest"
+    assert lines[1:] == [f"train00-5.tfrec,{place},'=a{place},p,1,,," for place in range(5)]
+
+
+def test_an_index_is_not_put_in_place_without_its_manifest(tmp_path):
+    path = write_set(tmp_path)
+    before = path.read_bytes()
+    other = pd.DataFrame([("train00-1.tfrec", 0, "b", "p", "1", "4")], columns=schema.INDEX_COLUMNS)
+    with pytest.raises(TypeError):
+        manifest.write_manifest_and_index(str(tmp_path), "train", [], other, source=object())
+    assert path.read_bytes() == before
+    assert manifest.find_index_problem(str(tmp_path), "train") == ""

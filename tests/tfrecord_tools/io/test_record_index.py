@@ -44,6 +44,19 @@ def test_read_index_refuses_a_damaged_index(tmp_path, lines, message):
         record_index.read_index(str(tmp_path), "train")
 
 
+def test_positions_are_those_of_their_own_shard(tmp_path):
+    (tmp_path / "train01-1.tfrec").touch()
+    lines = ["train01-1.tfrec,0,a,,1,0", "train00-2.tfrec,0,b,,1,0", "train00-2.tfrec,1,c,,1,0"]
+    write_index(tmp_path, *lines)
+    index = record_index.read_index(str(tmp_path), "train")
+    assert index["position"].tolist() == [0, 0, 1]
+    assert [os.path.basename(shard) for shard in index["shard"]] == [line.partition(",")[0] for line in lines]
+    # The first shard of the index comes first in the error, wherever the wrong row is.
+    write_index(tmp_path, "train01-1.tfrec,0,a,,1,0", "train00-2.tfrec,9,b,,1,0", "train01-1.tfrec,7,c,,1,0")
+    with pytest.raises(errors.CorruptRecordError, match="position of train01-1.tfrec once, from 0 to 1 at most, got 7"):
+        record_index.read_index(str(tmp_path), "train")
+
+
 @pytest.mark.parametrize(("listed", "refused"), [(3, False), (2, True)])
 def test_positions_are_below_the_number_of_records_that_the_manifest_states(tmp_path, listed, refused):
     write_index(tmp_path, "train00-2.tfrec,2,a,,1,0")

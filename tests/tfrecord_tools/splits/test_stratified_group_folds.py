@@ -21,6 +21,8 @@ def repeat(images, malignant):
 def test_group_codes_number_patients_in_order_and_keep_blanks_apart():
     assert stratified_group_folds.group_codes(["b", "", "a", "b", ""]).tolist() == [0, 1, 2, 0, 3]
     assert stratified_group_folds.group_codes(["B", "unknown", "a", "b ", "-1"]).tolist() == [0, 1, 2, 0, 3]
+    assert stratified_group_folds.group_codes(["", "", ""], ["", "x", ""]).tolist() == [0, 1, 2]
+    assert stratified_group_folds.group_codes([]).tolist() == []
 
 
 def test_a_lesion_stands_for_its_patient_where_the_patient_is_unknown():

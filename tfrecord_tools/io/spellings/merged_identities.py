@@ -32,7 +32,7 @@ def describe_merged(table: pd.DataFrame) -> list[str]:
         if column not in table:
             continue
         texts = table[column]
-        keys = identity.person_keys(texts)
+        keys = identity.patient_keys(table) if column == "patient_id" else identity.person_keys(texts)
         is_known = keys != ""
         unknown = texts[~is_known]
         unknown = unknown[unknown != ""]
@@ -45,7 +45,7 @@ def describe_merged(table: pd.DataFrame) -> list[str]:
     if "patient_id" in table and "lesion_id" in table:
         lines += _describe_shared_lesions(table)
     names = table["image_name"]
-    lines += describe_spellings("image_name", names, identity.image_keys(names))
+    lines += describe_spellings("image_name", names, identity.photograph_codes(table))
     if "image_digest" in table:
         lines += _describe_copies(names, table["image_digest"])
     return lines
@@ -71,7 +71,10 @@ def _describe_large(patient_ids: pd.Series, keys: pd.Series) -> list[str]:
 
 def _describe_shared_lesions(table: pd.DataFrame) -> list[str]:
     """Describes lesions of several patients, and what they link."""
-    patients, lesions = identity.person_keys(table["patient_id"]), identity.person_keys(table["lesion_id"])
+    lesions = identity.person_keys(table["lesion_id"])
+    if not (lesions != "").any():
+        return []
+    patients = identity.patient_keys(table)
     shared, num_repeated = identity.find_shared_lesions(patients, lesions)
     if shared.empty:
         return []
@@ -109,7 +112,7 @@ def describe_spellings(column: str, texts: pd.Series, keys: pd.Series) -> list[s
     Args:
         column: Name of the column.
         texts: Text `[n]`, as given.
-        keys: Text `[n]`, canonical forms.
+        keys: `[n]`, canonical forms, or numbers for them.
 
     Returns:
         A line with the counts and an example; an empty list where no key has several spellings.
