@@ -40,7 +40,11 @@ class Plan(typing.NamedTuple):
 
 
 def read_sets(
-    data_dir: str, extra_data_dir: str = "", pseudo_csv: str | None = None, patients_are: str | None = None
+    data_dir: str,
+    extra_data_dir: str = "",
+    pseudo_csv: str | None = None,
+    patients_are: str | None = None,
+    pseudo_weight: float = 0.0,
 ) -> pd.DataFrame:
     """Reads the indexes of all record sets of a run.
 
@@ -51,6 +55,7 @@ def read_sets(
             directories; or None.
         patients_are: Whether equal numbers of patients in several sets are the `same` people or `different` ones; None
             where it is not known.
+        pseudo_weight: Share of the prediction in the label of a labeled image that the prediction file names.
 
     Returns:
         DataFrame of all records, with the columns of `record_index.read_index` and of `person_numbers.add_keys`, and
@@ -78,7 +83,7 @@ def read_sets(
             f"expected different directories in --data_dir and --extra_data_dir, got {', '.join(directories)!r}"
         )
     rows = record_sets.read_rows(directories, len(main), bool(pseudo_csv), patients_are)
-    rows = _add_pseudo_labels(rows, pseudo_csv)
+    rows = _add_pseudo_labels(rows, pseudo_csv, pseudo_weight)
     _refuse_images_of_two_sets(rows[~rows["extra"]])
     return rows.assign(number=np.arange(len(rows)), key=_make_keys(rows["image_name"]))
 
@@ -100,26 +105,32 @@ def _make_keys(names: pd.Series) -> pd.Series:
     return names.where(copies == "0", names + "#" + copies)
 
 
-def _add_pseudo_labels(rows: pd.DataFrame, pseudo_csv: str | None) -> pd.DataFrame:
-    """Adds the columns `label` and `pseudo`, and leaves out what neither an index nor the file labels."""
+def _add_pseudo_labels(rows: pd.DataFrame, pseudo_csv: str | None, weight: float) -> pd.DataFrame:
+    """Adds the columns `label` and `pseudo`, and leaves out what neither an index nor the file labels.
+
+    With a weight, labels of labeled images are mixed with predictions, too; their targets are not changed.
+    """
     rows = rows.assign(label=rows["target"].astype(float), pseudo=False)
     if not pseudo_csv:
         return rows
     predictions = prediction_files.read_prediction_file(pseudo_csv)
     unlabeled = rows["extra"] & (rows["target"] == schema.UNKNOWN)
-    names = rows.loc[unlabeled, "image_name"].drop_duplicates()
+    is_wanted = unlabeled | bool(weight)
+    names = rows.loc[is_wanted, "image_name"].drop_duplicates()
     places = pd.Series(name_join.find_rows(names, predictions["image_name"], pseudo_csv), names.to_numpy())
-    places = rows["image_name"].where(unlabeled).map(places).fillna(-1).astype("int64")
-    pseudo = places >= 0
-    if not pseudo.any():
+    places = rows["image_name"].where(is_wanted).map(places).fillna(-1).astype("int64")
+    pseudo = (places >= 0) & unlabeled
+    if not (places >= 0).any():
+        kind = "" if weight else " without a label"
         raise errors.IsicError(
-            f"{pseudo_csv} names none of the {unlabeled.sum()} images without a label in these sets; name a "
-            "directory with their test records in --data_dir or --extra_data_dir"
+            f"{pseudo_csv} names none of the {is_wanted.sum()} images{kind} in these sets; name a directory with their "
+            "records in --data_dir or --extra_data_dir"
         )
     labels = pd.Series(predictions["prediction"].to_numpy()[places], rows.index)
+    mixed = rows["label"].where(places < 0, (1 - weight) * rows["label"] + weight * labels)
     rows = rows.assign(
         pseudo=pseudo,
-        label=rows["label"].where(~pseudo, labels),
+        label=mixed.where(~pseudo, labels),
         target=rows["target"].where(~pseudo, (labels >= 0.5).astype(int)),
     )
     return rows[pseudo | ~unlabeled].reset_index(drop=True)

@@ -8,7 +8,7 @@ from isic_tf.artifacts import run_directory
 from isic_tf.postprocessing.config import refuse_prevalence
 from tfrecord_tools import cli, errors
 from tfrecord_tools.imaging import limits
-from tfrecord_tools.io import csv_tables
+from tfrecord_tools.io import csv_tables, record_index
 
 KINDS = ("sensitivity", "specificity")
 NOTICE = "Not a medical device: for research only, not for diagnosis or treatment."
@@ -91,6 +91,16 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
     patient: bool = cli.option(
         False, help="With --context, or a run with patient context: all images are of one patient."
     )
+    show_neighbors: bool = cli.option(
+        False,
+        help="Show the five most similar training images of --records in the page, the file and the log. These are "
+        "pictures of patients with their names and labels: pass them on only to people who may see them.",
+    )
+    records: str | None = cli.option(
+        None,
+        help="With --show_neighbors: glob pattern of the shards that the run was trained on, in quotes. Their features "
+        "are computed once, and kept in the run.",
+    )
     report: str | None = cli.option(None, help="HTML page to write: images, maps, probabilities and warnings.")
     json: str | None = cli.option(None, help="JSON file to write, for programs.")
 
@@ -103,11 +113,16 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
         super().__post_init__()
         if not self.images:
             raise errors.ConfigError("expected image files or directories, got none; name at least one")
+        if self.show_neighbors != bool(self.records):
+            given, missing = ("--records", "--show_neighbors") if self.records else ("--show_neighbors", "--records")
+            raise errors.ConfigError(f"expected --show_neighbors and --records together, got {given}; add {missing}")
 
     def check_inputs(self) -> None:
         """Checks that the run and the tables exist; see `Config.check_inputs`."""
         super().check_inputs()
         csv_tables.check_paths(self.csv, self.table)
+        if self.records:
+            record_index.match_shards(self.records)
         for path in (self.report, self.json):
             if path and os.path.isdir(path):
                 raise errors.ConfigError(f"expected a file name as --report and --json, got the directory {path}")

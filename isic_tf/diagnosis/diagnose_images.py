@@ -44,13 +44,15 @@ def diagnose(config: DiagnoseConfig) -> list[Diagnosis]:
         >>> found[0].probability, found[0].interval  # doctest: +SKIP
         (0.031, (0.012, 0.07))
     """
-    judge = Judge(config)
+    judge = Judge(config, embed=config.show_neighbors)
     _log_what_is_missing(judge)
     rows = _list_images(config, judge)
     images, warnings = _read_images(judge, rows)
     known = clinical_metadata.encode(rows, judge.metadata) if judge.metadata else None
     results = judge.compute(images, known, rows["patient_id"].tolist())
     found = judge.conclude(rows, results, warnings)
+    if config.records:
+        found = _add_neighbors(found, judge, config, results.embeddings)
     for one in found:
         _LOG.info(describe(one, judge.reference))
     _LOG.info(NOTICE)
@@ -111,6 +113,18 @@ def _read_images(judge: Judge, rows: pd.DataFrame) -> tuple[np.ndarray, list[lis
     return np.stack(squares), list(warnings)
 
 
+def _add_neighbors(
+    found: list[Diagnosis], judge: Judge, config: DiagnoseConfig, embeddings: np.ndarray
+) -> list[Diagnosis]:
+    # Most calls need none of it.
+    from isic_tf.diagnosis import neighbors
+
+    similar = neighbors.find_neighbors(
+        config.workdir, judge.paths, judge.run, judge.networks, str(config.records), embeddings
+    )
+    return [dataclasses.replace(one, neighbors=own) for one, own in zip(found, similar, strict=True)]
+
+
 def describe(found: Diagnosis, reference: standing.Reference | None) -> str:
     """Formats a diagnosis for the terminal.
 
@@ -119,7 +133,7 @@ def describe(found: Diagnosis, reference: standing.Reference | None) -> str:
         reference: See `standing.make_reference`; None without out-of-fold predictions.
 
     Returns:
-        One line, and one more for each warning.
+        One line, one more for each warning, and one for the most similar training images.
 
     Examples:
         >>> print(describe(Diagnosis("mole", 0.4, probability=0.031, interval=(0.012, 0.07), warnings=("dark",)), None))
@@ -140,4 +154,8 @@ def describe(found: Diagnosis, reference: standing.Reference | None) -> str:
         threshold = "no threshold" if reference.threshold is None else f"threshold {reference.threshold:.4f}"
         parts.append(f"called {called} ({threshold})")
     parts += [f"{name} {probability:.3f}" for name, probability in found.classes.items()]
-    return "\n".join([f"{found.image}: {', '.join(parts)}", *(f"  warning: {text}" for text in found.warnings)])
+    lines = [f"{found.image}: {', '.join(parts)}", *(f"  warning: {text}" for text in found.warnings)]
+    if found.neighbors:
+        similar = (f"{one.image} {one.label} {one.similarity:.3f}" for one in found.neighbors)
+        lines.append(f"  similar training images: {', '.join(similar)}")
+    return "\n".join(lines)

@@ -5,7 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from isic_tf.inference import context_stage, fold_networks
 from isic_tf.models.config import read_model_config
 from isic_tf.novelty import detector, detector_file
 from tfrecord_tools import errors
+
+if TYPE_CHECKING:
+    from isic_tf.diagnosis.neighbors import Neighbor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Diagnosis:
         unlike: How unlike the training images it is, above 1 for 5 % of images like those; None where unknown.
         warnings: What speaks against trusting the score, one line each.
         classes: Probability of each class, of a run with several; else empty.
+        neighbors: The most similar training images, where they are asked for; else empty.
 
     Examples:
         >>> Diagnosis("photo", 0.4, probability=0.031, interval=(0.012, 0.07)).interval
@@ -55,6 +59,7 @@ class Diagnosis:
     unlike: float | None = None
     warnings: tuple[str, ...] = ()
     classes: dict[str, float] = dataclasses.field(default_factory=dict)
+    neighbors: "tuple[Neighbor, ...]" = ()
 
 
 class Judge:
@@ -77,11 +82,12 @@ class Judge:
         >>> results = judge.compute(photograph.square[None], None, [""])  # doctest: +SKIP
     """
 
-    def __init__(self, config: JudgeConfig) -> None:
+    def __init__(self, config: JudgeConfig, embed: bool = False) -> None:
         """Reads the run.
 
         Args:
             config: The run, and how it judges.
+            embed: Whether the results of `compute` hold embeddings also where no context model needs them.
 
         Raises:
             ConfigError: Options contradict each other, or the run.
@@ -95,6 +101,7 @@ class Judge:
         self.reference = standing.read_reference(config.workdir, *config.operating_point)
         self._classes = read_model_config(config.workdir, self.run).class_set
         self._config = config
+        self._embed = embed or bool(self.stage and self.stage.uses_embeddings)
 
     @property
     def has_patient_context(self) -> bool:
@@ -116,14 +123,14 @@ class Judge:
         return photographs.PhotographReader(self.run["image_size"], self.run, self._config)
 
     @functools.cached_property
+    def networks(self) -> fold_networks.FoldNetworks:
+        """The networks of the folds."""
+        return fold_networks.FoldNetworks(self.paths, self.run, tf.distribute.get_strategy())
+
+    @functools.cached_property
     def _runner(self) -> network_results.NetworkRunner:
-        return network_results.NetworkRunner(
-            fold_networks.FoldNetworks(self.paths, self.run, tf.distribute.get_strategy()),
-            [detector_file.load_detector(path) for path in self.paths],
-            self._classes,
-            self._config.tta,
-            embed=bool(self.stage and self.stage.uses_embeddings),
-        )
+        detectors = [detector_file.load_detector(path) for path in self.paths]
+        return network_results.NetworkRunner(self.networks, detectors, self._classes, self._config.tta, self._embed)
 
     def compute(
         self, images: np.ndarray, known: np.ndarray | None, patients: Sequence[str]

@@ -44,6 +44,7 @@ class PredictConfig(StrategyConfig, limits.ImageFileLimits):
         help="How to handle image files that cannot be decoded: stop with an error, or skip them and list them in "
         "OUTPUT.skipped.csv.",
     )
+    fold: str = cli.option("all", help="Number of a fold, full, or all: the average of all trained folds.")
     out_of_fold: bool = cli.option(
         False,
         help="Predict each image only with folds that did not train on it or its patient; adds the columns fold and "

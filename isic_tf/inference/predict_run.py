@@ -153,7 +153,7 @@ def _choose_temporary_parent(run: str) -> str | None:
 def _prepare(config: PredictFilesConfig) -> PredictionJob:
     """Checks all that can fail before the work begins, and lists the images and the folds that predict each."""
     run = run_directory.read_network(config.workdir)
-    paths = run_directory.trained_folds(config.workdir)
+    paths = run_directory.trained_folds(config.workdir, config.fold)
     _refuse_directories_as_outputs(config)
     classes = read_model_config(config.workdir, run).class_set
     fitted_calibration = class_calibration.read_calibration(config.workdir, classes) if config.calibrated else None

@@ -68,7 +68,7 @@ def list_rows(
     if config.images:
         rows = _list_image_files(config, run, with_context_model)
     else:
-        rows = _list_records(config.records or "", run, with_context_model)
+        rows = list_records(config.records or "", run, with_context_model)
     rows = clinical_metadata.add_values(rows, config.table, numeric)
     clinical_metadata.log_unknown(rows, run.get("metadata", ""))
     return rows
@@ -81,7 +81,20 @@ def _list_image_files(config: PredictFilesConfig, run: Mapping[str, Any], with_c
     return rows.assign(unit=rows.index // _FILES_PER_PART, known_target=schema.UNKNOWN)
 
 
-def _list_records(records: str, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
+def list_records(records: str, run: Mapping[str, Any], with_context_model: bool = False) -> pd.DataFrame:
+    """Lists the records of shards; see `list_rows`.
+
+    Args:
+        records: Glob pattern of the shards.
+        run: See `list_rows`.
+        with_context_model: See `list_rows`.
+
+    Returns:
+        See `list_rows`, without numeric columns; with `image_digest`.
+
+    Raises:
+        IsicError: See `list_rows`.
+    """
     columns = list(clinical_metadata.columns(run.get("metadata", "")))
     if with_context_model:
         # It uses metadata that the network may not use.

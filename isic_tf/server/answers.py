@@ -20,6 +20,16 @@ class Health(pydantic.BaseModel):
     status: str = pydantic.Field(description="ok, or failing where the networks cannot be reached.")
 
 
+class MetadataField(pydantic.BaseModel):
+    """A field of the form of /judge that the run uses besides the images: given once for all, or once for each."""
+
+    name: str
+    label: str
+    choices: list[str] = pydantic.Field(description="The words that it may be; none for a number.")
+    least: float | None = pydantic.Field(None, description="Smallest number.")
+    most: float | None = pydantic.Field(None, description="Largest number.")
+
+
 class RunFacts(pydantic.BaseModel):
     """The run that judges, and the limits of a request."""
 
@@ -37,6 +47,7 @@ class RunFacts(pydantic.BaseModel):
     benign: int | None = pydantic.Field(None, description="Benign out-of-fold images.")
     malignant: int | None = None
     false_alarm_rate: float = pydantic.Field(description="Share of usual images whose `unlike` is above 1.")
+    metadata: list[MetadataField] = pydantic.Field(description="What the run uses besides the images.")
     max_images: int
     max_upload_megabytes: int
 

@@ -1,8 +1,11 @@
 """The endpoints: a page, and an API whose description is at /openapi.json."""
 
 import asyncio
+import logging
+import os
+import signal
 import typing
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import fastapi
@@ -19,6 +22,7 @@ from isic_tf.server import answers, guard, judging, metrics, uploads
 from isic_tf.server.config import ServeConfig
 from tfrecord_tools import __version__, errors
 
+_LOG = logging.getLogger(__name__)
 _TEMPLATE = "page.html.j2"
 # Requests to /judge that are being answered; their images are in memory.
 _MOST_REQUESTS = 16
@@ -33,19 +37,30 @@ _RESPONSES = {
     413: "The request is too large.",
     415: "The request is no form with files.",
     422: "A parameter is out of range, or an image cannot be decoded within the limits.",
-    503: "The server is busy, or judging took too long: try again.",
+    503: "The server is busy, or the images waited too long for others: try again.",
+    504: "Judging took too long, and the worker is restarted: try again.",
 }
 _RETRY = {"Retry-After": "2"}
+# Until a worker that hangs is ended, so that its requests are answered first.
+_SECONDS_TO_ANSWER = 1.0
 _Result = typing.TypeVar("_Result")
 
 
-def make_app(service: judging.JudgingService, config: ServeConfig, token: str) -> guard.Guard:
+def end_worker() -> None:
+    """Ends this process, whose threads cannot be ended."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_app(
+    service: judging.JudgingService, config: ServeConfig, token: str, end: Callable[[], None] = end_worker
+) -> guard.Guard:
     """Makes the application.
 
     Args:
         service: What judges.
         config: The limits.
         token: What requests must send; "" for nothing.
+        end: Ends this process where the networks hang; another one is then started, see `serving`.
 
     Returns:
         ASGI application.
@@ -60,7 +75,7 @@ def make_app(service: judging.JudgingService, config: ServeConfig, token: str) -
     scheme = [fastapi.Depends(fastapi.security.HTTPBearer(auto_error=False))] if token else []
     router = fastapi.APIRouter(dependencies=scheme)
     _add_information(app, router, service, counted)
-    _add_judge(router, service, config, counted)
+    _add_judge(router, service, config, counted, end)
     _add_calibrate(router, service)
     app.include_router(router)
     hosts = () if token else tuple(dict.fromkeys((*_LOCAL_NAMES, config.host)))
@@ -132,12 +147,19 @@ def _add_information(
 
 
 def _add_judge(
-    router: fastapi.APIRouter, service: judging.JudgingService, config: ServeConfig, counted: metrics.Metrics
+    router: fastapi.APIRouter,
+    service: judging.JudgingService,
+    config: ServeConfig,
+    counted: metrics.Metrics,
+    end: Callable[[], None],
 ) -> None:
     free = asyncio.Semaphore(_MOST_REQUESTS)
+    names = [field.name for field in service.fields]
 
     @router.post(
-        "/judge", responses=_describe(408, 409, 413, 415, 422, 503), openapi_extra=_describe_upload(config.max_images)
+        "/judge",
+        responses=_describe(408, 409, 413, 415, 422, 503, 504),
+        openapi_extra=_describe_upload(config.max_images, service.fields),
     )
     async def judge_images(
         request: fastapi.Request,
@@ -149,20 +171,39 @@ def _add_judge(
             bool, fastapi.Query(description="Whether to answer pictures with their Grad-CAM maps, too.")
         ] = False,
     ) -> answers.Judged:
-        """Judges the images of one patient: a form with files as `images`. Nothing is stored."""
+        """Judges the images of one patient: a form of `images` and of metadata that the run uses. Nothing is stored."""
         if free.locked():
             await _within(config.max_seconds, uploads.drain(request.stream()), 408, _RESPONSES[408])
             raise HTTPException(503, f"{_MOST_REQUESTS} requests are being answered; try again", _RETRY)
         async with free:
-            reading = uploads.read_uploads(request, config.max_images, config.max_upload_megabytes << 20)
+            reading = uploads.read_uploads(request, config.max_images, config.max_upload_megabytes << 20, names)
             found = await _within(config.max_seconds, reading, 408, _RESPONSES[408])
             if prevalence is not None and not service.is_calibrated:
                 raise HTTPException(409, "expected a run with a calibration, got one without; leave out prevalence")
             judging_all = service.judge(found, prevalence, maps)
-            judged = await _within(config.max_seconds, judging_all, 503, "judging took too long; send fewer images")
+            try:
+                judged = await asyncio.wait_for(judging_all, config.max_seconds)
+            except asyncio.TimeoutError as error:
+                if not service.is_hanging:
+                    raise HTTPException(503, "the images waited too long for others; try again", _RETRY) from error
+                raise _end_hanging(service, config, end) from error
         counted.count_images(len(judged))
         used = service.collect_facts().prevalence if prevalence is None else prevalence
         return answers.Judged(notice=NOTICE, prevalence=used if service.is_calibrated else None, images=judged)
+
+
+def _end_hanging(service: judging.JudgingService, config: ServeConfig, end: Callable[[], None]) -> HTTPException:
+    """Ends this process shortly, and returns what all requests that wait for the networks are answered until then."""
+    problem = HTTPException(
+        504,
+        f"judging took longer than {config.max_seconds:g} s (--max_seconds), so the worker is restarted; send fewer "
+        "images, or try again",
+        _RETRY,
+    )
+    _LOG.warning(f"note: the networks took more than {config.max_seconds:g} s (--max_seconds), so the worker is ended")
+    service.abandon(problem)
+    asyncio.get_running_loop().call_later(_SECONDS_TO_ANSWER, end)
+    return problem
 
 
 def _add_calibrate(router: fastapi.APIRouter, service: judging.JudgingService) -> None:
@@ -184,7 +225,7 @@ async def _within(seconds: float, work: Awaitable[_Result], status: int, text: s
         raise HTTPException(status, text, _RETRY if status == 503 else None) from error
 
 
-def _describe_upload(max_images: int) -> dict[str, Any]:
+def _describe_upload(max_images: int, fields: Sequence[answers.MetadataField]) -> dict[str, Any]:
     files = {
         "type": "array",
         "minItems": 1,
@@ -196,6 +237,12 @@ def _describe_upload(max_images: int) -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": [uploads.FIELD],
-        "properties": {uploads.FIELD: files},
+        "properties": {uploads.FIELD: files, **{field.name: _describe_values(field, max_images) for field in fields}},
     }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+def _describe_values(field: answers.MetadataField, max_images: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"type": "string", **({"enum": [*field.choices, ""]} if field.choices else {})}
+    text = f"{field.label}: once for all images, or once for each, in their order; empty or left out where unknown."
+    return {"type": "array", "maxItems": max_images, "items": value, "description": text}

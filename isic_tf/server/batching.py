@@ -2,10 +2,13 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +22,7 @@ Compute = Callable[[np.ndarray, np.ndarray | None, Sequence[str]], NetworkResult
 @dataclasses.dataclass(frozen=True)
 class _Job:
     images: np.ndarray  # uint8 [n, S, S, 3]
+    known: np.ndarray | None  # float32 [n, m]
     result: "concurrent.futures.Future[NetworkResults]"
 
 
@@ -37,6 +41,8 @@ class Batcher:
         """
         self.passes = 0
         self._compute = compute
+        self._started: float | None = None
+        self._waiting: set[concurrent.futures.Future[NetworkResults]] = set()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="networks", daemon=True)
         self._thread.start()
@@ -46,18 +52,38 @@ class Batcher:
         """Whether the thread works."""
         return self._thread.is_alive()
 
-    def submit(self, images: np.ndarray) -> "concurrent.futures.Future[NetworkResults]":
+    @property
+    def seconds(self) -> float:
+        """Time that the pass that is running has taken so far, in s; 0 where none is."""
+        started = self._started
+        return 0.0 if started is None else time.monotonic() - started
+
+    def submit(
+        self, images: np.ndarray, known: np.ndarray | None = None
+    ) -> "concurrent.futures.Future[NetworkResults]":
         """Queues the images of one patient.
 
         Args:
             images: uint8 `[n, S, S, 3]`.
+            known: float32 `[n, m]`, see `clinical_metadata.encode`; None where the networks use no metadata.
 
         Returns:
             Future of their results; one that is cancelled before its turn is left out.
         """
-        job = _Job(images, concurrent.futures.Future())
+        job = _Job(images, known, concurrent.futures.Future())
+        self._waiting.add(job.result)
+        job.result.add_done_callback(self._waiting.discard)
         self._queue.put(job)
         return job.result
+
+    def abandon(self, error: Exception) -> None:
+        """Tells every request that waits of an error, for the case that the thread hangs.
+
+        Args:
+            error: What their futures raise.
+        """
+        for result in tuple(self._waiting):
+            _settle(result.set_exception, error)
 
     def close(self) -> None:
         """Finishes what is queued, and ends the thread."""
@@ -83,18 +109,28 @@ class Batcher:
         images = np.concatenate([job.images for job in jobs])
         # Of a request, all images are of one patient.
         patients = [f"request {number}" for number, job in enumerate(jobs) for _ in job.images]
+        known = None if jobs[0].known is None else np.concatenate([job.known for job in jobs])
+        self._started = time.monotonic()
         try:
-            results = self._compute(images, None, patients)
+            results = self._compute(images, known, patients)
         except Exception as error:  # Each request is told of it.
             for job in jobs:
-                job.result.set_exception(error)
+                _settle(job.result.set_exception, error)
             return
+        finally:
+            self._started = None
         self.passes += 1
         start = 0
         for job in jobs:
             own = slice(start, start + len(job.images))
-            job.result.set_result(NetworkResults(*(part[own] for part in results)))
+            _settle(job.result.set_result, NetworkResults(*(part[own] for part in results)))
             start = own.stop
+
+
+def _settle(tell: Callable[[Any], None], outcome: Any) -> None:
+    """Tells a request of its outcome, unless `Batcher.abandon` was first."""
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        tell(outcome)
 
 
 def _take_together(pending: "collections.deque[_Job]") -> list[_Job]:
@@ -103,7 +139,8 @@ def _take_together(pending: "collections.deque[_Job]") -> list[_Job]:
     count = 0
     while pending and (not jobs or count + len(pending[0].images) <= _MOST_TOGETHER):
         job = pending.popleft()
-        if job.result.set_running_or_notify_cancel():
+        is_wanted = job.result.cancelled() or not job.result.done()
+        if is_wanted and job.result.set_running_or_notify_cancel():
             jobs.append(job)
             count += len(job.images)
     return jobs

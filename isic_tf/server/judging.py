@@ -3,18 +3,18 @@
 import asyncio
 import concurrent.futures
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from isic_tf.data import clinical_metadata
 from isic_tf.diagnosis import diagnosis_page, judge
 from isic_tf.diagnosis.config import NOTICE
 from isic_tf.distribution import cpu
-from isic_tf.server import answers
+from isic_tf.server import answers, metadata
 from isic_tf.server.batching import Batcher
 from isic_tf.server.config import ServeConfig
-from isic_tf.server.uploads import Upload
+from isic_tf.server.uploads import Form, Upload
 from isic_tf.visualization import grad_cam
 from tfrecord_tools import errors
 
@@ -34,27 +34,31 @@ class JudgingService:
 
         Raises:
             IsicError: See `Judge`.
-            ConfigError: The run needs more than photographs.
         """
         self._config = config
         self._judge = judge.Judge(config)
-        fields = [*filter(None, [self._judge.metadata]), *self._judge.list_numeric()]
-        if fields:
-            raise errors.ConfigError(
-                f"expected a run and a context model that judge by photographs alone, got ones that use "
-                f"{', '.join(dict.fromkeys(fields))}; use isic_tf.diagnose with --csv and --table"
-            )
+        self.fields = metadata.list_fields(self._judge.metadata, self._judge.list_numeric())
         self._reader = self._judge.make_reader()
         self._pool = concurrent.futures.ThreadPoolExecutor(cpu.count_cores(), "decode")
         size = self._judge.run["image_size"]
         black = np.zeros([1, size, size, 3], np.uint8)
-        grad_cam.overlay(black, self._judge.compute(black, None, [""]).maps)
+        rows = metadata.encode_rows(pd.DataFrame({"image_name": [""]}), self.fields, {})
+        grad_cam.overlay(black, self._judge.compute(black, self._encode(rows), [""]).maps)
         self._batcher = Batcher(self._judge.compute)
 
     @property
     def is_alive(self) -> bool:
         """Whether images can be judged."""
-        return self._batcher.is_alive
+        return self._batcher.is_alive and self._batcher.seconds < self._config.max_seconds
+
+    @property
+    def is_hanging(self) -> bool:
+        """Whether the networks have taken most of the time of a request already, so that it did not merely wait."""
+        return self._batcher.seconds > self._config.max_seconds / 2
+
+    def abandon(self, error: Exception) -> None:
+        """See `Batcher.abandon`."""
+        self._batcher.abandon(error)
 
     @property
     def passes(self) -> int:
@@ -72,18 +76,20 @@ class JudgingService:
             notice=NOTICE,
             is_calibrated=self.is_calibrated,
             has_patient_context=self._judge.has_patient_context,
+            metadata=self.fields,
             max_images=self._config.max_images,
             max_upload_megabytes=self._config.max_upload_megabytes,
             **self._judge.collect_facts(),
         )
 
-    async def judge(
-        self, uploads: Sequence[Upload], prevalence: float | None, with_maps: bool
-    ) -> list[answers.JudgedImage]:
+    def _encode(self, rows: pd.DataFrame) -> np.ndarray | None:
+        return clinical_metadata.encode(rows, self._judge.metadata) if self._judge.metadata else None
+
+    async def judge(self, form: Form, prevalence: float | None, with_maps: bool) -> list[answers.JudgedImage]:
         """Judges the images of one patient.
 
         Args:
-            uploads: The image files.
+            form: The image files, and their metadata.
             prevalence: See `Judge.conclude`.
             with_maps: Whether pictures and maps are asked for.
 
@@ -92,9 +98,12 @@ class JudgingService:
 
         Raises:
             CorruptRecordError: One cannot be decoded within the limits.
+            HTTPException: 422 for metadata that are none.
         """
         loop = asyncio.get_running_loop()
-        tasks = [loop.run_in_executor(self._pool, self._read, upload) for upload in uploads]
+        rows = pd.DataFrame({"image_name": [upload.name for upload in form.images], "patient_id": _PATIENT})
+        rows = metadata.encode_rows(rows, self.fields, form.values)
+        tasks = [loop.run_in_executor(self._pool, self._read, upload) for upload in form.images]
         read = []
         # All, so that none goes on after the answer; where this is cancelled, they are too.
         for one in await asyncio.gather(*tasks, return_exceptions=True):
@@ -102,8 +111,7 @@ class JudgingService:
                 raise one
             read.append(one)
         squares = np.stack([square for square, _ in read])
-        results = await asyncio.wrap_future(self._batcher.submit(squares))
-        rows = pd.DataFrame({"image_name": [upload.name for upload in uploads], "patient_id": _PATIENT})
+        results = await asyncio.wrap_future(self._batcher.submit(squares, self._encode(rows)))
         warnings = [own for _, own in read]
 
         def conclude() -> list[answers.JudgedImage]:

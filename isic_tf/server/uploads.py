@@ -3,7 +3,7 @@
 import contextlib
 import os
 import typing
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import fastapi
 from starlette import datastructures, formparsers, requests
@@ -21,6 +21,13 @@ class Upload(typing.NamedTuple):
     data: bytes
 
 
+class Form(typing.NamedTuple):
+    """What a request holds."""
+
+    images: list[Upload]
+    values: dict[str, list[str]]  # texts by the name of the field, in the order of the request
+
+
 class _MemoryParser(formparsers.MultiPartParser):
     """Keeps files in memory, where Starlette's own writes those above 1 MB to temporary files."""
 
@@ -34,16 +41,17 @@ class _MemoryParser(formparsers.MultiPartParser):
         self.is_complete = True
 
 
-async def read_uploads(request: fastapi.Request, max_images: int, max_bytes: int) -> list[Upload]:
-    """Reads the files of a multipart form.
+async def read_uploads(request: fastapi.Request, max_images: int, max_bytes: int, fields: Sequence[str] = ()) -> Form:
+    """Reads the files of a multipart form, and its fields.
 
     Args:
         request: Request whose body was not read yet.
         max_images: Most files.
         max_bytes: Most bytes of the body.
+        fields: Names of fields that may come with the files, each at most as often as there may be files.
 
     Returns:
-        At least one file, in the order of the request.
+        At least one file, in the order of the request, and the values of the fields.
 
     Raises:
         HTTPException: 400 for a malformed body, one that ends early or has too many files, 413 for one that is too
@@ -52,18 +60,22 @@ async def read_uploads(request: fastapi.Request, max_images: int, max_bytes: int
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise fastapi.HTTPException(415, f"expected multipart/form-data with files as {FIELD!r}")
     body = _limit(request, max_bytes)
-    parser = _MemoryParser(request.headers, body, max_files=max_images, max_fields=0)
+    most = max_images * len(fields)
+    parser = _MemoryParser(request.headers, body, max_files=max_images, max_fields=most)
     try:
         form = await parser.parse()
     except formparsers.MultiPartException as error:
         await drain(body)
-        raise fastapi.HTTPException(400, f"expected a form of files as {FIELD!r} alone: {error.message}") from error
+        also = f" and of {', '.join(fields)}" if fields else ""
+        raise fastapi.HTTPException(
+            400, f"expected a form of files as {FIELD!r}{also} alone: {error.message}"
+        ) from error
     except requests.ClientDisconnect as error:
         raise fastapi.HTTPException(400, _ENDED_EARLY) from error
     if not parser.is_complete:
         raise fastapi.HTTPException(400, _ENDED_EARLY)
     try:
-        return await _read_files(form)
+        return await _read_form(form, fields)
     finally:
         await form.close()
 
@@ -94,13 +106,15 @@ async def _limit(request: fastapi.Request, max_bytes: int) -> AsyncGenerator[byt
         )
 
 
-async def _read_files(form: datastructures.FormData) -> list[Upload]:
+async def _read_form(form: datastructures.FormData, fields: Sequence[str]) -> Form:
     files = [file for file in form.getlist(FIELD) if isinstance(file, datastructures.UploadFile)]
-    if not files or len(files) < len(form.multi_items()):
-        raise fastapi.HTTPException(422, f"expected at least one file as {FIELD!r}, and nothing else in the form")
+    values = {name: [text for text in form.getlist(name) if isinstance(text, str)] for name in fields}
+    but = f" but {', '.join(fields)}" if fields else ""
+    if not files or len(files) + sum(map(len, values.values())) < len(form.multi_items()):
+        raise fastapi.HTTPException(422, f"expected at least one file as {FIELD!r}, and nothing else in the form{but}")
     found = []
     for number, file in enumerate(files, 1):
         extension = os.path.splitext(file.filename or "")[1].lower()
         known = extension if extension in _DICOM_EXTENSIONS else ""
         found.append(Upload(f"image {number}{known}", await file.read()))
-    return found
+    return Form(found, values)

@@ -41,6 +41,13 @@ class DataConfig(cli.Config):
     pseudo_csv: str | None = cli.option(
         None, help="Prediction file: soft pseudo-labels for test records and for unlabeled extra records."
     )
+    pseudo_weight: float = cli.option(
+        0.0,
+        lower=0.0,
+        upper=1.0,
+        help="Distillation: share of the prediction of --pseudo_csv in the label of each labeled image that it names; "
+        "0 leaves these labels as they are. The predictions must be of networks that hold out the same fold.",
+    )
     table: str | None = cli.option(
         None,
         help="CSV file with image_name and the columns of --target=column:NAME or columns:A,B, and the numeric columns "

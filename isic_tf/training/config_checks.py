@@ -205,6 +205,11 @@ def _check_pseudo_labels(config: "TrainConfig") -> None:
             "expected --target=binary with --pseudo_csv, whose predictions are no classes, got "
             f"{config.target}; use --target=binary, or leave out --pseudo_csv"
         )
+    if config.pseudo_weight and not config.pseudo_csv:
+        raise errors.ConfigError(
+            f"expected --pseudo_csv with --pseudo_weight={config.pseudo_weight}, got none; add the predictions of the "
+            "teacher, or leave out --pseudo_weight"
+        )
 
 
 def _check_initial_weights(config: "TrainConfig") -> None:

@@ -103,7 +103,9 @@ def _train(config: TrainConfig) -> RunResult:
     strategy = _choose_strategy(config)
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     config_checks.check_options(config, strategy.num_replicas_in_sync, on_tpu)
-    all_rows = mixture.read_sets(config.data_dir, config.extra_data_dir, config.pseudo_csv, config.patients_are)
+    all_rows = mixture.read_sets(
+        config.data_dir, config.extra_data_dir, config.pseudo_csv, config.patients_are, config.pseudo_weight
+    )
     all_rows, config = fold_setup.label_classes(all_rows, config)
     # flags.txt records the options as given, not the number of cores of this machine.
     resolved = dataclasses.replace(config, threads=config.threads or cpu.count_cores())

@@ -101,15 +101,20 @@ _CONSOLE = {
     "--flagfile=experiments/configs/tpu_v5e_b4_384.flags --dry_run --compile_for=v5e:1x1": "compiles for minutes",
     "$ tensorboard --logdir=runs": "serves pages until it is stopped",
     "$ python experiments/examples/serve_client.py exported lesion1.jpg lesion2.jpg": "run by test_export_run.py",
+    "$ mkdir -p models/lesion && cp -r exported models/lesion/1": "its client is run by test_tensorflow_serving.py",
     "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",
     "$ pip install '.[onnx]'": "installs packages",
     "$ python -m isic_tf.evaluate --predictions=runs/lite0/oof.csv --labels=train.csv "
     "--records='records/384/train*.tfrec' --output=runs/lite0/evaluation.json": "read by test_card_figures.py",
     "$ python -m isic_tf.diagnose --workdir=runs/lite0 photo.jpg --prevalence=0.0176 --report=photo.html": "run by "
     "test_diagnose_images.py",
+    "$ python -m isic_tf.diagnose --workdir=runs/lite0 photo.jpg --show_neighbors --records='records/384/train*.tfrec' "
+    "--report=photo.html": "run by test_diagnose_images.py",
     "$ pip install '.[serve]'": "installs packages",
     "$ python -m isic_tf.serve --workdir=runs/lite0": "run by test_worker.py",
     "$ curl -F images=@a.jpg -F images=@b.dcm 'http://127.0.0.1:8000/judge?prevalence=0.0176'": "asks a server",
+    "$ curl -F images=@a.jpg -F images=@b.jpg -F age_approx=55 -F sex=female -F anatom_site_general_challenge=torso "
+    "-F anatom_site_general_challenge= http://127.0.0.1:8000/judge": "asks a server",
     "$ python -m tfrecord_tools.tables --tables=ISIC_2019_Training_GroundTruth.csv,ISIC_2019_Training_Metadata.csv "
     "--images=jpeg --output=train.csv": "run by test_table_files.py",
     "$ python -m tfrecord_tools.tables --tables=clinic.csv --format=clinic.yaml --keep=diameter_mm "

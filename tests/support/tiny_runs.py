@@ -1,5 +1,7 @@
 """Run directories with small networks, as far as is needed to apply them."""
 
+import time
+
 import tensorflow as tf
 from harness import RECIPE, tiny, tiny_trunk
 
@@ -36,3 +38,22 @@ def train_calibrated(record_set, folder, **changes):
     loop.train(TrainConfig(strategy="default", **options))
     calibrate_run.calibrate(calibrate_run.CalibrateConfig(workdir=str(folder), method="platt"))
     return folder
+
+
+def build_hanging_trunk(image_size):
+    """That of `build_trunk`, with the same weights, which hangs on white images."""
+    layers = tf.keras.layers
+    images = tf.keras.Input((image_size, image_size, 3))
+
+    def wait(given):
+        waited = tf.numpy_function(_hang_if_white, [given], tf.float32)
+        return given + 0 * tf.stop_gradient(tf.ensure_shape(waited, given.shape))
+
+    features = layers.Conv2D(8, 5, strides=4, activation="relu", name="convolution")(layers.Lambda(wait)(images))
+    return tf.keras.Model(images, features)
+
+
+def _hang_if_white(images):
+    if images.min() > 0.9:
+        time.sleep(600)
+    return images

@@ -12,7 +12,8 @@ from tfrecord_tools import errors
 from tfrecord_tools.io import csv_tables
 from tfrecord_tools.table_formats import raw_table
 
-_PREFIX = "numeric:"
+# Of the columns of their values, beside those of the schema.
+PREFIX = "numeric:"
 _MOST_LISTED = 5
 # Unlike in columns of the schema, -1 is a number.
 _UNKNOWN_WORDS = ("", "unknown", "unk", "na", "n/a", "nan", "null", "none", "<na>")
@@ -47,7 +48,7 @@ def add_values(rows: pd.DataFrame, table: str | None, names: typing.Sequence[str
     path = str(table)
     check_header(path, raw_table.read_raw(path).header, names)
     texts = image_table.read_set_columns(path, rows, names)
-    values = {_PREFIX + name: parse_numbers(path, name, texts[name], rows["image_name"]) for name in names}
+    values = {PREFIX + name: parse_numbers(path, name, texts[name], rows["image_name"]) for name in names}
     return rows.assign(**values)
 
 
@@ -137,4 +138,4 @@ def select_values(rows: pd.DataFrame, names: typing.Sequence[str]) -> np.ndarray
         >>> select_values(pd.DataFrame({"numeric:area": [2.0]}), ["area"]).tolist()
         [[2.0]]
     """
-    return rows[[_PREFIX + name for name in names]].to_numpy(np.float64).reshape(len(rows), len(names))
+    return rows[[PREFIX + name for name in names]].to_numpy(np.float64).reshape(len(rows), len(names))

@@ -41,6 +41,8 @@ async function ask(path, options) {
   return answer;
 }
 
+const metadataInputs = () => document.querySelectorAll("#metadata input, #metadata select");
+
 const prevalence = () => state.prevalence;
 
 async function judge() {
@@ -58,6 +60,7 @@ async function judge() {
   find("status").textContent = `Judging ${count(state.files.length)} ...`;
   const form = new FormData();
   for (const file of state.files) form.append("images", file);
+  for (const input of metadataInputs()) form.append(input.name, input.value);
   const given = prevalence();
   const query = new URLSearchParams({ maps: "true", ...(given === null ? {} : { prevalence: given }) });
   try {
@@ -201,9 +204,15 @@ function start() {
   });
   find("clear").addEventListener("click", () => {
     state.files = [];
+    for (const input of metadataInputs()) input.value = "";
     judge();
     find("files").focus();
   });
+  for (const input of metadataInputs()) {
+    input.addEventListener("change", () => {
+      if (input.reportValidity()) judge();
+    });
+  }
   find("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     state.token = find("token").value;

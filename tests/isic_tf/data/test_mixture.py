@@ -258,6 +258,23 @@ def test_pseudo_labels_are_joined_in_any_spelling_of_the_name(tmp_path, capsys):
     assert mixture.plan_fold(rows.assign(fold=[0, 1, -1, -1], target=[0, 1, 1, 0]), None).size == 4
 
 
+def test_labels_of_labeled_images_are_mixed_with_predictions_by_the_weight(tmp_path):
+    main = write_set(tmp_path / "a", [("a", "7", 0, 0), ("b", "8", 1, 1), ("c", "9", 1, 0)])
+    write_set(tmp_path / "a", [("t", "7", "", ""), ("u", "7", "", "")], split="test")
+    predictions = tmp_path / "scores.csv"
+    predictions.write_text("image_name,prediction\na,0.6\nb,0.8\nt,0.2\n")
+    rows = mixture.read_sets(main, pseudo_csv=str(predictions), pseudo_weight=0.25)
+    # An image that the file does not name keeps its label; a test image has that of the file, or is left out.
+    assert rows["image_name"].tolist() == ["a", "b", "c", "t"]
+    assert rows["label"].tolist() == pytest.approx([0.25 * 0.6, 0.75 + 0.25 * 0.8, 1, 0.2])
+    # What is compared with the records, counted and held out is the label itself.
+    assert rows["target"].tolist() == [0, 1, 1, 0]
+    assert rows["pseudo"].tolist() == [False, False, False, True]
+    (tmp_path / "scores.csv").write_text("image_name,prediction\nelsewhere,0.2\n")
+    with pytest.raises(errors.IsicError, match="names none of the 5 images in these sets"):
+        mixture.read_sets(main, pseudo_csv=str(predictions), pseudo_weight=0.25)
+
+
 @pytest.mark.parametrize("name", ["ISIC_0000000_downsampled", "isic_0000000.JPG"])
 def test_the_other_name_of_a_held_out_photograph_is_left_out_of_extra_data_and_of_pseudo_labels(tmp_path, name):
     main = [("ISIC_0000000", "", 0, 0), ("b", "", 1, 0), ("c", "", 0, 1), ("d", "", 1, 1)]

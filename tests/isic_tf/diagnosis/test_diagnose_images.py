@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 import json
 import shutil
 
@@ -5,10 +7,15 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
+from harness import make_config
 
+from isic_tf.artifacts import fold_results, run_directory, seen_images
+from isic_tf.data import mixture
 from isic_tf.diagnosis import DiagnoseConfig, diagnose, diagnose_images, standing
 from isic_tf.inference import predict_run
 from isic_tf.inference.config import PredictConfig
+from isic_tf.models import classifiers, set_transformer
 from isic_tf.postprocessing import calibration_file
 from tfrecord_tools import errors
 
@@ -82,6 +89,28 @@ def test_the_page_and_the_file_hold_every_image_and_no_directory(run, photos, tm
     assert f"wrote {tmp_path / 'page.html'}" in capsys.readouterr().out
 
 
+def test_similar_training_images_leave_the_run_only_where_asked(run, photos, record_set, tmp_path, capsys):
+    files = {"report": str(tmp_path / "page.html"), "json": str(tmp_path / "page.json")}
+    trained = pd.read_csv(run / "oof.csv")["image_name"]
+
+    def find_names():
+        texts = [capsys.readouterr().out, *((tmp_path / name).read_text() for name in ("page.html", "page.json"))]
+        return [{name for name in trained if name in text} for text in texts]
+
+    (usual,) = judge(run, [photos / "a.jpg"], **files)
+    assert usual.neighbors == ()
+    assert find_names() == [set(), set(), set()]
+    (found,) = judge(
+        run, [photos / "a.jpg"], show_neighbors=True, records=str(record_set / "train*.tfrec"), tta=2, **files
+    )
+    names = {one.image for one in found.neighbors}
+    assert len(names) == 5
+    assert find_names() == [names, names, names]
+    written = json.loads((tmp_path / "page.json").read_text())["images"][0]["neighbors"]
+    assert [one["image"] for one in written] == [one.image for one in found.neighbors]
+    assert set(written[0]) == {"image", "label", "similarity", "picture"}
+
+
 def test_training_images_are_named_as_such(run, made_up):
     trained = pd.read_csv(run / "oof.csv")["image_name"].iloc[0]
     (found,) = judge(run, [made_up / "jpeg" / "train" / f"{trained}.jpg"])
@@ -111,6 +140,38 @@ def test_a_run_without_calibration_or_out_of_fold_predictions_says_so(run, photo
     assert "no out-of-fold predictions" in printed
     with pytest.raises(errors.ConfigError, match="--prevalence needs a calibration"):
         judge(tmp_path / "copy", [photos / "a.jpg"], prevalence=0.1)
+
+
+def make_context_run(folder, record_set):
+    """A run of two folds with patient context and weights that all count, as training leaves it."""
+    options, rows = make_config(context="set", bag_size=4), mixture.read_sets(str(record_set))
+    run_directory.claim(str(folder), dataclasses.asdict(options), (), rows)
+    for fold in (0, 1):
+        tf.keras.utils.set_random_seed(fold)
+        network = classifiers.build_classifier("efficientnet-lite0", 32, **options.head_options())
+        rng = np.random.default_rng(fold)
+        network.set_weights([part + rng.normal(0, 0.3, part.shape) for part in network.get_weights()])
+        own = folder / f"fold{fold}"
+        own.mkdir()
+        fold_results.keep_weights(str(own), network, True)
+        seen_images.write_seen_images(str(own), seen_images.list_seen_images(mixture.plan_fold(rows, fold)))
+
+
+def test_versions_are_averaged_before_the_images_of_a_patient_are_related(record_set, photos, tmp_path, monkeypatch):
+    build = functools.partial(set_transformer.build_set_transformer, units=8, heads=2, blocks=1)
+    monkeypatch.setattr(set_transformer, "build_set_transformer", build)
+    make_context_run(tmp_path / "run", record_set)
+    pd.DataFrame({"image_name": ["a", "b", "c"], "patient_id": "p"}).to_csv(tmp_path / "people.csv", index=False)
+    scores = {}
+    for tta in (1, 8):
+        wanted = predict_run.predict(
+            tmp_path / "run", photos, PredictConfig(tta=tta, csv=str(tmp_path / "people.csv"))
+        )["prediction"]
+        scores[tta] = [one.score for one in judge(tmp_path / "run", [photos], patient=True, tta=tta)]
+        assert scores[tta] == pytest.approx(wanted.tolist(), abs=1e-5)
+    alone = [judge(tmp_path / "run", [photos / name], tta=8)[0].score for name in ("a.jpg", "b.png", "c.png")]
+    for others in (scores[1], alone):
+        assert np.abs(np.subtract(scores[8], others)).max() > 1e-3
 
 
 @pytest.mark.parametrize(

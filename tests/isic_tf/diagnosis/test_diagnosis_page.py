@@ -5,7 +5,7 @@ import re
 import cv2
 import numpy as np
 
-from isic_tf.diagnosis import diagnosis_page, judge
+from isic_tf.diagnosis import diagnosis_page, judge, neighbors
 
 FACTS = {
     "name": "run",
@@ -59,9 +59,18 @@ def test_a_run_that_knows_nothing_more_states_the_score_alone(tmp_path):
 
 
 def test_names_and_warnings_are_escaped_and_nothing_is_loaded(tmp_path):
-    found = judge.Diagnosis('<b>"x"', 0.5, warnings=("<script>",), classes={"<i>": 0.5})
+    other = neighbors.Neighbor('<a>"', "benign", 0.5, "data:image/jpeg;base64,AA")
+    found = judge.Diagnosis('<b>"x"', 0.5, warnings=("<script>",), classes={"<i>": 0.5}, neighbors=(other,))
     page = write(tmp_path, [found], {**FACTS, "name": "<u>"})
-    for tag in ("<b>", "<script>", "<i>0", "<u>"):
+    for tag in ("<a>", "<b>", "<script>", "<i>0", "<u>"):
         assert tag not in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "default-src 'none'" in page
+
+
+def test_similar_training_images_are_shown_with_a_warning_only_where_they_are_asked_for(tmp_path):
+    other = neighbors.Neighbor("ISIC_1", "malignant", 0.875, "data:image/jpeg;base64,AA")
+    page = write(tmp_path, [judge.Diagnosis("a", 0.5, neighbors=(other,))])
+    for part in ('alt="The training image ISIC_1, malignant"', "malignant, 0.88", "shows training images of patients"):
+        assert part in page
+    assert "training images of patients" not in write(tmp_path, [judge.Diagnosis("a", 0.5)])

@@ -14,11 +14,12 @@ import image_bytes
 import numpy as np
 import pytest
 import tiff_bytes
+from harness import wait_until
 from starlette.testclient import TestClient
 
 from isic_tf.diagnosis import DiagnoseConfig, diagnose
 from isic_tf.patient_context import second_stage
-from isic_tf.server import app, judging
+from isic_tf.server import app, judging, metadata
 from isic_tf.server.config import ServeConfig
 
 PHOTO = cv2.resize(image_bytes.SMOOTH, (320, 240), interpolation=cv2.INTER_CUBIC)
@@ -195,9 +196,56 @@ def test_a_busy_server_and_one_that_takes_too_long_say_so(service, run, monkeypa
         assert started.wait(30)
         busy = post(client, ("a", b"x"))
     assert (slow.result().status_code, busy.status_code) == (503, 503)
-    assert "judging took too long" in slow.result().json()["detail"]
+    assert "waited too long for others" in slow.result().json()["detail"]
     assert "1 requests are being answered" in busy.json()["detail"]
     assert busy.headers["retry-after"] == "2"
+
+
+def test_networks_that_hang_are_ended_and_every_request_is_told(run, monkeypatch, caplog):
+    config = ServeConfig(workdir=str(run), max_seconds=2)
+    service = judging.JudgingService(config)
+    release, ended = threading.Event(), threading.Event()
+    compute = service._batcher._compute
+
+    def hang(*arguments):
+        release.wait(60)
+        return compute(*arguments)
+
+    monkeypatch.setattr(service._batcher, "_compute", hang)
+    monkeypatch.setattr(app, "_SECONDS_TO_ANSWER", 0.1)
+    application = app.make_app(service, config, "", ended.set)
+    with TestClient(application, "http://127.0.0.1") as client, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(post, client, ("a", FILES["lesion.bmp"]))
+        wait_until(lambda: service._batcher.seconds)
+        wait_until(lambda: service._batcher.seconds > 0.5)
+        other = pool.submit(post, client, ("a", FILES["lesion.bmp"]))
+        answers = [one.result() for one in (first, other)]
+        assert ended.wait(30)
+        wait_until(lambda: client.get("/health").status_code == 503)
+        release.set()
+    assert [answer.status_code for answer in answers] == [504, 504]
+    assert {answer.json()["detail"] for answer in answers} == {
+        "judging took longer than 2 s (--max_seconds), so the worker is restarted; send fewer images, or try again"
+    }
+    assert answers[0].headers["retry-after"] == "2"
+    assert "the networks took more than 2 s (--max_seconds), so the worker is ended" in caplog.text
+    service.close()
+
+
+def test_metadata_are_described_and_refused_in_one_line(service, config, monkeypatch):
+    monkeypatch.setattr(service, "fields", metadata.list_fields("age,sex", []))
+    with TestClient(app.make_app(service, config, ""), "http://127.0.0.1") as client:
+        schema = client.get("/openapi.json").json()["paths"]["/judge"]["post"]["requestBody"]["content"]
+        properties = schema["multipart/form-data"]["schema"]["properties"]
+        assert list(properties) == ["images", "age_approx", "sex"]
+        assert properties["sex"]["items"] == {"type": "string", "enum": ["male", "female", ""]}
+        assert [field["name"] for field in client.get("/run").json()["metadata"]] == ["age_approx", "sex"]
+        answer = post(client, ("a", FILES["lesion.bmp"]), data={"sex": ["<i>"]})
+        page = client.get("/").text
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "expected one of male, female as sex, or nothing where it is unknown, got '<i>'"
+    assert '<select id="metadata-2" name="sex">' in page
+    assert 'name="age_approx" type="number" step="any" placeholder="unknown" min="0.0" max="120.0"' in page
 
 
 def test_a_run_without_calibration_has_no_probabilities(run, tmp_path):

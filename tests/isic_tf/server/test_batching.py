@@ -17,7 +17,7 @@ class Networks:
         self.started.release()
         assert self.allowed.acquire(timeout=30)
         self.passes.append(patients)
-        assert known is None
+        self.known = known
         if (images == 255).any():
             raise RuntimeError("broken")
         scores = images[:, 0, 0, :1].astype(np.float64)
@@ -92,3 +92,30 @@ def test_what_is_queued_is_finished_before_the_end(networks):
     batcher.close()
     assert [one.result(0).scores.item() for one in waiting] == [0, 1, 2, 3, 4]
     assert not batcher.is_alive
+
+
+def test_metadata_are_joined_as_the_images_are(batcher, networks):
+    first = batcher.submit(picture(1), np.array([[1.0]]))
+    assert networks.started.acquire(timeout=30)
+    others = [batcher.submit(picture(2, 3), np.array([[2.0], [3.0]])), batcher.submit(picture(4), np.array([[4.0]]))]
+    networks.allowed.release(2)
+    assert [len(one.result(30).scores) for one in (first, *others)] == [1, 2, 1]
+    assert networks.known.tolist() == [[2], [3], [4]]
+
+
+def test_the_time_of_a_pass_is_known_and_all_that_wait_for_it_can_be_told_of_an_error(batcher, networks):
+    assert batcher.seconds == 0
+    waiting = [batcher.submit(picture(1))]
+    assert networks.started.acquire(timeout=30)
+    waiting += [batcher.submit(picture(2)), batcher.submit(picture(3))]
+    before = batcher.seconds
+    assert 0 < before < batcher.seconds
+    waiting[1].cancel()
+    batcher.abandon(TimeoutError("too long"))
+    for result in (waiting[0], waiting[2]):
+        with pytest.raises(TimeoutError, match="too long"):
+            result.result(30)
+    assert waiting[1].cancelled()
+    # Where the pass ends after all, the next requests are judged.
+    networks.allowed.release(2)
+    assert batcher.submit(picture(4)).result(30).scores.tolist() == [[4]]

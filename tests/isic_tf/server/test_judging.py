@@ -7,9 +7,12 @@ import threading
 import cv2
 import image_bytes
 import numpy as np
+import pandas as pd
 import pytest
+from starlette.exceptions import HTTPException
 from tiny_runs import train_calibrated
 
+from isic_tf.diagnosis import DiagnoseConfig, diagnose
 from isic_tf.distribution import cpu
 from isic_tf.patient_context import second_stage
 from isic_tf.server import judging, uploads
@@ -19,8 +22,8 @@ from tfrecord_tools import errors
 PICTURES = [uploads.Upload(f"image {number}", image_bytes.png(image_bytes.SMOOTH // number)) for number in (1, 2, 3)]
 
 
-def judge(service, pictures, prevalence=None, with_maps=False):
-    return asyncio.run(service.judge(pictures, prevalence, with_maps))
+def judge(service, pictures, prevalence=None, with_maps=False, **values):
+    return asyncio.run(service.judge(uploads.Form(pictures, values), prevalence, with_maps))
 
 
 def test_each_image_has_the_result_of_its_own(service):
@@ -58,7 +61,7 @@ def test_images_of_a_request_that_ended_are_not_decoded(service, monkeypatch):
     monkeypatch.setattr(service, "_read", read)
 
     async def end_early():
-        task = asyncio.create_task(service.judge([PICTURES[0]] * 40, None, False))
+        task = asyncio.create_task(service.judge(uploads.Form([PICTURES[0]] * 40, {}), None, False))
         while not begun:
             await asyncio.sleep(0.01)
         task.cancel()
@@ -86,24 +89,36 @@ def test_facts_hold_no_directory(service, run, config):
     assert not facts.has_patient_context
 
 
-def test_a_run_or_a_context_model_that_needs_a_table_is_refused(run, record_set, tmp_path):
-    stage = second_stage.Stage(
-        "rank",
-        1,
-        False,
-        patient_context=True,
-        columns=[],
-        lone_calibration=None,
-        model=None,
-        numbers={"width": (0.0, 1.0)},
-    )
-    second_stage.save_stage(stage, str(tmp_path / "stage"), {})
-    with pytest.raises(errors.ConfigError, match="judge by photographs alone, got ones that use width; use isic_tf.di"):
-        judging.JudgingService(ServeConfig(workdir=str(run), context=str(tmp_path / "stage")))
-    options = {"backbone": "tiny_runs:build_trunk", "metadata": "age,sex", "epochs": 1}
-    train_calibrated(record_set, tmp_path / "run", **options)
-    with pytest.raises(errors.ConfigError, match="got ones that use age,sex"):
-        judging.JudgingService(ServeConfig(workdir=str(tmp_path / "run")))
+def test_the_metadata_of_a_run_come_with_the_images(record_set, tmp_path):
+    run = tmp_path / "run"
+    train_calibrated(record_set, run, backbone="tiny_runs:build_trunk", metadata="age,sex", epochs=1)
+    service = judging.JudgingService(ServeConfig(workdir=str(run)))
+    assert [field.name for field in service.collect_facts().metadata] == ["age_approx", "sex"]
+    (tmp_path / "images").mkdir()
+    for picture in PICTURES:
+        (tmp_path / "images" / f"{picture.name[-1]}.png").write_bytes(picture.data)
+    known = pd.DataFrame({"image_name": ["1", "2", "3"], "age_approx": [40, 40, 40], "sex": ["female", "", "male"]})
+    known.to_csv(tmp_path / "known.csv", index=False)
+    images = (str(tmp_path / "images"),)
+    wanted = diagnose(DiagnoseConfig(workdir=str(run), images=images, csv=str(tmp_path / "known.csv")))
+    found = judge(service, PICTURES, age_approx=["40"], sex=["female", "", "male"])
+    assert [one.score for one in found] == pytest.approx([one.score for one in wanted], abs=1e-6)
+    unknown = judge(service, PICTURES)
+    assert all(one.score != other.score for one, other in zip(found, unknown, strict=True))
+    with pytest.raises(HTTPException, match="expected one of male, female as sex, or nothing"):
+        judge(service, PICTURES, sex=["woman"])
+    service.close()
+
+
+def test_the_numbers_of_a_context_model_come_with_the_images(run, tmp_path):
+    options = {"patient_context": True, "columns": [], "lone_calibration": None, "model": None}
+    stage = second_stage.Stage("rank", 1, False, **options, numbers={"width": (0.0, 1.0)})
+    second_stage.save_stage(stage, str(tmp_path), {})
+    service = judging.JudgingService(ServeConfig(workdir=str(run), context=str(tmp_path)))
+    assert [field.name for field in service.fields] == ["width"]
+    found = judge(service, PICTURES, width=["1", "2.5", ""])
+    assert sorted(one.context_probability for one in found) == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    service.close()
 
 
 def test_pictures_are_as_the_networks_see_them(service):

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from browser import Browser
 
-from isic_tf.server import app
+from isic_tf.server import app, metadata
 
 EVIL = "<img src=x onerror=alert(1)>.png"
 TOKEN = "a-token-of-16-or-more"
@@ -124,6 +124,37 @@ def test_the_keyboard_alone_suffices_and_problems_are_announced(browser, serve, 
     browser.wait(f"{ERROR} === '' && document.activeElement.id === 'files'")
     browser.choose("#files", [*photos, *photos])
     browser.wait(f"{ERROR} === 'At most 4 images, got 6.'")
+
+
+def test_metadata_are_sent_with_the_images_and_again_where_they_change(browser, serve, photos, service, monkeypatch):
+    sent, judge = [], service.judge
+
+    def keep(form, *options):
+        sent.append(form.values)
+        return judge(form, *options)
+
+    monkeypatch.setattr(service, "fields", metadata.list_fields("age,sex", []))
+    monkeypatch.setattr(service, "judge", keep)
+    browser.open(serve())
+    browser.choose("#files", photos[:1])
+    browser.wait(f"{NAMES}.length === 1")
+    labels = browser.run("[...document.querySelectorAll('#metadata label')].map(one => one.control.name)")
+    assert labels == ["age_approx", "sex"]
+
+    def change(name, value):
+        element = f"document.querySelector('[name={name}]')"
+        browser.run(f"{element}.value = {value!r}; {element}.dispatchEvent(new Event('change'))")
+
+    change("sex", "female")
+    change("age_approx", "40")
+    browser.wait(f"{NAMES}.length === 1 && !state.isJudging")
+    assert sent[0] == {"age_approx": [""], "sex": [""]}
+    assert sent[-1] == {"age_approx": ["40"], "sex": ["female"]}
+    change("age_approx", "400")
+    assert browser.run("document.querySelector('[name=age_approx]').validationMessage") != ""
+    assert len(sent) == 3
+    browser.run("find('clear').click()")
+    assert browser.run("document.querySelector('[name=sex]').value") == ""
 
 
 def test_a_file_that_is_no_image_does_not_block_others(browser, serve, photos, tmp_path):

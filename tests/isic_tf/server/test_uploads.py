@@ -6,6 +6,8 @@ from starlette.requests import Request
 
 from isic_tf.server import uploads
 
+KIND = "multipart/form-data; boundary=b"
+
 
 def make_body(*files, field="images"):
     parts = [
@@ -15,7 +17,7 @@ def make_body(*files, field="images"):
     return b"".join(parts) + b"--b--\r\n"
 
 
-def read(body, max_images=3, max_bytes=1 << 20, chunk=7, disconnects=False, kind="multipart/form-data; boundary=b"):
+def read(body, max_images=3, max_bytes=1 << 20, chunk=7, disconnects=False, kind=KIND, fields=()):
     """Reads a body that arrives in small chunks; returns the uploads and what was left of the body."""
     chunks = [body[start : start + chunk] for start in range(0, len(body), chunk)]
     messages = [{"type": "http.request", "body": one, "more_body": True} for one in chunks]
@@ -26,14 +28,15 @@ def read(body, max_images=3, max_bytes=1 << 20, chunk=7, disconnects=False, kind
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}
     try:
-        return asyncio.run(uploads.read_uploads(Request(scope, receive), max_images, max_bytes)), messages
+        return asyncio.run(uploads.read_uploads(Request(scope, receive), max_images, max_bytes, fields)), messages
     except HTTPException as error:
         return error, messages
 
 
 def test_files_keep_their_order_and_lose_their_names():
     found, left = read(make_body(("Erika.jpg", b"one"), ("b.DCM", b"\r\ntwo"), ("", b"")))
-    assert found == [("image 1", b"one"), ("image 2.dcm", b"\r\ntwo"), ("image 3", b"")]
+    assert found.images == [("image 1", b"one"), ("image 2.dcm", b"\r\ntwo"), ("image 3", b"")]
+    assert found.values == {}
     assert left == []
 
 
@@ -62,3 +65,39 @@ def test_a_form_that_is_cut_off_is_refused_instead_of_judged_in_part():
         error, _ = read(body[:length])
         assert error.status_code == 400
         assert "before its form was complete" in error.detail
+
+
+def make_field(name, text):
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'.encode()
+
+
+def test_fields_keep_the_order_of_their_values():
+    body = make_field("sex", "female") + make_field("age", "40") + make_field("sex", "") + make_body(("a", b"x"))
+    found, _ = read(body, fields=("age", "sex", "site"))
+    assert found.values == {"age": ["40"], "sex": ["female", ""], "site": []}
+    assert found.images == [("image 1", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "status", "text"),
+    [
+        (make_field("sex", "male"), (), 400, "a form of files as 'images' alone: Too many fields"),
+        (make_field("age", "40"), ("sex",), 422, "as 'images', and nothing else in the form but sex"),
+        (make_field("sex", "male") * 4, ("sex",), 400, "Too many fields. Maximum number of fields is 3."),
+        (
+            make_field("images", "text"),
+            ("sex",),
+            422,
+            "at least one file as 'images', and nothing else in the form but sex",
+        ),
+    ],
+)
+def test_other_fields_and_too_many_values_are_refused(body, fields, status, text):
+    error, _ = read(body + make_body(("a", b"x")), fields=fields)
+    assert error.status_code == status
+    assert text in error.detail
+
+
+def test_a_file_is_no_value_of_a_field():
+    error, _ = read(make_body(("a", b"x"), field="sex")[:-7] + make_body(("a", b"x")), fields=("sex",))
+    assert error.status_code == 422

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,25 @@ def test_a_killed_worker_is_replaced_and_ctrl_c_finishes_what_is_running(start):
     assert "killed by signal 9; another one is started" in log
     assert "stopping; requests that are being answered are finished" in log
     assert "Erika" not in log
+    assert "Traceback" not in log
+
+
+def test_a_hanging_worker_is_replaced(start, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    flags = (tmp_path / "run" / "flags.txt").read_text()
+    (tmp_path / "run" / "flags.txt").write_text(flags.replace(":build_trunk", ":build_hanging_trunk"))
+    server = start("--max_seconds=3", f"--workdir={tmp_path / 'run'}")
+    status, before = server.judge(image_bytes.png())
+    assert status == 200
+    hanging = server.worker
+    status, answer = server.judge(image_bytes.png(np.full((48, 64, 3), 255, np.uint8)))
+    assert status == 504
+    assert answer["detail"].startswith("judging took longer than 3 s (--max_seconds), so the worker is restarted")
+    wait_until(lambda: not hanging.is_running() or hanging.status() == psutil.STATUS_ZOMBIE)
+    assert server.judge(image_bytes.png()) == (200, before)
+    log = server.log.read_text()
+    assert "the networks took more than 3 s (--max_seconds), so the worker is ended" in log
+    assert "killed by signal 9; another one is started" in log
     assert "Traceback" not in log
 
 

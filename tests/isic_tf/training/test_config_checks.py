@@ -62,6 +62,7 @@ def test_float16_on_a_tpu_is_refused():
             {"pseudo_csv": "p.csv", "target": "diagnosis"},
             "expected --target=binary with --pseudo_csv, .* got diagnosis",
         ),
+        ({"pseudo_weight": 0.5}, "expected --pseudo_csv with --pseudo_weight=0.5, got none; add the predictions"),
         (
             {"init_from": "runs/a", "weights": "b.h5"},
             "--init_from and --weights=PATH are mutually exclusive, got runs/a",

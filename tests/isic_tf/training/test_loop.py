@@ -9,7 +9,9 @@ from harness import PREDICT, RECIPE, make_config, tiny, tiny_trunk
 from shard_files import rewrite_index
 
 from isic_tf.artifacts import prediction_files, run_directory
+from isic_tf.data import mixture
 from isic_tf.inference import predict_run, predictor
+from isic_tf.inference.config import PredictConfig
 from isic_tf.models import backbones, classifiers
 from isic_tf.training import checkpointing, epochs, loop, train_state, validation
 from isic_tf.training.config import TrainConfig
@@ -334,6 +336,34 @@ def test_predictions_label_test_records_and_unlabeled_extra_ones(record_set, tmp
     labels.assign(prediction=0.4).to_csv(tmp_path / "pseudo.csv", index=False)
     with pytest.raises(ValueError, match="holds a run of another configuration .data_sha256 was"):
         run(record_set, tmp_path / "run", **options)
+
+
+def test_a_student_learns_the_labels_of_the_teacher_that_holds_out_the_same_fold(
+    record_set, tmp_path, tiny_backbone, index, monkeypatch
+):
+    records = f"{record_set}/train*.tfrec"
+    run(record_set, tmp_path / "teacher", fold="all", epochs=1)
+    teacher = predict_run.predict(tmp_path / "teacher", records, PredictConfig(fold="0"))
+    teacher.to_csv(tmp_path / "teacher.csv", index=False)
+    held_out = teacher.set_index("image_name")["prediction"].loc[index.loc[index["fold"] == 0, "image_name"]]
+    own = pd.read_csv(tmp_path / "teacher" / "fold0" / "oof.csv").set_index("image_name")["prediction"]
+    np.testing.assert_allclose(held_out, own.loc[held_out.index], atol=1e-5)
+    plans, plan_fold = [], mixture.plan_fold
+
+    def keep_plan(*given, **options):
+        plans.append(plan_fold(*given, **options))
+        return plans[-1]
+
+    monkeypatch.setattr(mixture, "plan_fold", keep_plan)
+    options = {"pseudo_csv": str(tmp_path / "teacher.csv"), "pseudo_weight": 0.5, "epochs": 1}
+    run(record_set, tmp_path / "student", **options)
+    rows = plans[0].rows.set_index("image_name")
+    assert set(index.loc[index["fold"] == 1, "image_name"]) == set(rows.index)
+    predicted = teacher.set_index("image_name")["prediction"].loc[rows.index]
+    np.testing.assert_allclose(rows["label"], (rows["target"] + predicted) / 2)
+    # What is held out is judged by its labels themselves.
+    found = pd.read_csv(tmp_path / "student" / "fold0" / "oof.csv").set_index("image_name")["target"]
+    assert found.to_dict() == index.loc[index["fold"] == 0].set_index("image_name")["target"].to_dict()
 
 
 def test_pseudo_labels_of_other_images_are_refused(record_set, tmp_path):
