@@ -37,7 +37,9 @@ class VerifyConfig(limits.ImageLimits):
     quarantine: str | None = cli.option(
         None, help="New directory for the intact records, and a list of the damaged ones."
     )
-    workers: int = cli.option(os.cpu_count() or 1, lower=1, help="Number of shards verified in parallel.")
+    workers: int = cli.option(
+        os.cpu_count() or 1, lower=1, help="Number of shards verified in parallel; with fewer shards, of images."
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

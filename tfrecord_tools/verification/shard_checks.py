@@ -1,9 +1,11 @@
 """Checks the records of one shard, the shards of one split against its manifest and index, and folds for leaks."""
 
+import collections
+import concurrent.futures
 import hashlib
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,6 +19,7 @@ COLUMNS = ("path", "position", "offset", "image_name", "target", "problem", "ima
 # Stands for the fold of all images of a test split.
 TEST_FOLD = "test"
 _NOT_DECODED = (float("nan"), float("nan"))
+_Result = TypeVar("_Result")
 
 
 def examine_shard(
@@ -25,6 +28,7 @@ def examine_shard(
     decode: bool,
     limits: image_limits.ImageLimits = image_limits.DEFAULTS,
     with_digests: bool = True,
+    threads: int = 1,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Reads all records of a shard, past damaged ones too.
 
@@ -34,6 +38,7 @@ def examine_shard(
         decode: Whether to decode the images too.
         limits: What the decoding of one image may take.
         with_digests: Whether to compute the digests of the images.
+        threads: Number of records that are checked at once.
 
     Returns:
         table: DataFrame of `COLUMNS`, one row per record or damaged part: `offset` is in bytes, `target` is the
@@ -48,22 +53,51 @@ def examine_shard(
     """
     digest = hashlib.sha256()
     size = filesystem.size(path)
-    rows = []
-    for position, (offset, data, damage) in enumerate(tfrecord.scan(path, digest)):
-        features: dict[str, Any] = {}
-        problems = [damage]
-        if data is not None and not damage:
-            features, problems = tfrecord.parse(data)
-        means = _NOT_DECODED
-        if not problems:
-            problems, means = _check_image(features["image"], image_size, decode, limits)
-        target = features.get("target", schema.UNKNOWN)
-        if not problems and target not in (schema.UNKNOWN, 0, 1):
-            problems = [f"target must be 0 or 1, is {target}"]
-        image_digest = identity.image_digest(features["image"]) if with_digests and "image" in features else ""
-        name = features.get("image_name", "")
-        rows.append((path, position, offset, name, target, "; ".join(problems), image_digest, *means))
+
+    def check(found: tuple[int, tuple[int, bytes | None, str]]) -> tuple[Any, ...]:
+        position, (offset, data, damage) = found
+        return path, position, offset, *_check_record(data, damage, image_size, decode, limits, with_digests)
+
+    rows = list(_map_ahead(check, enumerate(tfrecord.scan(path, digest)), threads))
     return pd.DataFrame(rows, columns=COLUMNS), {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def _map_ahead(function: Callable[[Any], _Result], items: Iterable[Any], threads: int) -> Iterator[_Result]:
+    """Maps items in order by threads; unlike a pool's own `map`, holds a few of the items at a time."""
+    if threads == 1:
+        yield from map(function, items)
+        return
+    waiting: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        for one in waiting:
+            yield one.result()
+
+
+def _check_record(
+    data: bytes | None,
+    damage: str,
+    image_size: int | None,
+    decode: bool,
+    limits: image_limits.ImageLimits,
+    with_digests: bool,
+) -> tuple[Any, ...]:
+    """Returns the values of `COLUMNS` from `image_name` on."""
+    features: dict[str, Any] = {}
+    problems = [damage]
+    if data is not None and not damage:
+        features, problems = tfrecord.parse(data)
+    means = _NOT_DECODED
+    if not problems:
+        problems, means = _check_image(features["image"], image_size, decode, limits)
+    target = features.get("target", schema.UNKNOWN)
+    if not problems and target not in (schema.UNKNOWN, 0, 1):
+        problems = [f"target must be 0 or 1, is {target}"]
+    image_digest = identity.image_digest(features["image"]) if with_digests and "image" in features else ""
+    return features.get("image_name", ""), target, "; ".join(problems), image_digest, *means
 
 
 def _check_image(

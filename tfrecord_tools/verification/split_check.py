@@ -124,18 +124,21 @@ def check_split(
     Args:
         found: See `find_splits`.
         decode: Whether to decode the images too.
-        workers: Number of shards that are read in parallel.
+        workers: Number of shards that are read in parallel; where there are fewer, their records are.
         limits: What the decoding of one image may take.
 
     Returns:
         `CheckedSplit`.
     """
     image_size = found.manifest.get("image_size") if found.manifest else None
+    threads = -(-workers // len(found.files))
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
         # Hashing all images takes as long as all else that is done without decoding.
         digests = _find_digests(found)
         examined = executor.map(
-            lambda path: shard_checks.examine_shard(path, image_size, decode, limits, with_digests=digests is None),
+            lambda path: shard_checks.examine_shard(
+                path, image_size, decode, limits, with_digests=digests is None, threads=threads
+            ),
             found.files,
         )
         results = list(tqdm(examined, found.split, len(found.files), unit="shard", disable=None))

@@ -12,6 +12,12 @@ def test_the_means_are_those_of_red_and_blue():
     assert channel_order.mean_red_and_blue(image) == (50.0, 10.0)
 
 
+def test_the_means_are_exact_for_any_image():
+    image = np.random.default_rng(0).integers(0, 256, (251, 333, 3), np.uint8)
+    blue, _, red = image.astype(np.int64).sum(axis=(0, 1))
+    assert channel_order.mean_red_and_blue(image) == (red / (251 * 333), blue / (251 * 333))
+
+
 @pytest.mark.parametrize(
     ("num_blue", "total", "is_found"),
     [

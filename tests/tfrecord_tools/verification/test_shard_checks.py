@@ -32,6 +32,19 @@ def test_valid_records_have_no_problem(tmp_path):
     assert facts["bytes"] == (tmp_path / "a").stat().st_size
 
 
+def test_threads_change_nothing(tmp_path):
+    images = [SQUARE, PNG, SQUARE[: len(SQUARE) // 2], SQUARE, b""] * 4
+    path = write(tmp_path / "a", *((image, {"image_name": f"i{place}"}) for place, image in enumerate(images)))
+    data = bytearray((tmp_path / "a").read_bytes())
+    data[-3 * len(SQUARE)] ^= 1
+    (tmp_path / "a").write_bytes(data)
+    expected, facts = shard_checks.examine_shard(path, 64, True)
+    assert expected["problem"].map(bool).sum() == 9
+    table, same_facts = shard_checks.examine_shard(path, 64, True, threads=3)
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    assert same_facts == facts
+
+
 @pytest.mark.parametrize(
     ("jpeg", "features", "problem"),
     [
