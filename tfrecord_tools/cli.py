@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import importlib
 import logging
 import os
@@ -104,6 +105,8 @@ def run(command: Callable[[Any], Any] | str, config_class: type[Config], doc: st
         if config_class.POSITIONAL:
             values[config_class.POSITIONAL] = [*(values[config_class.POSITIONAL] or []), *argv[1:]]
         code = execute(lambda: call(command, config_class(**values)))
+        # At its end Python would search all objects for garbage, for a second where TensorFlow is imported.
+        gc.freeze()
         if code:
             sys.exit(code)
 
@@ -177,11 +180,13 @@ def quiet_imports() -> Iterator[None]:
     """Hides what libraries write to standard error while they are imported, unless an import fails.
 
     TensorFlow 2.21 writes two lines there whatever its log level, which would stand before every error of a command.
+    No garbage is collected: imports leave none, and the search is a sixth of the time of TensorFlow's.
 
     Raises:
         SystemExit: Ctrl-C was pressed, with the code 130.
     """
     sys.stderr.flush()
+    gc.disable()
     with tempfile.TemporaryFile() as captured:
         original = os.dup(2)
         os.dup2(captured.fileno(), 2)
@@ -200,6 +205,7 @@ def quiet_imports() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
+            gc.enable()
 
 
 class _StandardOutput(logging.StreamHandler):  # type: ignore[type-arg]  # No arguments before Python 3.11.

@@ -1,6 +1,7 @@
 """What the commands of `isic_tf` take before their work: CPU seconds and memory of help, of wrong flags and of tables.
 
-With `--old=CHECKOUT`, another checkout of the repository is measured in turns with this one.
+With `--old=CHECKOUT`, another checkout of the repository is measured in turns with this one; with `--run=RUN`, also
+one photograph judged by a trained run.
 """
 
 import os
@@ -61,6 +62,12 @@ def compare(label: str, arguments: tuple[str, ...], directory: str, code: int, o
     return medians[0][0]
 
 
+def find_photograph() -> str:
+    import common
+
+    return str(common.find_real("isic2020/jpeg512/train/*.jpg")[0])
+
+
 def list_work(directory: str) -> dict[str, tuple[str, ...]]:
     """Lists commands that work on real predictions, of 33,126 images."""
     # Memory of this process counts in that of the commands: it is imported when those that need little are measured.
@@ -75,12 +82,19 @@ def list_work(directory: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+def find_path(flag: str) -> pathlib.Path | None:
+    """Returns the path that a flag gives; None where it is not given."""
+    return next((pathlib.Path(text.removeprefix(flag)) for text in sys.argv[1:] if text.startswith(flag)), None)
+
+
 def main() -> None:
-    old = next((pathlib.Path(text.removeprefix("--old=")) for text in sys.argv[1:] if text.startswith("--old=")), None)
+    old, run = find_path("--old="), find_path("--run=")
     with tempfile.TemporaryDirectory() as directory:
         seconds = {label: compare(label, end, directory, 1, old) for label, end in EARLY_ENDS.items()}
         for label, work in list_work(directory).items():
             compare(label, work, directory, 0, old)
+        if run:
+            compare("diagnose, one photograph", ("diagnose", f"--workdir={run}", find_photograph()), directory, 0, old)
     slowest = max(seconds, key=lambda label: seconds[label])
     print(f"slowest end before the work: {slowest}, {seconds[slowest]:.2f} CPU seconds (aim {AIM})")
 

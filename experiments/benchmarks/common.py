@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 REAL_DATA = pathlib.Path(os.environ.get("ISIC_REAL_DATA", ROOT.parent / "shared" / "realdata"))
+# Before TensorFlow, which then has oneDNN's kernels, as in the commands.
+import isic_tf  # noqa: E402, F401
 from tfrecord_tools.building import record_conversion, shard_jobs, shard_writer  # noqa: E402
 
 OPTIONS = record_conversion.ConversionOptions(image_size=1024)

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.data import clinical_metadata, image_files
-from isic_tf.diagnosis import diagnosis_page, standing
+from isic_tf.diagnosis import standing
 from isic_tf.diagnosis.config import NOTICE, DiagnoseConfig
 from isic_tf.diagnosis.judge import Diagnosis, Judge, list_warnings
 from isic_tf.distribution import cpu
 from isic_tf.inference import fold_selection
-from isic_tf.patient_context import lesion_features
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write
 
@@ -62,6 +61,9 @@ def diagnose(config: DiagnoseConfig) -> list[Diagnosis]:
         atomic_write.write_text(config.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
         _LOG.info(f"wrote {config.json}")
     if config.report:
+        # Figures of reports take a second to import.
+        from isic_tf.diagnosis import diagnosis_page
+
         diagnosis_page.write(config.report, found, images, results.maps, facts, NOTICE)
         _LOG.info(f"wrote {config.report}")
     return found
@@ -76,7 +78,7 @@ def _log_what_is_missing(judge: Judge) -> None:
 
 def _list_images(config: DiagnoseConfig, judge: Judge) -> pd.DataFrame:
     """Lists the images with their metadata and patients."""
-    further = lesion_features.COLUMNS if judge.stage else ()
+    further = tuple(clinical_metadata.FIELDS.values()) if judge.stage else ()
     rows = image_files.list_files(",".join(config.images), config.csv, judge.metadata, further)
     if len(rows) > _MOST_IMAGES:
         raise errors.ConfigError(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import os
+import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, photographs
 from isic_tf.diagnosis import network_results, standing
 from isic_tf.diagnosis.config import JudgeConfig
-from isic_tf.inference import context_stage, fold_networks
+from isic_tf.inference import fold_networks
 from isic_tf.models.config import read_model_config
 from isic_tf.novelty import detector, detector_file
 from tfrecord_tools import errors
@@ -96,7 +97,7 @@ class Judge:
         """
         self.run: dict[str, Any] = run_directory.read_network(config.workdir)
         self.paths = run_directory.trained_folds(config.workdir)
-        self.stage = context_stage.read_stage(config.context) if config.context else None
+        self.stage = _import_context_stage().read_stage(config.context) if config.context else None
         self.fitted = standing.read_calibration(config.workdir, config.prevalence)
         self.reference = standing.read_reference(config.workdir, *config.operating_point)
         self._classes = read_model_config(config.workdir, self.run).class_set
@@ -160,7 +161,7 @@ class Judge:
         single = results.scores[:, 0]
         if self.stage:
             embeddings = results.embeddings if self.stage.uses_embeddings else None
-            together = context_stage.apply_stage(self.stage, rows, single, embeddings)
+            together = _import_context_stage().apply_stage(self.stage, rows, single, embeddings)
         calibrated = self.calibrate(results.fold_scores, prevalence) if self.fitted else None
         found = []
         for place, name in enumerate(rows["image_name"]):
@@ -231,6 +232,13 @@ class Judge:
                 malignant=len(reference.malignant),
             )
         return facts
+
+
+def _import_context_stage() -> types.ModuleType:
+    # Runs without such a model do not wait for scikit-learn.
+    from isic_tf.inference import context_stage
+
+    return context_stage
 
 
 def list_warnings(photograph: photographs.Photograph) -> list[str]:

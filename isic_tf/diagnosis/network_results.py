@@ -55,7 +55,7 @@ class NetworkRunner:
         self._correct = patient_bag_predictor.make_corrector(network) if self._context else None
         layers = [patient_context_head.HEAD_INPUT] if self._context else ["pooled"] * embed
         body, head = stage_features.split(network, [network.get_layer(name).output for name in layers])
-        self._run_batch = _make_batch_function(body, head, classes)
+        self._run_batch = _make_batch_function(body, head, network.inputs[0].shape, classes)
 
     def run(self, images: np.ndarray, known: np.ndarray | None, patients: Sequence[str]) -> NetworkResults:
         """Runs every fold's network on images.
@@ -126,15 +126,19 @@ class NetworkRunner:
 
 
 def _make_batch_function(
-    body: tf.keras.Model, head: tf.keras.Model, classes: targets.ClassSet
+    body: Callable[..., tuple[tf.Tensor, tf.Tensor]],
+    head: tf.keras.Model,
+    image_shape: tf.TensorShape,
+    classes: targets.ClassSet,
 ) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Returns the function of one batch, see `NetworkRunner._run_images`: one graph for any number of images."""
     _, *known = head.inputs
-    signature = [tf.TensorSpec(body.input_shape, tf.uint8), *(tf.TensorSpec(one.shape, tf.float32) for one in known)]
+    signature = [tf.TensorSpec(image_shape, tf.uint8), *(tf.TensorSpec(one.shape, tf.float32) for one in known)]
 
-    @tf.function(input_signature=signature)
+    # There is nothing for AutoGraph to convert, which asks that of every layer.
+    @tf.function(input_signature=signature, autograph=False)
     def run_batch(images: tf.Tensor, *own: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        features, stages = body(decoding.to_float(images), training=False)
+        features, stages = body(decoding.to_float(images))
         maps, logits, pooled = grad_cam.explain_features(head, features, own[0] if own else None, classes)
         found = pooled[0] if pooled else tf.zeros([tf.shape(logits)[0], 0])
         return logits, found, stages, maps

@@ -81,7 +81,7 @@ class FoldNetworks:
             `predictor.make_predictor`; probabilities are means of these folds.
         """
         predict_fold = predictor.make_predictor(
-            [self.network], self._strategy, view, count, embed, self._classes, stages
+            [self.network], self._strategy, view, count, embed, self._classes, stages, _is_cpu(self._strategy)
         )
 
         def predict(dataset: tf.data.Dataset, folds: Sequence[int]) -> Iterator[tuple[Any, ...]]:
@@ -97,6 +97,11 @@ class FoldNetworks:
                     yield _join_folds(batches, self._classes)
 
         return predict
+
+
+def _is_cpu(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether a strategy is that of one CPU; elsewhere, merged normalizations were not measured."""
+    return strategy is tf.distribute.get_strategy() and not tf.config.list_logical_devices("GPU")
 
 
 def _read_weights(network: tf.keras.Model) -> list[tf.Tensor]:

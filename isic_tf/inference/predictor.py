@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from isic_tf.data import decoding, targets
 from isic_tf.distribution import workers
+from isic_tf.inference import merged_batch_norms
 from isic_tf.models import patient_context_head, stage_features
 
+Network = Callable[..., Any]
 Predictor = Callable[[tf.data.Dataset], Iterator[tuple[Any, ...]]]
 
 
@@ -22,6 +24,7 @@ def make_predictor(
     embed: str = "",
     classes: targets.ClassSet = targets.BINARY,
     stages: bool = False,
+    merged: bool = False,
 ) -> Predictor:
     """Creates the function that predicts an evaluation dataset; its graph is traced once.
 
@@ -35,6 +38,7 @@ def make_predictor(
             `patient_context_head.HEAD_INPUT`; "" for none.
         classes: The classes that the classifiers predict.
         stages: Whether the features of every resolution are returned as well, see `stage_features`.
+        merged: Whether normalizations are merged into convolutions, see `merged_batch_norms`.
 
     Returns:
         Function from a dataset (see `input_pipeline.make_eval_dataset`; its batch size is a multiple of the number of
@@ -52,7 +56,7 @@ def make_predictor(
         (['a', 'b'], array([0.5, 0.5], dtype=float32))
     """
     replicas = workers.count_local_replicas(strategy)
-    replica_outputs = make_replica_outputs(models, view, count, embed, classes, stages)
+    replica_outputs = make_replica_outputs(models, view, count, embed, classes, stages, merged)
     has_part = (True, True, bool(embed), stages)
 
     @tf.function
@@ -82,6 +86,7 @@ def make_replica_outputs(
     embed: str = "",
     classes: targets.ClassSet = targets.BINARY,
     stages: bool = False,
+    merged: bool = False,
 ) -> Callable[[Sequence[tf.Tensor]], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Creates what one replica does with a batch; all of it compiles under XLA with static shapes.
 
@@ -92,13 +97,16 @@ def make_replica_outputs(
         embed: See `make_predictor`.
         classes: See `make_predictor`.
         stages: See `make_predictor`.
+        merged: See `make_predictor`.
 
     Returns:
         Function from uint8 images `[b, S, S, 3]`, the model's other inputs and int64 hashes of the names `[b]`, in one
         sequence, to probabilities or scores, see `targets.mean_scores`, and both kinds of features, float32
         `[b, models, f]` and `[b, models, s]` (0 for none).
     """
-    networks = [_with_features(model, embed, stages) for model in models]
+    networks: list[Network] = [_with_features(model, embed, stages) for model in models]
+    if merged:
+        networks = [merged_batch_norms.merge(network) for network in networks]
 
     def evaluate(images: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return _mean_outputs(networks, images, metadata, (bool(embed), stages), classes)
@@ -128,7 +136,7 @@ def _with_features(model: tf.keras.Model, embed: str, stages: bool) -> tf.keras.
 
 
 def _mean_outputs(
-    networks: Sequence[tf.keras.Model],
+    networks: Sequence[Network],
     images: tf.Tensor,
     metadata: Sequence[tf.Tensor],
     wanted: Sequence[bool],

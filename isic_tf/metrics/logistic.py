@@ -4,7 +4,6 @@ import typing
 
 import numpy as np
 from scipy import optimize, special
-from sklearn.linear_model import LogisticRegression
 
 # Columns that spread less are constant up to rounding.
 MIN_SPREAD = 1e-9
@@ -69,6 +68,9 @@ def fit_logistic(
     if c is None:
         standard, intercept = _fit_within(standardized, targets, with_intercept, bounds, max_iterations)
     else:
+        # Applying a fit needs no scikit-learn, whose import takes a quarter of a second.
+        from sklearn.linear_model import LogisticRegression
+
         regression = LogisticRegression(C=c, max_iter=max_iterations).fit(standardized, targets)
         standard = regression.coef_[0] if bounds is None else np.clip(regression.coef_[0], *bounds)
         intercept = float(regression.intercept_[0])

@@ -1,6 +1,6 @@
 """A network's features at every resolution: what it sees from edges and colors up to lesions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -35,25 +35,33 @@ def add_stage_features(classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] 
     return tf.keras.Model([image, *known] if known else image, [*found, stages])
 
 
-def split(classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] = ()) -> tuple[tf.keras.Model, tf.keras.Model]:
-    """Splits a classifier after its backbone, into models that share its weights.
+def split(
+    classifier: tf.keras.Model, outputs: Sequence[tf.Tensor] = ()
+) -> tuple[Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], tf.keras.Model]:
+    """Splits a classifier after its backbone, into parts that share its weights.
 
     Args:
         classifier: See `add_stage_features`.
         outputs: See `add_stage_features`.
 
     Returns:
-        Two Keras models: from images to the backbone's features `[b, h, w, f]` and the features of every resolution;
-        and from the list of features and metadata to the logits and the further outputs.
+        A function, at inference, from images to the backbone's features `[b, h, w, f]` and the features of every
+        resolution; and a Keras model from the list of features and metadata to the logits and the further outputs.
     """
     classifier = patient_context_head.image_level_model(classifier)
     backbone = classifiers.backbone_of(classifier)
     maps = tf.keras.Model(backbone.input, [*_last_of_each_resolution(backbone), backbone.output])
     image, *known = classifier.inputs
-    # Of one output alone, Keras returns no list.
-    found = tf.nest.flatten(maps(tf.keras.Model(image, backbone.get_input_at(-1))(image)))
-    pools = [tf.keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"stage{n}")(m) for n, m in enumerate(found)]
-    body = tf.keras.Model(image, [found[-1], tf.keras.layers.Concatenate(dtype="float32", name="stages")(pools)])
+    normalize = tf.keras.Model(image, backbone.get_input_at(-1))
+    # As a model, the backbone would be traced once more.
+    pool = tf.keras.layers.GlobalAveragePooling2D(dtype="float32")
+    concatenate = tf.keras.layers.Concatenate(dtype="float32")
+
+    def body(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Of one output alone, Keras returns no list.
+        found = tf.nest.flatten(maps(normalize(images), training=False))
+        return found[-1], concatenate([pool(one) for one in found])
+
     head = tf.keras.Model([backbone.get_output_at(-1), *known], [classifier.output, *outputs])
     return body, head
 

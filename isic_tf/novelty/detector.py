@@ -10,7 +10,6 @@ of skin images, such as clinical photographs. An image is as unlike as the large
 import typing
 
 import numpy as np
-from sklearn.utils import extmath
 
 from tfrecord_tools import errors
 
@@ -95,6 +94,9 @@ def fit_detector(training: np.ndarray, held_out: np.ndarray, rate: float = FALSE
 
 def _find_components(standardized: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Returns the first principal components, their variances, and the mean variance in the other directions."""
+    # A fold whose detector is only applied does not wait for scikit-learn.
+    from sklearn.utils import extmath
+
     _, values, directions = extmath.randomized_svd(standardized, count, n_iter=7, random_state=0)
     spectrum = values**2 / len(standardized)
     total = float((standardized**2).sum()) / len(standardized)

@@ -7,13 +7,15 @@ import typing
 
 import numpy as np
 from scipy import special
-from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from isic_tf.artifacts import safe_npz
 from isic_tf.metrics import logistic
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, saved_files
+
+if typing.TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 # One lesion in 57 is malignant, some hundreds in all: many small trees, each split of which sees half of the columns.
 _BOOSTERS = 3
@@ -81,7 +83,7 @@ def fit(inputs: np.ndarray, targets: np.ndarray, seed: int = 0) -> Boost:
 
 def fit_boosters(
     inputs: np.ndarray, targets: np.ndarray, seed: int
-) -> tuple[list[HistGradientBoostingClassifier], float]:
+) -> tuple[list["HistGradientBoostingClassifier"], float]:
     """Fits boosted trees, each to all malignant lesions and to its own part of the benign ones.
 
     Hundreds of malignant lesions are known no better by 57 benign ones each than by 19, in a third of the time. Weights
@@ -95,6 +97,9 @@ def fit_boosters(
     Returns:
         The fitted classifiers, and what to subtract from their logits: the logarithm of the number of parts.
     """
+    # Applying a model needs no scikit-learn, whose import takes a quarter of a second.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     is_malignant = targets == 1
     malignant = int(is_malignant.sum())
     parts = min(_BOOSTERS, max(1, (len(targets) - malignant) // (_BENIGN_PER_MALIGNANT * malignant)))
@@ -110,7 +115,7 @@ def fit_boosters(
     return boosters, float(np.log(parts))
 
 
-def _join_trees(boosters: typing.Sequence[HistGradientBoostingClassifier]) -> _Nodes:
+def _join_trees(boosters: typing.Sequence["HistGradientBoostingClassifier"]) -> _Nodes:
     """Returns the first six fields of `Boost`: the nodes of all trees, the values divided for the mean."""
     trees = [predictor.nodes for booster in boosters for (predictor,) in booster._predictors]
     starts = np.cumsum([0, *map(len, trees)])
@@ -126,7 +131,7 @@ def _join_trees(boosters: typing.Sequence[HistGradientBoostingClassifier]) -> _N
 
 def _refuse_difference(
     model: Boost,
-    boosters: typing.Sequence[HistGradientBoostingClassifier],
+    boosters: typing.Sequence["HistGradientBoostingClassifier"],
     others: np.ndarray,
     inputs: np.ndarray,
 ) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import special
-from sklearn.isotonic import IsotonicRegression
 
 from isic_tf.artifacts import table_checks
 from isic_tf.metrics import logistic, logit
@@ -64,6 +63,9 @@ def _fit_temperature(scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
 
 
 def _fit_isotonic(scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    # Applying a calibration needs no scikit-learn, whose import takes a quarter of a second.
+    from sklearn.isotonic import IsotonicRegression
+
     lowest = 1 / (len(targets) + 2)
     fitted = IsotonicRegression(y_min=lowest, y_max=1 - lowest, out_of_bounds="clip").fit(scores, targets)
     return {"scores": fitted.X_thresholds_.tolist(), "probabilities": fitted.y_thresholds_.tolist()}

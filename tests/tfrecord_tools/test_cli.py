@@ -69,17 +69,23 @@ def test_a_command_ends_with_its_code_and_one_line(tmp_path, arguments, code, la
 
 
 WORK = """
+import gc
 import sys
+at_import = gc.isenabled()
 print("a banner", file=sys.stderr)
 
 def work(config):
-    print("number", config.number)
+    print("number", config.number, "collects garbage", at_import, gc.isenabled())
 """
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
-    [(("--number=5",), 0, "number 5"), (("--number=0",), 1, "--number=0"), (("--number=9",), 1, "ERROR: no 9\n")],
+    [
+        (("--number=5",), 0, "number 5 collects garbage False True"),
+        (("--number=0",), 1, "--number=0"),
+        (("--number=9",), 1, "ERROR: no 9\n"),
+    ],
 )
 def test_the_module_of_a_function_is_imported_last_and_quietly(tmp_path, arguments, code, text):
     (tmp_path / "the_work.py").write_text(WORK if code == 0 else "raise RuntimeError")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from isic_tf.artifacts import kept_weights
-from isic_tf.models.pretrained import h5_layout, h5_weights, lite_weights, torch_files, weights_table
+from isic_tf.models.pretrained import h5_layout, h5_weights, kept_arrays, lite_weights, torch_files, weights_table
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, temporary_files
 
@@ -136,6 +136,10 @@ def _describe(path: str, local: str, backbone: str) -> weights_table.PublishedFi
 
 
 def _load_kept(model: tf.keras.Model, local: str, path: str) -> None:
+    arrays = kept_arrays.read_arrays(model, local)
+    if arrays is not None:
+        model.set_weights(arrays)
+        return
     # Keras assigns while it reads: of a file that does not fit, a part would be loaded.
     before = model.get_weights()
     try:

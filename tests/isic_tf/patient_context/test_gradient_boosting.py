@@ -61,7 +61,7 @@ def test_each_booster_sees_all_malignant_lesions_and_a_part_of_many_benign_ones(
             seen.append((inputs[:, 0].astype(int).tolist(), targets.sum(), self.least))
             return self
 
-    monkeypatch.setattr(gradient_boosting, "HistGradientBoostingClassifier", Recorder)
+    monkeypatch.setattr("sklearn.ensemble.HistGradientBoostingClassifier", Recorder)
     rows = np.arange(62.0)[:, None]
     # 60 benign ones to two: three parts of 20, one each.
     _, excess = gradient_boosting.fit_boosters(rows, np.repeat([1, 0], [2, 60]), seed=0)
