@@ -85,6 +85,30 @@ def _list_stages(
     return []
 
 
+def augment_few(
+    images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, policy: policies.Policy
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Augments a few images once, as `make_augment` does, without a graph: making one would take longer.
+
+    Args:
+        images: uint8 `[b, S, S, 3]`.
+        labels: float32 `[b]`.
+        seeds: int64 `[b, 2]`, see `record_seeds.record_seed`.
+        policy: See `policies.read_policy`.
+
+    Returns:
+        float32 `[b, S, S, 3]` in [0, 1], and labels `[b]`.
+
+    Examples:
+        >>> images = tf.zeros([2, 8, 8, 3], tf.uint8)
+        >>> augmented, labels = augment_few(images, tf.constant([0.0, 1.0]), tf.zeros([2, 2], tf.int64), {})
+        >>> augmented.shape, labels.numpy().tolist()
+        (TensorShape([2, 8, 8, 3]), [0.0, 1.0])
+    """
+    params = random_parameters.sample_parameters(seeds, policy)
+    return mixup.mix(apply(images, params, policy), labels, params)
+
+
 def make_augment(
     policy: policies.Policy, dtype: tf.DType = tf.float32, on_tpu: bool | None = None
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:

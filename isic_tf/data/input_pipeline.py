@@ -14,6 +14,8 @@ from isic_tf.distribution import cpu
 _PREFETCHED_BATCHES = 2
 
 
+# Their functions have no statements for AutoGraph to convert, which takes seconds.
+@tf.autograph.experimental.do_not_convert
 def make_train_dataset(
     rows: pd.DataFrame,
     samples_per_epoch: Sequence[int] | np.ndarray | None = None,
@@ -92,6 +94,7 @@ def make_train_dataset(
     return _fix_options(dataset, threads)
 
 
+@tf.autograph.experimental.do_not_convert
 def make_eval_dataset(
     rows: pd.DataFrame,
     *,

@@ -75,6 +75,8 @@ def list_records(files: Sequence[str], columns: Sequence[str] = (), with_digests
     return rows
 
 
+# AutoGraph has nothing to convert here, and takes longer than reading a shard.
+@tf.autograph.experimental.do_not_convert
 def _list_shard(file: str, columns: Sequence[str], with_digests: bool) -> pd.DataFrame:
     def parse(serialized: tf.Tensor) -> tuple[Any, ...]:
         image = decoding.parse(serialized, labeled=False)["image"] if with_digests else tf.constant(b"")
@@ -223,6 +225,7 @@ def add_columns(rows: pd.DataFrame, columns: Sequence[str], threads: int) -> pd.
     return pd.concat(found).loc[rows.index]
 
 
+@tf.autograph.experimental.do_not_convert
 def _add_columns_of_shard(columns: Sequence[str], item: tuple[str, pd.DataFrame]) -> pd.DataFrame:
     shard, rows = item
     rows = rows.sort_values("position")

@@ -8,7 +8,6 @@ import pandas as pd
 
 from isic_tf.data import clinical_metadata, image_files, record_metadata
 from isic_tf.inference.config import PredictFilesConfig
-from isic_tf.patient_context import lesion_features
 from tfrecord_tools import errors, schema
 from tfrecord_tools.io import filesystem, record_index
 
@@ -75,7 +74,7 @@ def list_rows(
 
 
 def _list_image_files(config: PredictFilesConfig, run: Mapping[str, Any], with_context_model: bool) -> pd.DataFrame:
-    columns = lesion_features.COLUMNS if with_context_model else ()
+    columns = tuple(clinical_metadata.FIELDS.values()) if with_context_model else ()
     fields = run.get("metadata", "")
     rows = image_files.list_files(config.images or "", config.csv, fields, columns, config.allow_missing)
     return rows.assign(unit=rows.index // _FILES_PER_PART, known_target=schema.UNKNOWN)
@@ -98,7 +97,7 @@ def list_records(records: str, run: Mapping[str, Any], with_context_model: bool 
     columns = list(clinical_metadata.columns(run.get("metadata", "")))
     if with_context_model:
         # It uses metadata that the network may not use.
-        columns = list(lesion_features.COLUMNS)
+        columns = list(clinical_metadata.FIELDS.values())
     # Patients and bytes tell which images the networks were trained on.
     shards = record_index.match_shards(records)
     rows = record_metadata.list_records(shards, [*columns, "patient_id"], with_digests=True)

@@ -61,10 +61,31 @@ def _make_keras_optimizer(
     if name == "sgd":
         optimizer = tf.keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **options)
     else:
-        optimizer = tf.keras.optimizers.Adam(schedule, **options)
+        optimizer = _Adam(schedule, **options)
     if options["weight_decay"]:
         optimizer.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
     return optimizer
+
+
+class _Adam(tf.keras.optimizers.Adam):
+    """Adam that computes the step size once, not for each variable, so that its graph is made in half the time."""
+
+    def _distributed_apply_gradients_fn(
+        self, distribution: tf.distribute.Strategy, grads_and_vars: Sequence[tuple[tf.Tensor, tf.Variable]]
+    ) -> None:
+        step = tf.cast(self.iterations + 1, tf.float32)
+        first, second = (1 - tf.pow(tf.constant(beta), step) for beta in (self.beta_1, self.beta_2))
+        self._step_size = tf.cast(self.learning_rate, tf.float32) * tf.sqrt(second) / first
+        super()._distributed_apply_gradients_fn(distribution, grads_and_vars)
+        self._step_size = None
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Updates a variable as Keras's Adam does, to the last bit."""
+        place = self._index_dict[self._var_key(variable)]
+        mean, square = self._momentums[place], self._velocities[place]
+        mean.assign_add((gradient - mean) * (1 - self.beta_1))
+        square.assign_add((tf.square(gradient) - square) * (1 - self.beta_2))
+        variable.assign_sub((mean * self._step_size) / (tf.sqrt(square) + self.epsilon))
 
 
 def _make_addon(

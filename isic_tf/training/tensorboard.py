@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import tensorflow as tf
 
-from isic_tf.augmentation import augmenter, mixup, policies, random_parameters
+from isic_tf.augmentation import augmenter, policies
 from isic_tf.data import input_pipeline, record_seeds, targets
 
 if TYPE_CHECKING:
@@ -77,10 +77,7 @@ def write_samples(directory: str, rows: pd.DataFrame, config: "TrainConfig") -> 
     first_epoch = tf.constant(0, tf.int64)
     first_copies = tf.zeros(len(samples), tf.int64)
     seeds = record_seeds.record_seed(record_seeds.hash_keys(samples), config.seed, first_epoch, first_copies)
-    params = random_parameters.sample_parameters(seeds, policy)
-    # Not compiled: for a few images once, that would take longer than the augmentation itself.
-    augmented = augmenter.apply(images, params, policy)
-    mixed, labels = mixup.mix(augmented, tf.constant(samples["label"], tf.float32), params)
+    mixed, labels = augmenter.augment_few(images, tf.constant(samples["label"], tf.float32), seeds, policy)
     positive, _ = targets.name_groups(config.target)
     description = f"{positive}: " + ", ".join(f"{label:.2f}" for label in labels.numpy())
     writer = tf.summary.create_file_writer(directory)

@@ -176,6 +176,7 @@ def _make_gradients(state: tf.train.Checkpoint, config: "TrainConfig") -> _Gradi
     return gradients_of if parts == 1 else accumulated
 
 
+@tf.autograph.experimental.do_not_convert
 def _update(state: tf.train.Checkpoint, gradients: Sequence[tf.Tensor], decay: float) -> None:
     """Updates the weights by gradients that are summed over all replicas."""
     trained = state.model.trainable_variables

@@ -78,14 +78,13 @@ def augment_versions(
         One pair per epoch: images and captions, see `draw_contact_sheet`.
     """
     keys = tf.strings.to_hash_bucket_fast(tf.constant(list(names)), 2**62)
-    augment = augmenter.make_augment(policy)
     # The fraction of an unknown label has no meaning.
     all_known = min(labels) > schema.UNKNOWN
     found = []
     for epoch in range(versions):
         zero = tf.constant(0, tf.int64)
         seeds = tf.stack([record_seeds.record_seed(key, seed, zero + epoch, zero) for key in keys])
-        images, mixed = augment(batch, tf.constant(labels, tf.float32), seeds)
+        images, mixed = augmenter.augment_few(batch, tf.constant(labels, tf.float32), seeds, policy)
         captions = []
         for fraction, label in zip(mixed, labels, strict=True):
             is_mixed = all_known and fraction != label

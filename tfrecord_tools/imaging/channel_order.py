@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy import stats
+from scipy import special
 
 # Fraction of images with more blue than red in a genuine set: above the highest of the real sets.
 _GENUINE = 0.05
@@ -77,10 +77,16 @@ def describe_exchanged(num_blue: int, total: int) -> str | None:
         See `find_exchanged`.
     """
     share = _MIN_SHARE_OF_MANY if total >= _MANY else _MIN_SHARE
-    if num_blue < share * total or stats.binom.sf(num_blue - 1, total, _GENUINE) >= _MAX_CHANCE:
+    if num_blue < share * total or _chance(num_blue, total) >= _MAX_CHANCE:
         return None
     return (
         f"{num_blue} of {total} images have more blue than red (in real sets 0.5 to 3 %): red and blue seem to be "
         "exchanged, as where an image in OpenCV's order was encoded as RGB; look at some images, and build the set "
         "again from the original files"
     )
+
+
+def _chance(num_blue: int, total: int) -> float:
+    """Returns the probability of so many such images or more in a genuine set."""
+    # In place of `scipy.stats`, whose import takes as long as that of all else that a build needs.
+    return float(special.bdtrc(num_blue - 1, total, _GENUINE))

@@ -1,9 +1,12 @@
 """Generates a synthetic data set in the competition's format."""
 
+import collections
+import concurrent.futures
 import dataclasses
 import io
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -147,17 +150,33 @@ def draw_images(rng: np.random.Generator, table: pd.DataFrame, output: str, spli
     """
     patients = sorted(set(table["patient_id"]))
     appearances = {patient: lesion_renderer.draw_patient_appearance(rng) for patient in patients}
-    for row in tqdm(table.itertuples(), split, len(table), unit="image", disable=None):
-        severity = rng.uniform(0.5, 1.0) if row.target == "1" else 0.4 * rng.beta(1, 6)
-        size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
-        image, _ = lesion_renderer.draw_lesion(rng, appearances[row.patient_id], severity, size)
-        jpeg = codec.encode(image, _JPEG_QUALITY)
-        files = {f"jpeg/{split}/{row.image_name}.jpg": jpeg}
-        if split == "test":
-            files[f"dicom/test/{row.image_name}.dcm"] = wrap_in_dicom(jpeg, row, size)
-        for name, data in files.items():
-            with atomic_write.replaced(os.path.join(output, name)) as path, open(path, "wb") as file:
-                file.write(data)
+    threads = os.cpu_count() or 1
+    waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
+    rows = tqdm(table.itertuples(), split, len(table), unit="image", disable=None)
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for row in rows:
+            # Sampled here, one image after the other, so that the images do not depend on the number of threads.
+            severity = rng.uniform(0.5, 1.0) if row.target == "1" else 0.4 * rng.beta(1, 6)
+            size = _IMAGE_SIZES[rng.integers(len(_IMAGE_SIZES))]
+            render = lesion_renderer.plan_lesion(rng, appearances[row.patient_id], severity, size)
+            waiting.append(pool.submit(_write_image, render, row, size, output, split))
+            if len(waiting) > 4 * threads:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+
+
+def _write_image(
+    render: Callable[[], tuple[np.ndarray, np.ndarray]], row: Any, size: tuple[int, int], output: str, split: str
+) -> None:
+    """Renders an image and writes its files."""
+    jpeg = codec.encode(render()[0], _JPEG_QUALITY)
+    files = {f"jpeg/{split}/{row.image_name}.jpg": jpeg}
+    if split == "test":
+        files[f"dicom/test/{row.image_name}.dcm"] = wrap_in_dicom(jpeg, row, size)
+    for name, data in files.items():
+        with atomic_write.replaced(os.path.join(output, name)) as path, open(path, "wb") as file:
+            file.write(data)
 
 
 def wrap_in_dicom(jpeg: bytes, row: Any, size: tuple[int, int]) -> bytes:

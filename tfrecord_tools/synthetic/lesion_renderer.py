@@ -1,6 +1,7 @@
 """Renders synthetic dermoscopic images of lesions."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -64,24 +65,61 @@ def draw_lesion(
         >>> image.shape, mask.shape
         ((48, 64, 3), (48, 64))
     """
+    return plan_lesion(rng, appearance, severity, size)()
+
+
+def plan_lesion(
+    rng: np.random.Generator, appearance: Mapping[str, Any], severity: float, size: tuple[int, int]
+) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """Samples all that is random in one image, which is quick, so that images can be rendered in threads.
+
+    Args:
+        rng: See `draw_lesion`; left as if the image had been rendered.
+        appearance: See `draw_lesion`.
+        severity: See `draw_lesion`.
+        size: See `draw_lesion`.
+
+    Returns:
+        Function that renders the image, see `draw_lesion`; it may be called in any thread.
+    """
+    # The order of the samples fixes the images of a seed.
     width, height = size
     scale = min(1.0, _RENDER_HEIGHT / height)
     x, y = _make_grid(int(width * scale), int(height * scale))
-    texture = 1 + 0.03 * _sample_noise(rng, x.shape, 5)
-    gradient = 1 + 0.05 * rng.normal() * x
-    # A plane for each color: numpy takes twice as long where the colors are the last axis.
-    image = appearance["skin"][:, None, None] * texture * gradient
-    mask, dx, dy = _render_mask(rng, appearance, severity, x, y)
-    image += mask * (_render_color(rng, appearance, severity, dx, dy) - image)
-    if rng.random() < 0.25:
-        image *= _render_vignette(rng, x, y)
-    pixels = cv2.merge(list(np.clip(image * 255, 0, 255).astype(np.uint8)))
-    canvas = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
-    canvas = cv2.add(canvas, rng.integers(0, 9, canvas.shape, np.uint8))
-    _draw_hairs(rng, canvas, rng.poisson(appearance["hairiness"]))
-    if rng.random() < 0.15:
-        _draw_ruler(rng, canvas)
-    return canvas, mask
+    texture = _sample_noise(rng, x.shape, 5)
+    slope = rng.normal()
+    render_mask = _plan_mask(rng, appearance, severity)
+    render_color = _plan_color(rng, appearance, severity, x.shape)
+    view_radius = rng.uniform(1.15, 1.5) if rng.random() < 0.25 else None
+    grain = rng.integers(0, 9, (height, width, 3), np.uint8)
+    hairs = _sample_hairs(rng, rng.poisson(appearance["hairiness"]), size)
+    ruler = (rng.uniform(16, 28), rng.random() < 0.5) if rng.random() < 0.15 else None
+
+    def render() -> tuple[np.ndarray, np.ndarray]:
+        skin_light = [1 + 0.03 * texture(), 1 + 0.05 * slope * x]
+        mask, dx, dy = render_mask(x, y)
+        view = None if view_radius is None else np.clip((view_radius - np.hypot(x, y)) / 0.06, 0, 1)
+        planes = []
+        # One color after the other: a plane fits the cache of a core.
+        for skin, plane in zip(appearance["skin"], render_color(dx, dy), strict=True):
+            image = skin * skin_light[0]
+            image *= skin_light[1]
+            plane -= image
+            plane *= mask
+            image += plane
+            if view is not None:
+                image *= view
+            image *= 255
+            planes.append(np.clip(image, 0, 255, out=image).astype(np.uint8))
+        canvas = cv2.resize(cv2.merge(planes), size, interpolation=cv2.INTER_LINEAR)
+        canvas = cv2.add(canvas, grain)
+        for curve, shade, thickness in hairs:
+            cv2.polylines(canvas, [curve], False, [shade] * 3, thickness, cv2.LINE_AA)
+        if ruler:
+            _draw_ruler(canvas, *ruler)
+        return canvas, mask
+
+    return render
 
 
 def draw_anywhere(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,78 +148,91 @@ def draw_anywhere(count: int, side: int, seed: int) -> tuple[np.ndarray, np.ndar
     return np.array(images), np.array(masks), labels
 
 
+@functools.lru_cache(maxsize=8)
 def _make_grid(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns x and y of each pixel, from the center in units of half the height: float32 `[height, width]`."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return (x - (width - 1) / 2) / (height / 2), (y - (height - 1) / 2) / (height / 2)
 
 
-def _sample_noise(rng: np.random.Generator, shape: tuple[int, ...], cells: int) -> np.ndarray:
+def _sample_noise(rng: np.random.Generator, shape: tuple[int, ...], cells: int) -> Callable[[], np.ndarray]:
     """Samples smooth noise of mean 0 and deviation near 1, with about `cells` features across the height."""
     coarse = rng.normal(size=(cells, max(1, round(cells * shape[1] / shape[0])))).astype(np.float32)
-    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return lambda: cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _render_mask(
-    rng: np.random.Generator, appearance: Mapping[str, Any], severity: float, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the opacity of the lesion, and the coordinates from its center in units of its radius."""
+def _plan_mask(
+    rng: np.random.Generator, appearance: Mapping[str, Any], severity: float
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns a function from x and y to the lesion's opacity, and the coordinates from its center in its radius."""
     radius = appearance["radius"] * rng.uniform(0.85, 1.15) * (1 + 0.6 * severity)
-    dx = (x - rng.normal(0, 0.12)) / radius
-    dy = (y - rng.normal(0, 0.1)) / radius
+    center_x = rng.normal(0, 0.12)
+    center_y = rng.normal(0, 0.1)
     angles = np.linspace(0, 2 * np.pi, 720)
     outline = np.ones(720)
     for order in range(1, 9):
         # Even low orders keep two axes of symmetry; the others make a melanoma asymmetric.
         roughness = 0.05 * (1.3 - appearance["evenness"]) + severity * (0.16 if order in (1, 3) else 0.07)
         outline += roughness * rng.normal() / np.sqrt(order) * np.cos(order * angles + rng.uniform(0, 2 * np.pi))
-    index = ((np.arctan2(dy, dx) + np.pi) * (719 / (2 * np.pi))).astype(np.int32)
     softness = 0.22 * (1 - 0.8 * severity * (rng.random() < 0.8)) + 0.03
-    edge = np.clip(0.5 + (outline.astype(np.float32)[index] - np.hypot(dx, dy)) / softness, 0, 1)
-    return edge * edge * (3 - 2 * edge) * rng.uniform(0.85, 1.0), dx, dy
+    opacity = rng.uniform(0.85, 1.0)
+
+    def render(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        dx = (x - center_x) / radius
+        dy = (y - center_y) / radius
+        index = ((np.arctan2(dy, dx) + np.pi) * (719 / (2 * np.pi))).astype(np.int32)
+        edge = np.clip(0.5 + (outline.astype(np.float32)[index] - np.hypot(dx, dy)) / softness, 0, 1)
+        return edge * edge * (3 - 2 * edge) * opacity, dx, dy
+
+    return render
 
 
-def _render_color(
-    rng: np.random.Generator, appearance: Mapping[str, Any], severity: float, dx: np.ndarray, dy: np.ndarray
-) -> np.ndarray:
-    """Returns the color of the lesion, float32 `[3, h, w]`, BGR; severity adds black, blue-gray, red, white."""
-    center_darkening = 0.18 * np.exp(-(dx**2 + dy**2))
-    coarse_pigment = 0.10 * _sample_noise(rng, dx.shape, 16)
-    fine_pigment = 0.08 * _sample_noise(rng, dx.shape, 48)
-    darkness = 1 - center_darkening + coarse_pigment + fine_pigment
-    color = (appearance["mole"] * rng.uniform(0.88, 1.12))[:, None, None] * darkness
+def _plan_color(
+    rng: np.random.Generator, appearance: Mapping[str, Any], severity: float, shape: tuple[int, ...]
+) -> Callable[[np.ndarray, np.ndarray], list[np.ndarray]]:
+    """Returns a function from coordinates to the colors of the lesion: blue, green and red, float32 `[h, w]`.
+
+    Severity adds black, blue-gray, red and white.
+    """
+    coarse = _sample_noise(rng, shape, 16)
+    fine = _sample_noise(rng, shape, 48)
+    mole = appearance["mole"] * rng.uniform(0.88, 1.12)
+    areas = []
     for foreign in _FOREIGN_COLORS:
         strength = severity * rng.uniform(0.5, 1.5)
         center_x, center_y = rng.normal(0, 0.5, 2).tolist()
-        spread = rng.uniform(0.3, 0.7)
-        area = np.exp(-((dx - center_x) ** 2 + (dy - center_y) ** 2) / spread**2)
-        color += np.clip(strength * area, 0, 0.9) * (np.array(foreign, np.float32)[:, None, None] - color)
-    return color
+        areas.append((np.array(foreign, np.float32), strength, center_x, center_y, rng.uniform(0.3, 0.7)))
+
+    def render(dx: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
+        darkness = 1 - 0.18 * np.exp(-(dx**2 + dy**2)) + 0.10 * coarse() + 0.08 * fine()
+        color = [plane * darkness for plane in mole]
+        for foreign, strength, center_x, center_y, spread in areas:
+            area = np.exp(-((dx - center_x) ** 2 + (dy - center_y) ** 2) / spread**2)
+            share = np.clip(strength * area, 0, 0.9)
+            for plane, shade in zip(color, foreign, strict=True):
+                plane += share * (shade - plane)
+        return color
+
+    return render
 
 
-def _render_vignette(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns the brightness of a dermatoscope's round field of view: float32 `[height, width]` in [0, 1]."""
-    return np.clip((rng.uniform(1.15, 1.5) - np.hypot(x, y)) / 0.06, 0, 1)
-
-
-def _draw_hairs(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
-    """Draws dark curved hairs into an image."""
-    height, width = image.shape[:2]
+def _sample_hairs(rng: np.random.Generator, count: int, size: tuple[int, int]) -> list[tuple[np.ndarray, int, int]]:
+    """Samples dark curved hairs: points int32 `[24, 2]`, shade, and thickness in pixels."""
     steps = np.linspace(0, 1, 24)[:, None]
+    hairs = []
     for _ in range(min(count, _MAX_HAIRS)):
-        start, bend, end = rng.uniform(-0.1, 1.1, (3, 2)) * (width, height)
+        start, bend, end = rng.uniform(-0.1, 1.1, (3, 2)) * size
         control = (start + end) / 2 + 0.3 * (bend - (start + end) / 2)
         curve = (1 - steps) ** 2 * start + 2 * steps * (1 - steps) * control + steps**2 * end
         shade = int(rng.integers(15, 70))
-        thickness = max(1, round(height / 400 * rng.uniform(0.6, 2)))
-        cv2.polylines(image, [curve.astype(np.int32)], False, [shade] * 3, thickness, cv2.LINE_AA)
+        hairs.append((curve.astype(np.int32), shade, max(1, round(size[1] / 400 * rng.uniform(0.6, 2)))))
+    return hairs
 
 
-def _draw_ruler(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Draws the ticks of a ruler along the top or bottom edge of an image."""
+def _draw_ruler(image: np.ndarray, ticks: float, at_top: bool) -> None:
+    """Draws the ticks of a ruler along the top or bottom edge of an image, so many in a length of its height."""
     height, width = image.shape[:2]
-    spacing = height / rng.uniform(16, 28)
-    at_top = rng.random() < 0.5
+    spacing = height / ticks
     for tick in range(int(width / spacing)):
         at = int((tick + 0.5) * spacing)
         length = int(height * (0.07 if tick % 5 == 0 else 0.04))

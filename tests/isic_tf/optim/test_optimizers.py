@@ -85,3 +85,29 @@ def test_an_optimizer_whose_package_is_missing_names_what_to_install(monkeypatch
         ValueError, match="--optimizer=ranger needs the package tensorflow-addons, .*--optimizer=adamw needs"
     ):
         decayed(optimizer="ranger")
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_updates_as_keras_does_to_the_last_bit(name):
+    recipe = make_config(**{"optimizer": name, "epochs": 9})
+    schedule = lr_schedules.make_schedule(recipe, 3)
+    decay = recipe.weight_decay if name == "adamw" else None
+    reference = tf.keras.optimizers.Adam(schedule, weight_decay=decay, jit_compile=False)
+    if decay:
+        reference.exclude_from_weight_decay(var_names=list(optimizers._NOT_DECAYED))
+    rng = np.random.default_rng(0)
+    starts = [np.float32(rng.normal(size=shape)) for shape in ((3, 4), (4,))]
+    gradients = [[np.float32(rng.normal(size=start.shape)) for start in starts] for _ in range(5)]
+    found = []
+    for optimizer in (optimizers.make_optimizer(recipe, schedule), reference):
+        variables = [tf.Variable(start, name=kind) for start, kind in zip(starts, ("kernel", "bias"), strict=True)]
+        optimizers.create_variables(optimizer, variables)
+        step = tf.function(
+            lambda *given, own=variables, by=optimizer: by.apply_gradients(list(zip(given, own, strict=True)))
+        )
+        for given in gradients:
+            step(*given)
+        found.append([variable.numpy() for variable in variables])
+    assert not np.array_equal(found[0][0], starts[0])
+    for own, expected in zip(*found, strict=True):
+        assert np.array_equal(own, expected)

@@ -53,3 +53,9 @@ def test_real_sets_are_in_order_and_are_found_when_exchanged(real_data):
     images = [codec.decode(path.read_bytes(), path.name, at_least=1)[0] for path in files]
     assert channel_order.find_exchanged([channel_order.mean_red_and_blue(image) for image in images]) is None
     assert channel_order.find_exchanged([channel_order.mean_red_and_blue(image[..., ::-1]) for image in images])
+
+
+def test_chance_is_that_of_a_binomial_distribution():
+    # Of 3 images of which 5 % are blue: 1, 1 - 0.95^3, 3 * 0.05^2 * 0.95 + 0.05^3 and 0.05^3.
+    expected = [1, 0.142625, 0.00725, 0.000125]
+    assert [channel_order._chance(count, 3) for count in range(4)] == pytest.approx(expected)

@@ -58,3 +58,16 @@ def test_defaults_follow_the_real_table():
 def test_image_sizes_vary(made_up):
     shapes = {cv2.imread(str(path)).shape for path in (made_up / "jpeg" / "train").iterdir()}
     assert len(shapes) >= 4
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path, monkeypatch):
+    table = dataset.make_table(np.random.default_rng(0), 1, 0.2)
+    for cores in (1, 3):
+        monkeypatch.setattr(dataset.os, "cpu_count", lambda cores=cores: cores)
+        dataset.draw_images(np.random.default_rng(1), table, str(tmp_path / str(cores)), "test")
+    files = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("1", "3")
+    ]
+    assert len(files[0]) == 2 * len(table)
+    assert files[0] == files[1]

@@ -64,3 +64,17 @@ def test_a_mask_has_at_most_256_rows_and_the_image_its_own_size():
     assert image.shape == (512, 640, 3)
     assert mask.shape == (256, 320)
     assert 0 <= mask.min() < mask.max() <= 1
+
+
+def test_images_do_not_depend_on_when_they_are_rendered():
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+    appearance = lesion_renderer.draw_patient_appearance(rng)
+    lesion_renderer.draw_patient_appearance(other)
+    severities = (0.05, 0.9, 0.4)
+    drawn = [lesion_renderer.draw_lesion(rng, appearance, severity, (320, 240)) for severity in severities]
+    planned = [lesion_renderer.plan_lesion(other, appearance, severity, (320, 240)) for severity in severities]
+    assert rng.random() == other.random()
+    rendered = [render() for render in reversed(planned)][::-1]
+    for (image, mask), (late_image, late_mask) in zip(drawn, rendered, strict=True):
+        assert np.array_equal(image, late_image)
+        assert np.array_equal(mask, late_mask)
