@@ -186,10 +186,11 @@ def quiet_imports() -> Iterator[None]:
         SystemExit: Ctrl-C was pressed, with the code 130.
     """
     sys.stderr.flush()
-    gc.disable()
+    was_enabled = gc.isenabled()
     with tempfile.TemporaryFile() as captured:
         original = os.dup(2)
         os.dup2(captured.fileno(), 2)
+        gc.disable()
         try:
             yield
         except KeyboardInterrupt:
@@ -205,7 +206,8 @@ def quiet_imports() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
-            gc.enable()
+            if was_enabled:
+                gc.enable()
 
 
 class _StandardOutput(logging.StreamHandler):  # type: ignore[type-arg]  # No arguments before Python 3.11.

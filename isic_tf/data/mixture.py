@@ -52,7 +52,7 @@ def read_sets(
         data_dir: Directories of record sets with folds, separated by commas; no image may be in two of them.
         extra_data_dir: Directories of record sets that are used for training only, whatever folds they have; or "".
         pseudo_csv: Prediction file that labels images without a label, in extra sets and in the test splits of all
-            directories; or None.
+            directories, and changes labels with `pseudo_weight`; or None.
         patients_are: Whether equal numbers of patients in several sets are the `same` people or `different` ones; None
             where it is not known.
         pseudo_weight: Share of the prediction in the label of a labeled image that the prediction file names.
@@ -67,7 +67,7 @@ def read_sets(
     Raises:
         ConfigError: A directory is given twice, an image is in two sets with folds, or two sets number their patients
             and it is not known whether these are the same people.
-        IsicError: An index cannot be read, or the prediction file labels no image.
+        IsicError: An index cannot be read, or the prediction file names none of these images.
 
     Examples:
         >>> rows = read_sets("records/384")  # doctest: +SKIP

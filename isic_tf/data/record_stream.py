@@ -125,7 +125,8 @@ def make_shard_reader(
     codes, shards = pd.factorize(rows["shard"])
     if read_files:
         decoding.check_positions(rows)
-    rows_at_positions = [_rows_at_positions(rows, codes == code, read_files) for code in range(len(shards))]
+    numbers = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=len(shards)))[:-1])
+    rows_at_positions = [_rows_at_positions(rows["position"].to_numpy(), own, read_files) for own in numbers]
     # A filter costs more than reading, so there is none where the folds of a set do not cut through its shards.
     complete = all((found >= 0).all() for found in rows_at_positions)
     table = tf.ragged.constant(rows_at_positions, tf.int64)
@@ -146,13 +147,12 @@ def make_shard_reader(
     return open_shard, len(shards)
 
 
-def _rows_at_positions(rows: pd.DataFrame, in_shard: np.ndarray, keep_gaps: bool) -> np.ndarray:
+def _rows_at_positions(positions: np.ndarray, numbers: np.ndarray, keep_gaps: bool) -> np.ndarray:
     """Returns the row number at each position of a shard, int64, -1 where the rows have no record there.
 
     Without `keep_gaps`, only the positions of the rows remain, in order.
     """
-    positions = rows["position"].to_numpy()[in_shard]
-    numbers = np.flatnonzero(in_shard)
+    positions = positions[numbers]
     if not keep_gaps:
         return numbers[np.argsort(positions, kind="stable")]
     found = np.full(positions.max() + 1, -1)

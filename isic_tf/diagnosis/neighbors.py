@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from isic_tf.data import targets
 from isic_tf.diagnosis import diagnosis_page, training_features
 from isic_tf.inference import fold_networks
 from isic_tf.visualization import image_sheet, record_images
@@ -24,7 +25,7 @@ class Neighbor:
 
     Attributes:
         image: Name of the training image.
-        label: `malignant`, `benign` or `no label`.
+        label: `malignant` or `benign`, of a run with classes of the user's own `positive` or `negative`; or `no label`.
         similarity: Cosine of the angle between the pooled features of both by the same network, up to 1.
         picture: The image, reduced, as the address of its own bytes (JPEG).
 
@@ -78,8 +79,11 @@ def find_neighbors(
     small = tf.image.resize(images, (_SIDE, _SIDE), "area").numpy().round().astype(np.uint8)
     pictures = dict(zip(chosen.tolist(), map(diagnosis_page.encode, small), strict=True))
 
+    malignant, benign = targets.name_groups(run.get("target", "binary"))
+
     def describe(image: int, place: int) -> Neighbor:
-        label = image_sheet.LABELS[int(known.target[place])]
+        target = int(known.target[place])
+        label = image_sheet.LABELS[target] if target < 0 else (benign, malignant)[target]
         return Neighbor(str(known.image_name[place]), label, float(similarity[image, place]), pictures[place])
 
     return [tuple(describe(image, place) for place in own) for image, own in enumerate(order.tolist())]

@@ -56,19 +56,24 @@ def read_or_compute(
         IsicError: No shard matches, or the records hold no training image of the run.
     """
     shards = record_index.match_shards(records)
-    key = prediction_shards.digest(paths, prediction_shards.list_stamps(shards))
+    # Which images are training images, and their labels, is in files of the folds.
+    facts = [
+        *run_directory.fold_files(workdir, run_directory.OOF_FILE),
+        *run_directory.fold_files(workdir, seen_images.SEEN_FILE),
+    ]
+    key = prediction_shards.digest([*paths, *facts], prediction_shards.list_stamps(shards))
     path = os.path.join(workdir, FEATURES_FILE)
     kept = _read(path, key)
     if kept:
         return kept
-    rows = _list_training_images(workdir, paths, records)
+    rows = _list_training_images(workdir, paths, run, records)
     _LOG.info(f"computing the features of {len(rows)} training images, once")
     found = _compute(rows, shards, run, networks)
     _keep(path, key, found)
     return found
 
 
-def _list_training_images(workdir: str, paths: Sequence[str], records: str) -> pd.DataFrame:
+def _list_training_images(workdir: str, paths: Sequence[str], run: Mapping[str, Any], records: str) -> pd.DataFrame:
     """Lists the training images with the place of the network that each is judged by."""
     rows = prediction_inputs.list_records(records, {})
     held_out = run_directory.fold_files(workdir, run_directory.OOF_FILE)
@@ -83,7 +88,10 @@ def _list_training_images(workdir: str, paths: Sequence[str], records: str) -> p
     rows = rows[is_known].reset_index(drop=True)
     unseen = np.stack([fold_selection.find_unseen(path, rows, otherwise=True) for path in paths])
     known = fold_selection.find_targets(rows["image_name"], workdir)
-    return rows.assign(network=unseen.argmax(axis=0), known=np.where(known < 0, rows["known_target"], known))
+    # Records do not know the classes of the user's table.
+    if not run.get("target", "binary").startswith("column"):
+        known = np.where(known < 0, rows["known_target"], known)
+    return rows.assign(network=unseen.argmax(axis=0), known=known)
 
 
 def _compute(
@@ -125,11 +133,14 @@ def normalize(features: np.ndarray) -> np.ndarray:
 
 
 def _keep(path: str, key: str, found: TrainingFeatures) -> None:
+    if sum(array.nbytes for array in found) > _MAX_BYTES // 2:
+        _LOG.warning(f"note: the features of {len(found.image_name)} images are not kept, since they are too large")
+        return
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, key=np.array(key), **found._asdict())
+    np.savez(content, key=np.array(key), **found._asdict())
     try:
         with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
-            file.write(content.getvalue())
+            file.write(content.getbuffer())
     except Exception as error:
         if not filesystem.is_failure(error):
             raise
@@ -145,7 +156,7 @@ def _read(path: str, key: str) -> TrainingFeatures | None:
             arrays = safe_npz.unpack(file, _MAX_BYTES)
         if str(arrays.pop("key")) != key:
             return None
-        found = TrainingFeatures(**arrays)
+        found = TrainingFeatures(*(arrays[name] for name in TrainingFeatures._fields))
         kinds = [array.dtype.kind for array in found]
         sizes = {len(array) for array in found}
         if kinds != ["U", "i", "i", "i", "i", "f"] or len(sizes) != 1 or found.features.ndim != 2:

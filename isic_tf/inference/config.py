@@ -98,7 +98,8 @@ class PredictFilesConfig(PredictConfig):
     """
 
     workdir: str = cli.option(
-        help="Run directory with at least one trained fold. The predictions of all its folds are averaged."
+        help="Run directory with at least one trained fold. The predictions of all its folds, or those of --fold, are "
+        "averaged."
     )
     records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
     images: str | None = cli.option(
@@ -131,6 +132,11 @@ class PredictFilesConfig(PredictConfig):
             raise errors.ConfigError(
                 "expected --on_error=skip only with --images and without --sample_submission: damaged records are "
                 "removed by tfrecord_tools.verify --quarantine, and a submission needs all images"
+            )
+        if self.out_of_fold and self.fold != "all":
+            raise errors.ConfigError(
+                f"expected --fold=all with --out_of_fold, which chooses the folds of each image, got {self.fold}; "
+                "leave out one of them"
             )
         if self.prevalence is not None and not self.calibrated:
             raise errors.ConfigError(

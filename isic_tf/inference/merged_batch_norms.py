@@ -45,6 +45,9 @@ def merge(network: tf.keras.Model) -> Callable[..., Any]:
     names = [tensor.op.name for tensor in concrete.inputs[: len(specs)]]
     outputs = [tensor.name for tensor in concrete.outputs]
     definition = concrete.graph.as_graph_def()
+    read = {name for node in definition.node if node.op == "ReadVariableOp" for name in node.input[:1]}
+    if not read <= of_place.keys():
+        return network
     reads = dict(_cut_reads(definition, of_place))
     merged = dict(_merge_nodes(definition, set(reads)))
     left = _drop_unused(definition, outputs)
@@ -93,6 +96,8 @@ def _merge_nodes(definition: Any, reads: set[str]) -> Iterator[tuple[tuple[str, 
             used[_owner(name)] = used.get(_owner(name), 0) + 1
     for node in list(definition.node):
         if node.op != _NORMALIZATION or node.attr["T"].type != tf.float32.as_datatype_enum:
+            continue
+        if node.attr["is_training"].b:
             continue
         before = nodes[_owner(node.input[0])]
         parameters = [_resolve(nodes, name) for name in node.input[1:5]]

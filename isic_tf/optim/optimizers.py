@@ -72,12 +72,13 @@ class _Adam(tf.keras.optimizers.Adam):
 
     def _distributed_apply_gradients_fn(
         self, distribution: tf.distribute.Strategy, grads_and_vars: Sequence[tuple[tf.Tensor, tf.Variable]]
-    ) -> None:
+    ) -> tf.Tensor:
         step = tf.cast(self.iterations + 1, tf.float32)
         first, second = (1 - tf.pow(tf.constant(beta), step) for beta in (self.beta_1, self.beta_2))
         self._step_size = tf.cast(self.learning_rate, tf.float32) * tf.sqrt(second) / first
-        super()._distributed_apply_gradients_fn(distribution, grads_and_vars)
+        iterations = super()._distributed_apply_gradients_fn(distribution, grads_and_vars)
         self._step_size = None
+        return iterations
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Updates a variable as Keras's Adam does, to the last bit."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from starlette.exceptions import HTTPException
 from isic_tf.diagnosis.config import NOTICE
 from isic_tf.evaluation import report_template
 from isic_tf.server import answers, guard, judging, metrics, uploads
-from isic_tf.server.config import ServeConfig
+from isic_tf.server.config import HANGING, ServeConfig
 from tfrecord_tools import __version__, errors
 
 _LOG = logging.getLogger(__name__)
@@ -47,8 +46,8 @@ _Result = typing.TypeVar("_Result")
 
 
 def end_worker() -> None:
-    """Ends this process, whose threads cannot be ended."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """Ends this process, whose threads cannot be ended, so that `serving` starts another one."""
+    os._exit(HANGING)
 
 
 def make_app(
@@ -180,13 +179,19 @@ def _add_judge(
             found = await _within(config.max_seconds, reading, 408, _RESPONSES[408])
             if prevalence is not None and not service.is_calibrated:
                 raise HTTPException(409, "expected a run with a calibration, got one without; leave out prevalence")
-            judging_all = service.judge(found, prevalence, maps)
+            judging_all = asyncio.ensure_future(service.judge(found, prevalence, maps))
             try:
-                judged = await asyncio.wait_for(judging_all, config.max_seconds)
-            except asyncio.TimeoutError as error:
-                if not service.is_hanging:
-                    raise HTTPException(503, "the images waited too long for others; try again", _RETRY) from error
-                raise _end_hanging(service, config, end) from error
+                await asyncio.wait({judging_all}, timeout=config.max_seconds)
+                if not judging_all.done():
+                    # The images may have waited for others: a pass has as long by itself.
+                    await asyncio.wait({judging_all}, timeout=service.seconds_left)
+                if not judging_all.done():
+                    if service.is_hanging:
+                        raise _end_hanging(service, config, end)
+                    raise HTTPException(503, "the images waited too long for others; try again", _RETRY)
+                judged = judging_all.result()
+            finally:
+                judging_all.cancel()
         counted.count_images(len(judged))
         used = service.collect_facts().prevalence if prevalence is None else prevalence
         return answers.Judged(notice=NOTICE, prevalence=used if service.is_calibrated else None, images=judged)

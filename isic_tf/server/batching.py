@@ -85,10 +85,14 @@ class Batcher:
         for result in tuple(self._waiting):
             _settle(result.set_exception, error)
 
-    def close(self) -> None:
-        """Finishes what is queued, and ends the thread."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finishes what is queued, and ends the thread.
+
+        Args:
+            seconds: Longest time to wait for it; None for as long as it takes.
+        """
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _work(self) -> None:
         pending: collections.deque[_Job] = collections.deque()

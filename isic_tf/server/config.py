@@ -6,6 +6,8 @@ import ipaddress
 from isic_tf.diagnosis.config import JudgeConfig
 from tfrecord_tools import cli, configuration
 
+# Exit code of a worker whose networks hang.
+HANGING = 75
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 
 

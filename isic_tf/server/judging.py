@@ -19,6 +19,10 @@ from isic_tf.visualization import grad_cam
 from tfrecord_tools import errors
 
 _PATIENT = "patient"
+# Of the columns of `lesion_features.tabulate` that are made of age, sex and site.
+_FROM_METADATA = ("metadata_", "site_", "age_")
+# Of clocks and timers, in s.
+_MARGIN = 0.1
 # A remedy that needs a table.
 _OF_TABLES = ", or delete its row from the CSV"
 
@@ -37,7 +41,11 @@ class JudgingService:
         """
         self._config = config
         self._judge = judge.Judge(config)
-        self.fields = metadata.list_fields(self._judge.metadata, self._judge.list_numeric())
+        # A context model may use metadata that the networks do not.
+        columns = self._judge.stage.columns if self._judge.stage else []
+        is_used = any(name.startswith(_FROM_METADATA) for name in columns)
+        used = ",".join(clinical_metadata.FIELDS) if is_used else self._judge.metadata
+        self.fields = metadata.list_fields(used, self._judge.list_numeric())
         self._reader = self._judge.make_reader()
         self._pool = concurrent.futures.ThreadPoolExecutor(cpu.count_cores(), "decode")
         size = self._judge.run["image_size"]
@@ -53,8 +61,14 @@ class JudgingService:
 
     @property
     def is_hanging(self) -> bool:
-        """Whether the networks have taken most of the time of a request already, so that it did not merely wait."""
-        return self._batcher.seconds > self._config.max_seconds / 2
+        """Whether the pass through the networks that is running has taken longer than the time of a request."""
+        return self._batcher.seconds >= self._config.max_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Time until the pass that is running counts as hanging, in s; 0 where none is running."""
+        seconds = self._batcher.seconds
+        return max(0.0, self._config.max_seconds - seconds) + _MARGIN if seconds else 0.0
 
     def abandon(self, error: Exception) -> None:
         """See `Batcher.abandon`."""
@@ -98,7 +112,7 @@ class JudgingService:
 
         Raises:
             CorruptRecordError: One cannot be decoded within the limits.
-            HTTPException: 422 for metadata that are none.
+            HTTPException: 422 for metadata that cannot be read.
         """
         loop = asyncio.get_running_loop()
         rows = pd.DataFrame({"image_name": [upload.name for upload in form.images], "patient_id": _PATIENT})
@@ -155,6 +169,6 @@ class JudgingService:
         ]
 
     def close(self) -> None:
-        """Finishes what is queued."""
-        self._batcher.close()
+        """Finishes what is queued, unless the networks hang."""
+        self._batcher.close(self._config.max_seconds + _MARGIN)
         self._pool.shutdown()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from isic_tf.server.config import ServeConfig, require_packages
+from isic_tf.server.config import HANGING, ServeConfig, require_packages
 from tfrecord_tools import errors
 
 _LOG = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _start_worker(listener: socket.socket, content: dict[str, Any]) -> "subproce
 
 
 def supervise(start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
-    """Runs a process until Ctrl-C or SIGTERM, and starts it again when it is killed.
+    """Runs a process until Ctrl-C or SIGTERM, and starts it again when it is killed or hangs.
 
     Args:
         start: Starts the process.
@@ -115,6 +115,9 @@ def supervise(start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
             code = _wait(process, noted)
             if noted:
                 return
+            if code == HANGING:
+                _LOG.warning("note: the worker hung; another one is started")
+                continue
             # SIGTERM from elsewhere, as of a watcher of memory, is a code of the worker's own.
             if code >= 0 and code != 128 + signal.SIGTERM:
                 sys.exit(code)

@@ -109,9 +109,11 @@ async def _limit(request: fastapi.Request, max_bytes: int) -> AsyncGenerator[byt
 async def _read_form(form: datastructures.FormData, fields: Sequence[str]) -> Form:
     files = [file for file in form.getlist(FIELD) if isinstance(file, datastructures.UploadFile)]
     values = {name: [text for text in form.getlist(name) if isinstance(text, str)] for name in fields}
-    but = f" but {', '.join(fields)}" if fields else ""
+    besides = f" besides {', '.join(fields)}" if fields else ""
     if not files or len(files) + sum(map(len, values.values())) < len(form.multi_items()):
-        raise fastapi.HTTPException(422, f"expected at least one file as {FIELD!r}, and nothing else in the form{but}")
+        raise fastapi.HTTPException(
+            422, f"expected at least one file as {FIELD!r}, and nothing else in the form{besides}"
+        )
     found = []
     for number, file in enumerate(files, 1):
         extension = os.path.splitext(file.filename or "")[1].lower()

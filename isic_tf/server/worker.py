@@ -65,3 +65,5 @@ def run_worker(listener: socket.socket, config: ServeConfig, token: str) -> None
         server.run(sockets=[listener])
     finally:
         service.close()
+        if service.is_hanging:
+            app.end_worker()

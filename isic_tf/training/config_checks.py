@@ -1,8 +1,11 @@
 """Checks that the options of a training run fit together and fit the devices; imports no TensorFlow."""
 
+import logging
+import os
 import re
 from typing import TYPE_CHECKING
 
+from isic_tf.artifacts import prediction_sidecar, run_directory
 from isic_tf.augmentation import policies
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones
@@ -13,6 +16,8 @@ from tfrecord_tools.io import column_names
 
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
+
+_LOG = logging.getLogger(__name__)
 
 
 def check_options(config: "TrainConfig", replicas: int, on_tpu: bool) -> None:
@@ -25,6 +30,7 @@ def check_options(config: "TrainConfig", replicas: int, on_tpu: bool) -> None:
 
     Raises:
         ConfigError: They do not.
+        LeakageError: Predictions to learn from are of networks that know labels of the held-out fold.
     """
     check_choices(config)
     policies.read_policy(config.augment_policy)
@@ -209,6 +215,30 @@ def _check_pseudo_labels(config: "TrainConfig") -> None:
         raise errors.ConfigError(
             f"expected --pseudo_csv with --pseudo_weight={config.pseudo_weight}, got none; add the predictions of the "
             "teacher, or leave out --pseudo_weight"
+        )
+    if config.pseudo_weight and config.fold != "full":
+        _refuse_leaking_teacher(config)
+
+
+def _refuse_leaking_teacher(config: "TrainConfig") -> None:
+    """Refuses predictions for labeled images by networks that were trained on the labels of the held-out fold."""
+    if not config.fold.isdigit():
+        raise errors.LeakageError(
+            f"expected the number of one fold as --fold with --pseudo_weight, got {config.fold}: one file of "
+            "predictions holds out one fold; train each in a run directory of its own"
+        )
+    networks = prediction_sidecar.read_networks(config.pseudo_csv or "")
+    own = os.path.basename(run_directory.fold_dir("", int(config.fold)))
+    if networks is None:
+        _LOG.warning(
+            f"note: {config.pseudo_csv} does not say which networks it is of; those that were trained on fold "
+            f"{config.fold} would tell the student its held-out labels"
+        )
+    elif networks != [own]:
+        raise errors.LeakageError(
+            f"expected predictions of {own} alone as --pseudo_csv of a student that holds out fold {config.fold}, got "
+            f"{config.pseudo_csv} of {', '.join(networks)}, which know its held-out labels; use "
+            f"isic_tf.predict --fold={config.fold}"
         )
 
 

@@ -14,9 +14,12 @@ from tqdm import tqdm
 
 from tfrecord_tools import errors
 from tfrecord_tools.building import shard_jobs, shard_writer
+from tfrecord_tools.io import filesystem
 
 # A process takes a second to start, so each should have at least this many images.
 _IMAGES_PER_PROCESS = 50
+# Threads that write the jobs of workers on other machines.
+_WRITERS = 16
 # What a worker process shares with the main process: the number of finished images, and the event that ends the work.
 _shared: dict[str, Any] = {}
 
@@ -121,11 +124,35 @@ def run_beam(jobs: Sequence[shard_jobs.ShardJob], options: str) -> None:
             f"--runner=beam needs apache-beam ({error}); install it with: pip install apache-beam"
         ) from error
     # As files: Dataflow refuses a graph of more than 10 MB, the rows of some 50,000 images.
-    paths = [shard_jobs.write_job(job) for job in jobs]
-    with beam.Pipeline(options=PipelineOptions(shlex.split(options))) as pipeline:
+    with _job_files(jobs) as paths, beam.Pipeline(options=PipelineOptions(shlex.split(options))) as pipeline:
         # Without the reshuffle, a runner may fuse the steps and write all shards in one worker.
         pipeline | beam.Create(paths) | beam.Reshuffle() | beam.Map(_make_from_file)
 
 
+@contextlib.contextmanager
+def _job_files(jobs: Sequence[shard_jobs.ShardJob]) -> Iterator[list[str]]:
+    """Writes jobs to files, and removes them in the end: they hold names and metadata of patients' images."""
+    # In threads: a bucket takes a tenth of a second for each.
+    with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
+        try:
+            yield list(pool.map(shard_jobs.write_job, jobs))
+        finally:
+            list(pool.map(_remove_job, jobs))
+
+
+def _remove_job(job: shard_jobs.ShardJob) -> None:
+    path = shard_jobs.job_path(job)
+    if filesystem.exists(path):
+        filesystem.remove(path)
+
+
 def _make_from_file(path: str) -> None:
-    shard_writer.make_shard(shard_jobs.read_job(path))
+    try:
+        job = shard_jobs.read_job(path)
+    except Exception as error:
+        if not filesystem.is_failure(error):
+            raise
+        raise errors.IsicError(
+            f"{path} cannot be read on this worker ({error}); give --output a path that all workers reach"
+        ) from error
+    shard_writer.make_shard(job)

@@ -89,6 +89,11 @@ def make_jobs(
     return jobs
 
 
+def job_path(job: ShardJob) -> str:
+    """Returns the path of the file that `write_job` writes, in the staging directory."""
+    return f"{job.staged}.job.json"
+
+
 def write_job(job: ShardJob) -> str:
     """Writes a job to a file beside its shard, for a worker on another machine.
 
@@ -96,9 +101,9 @@ def write_job(job: ShardJob) -> str:
         job: See `make_jobs`.
 
     Returns:
-        Path of the file, in the staging directory, which is removed at the end of a build.
+        Path of the file.
     """
-    path = f"{job.staged}.job.json"
+    path = job_path(job)
     atomic_write.write_text(path, json.dumps(dataclasses.asdict(job)))
     return path
 

@@ -8,6 +8,7 @@ work grows with the 1.5th power of the number. Of 7,294 edits of real images tha
 """
 
 import concurrent.futures
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,10 @@ EXACT_UP_TO = 2**18
 PROBES = 128
 # Columns in a group of `find_largest`.
 _GROUP = 128
-# Descriptors that a thread compares with all, or with the centers of cells, at a time.
+# Descriptors that a thread compares with all at a time, and cells that are searched before the results are joined.
 _BLOCK = 256
-_ROWS = 4096
+# Similarities that a thread computes at a time within cells.
+_SIMILARITIES = 2**22
 # Descriptors whose cells are listed at a time.
 _VISITORS = 2**18
 # Descriptors for each cell and rounds, to find the centers.
@@ -76,7 +78,9 @@ def _search_all(
         found = find_largest(similarity, count)
         return start + found, np.take_along_axis(similarity, found, axis=1)
 
-    parts = _map(search, range(0, max(split, 1), _BLOCK), workers)
+    blocks = range(0, max(split, 1), _BLOCK)
+    with tqdm(total=len(blocks), desc="search", unit="block", disable=None) as progress:
+        parts = _map(search, blocks, workers, progress)
     return np.concatenate([found for found, _ in parts]), np.concatenate([similarity for _, similarity in parts])
 
 
@@ -85,17 +89,24 @@ def _search_cells(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Does what `_search_all` does, within the cells whose centers are nearest to a descriptor."""
     centers = find_centers(embeddings[start:], 4 * round(np.sqrt(len(owners) - start)))
+    step = _SIMILARITIES // len(centers)
 
     def settle(begin: int) -> np.ndarray:
-        return (embeddings[begin : begin + _ROWS] @ centers.T).argmax(axis=1)
+        return (embeddings[begin : begin + step] @ centers.T).argmax(axis=1)
 
-    members = _list_groups(np.concatenate(_map(settle, range(start, len(owners), _ROWS), workers)), len(centers))
+    codes = np.concatenate(_map(settle, range(start, len(owners), step), workers))
+    # Copies of one descriptor give equal centers, all but one of them without descriptors.
+    filled, codes = np.unique(codes, return_inverse=True)
+    centers = centers[filled]
+    members = _list_groups(codes, len(centers))
     found = np.zeros((split, count), np.int64)
     best = np.full((split, count), -np.inf, np.float32)
     # In blocks: the lists of what is searched in each cell are larger than the result.
-    for begin in range(0, split, _VISITORS):
-        rows = np.arange(begin, min(begin + _VISITORS, split))
-        _visit(embeddings, owners, rows, start, centers, members, found, best, workers)
+    blocks = range(0, split, _VISITORS)
+    with tqdm(total=len(blocks) * len(centers), desc="search", unit="cell", disable=None) as progress:
+        for begin in blocks:
+            rows = np.arange(begin, min(begin + _VISITORS, split))
+            _visit(embeddings, owners, rows, start, centers, members, found, best, workers, progress)
     return found, best
 
 
@@ -109,33 +120,40 @@ def _visit(
     found: np.ndarray,
     best: np.ndarray,
     workers: int,
+    progress: Any,
 ) -> None:
     """Searches for the nearest of some rows, cell by cell, and puts them into `found` and `best`."""
     count = found.shape[1]
     probes = min(PROBES, len(centers))
+    step = _SIMILARITIES // len(centers)
 
     def probe(begin: int) -> np.ndarray:
-        similarity = embeddings[rows[begin : begin + _ROWS]] @ centers.T
+        similarity = embeddings[rows[begin : begin + step]] @ centers.T
         return np.argpartition(similarity, -probes, axis=1)[:, -probes:].astype(np.int32)
 
-    probed = np.concatenate(_map(probe, range(0, len(rows), _ROWS), workers))
+    probed = np.concatenate(_map(probe, range(0, len(rows), step), workers))
     visits = _list_groups(probed.ravel(), len(centers))
 
-    def search(cell: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def search(cell: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         own, columns = rows[visits[cell] // probes], start + members[cell]
+        step = max(1, _SIMILARITIES // len(columns))
+        return [search_some(own[at : at + step], columns) for at in range(0, len(own), step)]
+
+    def search_some(own: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         similarity = embeddings[own] @ embeddings[columns].T
         similarity[owners[own, None] == owners[columns]] = -np.inf
         wanted = min(count, len(columns))
         places = np.argpartition(similarity, -wanted, axis=1)[:, -wanted:]
         return own, columns[places], np.take_along_axis(similarity, places, axis=1)
 
-    filled = [cell for cell in range(len(centers)) if len(members[cell]) and len(visits[cell])]
-    for begin in range(0, len(filled), _BLOCK):
-        for own, columns, similarity in _map(search, filled[begin : begin + _BLOCK], workers):
+    for begin in range(0, len(centers), _BLOCK):
+        cells = range(begin, min(begin + _BLOCK, len(centers)))
+        for own, columns, similarity in itertools.chain.from_iterable(_map(search, cells, workers)):
             both = np.concatenate([best[own], similarity], axis=1)
             places = np.argpartition(both, -count, axis=1)[:, -count:]
             best[own] = np.take_along_axis(both, places, axis=1)
             found[own] = np.take_along_axis(np.concatenate([found[own], columns], axis=1), places, axis=1)
+        progress.update(len(cells))
 
 
 def find_centers(embeddings: np.ndarray, count: int) -> np.ndarray:
@@ -157,8 +175,10 @@ def find_centers(embeddings: np.ndarray, count: int) -> np.ndarray:
     size = min(len(embeddings), _SAMPLE * count)
     sample = embeddings[np.sort(rng.choice(len(embeddings), size, replace=False))]
     centers = sample[np.sort(rng.choice(size, count, replace=False))]
+    step = max(1, _SIMILARITIES // count)
     for _ in range(_ROUNDS):
-        nearest = np.concatenate([(sample[at : at + _ROWS] @ centers.T).argmax(axis=1) for at in range(0, size, _ROWS)])
+        blocks = (sample[at : at + step] @ centers.T for at in range(0, size, step))
+        nearest = np.concatenate([similarity.argmax(axis=1) for similarity in blocks])
         order = np.argsort(nearest, kind="stable")
         filled, begins = np.unique(nearest[order], return_index=True)
         # A center without descriptors stays where it is.
@@ -196,7 +216,12 @@ def _list_groups(codes: np.ndarray, count: int) -> list[np.ndarray]:
     return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=count))[:-1])
 
 
-def _map(function: Callable[[int], Any], places: range | list[int], workers: int) -> list[Any]:
+def _map(function: Callable[[int], Any], places: range, workers: int, progress: Any = None) -> list[Any]:
     """Calls a function in threads; NumPy releases the interpreter's lock."""
+    found = []
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        return list(tqdm(pool.map(function, places), "search", len(places), unit="block", disable=None))
+        for one in pool.map(function, places):
+            found.append(one)
+            if progress is not None:
+                progress.update()
+    return found

@@ -10,6 +10,7 @@ from tfrecord_tools.imaging import exif
 
 SCAN = 0xDA
 _MARKER = 0xFF
+_BLOCK = 2**20
 # Within image data, 0xFF is followed by 0, a restart marker or another 0xFF.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Frame headers, of JPEG-LS too (0xF7); 0xC4, 0xC8 and 0xCC are other segments.
@@ -69,9 +70,10 @@ class JpegHeader:
         Args:
             data: Bytes of the file.
         """
-        # Three times as fast as `bytes.count`.
+        # Three times as fast as `bytes.count`; in blocks, since files may be large.
         found = np.frombuffer(data, np.uint8)[self.scan :]
-        return int(np.count_nonzero((found[:-1] == _MARKER) & (found[1:] == SCAN)))
+        blocks = (found[start : start + _BLOCK + 1] for start in range(0, len(found), _BLOCK))
+        return sum(int(np.count_nonzero((part[:-1] == _MARKER) & (part[1:] == SCAN))) for part in blocks)
 
 
 def list_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -60,7 +60,7 @@ def _has_no_formula(values: pd.Series) -> bool:
     """Returns whether all values are texts that begin otherwise than a formula; the usual case, told fast."""
     try:
         return set(map(_FIRST, values.to_numpy(object))).isdisjoint(_FIRST_CHARACTERS)
-    except TypeError:  # a value is no text
+    except (TypeError, KeyError):  # a value is no text
         return False
 
 

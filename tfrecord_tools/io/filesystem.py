@@ -9,6 +9,7 @@ import contextlib
 import errno
 import glob as local_glob
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # A part of the path is not what it has to be.
 _WRONG_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _BLOCK_BYTES = 2**20
+# In characters; that of Linux.
+_LONGEST_PATH = 4096
 
 
 def is_remote(path: str) -> bool:
@@ -251,8 +254,9 @@ def rejoin(parts: Sequence[str], is_known: Callable[[str], bool]) -> list[str]:
     names = []
     start = 0
     while start < len(parts):
-        ends = range(len(parts), start + 1, -1)
-        joined = ((end, ",".join(parts[start:end]).strip()) for end in ends)
+        lengths = itertools.accumulate(len(part) + 1 for part in parts[start:])
+        last = start + sum(1 for _ in itertools.takewhile(lambda length: length <= _LONGEST_PATH, lengths))
+        joined = ((end, ",".join(parts[start:end]).strip()) for end in range(last, start + 1, -1))
         # A bucket is not asked over the network.
         end = next((end for end, name in joined if not is_remote(name) and is_known(name)), start + 1)
         names.append(",".join(parts[start:end]).strip())

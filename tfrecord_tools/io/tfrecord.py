@@ -168,7 +168,8 @@ def check_lengths(path: str) -> int:
     return _count_records(path, filesystem.stamp(path))
 
 
-@functools.lru_cache(maxsize=2**12)
+# More than the shards of a set.
+@functools.lru_cache(maxsize=2**14)
 def _count_records(path: str, stamp: tuple[int, int]) -> int:
     return sum(1 for _ in list_places(path))
 

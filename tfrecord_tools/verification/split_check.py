@@ -131,7 +131,8 @@ def check_split(
         `CheckedSplit`.
     """
     image_size = found.manifest.get("image_size") if found.manifest else None
-    threads = -(-workers // len(found.files))
+    # Together no more than `workers`.
+    threads = max(1, workers // len(found.files))
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
         # Hashing all images takes as long as all else that is done without decoding.
         digests = _find_digests(found)

@@ -4,7 +4,7 @@
 
 const find = (id) => document.getElementById(id);
 const limits = document.body.dataset;
-const state = { files: [], judged: [], images: [], token: "", turn: 0, calibration: 0, isJudging: false, prevalence: null };
+const state = { files: [], judged: [], images: [], token: "", turn: 0, calibration: 0, isJudging: false, prevalence: null, metadata: "" };
 
 function make(tag, text, ...children) {
   const element = document.createElement(tag);
@@ -43,9 +43,13 @@ async function ask(path, options) {
 
 const metadataInputs = () => document.querySelectorAll("#metadata input, #metadata select");
 
+const readMetadata = () => JSON.stringify([...metadataInputs()].map((input) => input.value));
+
 const prevalence = () => state.prevalence;
 
 async function judge() {
+  // What is no number would be sent as unknown.
+  if (![...metadataInputs()].every((input) => input.reportValidity())) return;
   const turn = ++state.turn;
   show("");
   find("clear").hidden = !state.files.length;
@@ -61,6 +65,7 @@ async function judge() {
   const form = new FormData();
   for (const file of state.files) form.append("images", file);
   for (const input of metadataInputs()) form.append(input.name, input.value);
+  const metadata = readMetadata();
   const given = prevalence();
   const query = new URLSearchParams({ maps: "true", ...(given === null ? {} : { prevalence: given }) });
   try {
@@ -68,6 +73,7 @@ async function judge() {
     if (turn !== state.turn) return;
     state.isJudging = false;
     state.judged = state.files;
+    state.metadata = metadata;
     state.images = answer.images.map((image, place) => ({ ...image, name: state.files[place].name }));
     draw();
     // The slider may have moved meanwhile.
@@ -78,7 +84,14 @@ async function judge() {
     find("status").textContent = "";
     show(rename(error.message));
     // A file that cannot be judged would block those that are added later; without the token, all are sent again.
-    if (find("token-form").hidden) state.files = state.judged;
+    if (find("token-form").hidden) {
+      state.files = state.judged;
+      // What was judged with other metadata is not shown beside these.
+      if (state.images.length && state.metadata !== readMetadata()) {
+        state.images = [];
+        draw();
+      }
+    }
   }
 }
 
@@ -209,9 +222,7 @@ function start() {
     find("files").focus();
   });
   for (const input of metadataInputs()) {
-    input.addEventListener("change", () => {
-      if (input.reportValidity()) judge();
-    });
+    input.addEventListener("change", judge);
   }
   find("token-form").addEventListener("submit", (event) => {
     event.preventDefault();

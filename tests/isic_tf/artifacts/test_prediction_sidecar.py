@@ -46,3 +46,15 @@ def test_classes_of_another_type_are_refused(tmp_path, wrong):
     prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", **{**FACTS, **wrong})
     with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} to be "):
         prediction_sidecar.read_class_facts(path)
+
+
+def test_the_networks_of_a_file_are_read(tmp_path):
+    path = str(tmp_path / "a.csv")
+    assert prediction_sidecar.read_networks(path) is None
+    for networks in (None, ["fold0", "full"]):
+        facts = {} if networks is None else {"networks": networks}
+        prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", **facts)
+        assert prediction_sidecar.read_networks(path) == networks
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", networks="fold0")
+    with pytest.raises(ValueError, match="expected networks to be a list of texts, got 'fold0'"):
+        prediction_sidecar.read_networks(path)

@@ -61,6 +61,16 @@ def test_a_convolution_that_others_use_keeps_its_normalization():
     assert "FusedBatchNormV3" in operations
 
 
+def test_a_normalization_by_the_statistics_of_the_batch_stays():
+    image = tf.keras.Input((2, 2, 1))
+    normalization = tf.keras.layers.BatchNormalization()
+    network = tf.keras.Model(image, normalization(make_layer("plain")(image), training=True))
+    images = tf.reshape(tf.range(8.0), [2, 2, 2, 1])
+    found, operations = compute(network, images)
+    np.testing.assert_allclose(found, network(images), atol=1e-6)
+    assert "FusedBatchNormV3" in operations
+
+
 def test_a_network_that_uses_other_things_is_left_as_it_is():
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a"], [2.0]), 0.0)
     image = tf.keras.Input((1,), dtype=tf.string)
@@ -86,6 +96,7 @@ def test_classifiers_give_the_same_logits_and_features(backbone):
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     network = stage_features.add_stage_features(classifier)
     inputs = [tf.constant(rng.random((2, *one.shape[1:])), tf.float32) for one in network.inputs]
-    found, _ = compute(network, *inputs)
+    found, operations = compute(network, *inputs)
+    assert "FusedBatchNormV3" not in operations
     for own, expected in zip(found, network(inputs, training=False), strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-5)

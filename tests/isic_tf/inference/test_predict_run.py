@@ -454,6 +454,10 @@ def test_what_is_assumed_of_the_making_of_records_is_said(record_set, tmp_path, 
     [
         ({}, "expected either --records or --images, got neither"),
         ({"records": "x", "images": "y"}, "expected either --records or --images, got both"),
+        (
+            {"records": "x", "fold": "0", "out_of_fold": True},
+            "expected --fold=all with --out_of_fold, .* got 0; leave out one of them",
+        ),
         ({"records": "x", "prevalence": 0.1}, "expected --calibrated with --prevalence"),
         (
             {"records": "x", "prevalence": 1.76, "calibrated": True},

@@ -6,6 +6,7 @@ import pathlib
 import struct
 import tempfile
 import threading
+import time
 import zlib
 
 import cv2
@@ -229,6 +230,27 @@ def test_networks_that_hang_are_ended_and_every_request_is_told(run, monkeypatch
     }
     assert answers[0].headers["retry-after"] == "2"
     assert "the networks took more than 2 s (--max_seconds), so the worker is ended" in caplog.text
+    service.close()
+
+
+def test_images_that_waited_for_others_have_a_pass_of_their_own(run, monkeypatch):
+    service = judging.JudgingService(ServeConfig(workdir=str(run), max_seconds=2))
+    compute = service._batcher._compute
+
+    def delay(*arguments):
+        time.sleep(1.5)
+        return compute(*arguments)
+
+    monkeypatch.setattr(service._batcher, "_compute", delay)
+    ended = threading.Event()
+    application = app.make_app(service, service._config, "", ended.set)
+    with TestClient(application, "http://127.0.0.1") as client, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(post, client, ("a", FILES["lesion.bmp"]))
+        wait_until(lambda: service._batcher.seconds > 0.5)
+        # It waits for a second, and is judged for more than another.
+        other = pool.submit(post, client, ("a", FILES["lesion.bmp"]))
+        assert [one.result().status_code for one in (first, other)] == [200, 200]
+    assert not ended.is_set()
     service.close()
 
 

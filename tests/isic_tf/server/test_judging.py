@@ -12,6 +12,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from tiny_runs import train_calibrated
 
+from isic_tf.data import clinical_metadata
 from isic_tf.diagnosis import DiagnoseConfig, diagnose
 from isic_tf.distribution import cpu
 from isic_tf.patient_context import second_stage
@@ -118,6 +119,10 @@ def test_the_numbers_of_a_context_model_come_with_the_images(run, tmp_path):
     assert [field.name for field in service.fields] == ["width"]
     found = judge(service, PICTURES, width=["1", "2.5", ""])
     assert sorted(one.context_probability for one in found) == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    service.close()
+    second_stage.save_stage(stage._replace(columns=["share", "site_share"]), str(tmp_path), {})
+    service = judging.JudgingService(ServeConfig(workdir=str(run), context=str(tmp_path)))
+    assert [field.name for field in service.fields] == [*clinical_metadata.FIELDS.values(), "width"]
     service.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 from harness import wait_until
 
 from isic_tf.server import serving
-from isic_tf.server.config import ServeConfig
+from isic_tf.server.config import HANGING, ServeConfig
 from tfrecord_tools import errors
 
 
@@ -64,6 +64,14 @@ def test_a_killed_process_is_started_again_and_the_end_of_one_is_the_end(capsys)
     assert "killed by signal 9; another one is started" in printed
     assert "killed by signal 6" in printed
     assert "killed by signal 15" in printed
+
+
+def test_a_process_that_hangs_is_started_again_however_often(capsys):
+    codes = iter([f"exit({HANGING})"] * 7 + ["exit(0)"])
+    with pytest.raises(SystemExit) as caught:
+        serving.supervise(lambda: python(next(codes)))
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.count("the worker hung; another one is started") == 7
 
 
 def test_a_process_that_is_killed_again_and_again_is_given_up():

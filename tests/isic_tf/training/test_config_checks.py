@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 from harness import make_config
 
+from isic_tf.artifacts import prediction_sidecar
 from isic_tf.training import config_checks
 from tfrecord_tools import errors
 
@@ -113,3 +116,25 @@ def test_profiles_without_steps_are_refused(text):
         ValueError, match=f"expected --profile=FIRST:LAST, steps counted from 1 such as 10:20, got '{text}'"
     ):
         config_checks.parse_profile(text)
+
+
+def test_a_teacher_that_knows_the_held_out_labels_is_refused(tmp_path, caplog):
+    path = str(tmp_path / "teacher.csv")
+    config = make_config(pseudo_csv=path, pseudo_weight=0.5, fold="1")
+    with pytest.raises(
+        errors.LeakageError, match="expected the number of one fold as --fold with --pseudo_weight, got"
+    ):
+        config_checks.check_options(dataclasses.replace(config, fold="all"), 1, False)
+    config_checks.check_options(config, 1, False)
+    assert "teacher.csv does not say which networks it is of" in caplog.text
+    caplog.clear()
+    for networks in (["fold0"], ["fold0", "fold1"]):
+        prediction_sidecar.write_sidecar(path, patient_context=False, made_by="isic_tf.predict", networks=networks)
+        with pytest.raises(
+            errors.LeakageError, match="expected predictions of fold1 alone as --pseudo_csv .* of fold0"
+        ):
+            config_checks.check_options(config, 1, False)
+        config_checks.check_options(dataclasses.replace(config, fold="full", keep_weights="last"), 1, False)
+    prediction_sidecar.write_sidecar(path, patient_context=False, made_by="isic_tf.predict", networks=["fold1"])
+    config_checks.check_options(config, 1, False)
+    assert not caplog.text

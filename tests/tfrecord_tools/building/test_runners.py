@@ -60,6 +60,16 @@ def test_beam_makes_the_same_bytes(rows, tmp_path, expected):
     pytest.importorskip("apache_beam", reason="the extra [beam] is not installed")
     runners.run_beam(make_jobs(rows, tmp_path / "beam"), "")
     assert staged(tmp_path / "beam") == expected
+    # The rows of a shard are gone with the build, and after one that fails.
+    os.truncate(tmp_path / "jpeg" / "i4.jpg", 300)
+    with pytest.raises(Exception, match="i4.jpg is truncated"):
+        runners.run_beam(make_jobs(rows, tmp_path / "failing"), "")
+    assert not list(tmp_path.rglob("*.job.json"))
+
+
+def test_a_worker_without_its_job_says_why(tmp_path):
+    with pytest.raises(errors.IsicError, match="cannot be read on this worker .*give --output a path that all workers"):
+        runners._make_from_file(str(tmp_path / "train00.job.json"))
 
 
 def test_beam_that_is_not_installed_is_named(rows, tmp_path, monkeypatch):

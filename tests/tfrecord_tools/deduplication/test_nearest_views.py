@@ -48,6 +48,21 @@ def test_a_few_cells_find_the_near_ones_and_the_same_in_every_run(monkeypatch):
     assert len(wanted & set(map(tuple, found.tolist()))) >= 990
 
 
+@pytest.mark.parametrize("copies", [301, 1500])
+def test_many_copies_of_one_descriptor_are_found_and_hide_no_others(copies, monkeypatch):
+    descriptors = make_descriptors(2000)
+    descriptors[:copies] = descriptors[0]
+    monkeypatch.setattr(nearest_views, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(nearest_views, "PROBES", 24)
+    # Several parts of the largest cell.
+    monkeypatch.setattr(nearest_views, "_SIMILARITIES", 2**16)
+    found = nearest_views.find_nearest(descriptors, np.arange(2000), None, 1)
+    equal = found[(found < copies).all(axis=1)]
+    assert np.array_equal(np.unique(equal), np.arange(copies))
+    wanted = {(row, row + 1000) for row in range(copies, 1000)}
+    assert len(wanted & set(map(tuple, found.tolist()))) >= 0.99 * len(wanted)
+
+
 def test_up_to_a_size_all_are_compared_with_all(monkeypatch):
     monkeypatch.setattr(nearest_views, "_search_cells", None)
     assert len(nearest_views.find_nearest(make_descriptors(400), np.arange(400), None, 1))
