@@ -9,7 +9,8 @@ from isic_tf.server import answers
 
 def test_an_image_has_every_figure_of_a_diagnosis():
     fields = {field.name for field in dataclasses.fields(Diagnosis)}
-    assert fields == set(answers.JudgedImage.model_fields) - {"fold_scores", "picture", "map"}
+    # Training images are shown by `diagnose` alone.
+    assert fields - {"neighbors"} == set(answers.JudgedImage.model_fields) - {"fold_scores", "picture", "map"}
     one = answers.JudgedImage(**dataclasses.asdict(Diagnosis("image 1", 0.5)), fold_scores=[0.4, 0.6])
     assert one.model_dump()["warnings"] == []
 

@@ -266,8 +266,11 @@ def test_metadata_are_described_and_refused_in_one_line(service, config, monkeyp
         page = client.get("/").text
     assert answer.status_code == 422
     assert answer.json()["detail"] == "expected one of male, female as sex, or nothing where it is unknown, got '<i>'"
-    assert '<select id="metadata-2" name="sex">' in page
-    assert 'name="age_approx" type="number" step="any" placeholder="unknown" min="0.0" max="120.0"' in page
+    assert '<select id="metadata-2" name="sex" autocomplete="off">' in page
+    assert (
+        'name="age_approx" type="number" step="any" autocomplete="off" placeholder="unknown" min="0.0" max="120.0"'
+        in page
+    )
 
 
 def test_a_run_without_calibration_has_no_probabilities(run, tmp_path):

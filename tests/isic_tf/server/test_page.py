@@ -146,6 +146,7 @@ def test_metadata_are_sent_with_the_images_and_again_where_they_change(browser, 
         browser.run(f"{element}.value = {value!r}; {element}.dispatchEvent(new Event('change'))")
 
     change("sex", "female")
+    browser.wait(f"{NAMES}.length === 1 && !state.isJudging")
     change("age_approx", "40")
     browser.wait(f"{NAMES}.length === 1 && !state.isJudging")
     assert sent[0] == {"age_approx": [""], "sex": [""]}

@@ -82,13 +82,13 @@ def test_fields_keep_the_order_of_their_values():
     ("body", "fields", "status", "text"),
     [
         (make_field("sex", "male"), (), 400, "a form of files as 'images' alone: Too many fields"),
-        (make_field("age", "40"), ("sex",), 422, "as 'images', and nothing else in the form but sex"),
+        (make_field("age", "40"), ("sex",), 422, "as 'images', and nothing else in the form besides sex"),
         (make_field("sex", "male") * 4, ("sex",), 400, "Too many fields. Maximum number of fields is 3."),
         (
             make_field("images", "text"),
             ("sex",),
             422,
-            "at least one file as 'images', and nothing else in the form but sex",
+            "at least one file as 'images', and nothing else in the form besides sex",
         ),
     ],
 )
