@@ -1,5 +1,6 @@
 """Commands: the flags of their configurations, log lines on standard output, errors in one line, exit codes."""
 
+import atexit
 import contextlib
 import dataclasses
 import gc
@@ -104,9 +105,9 @@ def run(command: Callable[[Any], Any] | str, config_class: type[Config], doc: st
         values = {field.name: flags.FLAGS[configuration.flag_name(field.name)].value for field in fields}
         if config_class.POSITIONAL:
             values[config_class.POSITIONAL] = [*(values[config_class.POSITIONAL] or []), *argv[1:]]
-        code = execute(lambda: call(command, config_class(**values)))
         # At its end Python would search all objects for garbage, for a second where TensorFlow is imported.
-        gc.freeze()
+        atexit.register(gc.freeze)
+        code = execute(lambda: call(command, config_class(**values)))
         if code:
             sys.exit(code)
 
