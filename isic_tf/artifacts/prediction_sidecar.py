@@ -78,14 +78,14 @@ def read_class_facts(path: str) -> dict[str, Any]:
         return {**lists, "multi_label": content["multi_label"], **known}
 
 
-def read_networks(path: str) -> list[str] | None:
-    """Reads which networks of a run made the predictions of a file.
+def read_fold(path: str) -> str | None:
+    """Reads which network of a run made the predictions of a file.
 
     Args:
         path: Prediction file.
 
     Returns:
-        Names of their directories, such as `fold0`; None where there is no sidecar, or it does not say so.
+        Number of a fold, `full`, or `all`; None where there is no sidecar, or it does not say so.
 
     Raises:
         CorruptRecordError: The sidecar is damaged.
@@ -94,10 +94,13 @@ def read_networks(path: str) -> list[str] | None:
     if not filesystem.exists(sidecar):
         return None
     with saved_files.explained_damage(sidecar, "the sidecar of a prediction file", "remove or rename it"):
-        networks = saved_files.read_json(sidecar).get("networks")
-        if networks is not None and not (isinstance(networks, list) and all(isinstance(one, str) for one in networks)):
-            raise errors.CorruptRecordError(f"expected networks to be a list of texts, got {networks!r:.50}")
-        return networks
+        content = saved_files.read_json(sidecar)
+        # Of `oof.csv`, each prediction is by another network.
+        is_of_all = "folds" in content or content.get("made_by") == "isic_tf.train"
+        fold = content.get("fold", "all" if is_of_all else None)
+        if not isinstance(fold, (str, type(None))):
+            raise errors.CorruptRecordError(f"expected fold to be a text, got {fold!r:.50}")
+        return fold
 
 
 def _read_patient_context(sidecar: str) -> bool | None:

@@ -57,7 +57,8 @@ def merge(network: tf.keras.Model) -> Callable[..., Any]:
 
     def call(inputs: Any, training: bool = False) -> Any:
         del training
-        values = dict(zip(names, tf.nest.flatten(inputs), strict=True))
+        # In the body of a loop, inputs from around it are captured by an operation only.
+        values = dict(zip(names, map(tf.identity, tf.nest.flatten(inputs)), strict=True))
         values.update({name: tf.convert_to_tensor(variable) for name, variable in reads.items()})
         for convolution, (kernel, parameters, epsilon) in merged.items():
             gamma, beta, mean, variance = (values[name] for name in parameters)

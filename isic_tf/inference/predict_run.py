@@ -128,9 +128,9 @@ def _predict_to_files(job: PredictionJob, directory: str, order: Sequence[str] |
             patient_context=job.has_context_head or bool(job.context_model and job.context_model.patient_context),
             made_by="isic_tf.predict",
             folds=len(job.paths),
-            networks=[os.path.basename(os.path.dirname(path)) for path in job.paths],
             tta=config.tta,
             calibrated=config.calibrated,
+            **({} if config.fold == "all" else {"fold": config.fold}),
             **({} if order else job.classes.facts(job.run.get("target", ""))),
         )
         _write_skipped(f"{config.output}.skipped.csv", skipped)

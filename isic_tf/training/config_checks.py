@@ -1,11 +1,10 @@
 """Checks that the options of a training run fit together and fit the devices; imports no TensorFlow."""
 
 import logging
-import os
 import re
 from typing import TYPE_CHECKING
 
-from isic_tf.artifacts import prediction_sidecar, run_directory
+from isic_tf.artifacts import prediction_sidecar
 from isic_tf.augmentation import policies
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import backbones
@@ -227,17 +226,16 @@ def _refuse_leaking_teacher(config: "TrainConfig") -> None:
             f"expected the number of one fold as --fold with --pseudo_weight, got {config.fold}: one file of "
             "predictions holds out one fold; train each in a run directory of its own"
         )
-    networks = prediction_sidecar.read_networks(config.pseudo_csv or "")
-    own = os.path.basename(run_directory.fold_dir("", int(config.fold)))
-    if networks is None:
+    fold = prediction_sidecar.read_fold(config.pseudo_csv or "")
+    if fold is None:
         _LOG.warning(
             f"note: {config.pseudo_csv} does not say which networks it is of; those that were trained on fold "
             f"{config.fold} would tell the student its held-out labels"
         )
-    elif networks != [own]:
+    elif fold != config.fold:
         raise errors.LeakageError(
-            f"expected predictions of {own} alone as --pseudo_csv of a student that holds out fold {config.fold}, got "
-            f"{config.pseudo_csv} of {', '.join(networks)}, which know its held-out labels; use "
+            f"expected predictions of fold {config.fold} alone as --pseudo_csv of a student that holds it out, got "
+            f"{config.pseudo_csv} of {fold}, with networks that know its held-out labels; use "
             f"isic_tf.predict --fold={config.fold}"
         )
 

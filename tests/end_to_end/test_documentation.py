@@ -168,7 +168,8 @@ class Shell:
             given = dict(word.split("=", 1) for word in words[:place])
             self.count += 1
             less = ["--num_folds=2"] if makes_folds(module, flags) else list(_LESS.get(module, []))
-            if module == "isic_tf.train" and not any(flag.startswith("--augment_policy") for flag in flags):
+            own = any(flag.startswith("--augment_policy") for flag in flags) or "--freeze_epochs=all" in flags
+            if module == "isic_tf.train" and not own:
                 less.append("--augment_policy=none")
             jobs.append((module, flags + less, given, f"{self.folder}/log{self.count}.txt"))
         self.server.stdin.write(json.dumps(jobs) + "\n")

@@ -48,13 +48,14 @@ def test_classes_of_another_type_are_refused(tmp_path, wrong):
         prediction_sidecar.read_class_facts(path)
 
 
-def test_the_networks_of_a_file_are_read(tmp_path):
+def test_the_fold_of_a_file_is_read(tmp_path):
     path = str(tmp_path / "a.csv")
-    assert prediction_sidecar.read_networks(path) is None
-    for networks in (None, ["fold0", "full"]):
-        facts = {} if networks is None else {"networks": networks}
+    assert prediction_sidecar.read_fold(path) is None
+    for facts, fold in (({}, None), ({"folds": 2}, "all"), ({"folds": 1, "fold": "3"}, "3")):
         prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", **facts)
-        assert prediction_sidecar.read_networks(path) == networks
-    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", networks="fold0")
-    with pytest.raises(ValueError, match="expected networks to be a list of texts, got 'fold0'"):
-        prediction_sidecar.read_networks(path)
+        assert prediction_sidecar.read_fold(path) == fold
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.train")
+    assert prediction_sidecar.read_fold(path) == "all"
+    prediction_sidecar.write_sidecar(path, patient_context=None, made_by="isic_tf.predict", fold=3)
+    with pytest.raises(ValueError, match="expected fold to be a text, got 3"):
+        prediction_sidecar.read_fold(path)

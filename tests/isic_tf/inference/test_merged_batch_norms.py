@@ -61,6 +61,19 @@ def test_a_convolution_that_others_use_keeps_its_normalization():
     assert "FusedBatchNormV3" in operations
 
 
+def test_inputs_from_around_a_loop_are_found():
+    merged = merged_batch_norms.merge(make_network(make_layer("plain")))
+
+    @tf.function
+    def add_up(image):
+        total = tf.zeros([1, 1, 1, 2])
+        for _ in tf.range(3):
+            total += merged(image)
+        return total
+
+    np.testing.assert_allclose(np.ravel(add_up(tf.fill([1, 1, 1, 1], 7.0))), [46.5, 102], rtol=1e-6)
+
+
 def test_a_normalization_by_the_statistics_of_the_batch_stays():
     image = tf.keras.Input((2, 2, 1))
     normalization = tf.keras.layers.BatchNormalization()

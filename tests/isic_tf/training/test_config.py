@@ -149,6 +149,7 @@ def test_every_option_of_a_command_may_be_at_the_ends_of_its_range(command):
 REFUSED = {
     ("warmup_epochs", 1e308): "expected a warm-up shorter than",
     ("gradient_accumulation_steps", 2**63 - 1): "use",
+    ("pseudo_weight", 1.0): "expected --pseudo_csv with --pseudo_weight=1.0, got none",
 }
 
 

@@ -128,13 +128,13 @@ def test_a_teacher_that_knows_the_held_out_labels_is_refused(tmp_path, caplog):
     config_checks.check_options(config, 1, False)
     assert "teacher.csv does not say which networks it is of" in caplog.text
     caplog.clear()
-    for networks in (["fold0"], ["fold0", "fold1"]):
-        prediction_sidecar.write_sidecar(path, patient_context=False, made_by="isic_tf.predict", networks=networks)
+    for found in ({"fold": "0"}, {"folds": 2}):
+        prediction_sidecar.write_sidecar(path, patient_context=False, made_by="isic_tf.predict", **found)
         with pytest.raises(
-            errors.LeakageError, match="expected predictions of fold1 alone as --pseudo_csv .* of fold0"
+            errors.LeakageError, match="expected predictions of fold 1 alone as --pseudo_csv .* of (0|all), with"
         ):
             config_checks.check_options(config, 1, False)
         config_checks.check_options(dataclasses.replace(config, fold="full", keep_weights="last"), 1, False)
-    prediction_sidecar.write_sidecar(path, patient_context=False, made_by="isic_tf.predict", networks=["fold1"])
+    prediction_sidecar.write_sidecar(path, patient_context=False, made_by="isic_tf.predict", folds=1, fold="1")
     config_checks.check_options(config, 1, False)
     assert not caplog.text
