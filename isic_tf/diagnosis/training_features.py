@@ -57,28 +57,28 @@ def read_or_compute(
     """
     shards = record_index.match_shards(records)
     # Which images are training images, and their labels, is in files of the folds.
-    facts = [
+    lists = [
         *run_directory.fold_files(workdir, run_directory.OOF_FILE),
         *run_directory.fold_files(workdir, seen_images.SEEN_FILE),
     ]
-    key = prediction_shards.digest([*paths, *facts], prediction_shards.list_stamps(shards))
+    key = prediction_shards.digest([*paths, *lists], prediction_shards.list_stamps(shards))
     path = os.path.join(workdir, FEATURES_FILE)
     kept = _read(path, key)
     if kept:
         return kept
-    rows = _list_training_images(workdir, paths, run, records)
+    rows = _list_training_images(workdir, paths, run, records, lists)
     _LOG.info(f"computing the features of {len(rows)} training images, once")
     found = _compute(rows, shards, run, networks)
     _keep(path, key, found)
     return found
 
 
-def _list_training_images(workdir: str, paths: Sequence[str], run: Mapping[str, Any], records: str) -> pd.DataFrame:
-    """Lists the training images with the place of the network that each is judged by."""
+def _list_training_images(
+    workdir: str, paths: Sequence[str], run: Mapping[str, Any], records: str, lists: Sequence[str]
+) -> pd.DataFrame:
+    """Lists the training images, whose names are in `lists`, with the place of the network that each is judged by."""
     rows = prediction_inputs.list_records(records, {})
-    held_out = run_directory.fold_files(workdir, run_directory.OOF_FILE)
-    trained_on = run_directory.fold_files(workdir, seen_images.SEEN_FILE)
-    names = [pd.read_csv(path, usecols=["image_name"], dtype=str) for path in (*held_out, *trained_on)]
+    names = [pd.read_csv(path, usecols=["image_name"], dtype=str) for path in lists]
     is_known = related_images.find_photographs(rows, pd.concat(names)) if names else np.zeros(len(rows), bool)
     if not is_known.any():
         raise errors.IsicError(
