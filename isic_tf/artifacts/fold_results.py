@@ -90,9 +90,7 @@ def reopen_fold(directory: str) -> None:
         directory: Directory of the fold.
     """
     for name in (run_directory.METRICS_FILE, run_directory.OOF_FILE):
-        path = os.path.join(directory, name)
-        if filesystem.exists(path):
-            filesystem.remove(path)
+        filesystem.remove(os.path.join(directory, name), missing_ok=True)
 
 
 def merge_folds(

@@ -1,18 +1,41 @@
-"""Reads NumPy archives of unknown origin safely: nothing is unpickled, and their unpacked size is limited."""
+"""NumPy archives: written atomically, and read safely, whatever their origin.
 
+Nothing is unpickled, and the unpacked size is limited.
+"""
+
+import io
 import math
 import typing
 import zipfile
+from collections.abc import Mapping
 
 import numpy as np
 
 from tfrecord_tools import errors
+from tfrecord_tools.io import atomic_write, filesystem
 
 _MAX_ARRAYS = 100_000
 _MAX_HEADER = 2**16
 # NumPy's stored and deflated archives; other methods may need libraries that are absent.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def save(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays into an archive, complete or not at all.
+
+    Args:
+        path: The file to write, local or in a bucket; missing directories are created.
+        arrays: From name to array, of which none holds Python objects.
+
+    Raises:
+        IsicError: The file cannot be written.
+    """
+    # Archives are written with seeks, which files in buckets do not support.
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
+        file.write(content.getvalue())
 
 
 def unpack(file: typing.BinaryIO, max_bytes: int) -> dict[str, np.ndarray]:

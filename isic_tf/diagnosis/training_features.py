@@ -1,6 +1,5 @@
 """Features of a run's training images, each by a network that was not trained on it: computed once, kept in the run."""
 
-import io
 import logging
 import os
 import typing
@@ -15,7 +14,7 @@ from isic_tf.data import clinical_metadata, input_pipeline, read_errors
 from isic_tf.distribution import cpu
 from isic_tf.inference import fold_networks, fold_selection, prediction_inputs, prediction_shards
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem, record_index, saved_files
+from tfrecord_tools.io import filesystem, record_index, saved_files
 
 _LOG = logging.getLogger(__name__)
 FEATURES_FILE = "neighbors.npz"
@@ -136,11 +135,8 @@ def _keep(path: str, key: str, found: TrainingFeatures) -> None:
     if sum(array.nbytes for array in found) > _MAX_BYTES // 2:
         _LOG.warning(f"note: the features of {len(found.image_name)} images are not kept, since they are too large")
         return
-    content = io.BytesIO()
-    np.savez(content, key=np.array(key), **found._asdict())
     try:
-        with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
-            file.write(content.getbuffer())
+        safe_npz.save(path, {"key": np.array(key), **found._asdict()})
     except Exception as error:
         if not filesystem.is_failure(error):
             raise

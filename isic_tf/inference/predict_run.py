@@ -143,8 +143,8 @@ def _write_skipped(path: str, skipped: pd.DataFrame) -> None:
     if len(skipped):
         atomic_write.write_text(path, csv_output.format_table(skipped))
         _LOG.info(f"wrote the {len(skipped)} images that were skipped to {path}")
-    elif filesystem.exists(path):
-        filesystem.remove(path)
+    else:
+        filesystem.remove(path, missing_ok=True)
 
 
 def _choose_temporary_parent(run: str) -> str | None:

@@ -1,6 +1,5 @@
 """Writes and reads the detectors of a run: `unlike.npz` beside the weights of each fold, without pickle."""
 
-import io
 import os
 from collections.abc import Mapping
 
@@ -9,7 +8,7 @@ import numpy as np
 from isic_tf.artifacts import kept_weights, safe_npz
 from isic_tf.novelty.detector import Detector
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem, saved_files
+from tfrecord_tools.io import filesystem, saved_files
 
 DETECTOR_FILE = "unlike.npz"
 _MAX_BYTES = 2**28
@@ -38,11 +37,8 @@ def save_detector(weights: str, detector: Detector) -> str:
         'runs/lite0/fold0/unlike.npz'
     """
     digest = np.array(filesystem.compute_sha256(weights))
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **{_WEIGHTS: digest}, **detector._asdict())
     path = locate_detector(weights)
-    with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
-        file.write(content.getvalue())
+    safe_npz.save(path, {_WEIGHTS: digest, **detector._asdict()})
     return path
 
 

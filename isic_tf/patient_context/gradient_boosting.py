@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from isic_tf.artifacts import safe_npz
 from isic_tf.metrics import logistic
 from tfrecord_tools import errors
-from tfrecord_tools.io import atomic_write, filesystem, saved_files
+from tfrecord_tools.io import filesystem, saved_files
 
 if typing.TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -176,8 +176,7 @@ def _apply_to_block(model: Boost, following: np.ndarray, inputs: np.ndarray) -> 
 
 def save(model: Boost, path: str) -> None:
     """Writes a model as a NumPy archive."""
-    with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
-        np.savez_compressed(file, **model._asdict())
+    safe_npz.save(path, model._asdict())
 
 
 def load(path: str) -> Boost:

@@ -32,14 +32,11 @@ def save(model: SetModel, directory: str) -> None:
     for number, weights in enumerate(model.members):
         for place, weight in enumerate(weights):
             arrays[f"member{number}_{place}"] = weight
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
     path = os.path.join(directory, _WEIGHTS)
-    with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
-        file.write(content.getvalue())
+    safe_npz.save(path, arrays)
     facts = {
         "version": _VERSION,
-        "sha256": hashlib.sha256(content.getvalue()).hexdigest(),
+        "sha256": filesystem.compute_sha256(path),
         **{name: getattr(model, name) for name in _NUMBERS},
         "members": len(model.members),
         "network": model.network,

@@ -163,8 +163,8 @@ def _list_checkpoints(directory: str) -> None:
             # Without its time a checkpoint would be forgotten, and never be removed.
             lines.append(f"all_model_checkpoint_timestamps: {filesystem.stamp(f'{path}.index')[1] / 1e9}")
         atomic_write.write_text(listing, "\n".join([*lines, "last_preserved_timestamp: 0"]) + "\n")
-    elif filesystem.exists(listing):
-        filesystem.remove(listing)
+    else:
+        filesystem.remove(listing, missing_ok=True)
 
 
 def _accept() -> None:

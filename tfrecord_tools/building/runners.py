@@ -141,9 +141,7 @@ def _job_files(jobs: Sequence[shard_jobs.ShardJob]) -> Iterator[list[str]]:
 
 
 def _remove_job(job: shard_jobs.ShardJob) -> None:
-    path = shard_jobs.job_path(job)
-    if filesystem.exists(path):
-        filesystem.remove(path)
+    filesystem.remove(shard_jobs.job_path(job), missing_ok=True)
 
 
 def _make_from_file(path: str) -> None:

@@ -44,8 +44,7 @@ def replaced(path: str) -> Iterator[str]:
         yield temporary
         filesystem.replace(temporary, path)
     except BaseException as error:
-        if filesystem.exists(temporary):
-            filesystem.remove(temporary)
+        filesystem.remove(temporary, missing_ok=True)
         # Errors about another file are those of what the block reads; if there is no file to rename, it wrote none.
         is_own = isinstance(error, OSError) and error.filename in (None, temporary) and error.filename2 is None
         explained = filesystem.explain_write_error(path, error) if is_own else None

@@ -315,8 +315,18 @@ def replace(path: str, target: str) -> None:
         os.replace(path, target)
 
 
-def remove(path: str) -> None:
-    """Removes a file."""
+def remove(path: str, *, missing_ok: bool = False) -> None:
+    """Removes a file.
+
+    Args:
+        path: The file.
+        missing_ok: Whether it is no error that there is no such file.
+
+    Raises:
+        OSError, tf.errors.OpError: There is no such file, or it cannot be removed.
+    """
+    if missing_ok and not exists(path):
+        return
     if is_remote(path):
         _gfile().remove(path)
     else:

@@ -1,9 +1,11 @@
 import io
+import os
 
 import numpy as np
 import pytest
 
 from isic_tf.artifacts import safe_npz
+from tfrecord_tools.io import filesystem
 
 
 def pack(**arrays):
@@ -16,6 +18,16 @@ def test_arrays_are_read_back():
     found = safe_npz.unpack(pack(a=np.arange(3), b=np.array(["x"])), 10_000)
     assert found["a"].tolist() == [0, 1, 2]
     assert found["b"].tolist() == ["x"]
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_arrays_are_saved_whole_or_not_at_all(tmp_path, scheme):
+    path = f"{scheme}{tmp_path}/run/a.npz"
+    safe_npz.save(path, {"a": np.arange(3)})
+    with pytest.raises(ValueError, match="Object arrays"):
+        safe_npz.save(path, {"a": np.array([{}], object)})
+    assert safe_npz.unpack(io.BytesIO(filesystem.read(path)), 10_000)["a"].tolist() == [0, 1, 2]
+    assert os.listdir(tmp_path / "run") == ["a.npz"]
 
 
 def test_archives_larger_than_expected_are_refused():

@@ -96,7 +96,7 @@ def test_a_run_that_cannot_be_written_to_keeps_nothing(copy, record_set, monkeyp
     def fail(*_):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(training_features.atomic_write, "replaced", fail)
+    monkeypatch.setattr(training_features.safe_npz, "save", fail)
     found = read(copy, record_set / "train*.tfrec")
     assert len(found.features)
     assert "cannot be written, so the next call computes the features again" in caplog.text

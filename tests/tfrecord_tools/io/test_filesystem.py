@@ -37,7 +37,10 @@ def test_local_paths_and_urls_behave_the_same(folder):
     with filesystem.open(f"{folder}/a/2.txt") as file:
         file.seek(2)
         assert file.read(2) == b"ns"
-    filesystem.remove(f"{folder}/a/2.txt")
+    filesystem.remove(f"{folder}/a/2.txt", missing_ok=True)
+    filesystem.remove(f"{folder}/a/2.txt", missing_ok=True)
+    with pytest.raises((FileNotFoundError, tf.errors.NotFoundError)):
+        filesystem.remove(f"{folder}/a/2.txt")
     filesystem.rmtree(f"{folder}/a")
     filesystem.rmtree(f"{folder}/a")
     assert filesystem.listdir(f"{folder}/a") == []
