@@ -16,15 +16,28 @@ def text(value):
 
 
 def integers(values):
-    return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+    return b"(" + b"".join(b"\x8a\x0a" + value.to_bytes(10, "little", signed=True) for value in values) + b"t"
 
 
-def tensor(name, array, key, kind="FloatStorage", offset=0, strides=None, size=None):
+def storage(key, size, kind="FloatStorage"):
+    """The instructions that name a storage; a size beyond 31 bits takes nine bytes."""
+    number = b"J" + struct.pack("<i", size) if size < 2**31 else b"\x8a\x09" + size.to_bytes(9, "little")
+    words = text("storage") + b"ctorch\n" + kind.encode() + b"\n" + text(key) + text("cpu")
+    return b"(" + words + number + b"NtQ"
+
+
+def tensor(name, array, key, kind="FloatStorage", offset=0, strides=None, size=None, shape=None):
     """The instructions that add one tensor to a dict; the storage is its elements in the order of memory."""
     steps = [step // array.itemsize for step in array.strides] if strides is None else strides
-    storage = b"(" + text("storage") + b"ctorch\n" + kind.encode() + b"\n" + text(key) + text("cpu")
-    storage += b"J" + struct.pack("<i", array.size if size is None else size) + b"NtQ"
-    arguments = b"(" + storage + b"J" + struct.pack("<i", offset) + integers(array.shape) + integers(steps)
+    shape = array.shape if shape is None else shape
+    arguments = (
+        b"("
+        + storage(key, array.size if size is None else size, kind)
+        + b"J"
+        + struct.pack("<i", offset)
+        + integers(shape)
+        + integers(steps)
+    )
     return text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"\x89ccollections\nOrderedDict\n)RtR"
 
 
