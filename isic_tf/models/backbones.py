@@ -86,6 +86,38 @@ def weights_path(weights: str) -> str | None:
     return None if weights in WEIGHTS else weights
 
 
+def check_weights(backbone: str, weights: str) -> None:
+    """Raises a ConfigError for weights other than "none" and those that are published for the backbone."""
+    if weights not in ("none", *published(backbone)):
+        others = ", ".join((*published(backbone), "none"))
+        raise errors.ConfigError(
+            f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file"
+        )
+
+
+def find_sources(backbone: str, weights: str) -> None:
+    """Finds what a network will be built from, so that what is missing is known before time is spent on other things.
+
+    The module of a user's network is imported; published weights that are not here are downloaded.
+
+    Args:
+        backbone: See `check_name`.
+        weights: One of `WEIGHTS`, or the path of a file.
+
+    Raises:
+        ConfigError: There is no such function, or the file is of a kind that the backbone does not load.
+        IsicError: The weights are neither here nor can they be downloaded.
+        CorruptRecordError: The file is none of weights, or the published one of another backbone.
+    """
+    if names.is_address(backbone):
+        families.user_backbones.find_function(backbone)
+    path = weights_path(weights)
+    if path:
+        pretrained.check_format(path, backbone)
+    elif weights != "none":
+        pretrained.locate(backbone, weights)
+
+
 def make_normalization(backbone: str) -> "tf.keras.layers.Layer":
     """Creates the layer that normalizes images as the published weights of a backbone expect.
 
@@ -121,11 +153,7 @@ def build_backbone(backbone: str, image_size: int, weights: str = "none") -> "tf
         (None, 2, 2, 1280)
     """
     check(backbone, image_size)
-    if weights not in ("none", *published(backbone)):
-        others = ", ".join((*published(backbone), "none"))
-        raise errors.ConfigError(
-            f"there are no {weights} weights of {backbone}: give --weights={others} or the path of a file"
-        )
+    check_weights(backbone, weights)
     network = find_family(backbone).build(backbone, image_size)
     if weights != "none":
         pretrained.load_published(network, backbone, weights)

@@ -249,6 +249,8 @@ def _check_initial_weights(config: "TrainConfig") -> None:
     path = backbones.weights_path(config.weights)
     if path:
         weights_table.check_file(path)
+    elif not config.init_from:
+        backbones.check_weights(config.backbone, config.weights)
 
 
 def _check_early_stopping(config: "TrainConfig") -> None:

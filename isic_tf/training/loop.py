@@ -122,6 +122,9 @@ def _train(config: TrainConfig) -> RunResult:
     unfinished = [fold for fold, directory in directories.items() if fold_setup.needs_training(directory, config)]
     # Before anything is written: weights that leak, or do not exist, are an error.
     sources = {fold: fold_setup.choose_source(plans[fold], fold, resolved) for fold in unfinished}
+    for fold, source in sources.items():
+        is_replaced = _replaces_weights(directories[fold], source)
+        backbones.find_sources(config.backbone, "none" if is_replaced else config.weights)
     with contextlib.ExitStack() as locks:
         if is_chief:
             own = [directories[fold] for fold in unfinished]
@@ -161,7 +164,11 @@ def _choose_strategy(config: TrainConfig) -> tf.distribute.Strategy:
         config.strategy,
         config.tpu,
         reads={"data_dir": config.data_dir, "extra_data_dir": config.extra_data_dir, "workdir": config.workdir},
-        hosted={"cache": config.cache != "none" and config.cache},
+        hosted={
+            "cache": config.cache != "none" and config.cache,
+            # The features of a linear probe are kept in this process.
+            "freeze_epochs": config.is_probe and config.freeze_epochs,
+        },
     )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -286,11 +293,10 @@ def start_state(fold: Fold) -> tuple[tf.train.Checkpoint, bool]:
         IsicError: The workers resume from different steps.
     """
     config = fold.config
-    checkpoints = run_directory.find_checkpoints(os.path.join(fold.directory, "checkpoints"))
+    checkpoints = _find_checkpoints(fold.directory)
     source = None if checkpoints else fold.source
     load = functools.partial(warm_start.start_weights, source=source, config=config, rows=fold.plan.rows)
-    # Initial weights that would be replaced are not loaded.
-    is_replaced = bool(fold.source or checkpoints) or run_directory.is_finished(fold.directory)
+    is_replaced = _replaces_weights(fold.directory, fold.source)
     initial = dataclasses.replace(config, weights="none") if is_replaced else config
     state = train_state.make_state(fold.strategy, initial, fold.steps, load)
     checkpointing.restore(state, checkpoints)
@@ -301,6 +307,15 @@ def start_state(fold: Fold) -> tuple[tf.train.Checkpoint, bool]:
             "all workers the same --workdir, where the first of them writes"
         )
     return state, bool(checkpoints)
+
+
+def _find_checkpoints(directory: str) -> list[str]:
+    return run_directory.find_checkpoints(os.path.join(directory, "checkpoints"))
+
+
+def _replaces_weights(directory: str, source: str | None) -> bool:
+    """Returns whether a fold starts from a checkpoint or the weights of a run: others are not even loaded."""
+    return bool(source or _find_checkpoints(directory)) or run_directory.is_finished(directory)
 
 
 def _describe_data(fold: Fold) -> None:

@@ -1,5 +1,9 @@
 """Says what a weights file is."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from isic_tf.artifacts import kept_weights
 from isic_tf.models import backbones
 from isic_tf.models.conversion import convert_weights, recognition, source_files
@@ -49,10 +53,14 @@ def _describe_content(source: Source, backbone: str | None) -> list[str]:
     scheme = naming_schemes.find_scheme(source.arrays)
     if source.kind == "Keras 2":
         return [_check_layers(source, backbone or recognition.recognize(source.arrays))]
-    if not scheme and source.path.endswith(".weights.h5"):
+    is_hdf5 = weights_files.find_format(source.path) == "hdf5"
+    if not scheme and is_hdf5 and _is_classifier(source.arrays):
         epoch = kept_weights.check_digest(source.path)
         kept = f"epoch {epoch}, SHA-256 verified" if epoch else "no SHA-256 beside it"
-        return [f"weights of a complete classifier, as a run keeps them ({kept}): --weights={source.path}"]
+        return [
+            f"weights of a complete classifier, as a run keeps them ({kept}); the file does not say of which backbone: "
+            f"--weights={source.path} takes it for the same backbone and model options"
+        ]
     identity = convert_weights.identify(source, backbone)
     network = backbones.build_backbone(identity.backbone, _IMAGE_SIZE)
     # Epsilon does not matter to whether all arrays are there.
@@ -61,6 +69,12 @@ def _describe_content(source: Source, backbone: str | None) -> list[str]:
     if "lite" in identity.backbone and (source.kind, scheme) == ("PyTorch", naming_schemes.EFFICIENTNET_PYTORCH):
         use = f"--weights={source.path}"
     return [f"{identity.backbone} of {scheme}, complete; {use}"]
+
+
+def _is_classifier(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether arrays are those of a network with another network, the backbone, and a dense layer in it."""
+    is_nested = any(name.count("layers/") > 1 for name in arrays)
+    return is_nested and any(name.count("layers/") == 1 and array.ndim == 2 for name, array in arrays.items())
 
 
 def _check_layers(source: Source, backbone: str) -> str:

@@ -89,13 +89,13 @@ def identify(source: Source, backbone: str | None) -> Identity:
 
     Args:
         source: The file.
-        backbone: One of `recognition.BACKBONES` if it is known.
+        backbone: See `backbones.check_name`; None if it is not known.
 
     Returns:
         Scheme and backbone; whether all arrays are there is not checked.
 
     Raises:
-        CorruptRecordError: The names or the shapes are those of no EfficientNet.
+        CorruptRecordError: The names or the shapes are those of no EfficientNet, or the backbone is of another family.
     """
     scheme = naming_schemes.find_scheme(source.arrays)
     if not scheme:
@@ -103,6 +103,11 @@ def identify(source: Source, backbone: str | None) -> Identity:
         raise errors.CorruptRecordError(
             f"expected an EfficientNet of {', '.join(naming_schemes.SCHEMES)} in {source.path}, found arrays named as "
             f"{first[:80]!r}; name another file"
+        )
+    if backbone and backbone not in recognition.BACKBONES:
+        raise errors.CorruptRecordError(
+            f"expected weights of {backbone} in {source.path}, found an EfficientNet of {scheme}; give --backbone="
+            f"{recognition.recognize(source.arrays) or 'NAME'}, or name another file"
         )
     backbone = backbone or recognition.recognize(source.arrays)
     if not backbone:

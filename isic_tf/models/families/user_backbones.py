@@ -8,6 +8,9 @@ import tensorflow as tf
 from isic_tf.models.families import names
 from tfrecord_tools import errors
 
+# Attribute of networks that were returned before.
+_IS_BUILT = "_isic_tf_is_built"
+
 
 def find_function(backbone: str) -> Callable[[int], tf.keras.Model]:
     """Imports the module of an address, and returns its function.
@@ -79,6 +82,12 @@ def build(backbone: str, image_size: int) -> tf.keras.Model:
             f"expected a network from --backbone={backbone}, which failed for {image_size} px: {_describe(error)}"
         ) from error
     _check(network, backbone, image_size)
+    if getattr(network, _IS_BUILT, False):
+        raise errors.ConfigError(
+            f"expected --backbone={backbone} to return a new network each time it is called, got the one of an earlier "
+            "call, with which another fold or the averages of --ema would share their weights; build it in the function"
+        )
+    setattr(network, _IS_BUILT, True)
     return tf.keras.Model(network.input, network.output, name=backbone.replace(":", "."))
 
 
@@ -111,6 +120,11 @@ def _check(network: object, backbone: str, image_size: int) -> None:
         raise errors.ConfigError(
             f"expected --backbone={backbone} to receive [b, {image_size}, {image_size}, 3], found an input of "
             f"{network.input_shape}"
+        )
+    if not network.inputs[0].dtype.is_floating:
+        raise errors.ConfigError(
+            f"expected --backbone={backbone} to receive float32 images in [0, 1], found an input of "
+            f"{network.inputs[0].dtype.name}, which would make them 0; leave out its dtype"
         )
     shape = network.output_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or not all(shape[1:]):

@@ -65,11 +65,11 @@ def opened(path: str) -> Iterator[Layout]:
         CorruptRecordError: The file is damaged, or has another layout.
     """
     with explained_damage(path), h5py.File(path, "r") as file:
-        root = file if _has_names(file) or "model_weights" not in file else _find(file, "model_weights")
+        root = file if _has_names(file) or "model_weights" not in file else find(file, "model_weights")
         names = _read_names(root, "layer_names")
         if not names:
             raise ValueError("there is no list of layers")
-        layers = [layer for name in names for layer in _read_layer(_find(root, name), name)]
+        layers = [layer for name in names for layer in _read_layer(find(root, name), name)]
         if sum(len(layer.arrays) for layer in layers) > _MAX_ARRAYS:
             raise ValueError(f"there are more than {_MAX_ARRAYS} arrays")
         yield Layout(layers, names)
@@ -92,7 +92,7 @@ def explained_damage(path: str) -> Iterator[None]:
         yield
     except errors.IsicError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
         # The text of an error can be as long as the file, or have several lines.
         reason = " ".join(str(error).split())[:200]
         raise errors.CorruptRecordError(
@@ -137,8 +137,43 @@ def _read_names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _find(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
-    """Finds a part of a file, through links within the file only."""
+def refuse_other_files(path: str) -> None:
+    """Refuses a file whose groups or arrays lie in other files.
+
+    Args:
+        path: Local HDF5 file.
+
+    Raises:
+        CorruptRecordError: They do, or the file is damaged.
+    """
+
+    # What such a function returns ends the visit; errors in it would not be passed on.
+    def find_link(name: str, link: object) -> str | None:
+        # Links within the file can lead in circles.
+        return None if isinstance(link, h5py.HardLink) else name
+
+    def find_array(name: str, found: object) -> str | None:
+        return name if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external) else None
+
+    with explained_damage(path), h5py.File(path, "r") as file:
+        name = file.visititems_links(find_link) or file.visititems(find_array)
+        if name:
+            raise ValueError(f"{name} lies in another file")
+
+
+def find(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
+    """Finds a part of a file, through links within the file only.
+
+    Args:
+        group: Group of an open file.
+        path: Names of the part and of the groups that it is in, separated by slashes.
+
+    Returns:
+        The part.
+
+    Raises:
+        ValueError: There is none, or it lies in another file.
+    """
     for part in path.split("/"):
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
             raise ValueError(f"{path} of its list does not exist, or lies in another file")
@@ -150,7 +185,7 @@ def _read_layer(group: h5py.Group, name: str) -> list[SavedLayer]:
     """Reads a layer; a model within the model, whose weights have names of several layers, as these layers."""
     layers: dict[str, SavedLayer] = {}
     for path in _read_names(group, "weight_names"):
-        data = _find(group, path)
+        data = find(group, path)
         if not isinstance(data, h5py.Dataset):
             raise ValueError(f"{data.name} is not an array")
         owner, _, variable = path.removesuffix(":0").rpartition("/")

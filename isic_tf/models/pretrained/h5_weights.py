@@ -156,7 +156,7 @@ def _drop_normalization(layout: h5_layout.Layout, is_published: bool) -> list[Sa
     stored = [layer for layer in layout.layers if _canonical(layer.name) == "normalization"]
     for layer in stored:
         arrays = {array.variable: array for array in layer.arrays}
-        if {"mean", "variance"} - arrays.keys() or any(array.data.size != 3 for array in layer.arrays[:2]):
+        if {"mean", "variance"} - arrays.keys() or any(arrays[name].data.size != 3 for name in ("mean", "variance")):
             raise _MisfitError(f"{layer.name} holds other things than mean and variance")
         mean, variance = (h5_layout.read_array(arrays[name]).ravel() for name in ("mean", "variance"))
         scale = np.sqrt(variance)

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tf_keras.src.utils import generic_utils
 
+from isic_tf.models.pretrained import h5_layout
+
 _VARIABLES = "vars"
 
 
@@ -38,11 +40,13 @@ def read_arrays(model: tf.keras.Model, path: str) -> list[np.ndarray] | None:
                     return None
                 # The order of files; that of `weights` differs where a layer is frozen.
                 variables = [*layer._trainable_weights, *layer._non_trainable_weights]
-                saved = file[place][_VARIABLES]
+                saved = h5_layout.find(file, f"{place}/{_VARIABLES}")
                 if len(saved) != len(variables):
                     return None
                 for number, variable in enumerate(variables):
-                    data = saved[str(number)]
+                    data = h5_layout.find(saved, str(number))
+                    if data.is_virtual or data.external:
+                        return None
                     if data.shape != tuple(variable.shape) or data.dtype != variable.dtype.as_numpy_dtype:
                         return None
                     arrays[id(variable)] = data[()]

@@ -20,8 +20,26 @@ def folder() -> str:
     return os.path.join(base, "models")
 
 
+def locate(backbone: str, kind: str) -> tuple[str, PublishedFile]:
+    """Finds the file of a backbone's published weights, and downloads it where it is not here.
+
+    Args:
+        backbone: Name of the backbone.
+        kind: One of `weights_table.KINDS`, published for it.
+
+    Returns:
+        Path of the file, and what it should be.
+
+    Raises:
+        IsicError: The file is not here, and cannot be downloaded, or its package is not installed.
+    """
+    files = weights_table.find_files(backbone, kind)
+    found = next(((path, file) for file in files if (path := find_local(file))), None)
+    return found or (_download(files[0]), files[0])
+
+
 def fetch(backbone: str, kind: str) -> str:
-    """Finds the file of a backbone's published weights, downloads it where it is not here, and verifies it.
+    """Finds or downloads the file of a backbone's published weights, and verifies it.
 
     Args:
         backbone: Name of the backbone.
@@ -34,9 +52,7 @@ def fetch(backbone: str, kind: str) -> str:
         IsicError: The file is not here, and cannot be downloaded, or its package is not installed.
         CorruptRecordError: The file that is here is another one, or damaged.
     """
-    files = weights_table.find_files(backbone, kind)
-    found = next(((path, file) for file in files if (path := find_local(file))), None)
-    path, file = found or (_download(files[0]), files[0])
+    path, file = locate(backbone, kind)
     weights_table.verify(path, file)
     _LOG.info(f"{backbone} {kind}: {path}, {file.digest_label} verified")
     return path

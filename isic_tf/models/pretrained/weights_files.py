@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from isic_tf.artifacts import kept_weights
@@ -69,14 +70,11 @@ def load_weights(model: tf.keras.Model, path: str, backbone: tf.keras.Model | No
         ConfigError: There is no such file, or it has to be converted first.
         CorruptRecordError: The file is damaged, or holds weights of another model.
     """
-    weights_table.check_file(path)
     encoder = model if backbone is None else backbone
-    kind = find_format(path)
-    if kind == "pytorch" and encoder.name.startswith("efficientnet-lite"):
+    if check_format(path, encoder.name) == "pytorch":
         _describe(path, path, encoder.name)
         lite_weights.load_lite(encoder, path)
         return
-    _refuse_foreign(path, kind)
     with _local_copy(path) as local, _named_errors(local, path):
         if h5_layout.has_layout(local):
             file = _describe(path, local, encoder.name)
@@ -86,8 +84,28 @@ def load_weights(model: tf.keras.Model, path: str, backbone: tf.keras.Model | No
             _load_kept(model, local, path)
 
 
-def _refuse_foreign(path: str, kind: str) -> None:
+def check_format(path: str, backbone: str) -> str:
+    """Refuses a weights file that is of no kind that this backbone loads.
+
+    Args:
+        path: Local or remote file.
+        backbone: Name of the backbone.
+
+    Returns:
+        `hdf5`, or `pytorch` for EfficientNet-Lite.
+
+    Raises:
+        ConfigError: There is no such file, or it has to be converted first.
+        CorruptRecordError: It is of another kind, or the published file of another backbone.
+    """
+    weights_table.check_file(path)
+    kind = find_format(path)
+    if kind == "pytorch" and backbone.startswith("efficientnet-lite"):
+        return kind
     if kind in ("pytorch", "keras", "npz", "safetensors"):
+        file = weights_table.identify(path)
+        if file:
+            raise _make_foreign_error(path, file, backbone)
         raise errors.ConfigError(
             f"expected an .h5 file of weights at {path}, got a file of the kind {kind}; convert it by "
             "python -m isic_tf.weights --convert, and give the path of what that writes"
@@ -97,6 +115,14 @@ def _refuse_foreign(path: str, kind: str) -> None:
             f"expected an .h5 file of weights at {path}, got a file that does not begin as HDF5; name another file, or "
             "copy it again if it is damaged"
         )
+    return kind
+
+
+def _make_foreign_error(path: str, file: weights_table.PublishedFile, backbone: str) -> errors.CorruptRecordError:
+    return errors.CorruptRecordError(
+        f"expected weights of {backbone} in {path}, got the published {file.name} of {file.backbone}; use "
+        f"--backbone={file.backbone}, or name another file"
+    )
 
 
 @contextlib.contextmanager
@@ -127,10 +153,7 @@ def _describe(path: str, local: str, backbone: str) -> weights_table.PublishedFi
         _LOG.info(f"{path} is not in the table of published weights: its content is not verified")
         return None
     if file.backbone != backbone:
-        raise errors.CorruptRecordError(
-            f"expected weights of {backbone} in {path}, got the published {file.name} of {file.backbone}; use "
-            f"--backbone={file.backbone}, or name another file"
-        )
+        raise _make_foreign_error(path, file, backbone)
     _LOG.info(f"{backbone} {file.kind}: {path}, {file.digest_label} verified")
     return file
 
@@ -138,12 +161,18 @@ def _describe(path: str, local: str, backbone: str) -> weights_table.PublishedFi
 def _load_kept(model: tf.keras.Model, local: str, path: str) -> None:
     arrays = kept_arrays.read_arrays(model, local)
     if arrays is not None:
+        _refuse_infinite(arrays, path)
         model.set_weights(arrays)
         return
+    h5_layout.refuse_other_files(local)
     # Keras assigns while it reads: of a file that does not fit, a part would be loaded.
     before = model.get_weights()
     try:
         model.load_weights(local)
+        _refuse_infinite(model.get_weights(), path)
+    except errors.IsicError:
+        model.set_weights(before)
+        raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         model.set_weights(before)
         reason = " ".join(str(error).split())[:300]
@@ -151,3 +180,10 @@ def _load_kept(model: tf.keras.Model, local: str, path: str) -> None:
             f"{path} does not hold weights of this network: {reason}; name weights of the same backbone and model "
             "options, or copy the file again if it is damaged"
         ) from error
+
+
+def _refuse_infinite(arrays: list[np.ndarray], path: str) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise errors.CorruptRecordError(
+            f"{path} holds weights that are not finite numbers; name those of a training that did not diverge"
+        )

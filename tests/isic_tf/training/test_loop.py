@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+import torch_bytes
 from harness import PREDICT, RECIPE, make_config, tiny, tiny_trunk
 from shard_files import rewrite_index
 
@@ -515,3 +516,18 @@ def test_a_full_disk_is_named_and_the_same_call_goes_on(record_set, tmp_path, ti
         run(record_set, tmp_path, epochs=1)
     monkeypatch.setattr(tf.train.CheckpointManager, "save", original)
     assert len(run(record_set, tmp_path, epochs=1)) == 1
+
+
+def test_what_a_network_is_built_from_is_found_before_images_are_decoded(record_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    path = tmp_path / "weights.pth"
+    path.write_bytes(torch_bytes.old_file([], {}))
+    wrong = [
+        ({"weights": "noisy-student"}, "there are no noisy-student weights of efficientnet-lite0"),
+        ({"backbone": "no_such_networks:build"}, "no_such_networks .* cannot be imported"),
+        ({"backbone": "efficientnet-b0", "weights": str(path)}, "got a file of the kind pytorch; convert it by"),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(errors.ConfigError, match=message):
+            run(record_set, tmp_path / "run", cache=str(tmp_path / "cache"), **changes)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["weights.pth"]

@@ -39,7 +39,10 @@ def test_files_that_load_as_they_are_say_so(lite0, built_once, tmp_path):
 def test_weights_that_a_run_kept_are_checked_by_their_digest(tmp_path, tiny_model):
     path = tmp_path / "best.weights.h5"
     # The backbone is a network within the classifier.
-    tf.keras.Sequential([tf.keras.Input((4, 4, 3)), tiny_model]).save_weights(path)
+    tf.keras.Sequential([tf.keras.Input((4, 4, 3)), tiny_model, tf.keras.layers.Dense(1)]).save_weights(path)
+    copy = path.rename(tmp_path / "copy.weights.h5").rename(tmp_path / "renamed.h5")
+    assert "(no SHA-256 beside it)" in check_weights.describe_file(str(copy))[2]
+    copy.rename(path)
     assert "(no SHA-256 beside it)" in check_weights.describe_file(str(path))[2]
     kept_weights.replace_weights(str(path), str(path), 7)
     assert "(epoch 7, SHA-256 verified)" in check_weights.describe_file(str(path))[2]
@@ -48,6 +51,22 @@ def test_weights_that_a_run_kept_are_checked_by_their_digest(tmp_path, tiny_mode
     path.write_bytes(content)
     with pytest.raises(errors.CorruptRecordError, match="best.weights.h5 is damaged"):
         check_weights.describe_file(str(path))
+
+
+def test_arrays_of_no_classifier_are_an_error_whatever_their_file_is_called(tmp_path, tiny_model):
+    path = str(tmp_path / "bare.weights.h5")
+    tiny_model.save_weights(path)
+    with pytest.raises(errors.CorruptRecordError, match=r"expected one of .*bare.weights.h5, found 1 conv"):
+        check_weights.describe_file(path)
+
+
+def test_a_backbone_of_another_family_is_an_error_that_names_the_right_one(lite0, tmp_path):
+    path = tmp_path / "own.pth"
+    path.write_bytes(state_dict_file(make_state_dict(lite0, "efficientnet_pytorch")))
+    for backbone in ("densenet-121", "my_networks:build"):
+        message = rf"expected weights of {backbone} in .*own.pth, found an .*; give --backbone=efficientnet-lite0, or"
+        with pytest.raises(errors.CorruptRecordError, match=message):
+            check_weights.describe_file(str(path), backbone)
 
 
 def test_another_network_of_keras_is_not_recognized(tmp_path, tiny_model):

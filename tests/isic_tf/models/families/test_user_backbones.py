@@ -48,6 +48,16 @@ def pooled(image_size):
     image = tf.keras.Input((image_size, image_size, 3))
     return tf.keras.Model(image, tf.keras.layers.GlobalAveragePooling2D()(image))
 
+def integers(image_size):
+    image = tf.keras.Input((image_size, image_size, 3), dtype="uint8")
+    return tf.keras.Model(image, tf.keras.layers.Conv2D(4, 3)(tf.cast(image, tf.float32)))
+
+KEPT = []
+
+def kept(image_size):
+    KEPT[:] = KEPT or [build(image_size)]
+    return KEPT[0]
+
 def two_outputs(image_size):
     image = tf.keras.Input((image_size, image_size, 3))
     return tf.keras.Model(image, [image, image])
@@ -101,6 +111,12 @@ def test_names_of_weights_do_not_depend_on_the_networks_before():
     assert first.weights[0].name == "conv2d/kernel:0"
 
 
+def test_a_function_that_returns_one_network_twice_is_refused():
+    backbones.build_backbone("networks_of_mine.small:kept", 32)
+    with pytest.raises(errors.ConfigError, match="expected --backbone=.*:kept to return a new network each time"):
+        backbones.build_backbone("networks_of_mine.small:kept", 32)
+
+
 def test_published_weights_of_a_users_network_are_refused():
     with pytest.raises(errors.ConfigError, match="no imagenet weights of networks_of_mine.small:build"):
         backbones.build_backbone("networks_of_mine.small:build", 32, "imagenet")
@@ -139,6 +155,7 @@ def test_checking_a_name_does_not_import_the_module():
         ("networks_of_mine.small:keras_3", r"return a model of Keras 2, got keras\.src\.models.*Functional; build it"),
         ("networks_of_mine.small:subclassed", "return a functional model, got Subclass without fixed inputs; build"),
         ("networks_of_mine.small:any_size", r"receive \[b, 32, 32, 3\], found an input of \(None, None, None, 3\)"),
+        ("networks_of_mine.small:integers", r"float32 images in \[0, 1\], found an input of uint8, which would make"),
         ("networks_of_mine.small:pooled", r"features \[b, h, w, f\] before pooling, found an output of \(None, 3\)"),
         ("networks_of_mine.small:two_outputs", r"features \[b, h, w, f\] before pooling, found an output of \[\(None"),
     ],

@@ -186,6 +186,19 @@ def test_a_normalization_of_other_channels_is_refused(path):
     check_refused(make_stem(), path, "holds other things than mean and variance")
 
 
+def test_a_normalization_that_would_fill_the_memory_is_refused_unread(path):
+    make_keras_efficientnet(path, MEAN, STD, has_factor=True)
+    with h5py.File(path, "a") as file:
+        (name,) = [name for name in file if name.startswith("normalization")]
+        small = [f"{name}/{place}:0" for place in "xy"]
+        for place in small:
+            file[name][place] = np.ones(3, "f4")
+        del file[name][name]["mean:0"]
+        file[name][name].create_dataset("mean:0", (10**13,), "f4")
+        file[name].attrs["weight_names"] = [*small, f"{name}/mean:0", f"{name}/variance:0"]
+    check_refused(make_stem(), path, "holds other things than mean and variance")
+
+
 def write_layout(path, network, top):
     """Writes the published layout of a network; its arrays take no space, since they have no values."""
     saved = {layer.name: layer.weights for layer in network.layers}

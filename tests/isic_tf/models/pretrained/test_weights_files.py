@@ -2,6 +2,7 @@ import json
 import struct
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -53,6 +54,21 @@ def test_of_a_run_with_another_network_nothing_is_loaded(tmp_path):
     other.save_weights(str(path))
     # Keras had assigned the first layer, which fits, before it found that the last does not.
     check_unchanged(make_network(), path, r"best.weights.h5 does not hold weights of this network: ")
+
+
+def test_weights_in_another_file_and_weights_that_are_no_numbers_are_refused(tmp_path):
+    network = make_network()
+    path, elsewhere = tmp_path / "best.weights.h5", tmp_path / "elsewhere.h5"
+    network.save_weights(str(path))
+    with h5py.File(path, "a") as file, h5py.File(elsewhere, "w") as other:
+        place = "layers/dense/vars/0"
+        other["0"] = file[place][()] * np.nan
+        file[place][...] = other["0"][()]
+    check_unchanged(network, path, "best.weights.h5 holds weights that are not finite numbers")
+    with h5py.File(path, "a") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink(str(elsewhere), "0")
+    check_unchanged(network, path, "in .*best.weights.h5, got a damaged or foreign file .*0 lies in another file")
 
 
 def test_the_content_decides_rather_than_the_name(tmp_path, capsys):
