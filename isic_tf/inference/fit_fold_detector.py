@@ -71,6 +71,23 @@ def fit_fold_detector(
     return np.array([values[name] for name in held_out["image_name"]], np.float32)
 
 
+def count_images(training: int, held_out: int) -> int:
+    """Counts the images that `fit_fold_detector` passes through the network.
+
+    Args:
+        training: Number of training images.
+        held_out: Number of held-out images.
+
+    Returns:
+        Their number; 0 where there are too few for a detector.
+
+    Examples:
+        >>> count_images(30_000, 3000), count_images(30_000, 5)
+        (5000, 0)
+    """
+    return min(training, _MOST_IMAGES) + held_out if min(training, held_out) >= detector.FEWEST_IMAGES else 0
+
+
 def _space_out(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns as many rows as are used, evenly spaced."""
     return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, _MOST_IMAGES).astype(int))]

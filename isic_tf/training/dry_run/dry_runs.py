@@ -12,7 +12,7 @@ import psutil
 import tensorflow as tf
 
 from isic_tf.data import image_cache, mixture
-from isic_tf.inference import patient_bag_predictor
+from isic_tf.inference import fit_fold_detector, patient_bag_predictor
 from isic_tf.training import (
     distributed_input,
     divergence,
@@ -24,7 +24,7 @@ from isic_tf.training import (
     warm_start,
 )
 from isic_tf.training.dry_run import training_estimate
-from isic_tf.training.linear_probe import probe_times
+from isic_tf.training.linear_probe import heads, probe_times
 
 if TYPE_CHECKING:
     from isic_tf.training.config import TrainConfig
@@ -119,11 +119,14 @@ def _measure_probe(
     """Measures fields of `TrainingEstimate` for a linear probe; the head's evaluation takes next to no time."""
     building_seconds, feature_speed, input_speed, step_speed = probe_times.measure_times(plan, strategy, state, config)
     count = probe_times.count_features(plan, folds, num_records, is_shared=not config.init_from)
+    # A fast device waits for the images, each of which it sees in all versions.
+    feature_speed = min(feature_speed, input_speed * heads.VERSIONS)
     return {
         "building_seconds": building_seconds,
         "step_speed": step_speed,
         "input_speed": input_speed,
         "evaluation_seconds": 0.0,
+        "detector_seconds": _count_detector_images(plan) / feature_speed,
         "feature_seconds": count / feature_speed,
     }
 
@@ -133,12 +136,18 @@ def _measure_training(
 ) -> dict[str, float]:
     """Measures fields of `TrainingEstimate` for a training on images."""
     building_seconds, step_speed, input_speed = _measure_speed(plan, strategy, state, config)
+    evaluation_seconds = _time_evaluation(strategy, state.model, plan.held_out, config)
     return {
         "building_seconds": building_seconds,
         "step_speed": step_speed,
         "input_speed": input_speed,
-        "evaluation_seconds": _time_evaluation(strategy, state.model, plan.held_out, config),
+        "evaluation_seconds": evaluation_seconds,
+        "detector_seconds": evaluation_seconds * _count_detector_images(plan) / max(len(plan.held_out), 1),
     }
+
+
+def _count_detector_images(plan: mixture.Plan) -> int:
+    return fit_fold_detector.count_images(plan.rows["image_name"].nunique(), len(plan.held_out))
 
 
 def _measure_speed(

@@ -20,6 +20,7 @@ class TrainingEstimate:
         building_seconds: Time until the step is compiled, of a fold.
         epoch_seconds: Time of an epoch's steps.
         evaluation_seconds: Time of evaluating the held-out images after an epoch.
+        detector_seconds: Time of fitting the detector of unlike images at the end of a fold.
         decoding_seconds: Time of decoding all images once, before the first fold; 0 without a cache.
         feature_seconds: Time of the backbone in a linear probe, of all folds; 0 in other trainings.
 
@@ -42,6 +43,7 @@ class TrainingEstimate:
     building_seconds: float
     epoch_seconds: float
     evaluation_seconds: float
+    detector_seconds: float
     decoding_seconds: float
     feature_seconds: float = 0.0
 
@@ -50,7 +52,8 @@ class TrainingEstimate:
         """Time of a fold, in seconds."""
         # The weights that are kept are evaluated once more.
         evaluations = self.epochs + 1
-        return self.building_seconds + self.epochs * self.epoch_seconds + evaluations * self.evaluation_seconds
+        trained = self.building_seconds + self.epochs * self.epoch_seconds
+        return trained + evaluations * self.evaluation_seconds + self.detector_seconds
 
     @property
     def total_seconds(self) -> float:

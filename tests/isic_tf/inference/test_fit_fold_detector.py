@@ -31,7 +31,14 @@ def test_the_detector_is_written_beside_the_weights_and_knows_other_images(class
     weights = tmp_path / "best.weights.h5"
     classifier.save_weights(weights)
     strategy = tf.distribute.get_strategy()
-    values = fit_fold_detector.fit_fold_detector(classifier, str(weights), TRAINING, HELD_OUT, make_dataset, strategy)
+    read: list[str] = []
+
+    def make_and_note(rows):
+        read.extend(rows["image_name"])
+        return make_dataset(rows)
+
+    values = fit_fold_detector.fit_fold_detector(classifier, str(weights), TRAINING, HELD_OUT, make_and_note, strategy)
+    assert len(read) == fit_fold_detector.count_images(len(TRAINING), len(HELD_OUT))
     fitted = detector_file.load_detector(str(weights))
     predict = fit_fold_detector.predictor.make_predictor([classifier], strategy, stages=True)
     measured = []

@@ -73,7 +73,7 @@ def test_a_dry_run_has_an_estimate_and_no_run(tmp_path):
     result = run_result.RunResult(str(tmp_path), training_estimate.TrainingEstimate(**values))
     assert result.folds == ()
     assert result.fold_metrics == {}
-    assert result.estimate.total_seconds == 1 + 1 + 1 + 1 + 2
+    assert result.estimate.total_seconds == 1 + 1 + 1 + 1 + 2 + 1
     for name in ("run", "metrics", "roc_auc", "out_of_fold"):
         with pytest.raises(errors.IsicError, match="a dry run writes no run directory; train with dry_run=False"):
             getattr(result, name)

@@ -13,16 +13,17 @@ ESTIMATE = training_estimate.TrainingEstimate(
     building_seconds=30.0,
     epoch_seconds=20.0,
     evaluation_seconds=2.5,
+    detector_seconds=5.0,
     decoding_seconds=60.0,
 )
 
 
 def test_the_time_of_a_run_worked_by_hand():
-    # Three epochs, and four evaluations: that of the kept weights too.
-    assert ESTIMATE.fold_seconds == 30 + 3 * 20 + 4 * 2.5
-    assert ESTIMATE.total_seconds == 60 + 2 * 100
+    # Three epochs, four evaluations, that of the kept weights too, and the detector of unlike images.
+    assert ESTIMATE.fold_seconds == 30 + 3 * 20 + 4 * 2.5 + 5
+    assert ESTIMATE.total_seconds == 60 + 2 * 105
     assert training_estimate.describe_time(ESTIMATE, 2400) == (
-        "3 epochs of 20 s and 2 s of evaluation: 1 min 40 s per fold; 2 folds: 3 min 20 s; decoding 2400 images "
+        "3 epochs of 20 s and 2 s of evaluation: 1 min 45 s per fold; 2 folds: 3 min 30 s; decoding 2400 images "
         "before: 1 min 0 s. Nothing was written."
     )
 

@@ -9,6 +9,7 @@ from harness import RECIPE, make_config, predicted, tiny_trunk
 from isic_tf.data import mixture, record_seeds
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import read_model_config
+from isic_tf.novelty import detector
 from isic_tf.training import loop, validation
 from isic_tf.training.config import TrainConfig
 from isic_tf.training.linear_probe import heads, probing
@@ -89,12 +90,14 @@ def test_only_the_head_is_trained_on_all_images(record_set, tmp_path, capsys):
     assert changed == ["logits/kernel:0", "logits/bias:0"]
 
 
-def test_a_dry_run_estimates_the_features_and_the_head(record_set, tmp_path, capsys):
+def test_a_dry_run_estimates_the_features_and_the_head(record_set, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detector, "FEWEST_IMAGES", 5)
     result = run(record_set, tmp_path / "run", fold="all", dry_run=True)
     assert not (tmp_path / "run").exists()
     estimate = result.estimate
     assert estimate.feature_seconds > 0
     assert estimate.evaluation_seconds == 0
+    assert estimate.detector_seconds > 0
     assert estimate.trainable_parameters == 9
     assert estimate.total_seconds == estimate.feature_seconds + 2 * estimate.fold_seconds
     output = capsys.readouterr().out
