@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import person_numbers
-from isic_tf.data import clinical_metadata, label_tables, preprocessing_config, record_loading
+from isic_tf.data import clinical_metadata, preprocessing_config, record_loading
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.io import csv_tables, filesystem, identity, name_join
-from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +48,10 @@ def list_files(
         IsicError: There are no images, a name has several files, or the table lacks a column or an image, or has rows
             without a file.
     """
+    # What reads tables takes a tenth of a second to import.
+    from isic_tf.data import label_tables
+    from tfrecord_tools.table_formats import table_files
+
     columns = clinical_metadata.columns(fields)
     table = table_files.read_tables(csv, ("image_name", *columns), keep_unlabeled=True) if csv else None
     found, renamed = _find_files(directory, () if table is None else table["image_name"])

@@ -46,7 +46,10 @@ def diagnose(config: DiagnoseConfig) -> list[Diagnosis]:
     judge = Judge(config, embed=config.show_neighbors)
     _log_what_is_missing(judge)
     rows = _list_images(config, judge)
-    images, warnings = _read_images(judge, rows)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(judge.prepare)
+        images, warnings = _read_images(judge, rows)
+        prepared.result()
     known = clinical_metadata.encode(rows, judge.metadata) if judge.metadata else None
     results = judge.compute(images, known, rows["patient_id"].tolist())
     found = judge.conclude(rows, results, warnings)

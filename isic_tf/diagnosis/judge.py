@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 import os
-import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,11 @@ import tensorflow as tf
 from isic_tf import image_quality
 from isic_tf.artifacts import run_directory
 from isic_tf.data import clinical_metadata, photographs
-from isic_tf.diagnosis import network_results, standing
+from isic_tf.diagnosis import graph_cache, kept_networks, network_results, standing
 from isic_tf.diagnosis.config import JudgeConfig
-from isic_tf.inference import fold_networks
+from isic_tf.inference import context_stage, fold_networks
 from isic_tf.models.config import read_model_config
+from isic_tf.models.pretrained import weights_files
 from isic_tf.novelty import detector, detector_file
 from tfrecord_tools import errors
 
@@ -66,8 +66,8 @@ class Diagnosis:
 class Judge:
     """A run that judges photographs.
 
-    Its small files are read at once, its networks when they are first used. `compute` is for one thread at a time, all
-    else for any.
+    Its small files are read at once, its networks when they are first used. `prepare` and `compute` are for one thread
+    at a time, all else for any.
 
     Attributes:
         run: Options of the run, see `run_directory.read_network`.
@@ -97,10 +97,11 @@ class Judge:
         """
         self.run: dict[str, Any] = run_directory.read_network(config.workdir)
         self.paths = run_directory.trained_folds(config.workdir)
-        self.stage = _import_context_stage().read_stage(config.context) if config.context else None
+        self.stage = context_stage.read_stage(config.context) if config.context else None
         self.fitted = standing.read_calibration(config.workdir, config.prevalence)
         self.reference = standing.read_reference(config.workdir, *config.operating_point)
-        self._classes = read_model_config(config.workdir, self.run).class_set
+        self._model = read_model_config(config.workdir, self.run)
+        self._classes = self._model.class_set
         self._config = config
         self._embed = embed or bool(self.stage and self.stage.uses_embeddings)
 
@@ -131,7 +132,26 @@ class Judge:
     @functools.cached_property
     def _runner(self) -> network_results.NetworkRunner:
         detectors = [detector_file.load_detector(path) for path in self.paths]
-        return network_results.NetworkRunner(self.networks, detectors, self._classes, self._config.tta, self._embed)
+        options = (detectors, self._classes, self._config.tta, self._embed)
+        first = weights_files.read_kept(self.paths[0]) if graph_cache.is_kept(self._model) else None
+        if first is None:
+            return network_results.NetworkRunner(self.networks, *options)
+        place = graph_cache.find_path(self._model, self._embed, first)
+        content = graph_cache.read(place)
+        kept = content and kept_networks.read_networks(content, first, self.paths[1:])
+        if kept:
+            return network_results.NetworkRunner(kept, *options)
+        runner = network_results.NetworkRunner(self.networks, *options)
+        content = runner.copy_graph(first)
+        if content:
+            graph_cache.write(place, content)
+        return runner
+
+    def prepare(self) -> None:
+        """Runs the networks on an empty image, so that the first one waits for nothing; else `compute` does it."""
+        size = self.run["image_size"]
+        known = np.zeros([1, clinical_metadata.width(self.metadata)], np.float32) if self.metadata else None
+        self._runner.prepare(np.zeros([1, size, size, 3], np.uint8), known)
 
     def compute(
         self, images: np.ndarray, known: np.ndarray | None, patients: Sequence[str]
@@ -161,7 +181,7 @@ class Judge:
         single = results.scores[:, 0]
         if self.stage:
             embeddings = results.embeddings if self.stage.uses_embeddings else None
-            together = _import_context_stage().apply_stage(self.stage, rows, single, embeddings)
+            together = context_stage.apply_stage(self.stage, rows, single, embeddings)
         calibrated = self.calibrate(results.fold_scores, prevalence) if self.fitted else None
         found = []
         for place, name in enumerate(rows["image_name"]):
@@ -232,13 +252,6 @@ class Judge:
                 malignant=len(reference.malignant),
             )
         return facts
-
-
-def _import_context_stage() -> types.ModuleType:
-    # Runs without such a model do not wait for scikit-learn.
-    from isic_tf.inference import context_stage
-
-    return context_stage
 
 
 def list_warnings(photograph: photographs.Photograph) -> list[str]:

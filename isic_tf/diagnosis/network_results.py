@@ -1,13 +1,14 @@
 """What the networks of a run say of some images, in one pass: scores, features and Grad-CAM maps of every fold."""
 
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.special
 import tensorflow as tf
 
 from isic_tf.data import decoding, targets
+from isic_tf.diagnosis import kept_networks
 from isic_tf.inference import fold_networks, patient_bag_predictor, test_time_augmentation
 from isic_tf.models import patient_context_head, stage_features
 from isic_tf.novelty import detector
@@ -33,16 +34,16 @@ class NetworkRunner:
 
     def __init__(
         self,
-        networks: fold_networks.FoldNetworks,
+        networks: fold_networks.FoldNetworks | kept_networks.KeptNetworks,
         detectors: Sequence[detector.Detector | None],
         classes: targets.ClassSet,
         versions: int = 1,
         embed: bool = False,
     ) -> None:
-        """Splits the network after its backbone.
+        """Splits the network after its backbone, unless its graph was kept.
 
         Args:
-            networks: Networks of the folds.
+            networks: Networks of the folds; by a kept graph only of a runner with the same `embed`.
             detectors: Detectors of unlike images of the folds, or None, `[folds]`.
             classes: The classes that the networks predict.
             versions: Symmetries of a square whose scores are averaged, 1 to 8. Maps and features are of the image as
@@ -50,12 +51,26 @@ class NetworkRunner:
             embed: Whether the pooled features are asked for.
         """
         self._networks, self._detectors, self._classes, self._versions = networks, detectors, classes, versions
+        self._context = self._correct = None
+        if isinstance(networks, kept_networks.KeptNetworks):
+            self._run_batch: Callable[..., Sequence[tf.Tensor]] = networks.run_batch
+            return
         network = networks.network
         self._context = patient_context_head.find_context_layer(network)
         self._correct = patient_bag_predictor.make_corrector(network) if self._context else None
         layers = [patient_context_head.HEAD_INPUT] if self._context else ["pooled"] * embed
         body, head = stage_features.split(network, [network.get_layer(name).output for name in layers])
         self._run_batch = _make_batch_function(body, head, network.inputs[0].shape, classes)
+
+    def copy_graph(self, arrays: Mapping[str, np.ndarray]) -> bytes | None:
+        """Copies the graph, see `kept_networks.copy_graph`; None where it is a kept one."""
+        if isinstance(self._networks, kept_networks.KeptNetworks):
+            return None
+        return kept_networks.copy_graph(self._run_batch, self._networks.network, arrays)
+
+    def prepare(self, images: np.ndarray, known: np.ndarray | None) -> None:
+        """Runs the network that was chosen last, so that TensorFlow has optimized the graph; see `run`."""
+        self._run_images(images, known)
 
     def run(self, images: np.ndarray, known: np.ndarray | None, patients: Sequence[str]) -> NetworkResults:
         """Runs every fold's network on images.

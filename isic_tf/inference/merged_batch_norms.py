@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from isic_tf.inference import graph_definitions
+
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 _NORMALIZATION = "FusedBatchNormV3"
 
@@ -38,22 +40,14 @@ def merge(network: tf.keras.Model) -> Callable[..., Any]:
         return network(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
 
     concrete = compute.get_concrete_function()
-    variables = {id(variable.handle): variable for variable in network.variables}
-    of_place = {inner.op.name: variables.get(id(outer)) for outer, inner in concrete.graph.captures}
-    if any(variable is None for variable in of_place.values()):
+    copied = graph_definitions.copy_with_inputs(concrete, network.variables)
+    if copied is None:
         return network
+    definition, reads = copied
     names = [tensor.op.name for tensor in concrete.inputs[: len(specs)]]
     outputs = [tensor.name for tensor in concrete.outputs]
-    definition = concrete.graph.as_graph_def()
-    read = {name for node in definition.node if node.op == "ReadVariableOp" for name in node.input[:1]}
-    if not read <= of_place.keys():
-        return network
-    reads = dict(_cut_reads(definition, of_place))
     merged = dict(_merge_nodes(definition, set(reads)))
-    left = _drop_unused(definition, outputs)
-    if left & of_place.keys():
-        # A function within the network reads variables of its own.
-        return network
+    left = graph_definitions.drop_unused(definition, outputs)
 
     def call(inputs: Any, training: bool = False) -> Any:
         del training
@@ -75,39 +69,26 @@ def merge(network: tf.keras.Model) -> Callable[..., Any]:
     return call
 
 
-def _cut_reads(definition: Any, of_place: dict[str, tf.Variable]) -> Iterator[tuple[str, tf.Variable]]:
-    """Makes inputs of the nodes that read variables; yields their names and variables."""
-    for node in definition.node:
-        # Only reads are in order, which at inference need none.
-        data = [name for name in node.input if not name.startswith("^")]
-        del node.input[:]
-        node.input.extend(data)
-        if node.op == "ReadVariableOp":
-            variable = of_place[node.input[0]]
-            _make_input(node, variable.dtype)
-            yield node.name, variable
-
-
 def _merge_nodes(definition: Any, reads: set[str]) -> Iterator[tuple[tuple[str, str], tuple[str, list[str], float]]]:
     """Replaces normalizations by biases; yields for each convolution what its kernel and bias are made of."""
     nodes = {node.name: node for node in definition.node}
     used: dict[str, int] = {}
     for node in definition.node:
         for name in node.input:
-            used[_owner(name)] = used.get(_owner(name), 0) + 1
+            used[graph_definitions.owner(name)] = used.get(graph_definitions.owner(name), 0) + 1
     for node in list(definition.node):
         if node.op != _NORMALIZATION or node.attr["T"].type != tf.float32.as_datatype_enum:
             continue
         if node.attr["is_training"].b:
             continue
-        before = nodes[_owner(node.input[0])]
+        before = nodes[graph_definitions.owner(node.input[0])]
         parameters = [_resolve(nodes, name) for name in node.input[1:5]]
         kernel = _resolve(nodes, before.input[1]) if before.op in _CONVOLUTIONS else ""
         if used[before.name] > 1 or not reads.issuperset([kernel, *parameters]):
             continue
         epsilon = node.attr["epsilon"].f
         for part in ("kernel", "bias"):
-            _make_input(definition.node.add(name=f"{before.name}/{part}"), tf.float32)
+            graph_definitions.make_input(definition.node.add(name=f"{before.name}/{part}"), tf.float32)
         before.input[1] = f"{before.name}/kernel"
         data_format = node.attr["data_format"].s
         node.op = "BiasAdd"
@@ -119,34 +100,7 @@ def _merge_nodes(definition: Any, reads: set[str]) -> Iterator[tuple[tuple[str, 
         yield (before.name, before.op), (kernel, parameters, epsilon)
 
 
-def _drop_unused(definition: Any, outputs: list[str]) -> set[str]:
-    """Removes the nodes that no output needs; returns the names of the others."""
-    nodes = {node.name: node for node in definition.node}
-    left: set[str] = set()
-    following = [_owner(name) for name in outputs]
-    while following:
-        name = following.pop()
-        if name not in left:
-            left.add(name)
-            following += [_owner(one) for one in nodes[name].input]
-    del definition.node[:]
-    definition.node.extend(nodes[name] for name in nodes if name in left)
-    return left
-
-
-def _make_input(node: Any, dtype: tf.DType) -> None:
-    node.op = "Placeholder"
-    del node.input[:]
-    node.attr.clear()
-    node.attr["dtype"].type = dtype.as_datatype_enum
-
-
 def _resolve(nodes: dict[str, Any], name: str) -> str:
     """Returns the node that a value comes from, through nodes that only pass it on."""
-    node = nodes[_owner(name)]
+    node = nodes[graph_definitions.owner(name)]
     return _resolve(nodes, node.input[0]) if node.op == "Identity" else str(node.name)
-
-
-def _owner(name: str) -> str:
-    """Returns the node of a tensor."""
-    return name.split(":")[0]

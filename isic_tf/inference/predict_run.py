@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import tensorflow as tf
@@ -13,6 +13,7 @@ from isic_tf.artifacts import prediction_files, run_directory, submission_format
 from isic_tf.distribution import strategies, workers
 from isic_tf.inference import (
     class_correction,
+    context_stage,
     fold_selection,
     patient_bag_predictor,
     prediction_inputs,
@@ -24,12 +25,10 @@ from isic_tf.inference.config import PredictConfig, PredictFilesConfig
 from isic_tf.inference.resumable_prediction import PredictionJob
 from isic_tf.models.config import read_model_config
 from isic_tf.novelty import detector, detector_file
+from isic_tf.patient_context import second_stage
 from isic_tf.postprocessing import calibration_file, class_calibration
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, csv_output, filesystem, output_lock, temporary_files
-
-if TYPE_CHECKING:
-    from isic_tf.patient_context import second_stage
 
 _LOG = logging.getLogger(__name__)
 
@@ -159,7 +158,7 @@ def _prepare(config: PredictFilesConfig) -> PredictionJob:
     _refuse_directories_as_outputs(config)
     classes = read_model_config(config.workdir, run).class_set
     fitted_calibration = class_calibration.read_calibration(config.workdir, classes) if config.calibrated else None
-    context_model = _read_context_model(config.context) if config.context else None
+    context_model = context_stage.read_stage(config.context) if config.context else None
     view = _make_view(config, run)
     strategy = strategies.choose_strategy(
         config.strategy, config.tpu, {"records": config.records}, {"images": config.images}
@@ -275,19 +274,10 @@ def _without_skipped(job: PredictionJob, skipped: pd.DataFrame) -> PredictionJob
     return dataclasses.replace(job, rows=job.rows[is_kept].reset_index(drop=True))
 
 
-def _read_context_model(directory: str) -> "second_stage.Stage":
-    # Imported where it is asked for, since scikit-learn's models take seconds to import.
-    from isic_tf.inference import context_stage
-
-    return context_stage.read_stage(directory)
-
-
 def _apply_context_model(
-    job: PredictionJob, context_model: "second_stage.Stage", table: pd.DataFrame, directory: str
+    job: PredictionJob, context_model: second_stage.Stage, table: pd.DataFrame, directory: str
 ) -> pd.DataFrame:
     """Replaces predictions by those of a patient-context model; keeps the image-level ones as `stage_one`."""
-    from isic_tf.inference import context_stage
-
     rows = job.rows.set_index("image_name").loc[table["image_name"]].reset_index()
     embeddings = None
     if context_model.uses_embeddings:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,8 @@ from isic_tf.inference import fold_networks, prediction_shards, test_time_augmen
 from isic_tf.inference.config import PredictFilesConfig
 from isic_tf.models import patient_context_head
 from isic_tf.novelty import detector
+from isic_tf.patient_context import second_stage
 from tfrecord_tools import errors
-
-if TYPE_CHECKING:
-    from isic_tf.patient_context.second_stage import Stage
 
 ImageReader = Callable[[np.ndarray], np.ndarray]
 
@@ -49,7 +47,7 @@ class PredictionJob:
     rows: pd.DataFrame
     strategy: tf.distribute.Strategy
     view: Callable[..., tf.Tensor] | None
-    context_model: "Stage | None"
+    context_model: second_stage.Stage | None
     calibration: Mapping[str, Any] | None
     classes: targets.ClassSet = targets.BINARY
     detectors: Sequence[detector.Detector | None] = ()

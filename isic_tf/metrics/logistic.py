@@ -3,7 +3,10 @@
 import typing
 
 import numpy as np
-from scipy import optimize, special
+
+# `scipy.optimize` is imported at its first use, which applying a fit does without.
+import scipy
+from scipy import special
 
 # Columns that spread less are constant up to rounding.
 MIN_SPREAD = 1e-9
@@ -104,7 +107,7 @@ def _fit_within(
 
     limits = [bounds or (None, None)] * count + [(None, None) if with_intercept else (0, 0)]
     options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": max_iterations}
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options).x
     return found[:-1], float(found[-1])
 
 

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from isic_tf.metrics import cluster_bootstrap
 
@@ -108,6 +107,9 @@ def partial_roc_auc(targets: npt.ArrayLike, scores: npt.ArrayLike, min_sensitivi
         return float("nan")
     # With the classes exchanged, the minimum sensitivity is the maximum false positive rate.
     width = 1 - min_sensitivity
+    # Most users of this module need no scikit-learn, whose import takes a quarter of a second.
+    from sklearn.metrics import roc_auc_score
+
     scaled = roc_auc_score(1 - classes, -values, max_fpr=width)
     # Undoes scikit-learn's scaling (McClish 1989) to 0.5 for a random ranking and 1 for a perfect one.
     random = width**2 / 2

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import spatial, special, stats
+
+# `scipy.spatial` and `scipy.stats` are imported at their first use, which most runs do without.
+import scipy
+from scipy import special
 
 from isic_tf.data import clinical_metadata
 from isic_tf.patient_context import lesion_numbers
@@ -207,9 +210,9 @@ def _compare_embeddings(embeddings: np.ndarray, patients: np.ndarray) -> pd.Data
 
 
 def _measure_distances(features: np.ndarray) -> np.ndarray:
-    distances = spatial.distance.squareform(spatial.distance.pdist(features))
+    distances = scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(features))
     mean = np.maximum(distances.sum(axis=1) / (len(features) - 1), 1e-12)
-    rank = (stats.rankdata(mean) - 0.5) / len(mean)
+    rank = (scipy.stats.rankdata(mean) - 0.5) / len(mean)
     return np.stack([np.log(mean / np.median(mean)), rank, outlier_factors(distances)], axis=1)
 
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+# `scipy.stats` is imported at its first use, which most runs do without.
+import scipy
 import tensorflow as tf
-from scipy import special, stats
+from scipy import special
 
 from isic_tf.patient_context import gradient_boosting, lesion_features, lesion_numbers, set_model, set_model_files
 from isic_tf.patient_context.config import METHODS, RELATIVE_METHODS
@@ -191,7 +194,7 @@ def _relate(method: str, probability: pd.Series, patients: np.ndarray, is_alone:
         logit_by_patient = logit.groupby(patients)
         spread = logit_by_patient.transform("std", ddof=0)
         found = special.ndtr((logit - logit_by_patient.transform("mean")) / spread.where(spread > 1e-9, np.inf))
-    rank_among_all = (stats.rankdata(probability) - 0.5) / len(probability)
+    rank_among_all = (scipy.stats.rankdata(probability) - 0.5) / len(probability)
     return np.where(is_alone, rank_among_all, found)
 
 

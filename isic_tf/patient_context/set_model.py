@@ -5,8 +5,10 @@ import typing
 from collections.abc import Sequence
 
 import numpy as np
+
+# `scipy.optimize` is imported at its first use, which applying a model does without.
+import scipy
 import tensorflow as tf
-from scipy import optimize
 
 from isic_tf.metrics import logistic
 from isic_tf.patient_context import length_bucketing, set_model_training
@@ -83,7 +85,7 @@ def fit(
 
 def _share(base: np.ndarray, corrections: np.ndarray, targets: np.ndarray) -> float:
     """Finds the factor of the corrections, from 0 to 1, that is best for patients the networks did not train on."""
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda share: set_model_training.cross_entropy(base + share * corrections, targets),
         bounds=(0, 1),
         method="bounded",

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import optimize, special
+
+# `scipy.optimize` is imported at its first use, which applying a calibration does without.
+import scipy
+from scipy import special
 
 from isic_tf.artifacts import class_columns
 from isic_tf.data import targets
@@ -49,7 +52,7 @@ def fit_temperature(probabilities: npt.ArrayLike, truth: npt.ArrayLike) -> float
         return float((special.logsumexp(slope * logs, axis=1) - slope * own).mean())
 
     bounds = (np.log(_MIN_SLOPE), -np.log(_MIN_SLOPE))
-    found = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
+    found = scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
     return float(np.exp(-found.x))
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from isic_tf.metrics import cluster_bootstrap, roc
 from tfrecord_tools import errors
@@ -75,6 +74,9 @@ def _make_folds(targets: np.ndarray, patients: pd.Series) -> np.ndarray:
             "cross-validation needs at least two patients with malignant and two with benign images; give predictions "
             "of more patients"
         )
+    # Most users of this module need no scikit-learn, whose import takes a quarter of a second.
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(min(_NUM_FOLDS, count), shuffle=True, random_state=0)
     folds = np.zeros(len(targets), np.int64)
     for fold, (_, held_out) in enumerate(splitter.split(targets, targets, patients)):

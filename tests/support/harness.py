@@ -8,6 +8,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pandas as pd
@@ -25,6 +26,9 @@ REAL_DATA = pathlib.Path(
     os.environ.get("ISIC_REAL_DATA", pathlib.Path(__file__).parents[3] / "shared" / "realdata")
 ).absolute()
 
+# Nothing that is kept for the user, weights and graphs, decides a test.
+_KERAS_HOME = tempfile.TemporaryDirectory(prefix="isic_tf_tests_")
+os.environ["KERAS_HOME"] = _KERAS_HOME.name
 # For commands in processes of their own: the checkout is tested, installed or not.
 ROOT = pathlib.Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -72,17 +72,22 @@ WORK = """
 import gc
 import sys
 at_import = gc.isenabled()
+imported = []
 print("a banner", file=sys.stderr)
 
+def is_old():
+    return any(one is imported for one in gc.get_objects(generation=2))
+
 def work(config):
-    print("number", config.number, "collects garbage", at_import, gc.isenabled())
+    print("number", config.number, "collects garbage", at_import, gc.isenabled(), "old", is_old(), end=" ")
+    print(gc.get_freeze_count())
 """
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (("--number=5",), 0, "number 5 collects garbage False True"),
+        (("--number=5",), 0, "number 5 collects garbage False True old True 0"),
         (("--number=0",), 1, "--number=0"),
         (("--number=9",), 1, "ERROR: no 9\n"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfrecord_tools import errors
-from tfrecord_tools.imaging import codec, dicom, preprocessing
+from tfrecord_tools.imaging import codec, preprocessing
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.imaging.rasters import raster_files
 from tfrecord_tools.imaging.sources import addresses, naming, search
@@ -105,6 +105,9 @@ def open_bytes(
         CorruptRecordError: See `open_file`.
     """
     if is_dicom(path, data):
+        # `pydicom` takes a fifth of a second to import, and most sets of images hold no DICOM file.
+        from tfrecord_tools.imaging import dicom
+
         return functools.partial(dicom.decode, dicom.read(data, path, limits), path, limits=limits, notes=notes)
     return make_decoder(data, path, limits)
 

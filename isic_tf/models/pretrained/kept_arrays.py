@@ -1,16 +1,15 @@
-"""Reads the arrays of a `.weights.h5` file of Keras straight, in a fourth of the time that Keras takes.
+"""Reads the arrays of a `.weights.h5` file of Keras straight, in less than a fourth of the time that Keras takes.
 
 Keras asks every attribute of every layer, among them the configuration of the whole network, before it reads an array.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 import h5py
 import numpy as np
 import tensorflow as tf
 from tf_keras.src.utils import generic_utils
-
-from isic_tf.models.pretrained import h5_layout
 
 _VARIABLES = "vars"
 
@@ -32,31 +31,74 @@ def read_arrays(model: tf.keras.Model, path: str) -> list[np.ndarray] | None:
         >>> [array.shape for array in read_arrays(model, "small.weights.h5")]  # doctest: +SKIP
         [(2, 1), (1,)]
     """
-    arrays: dict[int, np.ndarray] = {}
+    places = find_places(model)
+    arrays = None if places is None else read_all(path)
+    if places is None or arrays is None or not fits(arrays, places):
+        return None
+    return [arrays[places[id(variable)][0]] for variable in model.weights]
+
+
+def find_places(model: tf.keras.Model) -> dict[int, tuple[str, tf.Variable]] | None:
+    """Finds where a file of the model's weights holds each of its variables.
+
+    Args:
+        model: Keras model.
+
+    Returns:
+        Name of the array in the file, and the variable, by the variable's `id`; None where layers of the model hold
+        other layers or load themselves.
+
+    Examples:
+        >>> model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+        >>> [name for name, variable in find_places(model).values()]
+        ['layers/dense/vars/0', 'layers/dense/vars/1']
+    """
+    found: dict[int, tuple[str, tf.Variable]] = {}
+    for place, layer in _list_layers(model, ""):
+        if type(layer).load_own_variables is not tf.keras.layers.Layer.load_own_variables:
+            return None
+        # The order of files; that of `weights` differs where a layer is frozen.
+        variables = [*layer._trainable_weights, *layer._non_trainable_weights]
+        found.update({id(one): (f"{place}/{_VARIABLES}/{number}", one) for number, one in enumerate(variables)})
+    return found if found.keys() == {id(one) for one in model.weights} else None
+
+
+def fits(arrays: Mapping[str, np.ndarray], places: dict[int, tuple[str, tf.Variable]]) -> bool:
+    """Returns whether the arrays of a file are those of a model's variables: names, shapes and types of all."""
+    expected = {name: (tuple(variable.shape), variable.dtype.as_numpy_dtype) for name, variable in places.values()}
+    return {name: (array.shape, array.dtype.type) for name, array in arrays.items()} == expected
+
+
+def read_all(path: str) -> dict[str, np.ndarray] | None:
+    """Reads all arrays of a file.
+
+    Args:
+        path: Local HDF5 file.
+
+    Returns:
+        The arrays by their names, without those behind links; None where the file is damaged, or stores numbers other
+        than one after the other, as Keras does: the memory that they take is then no more than the file's.
+    """
     try:
         with h5py.File(path, "r") as file:
-            for place, layer in _list_places(model, ""):
-                if type(layer).load_own_variables is not tf.keras.layers.Layer.load_own_variables:
-                    return None
-                # The order of files; that of `weights` differs where a layer is frozen.
-                variables = [*layer._trainable_weights, *layer._non_trainable_weights]
-                saved = h5_layout.find(file, f"{place}/{_VARIABLES}")
-                if len(saved) != len(variables):
-                    return None
-                for number, variable in enumerate(variables):
-                    data = h5_layout.find(saved, str(number))
-                    if data.is_virtual or data.external:
+            names: list[bytes] = []
+            h5py.h5o.visit(file.id, names.append)
+            arrays = {}
+            for name in names:
+                # The high-level interface takes twice as long.
+                data = h5py.h5o.open(file.id, name)
+                if isinstance(data, h5py.h5d.DatasetID):
+                    size = math.prod(data.shape) * data.dtype.itemsize
+                    if data.get_offset() is None or data.get_storage_size() != size:
                         return None
-                    if data.shape != tuple(variable.shape) or data.dtype != variable.dtype.as_numpy_dtype:
-                        return None
-                    arrays[id(variable)] = data[()]
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError):
+                    array = arrays[name.decode()] = np.empty(data.shape, data.dtype)
+                    data.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+            return arrays
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeDecodeError):
         return None
-    weights = model.weights
-    return [arrays[id(variable)] for variable in weights] if arrays.keys() == {id(one) for one in weights} else None
 
 
-def _list_places(model: tf.keras.Model, inside: str) -> Iterator[tuple[str, tf.keras.layers.Layer]]:
+def _list_layers(model: tf.keras.Model, inside: str) -> Iterator[tuple[str, tf.keras.layers.Layer]]:
     """Lists the layers of a model, and of models within it, with their groups in the file."""
     counts: dict[str, int] = {}
     for layer in model.layers:
@@ -64,6 +106,6 @@ def _list_places(model: tf.keras.Model, inside: str) -> Iterator[tuple[str, tf.k
         counts[name] = counts.get(name, -1) + 1
         place = f"{inside}layers/{name}_{counts[name]}" if counts[name] else f"{inside}layers/{name}"
         if isinstance(layer, tf.keras.Model):
-            yield from _list_places(layer, f"{place}/")
+            yield from _list_layers(layer, f"{place}/")
         else:
             yield place, layer

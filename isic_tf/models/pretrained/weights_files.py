@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -82,6 +82,26 @@ def load_weights(model: tf.keras.Model, path: str, backbone: tf.keras.Model | No
         else:
             kept_weights.check_digest(path, local)
             _load_kept(model, local, path)
+
+
+def read_kept(path: str) -> dict[str, np.ndarray] | None:
+    """Reads the arrays of a local file that a run kept, without its network.
+
+    Args:
+        path: Weights file.
+
+    Returns:
+        The arrays by their names, see `kept_arrays.read_all`; None where it is another file, in a bucket, or damaged:
+        `load_weights` says what is wrong.
+    """
+    if filesystem.is_remote(path) or not os.path.isfile(path):
+        return None
+    try:
+        kept_weights.check_digest(path)
+    except errors.CorruptRecordError:
+        return None
+    arrays = kept_arrays.read_all(path)
+    return arrays if arrays is not None and _is_finite(arrays.values()) else None
 
 
 def check_format(path: str, backbone: str) -> str:
@@ -182,8 +202,12 @@ def _load_kept(model: tf.keras.Model, local: str, path: str) -> None:
         ) from error
 
 
+def _is_finite(arrays: Iterable[np.ndarray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)
+
+
 def _refuse_infinite(arrays: list[np.ndarray], path: str) -> None:
-    if not all(np.isfinite(array).all() for array in arrays):
+    if not _is_finite(arrays):
         raise errors.CorruptRecordError(
             f"{path} holds weights that are not finite numbers; name those of a training that did not diverge"
         )

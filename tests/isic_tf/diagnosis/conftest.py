@@ -6,7 +6,9 @@ from isic_tf.models import backbones
 
 
 @pytest.fixture
-def small_backbone(monkeypatch):
+def small_backbone(monkeypatch, tmp_path):
+    # Where graphs are kept.
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(backbones, "build_backbone", tiny_trunk)
 
 

@@ -1,9 +1,11 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from isic_tf.data import photographs
-from isic_tf.diagnosis import judge
+from isic_tf.diagnosis import graph_cache, judge
 from isic_tf.diagnosis.config import JudgeConfig
 from isic_tf.patient_context import second_stage
 from tfrecord_tools import errors
@@ -32,6 +34,42 @@ def test_a_run_is_loaded_once_and_judges_any_number_of_images(run, monkeypatch):
     assert all(one.probability < usual.probability for one, usual in zip(rare, (first, second), strict=False))
     assert not found.has_patient_context
     assert first.context_probability is None
+
+
+def list_graphs(tmp_path):
+    return list((tmp_path / "keras" / "models" / "isic_tf_graphs").iterdir())
+
+
+def compute(run, **options):
+    return judge.Judge(JudgeConfig(workdir=str(run), **options)).compute(IMAGES, None, [""] * 3)
+
+
+def test_a_second_start_builds_no_network_and_finds_the_same(run, tmp_path, monkeypatch):
+    built = compute(run)
+    assert len(list_graphs(tmp_path)) == 1
+    monkeypatch.setattr(judge.fold_networks, "FoldNetworks", None)
+    found = judge.Judge(JudgeConfig(workdir=str(run)))
+    found.prepare()
+    for one, other in zip(found.compute(IMAGES, None, [""] * 3), built, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_damaged_graph_is_made_again(run, tmp_path):
+    built = compute(run)
+    (graph,) = list_graphs(tmp_path)
+    graph.write_bytes(graph.read_bytes()[:-1])
+    np.testing.assert_array_equal(compute(run).fold_scores, built.fold_scores)
+    assert graph_cache.read(str(graph)) is not None
+
+
+def test_damaged_weights_are_named_with_a_graph_as_without(run, tmp_path):
+    compute(run)
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    weights = copy / "fold1" / "best.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(errors.CorruptRecordError, match=r"fold1.best.weights.h5 is damaged: expected the SHA-256"):
+        compute(copy)
 
 
 def test_a_context_model_relates_the_images_of_a_patient(run, tmp_path):

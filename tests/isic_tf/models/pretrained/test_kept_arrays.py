@@ -80,6 +80,24 @@ def test_what_does_not_fit_is_left_to_keras(path, damage):
     assert kept_arrays.read_arrays(make_network(), path) is None
 
 
+@pytest.mark.parametrize("options", [{"chunks": (3,), "compression": "gzip"}, {"shape": (10**12,)}])
+def test_numbers_that_are_not_stored_one_after_the_other_are_not_read(tmp_path, options):
+    path = tmp_path / "one.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("plain", data=np.ones(3, np.float32))
+    assert list(kept_arrays.read_all(str(path))) == ["plain"]
+    with h5py.File(path, "a") as file:
+        file.create_dataset("other", dtype=np.float32, **{"shape": (3,), **options})
+    assert kept_arrays.read_all(str(path)) is None
+
+
+def test_links_to_other_files_are_not_followed(path, tmp_path):
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["layers/dense"] = h5py.ExternalLink(path, "layers/dense")
+    assert kept_arrays.read_all(str(other)) == {}
+
+
 @pytest.mark.parametrize("length", [0, 100, -100])
 def test_a_file_that_is_cut_is_left_to_keras(path, length):
     with open(path, "rb") as file:

@@ -47,6 +47,24 @@ def test_weights_that_a_run_kept_are_loaded_only_if_no_bit_changed(tmp_path):
     assert not all((weight == np.round(weight)).all() and weight.max() <= 1 for weight in network.get_weights())
 
 
+def test_arrays_that_a_run_kept_are_read_only_if_no_bit_changed(tmp_path):
+    network = make_network()
+    fold_results.keep_weights(str(tmp_path), network, wanted=True, epoch=1)
+    path = tmp_path / "best.weights.h5"
+    arrays = weights_files.read_kept(str(path))
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "layers/dense/vars/0": (1, 2),
+        "layers/dense/vars/1": (2,),
+        "layers/dense_1/vars/0": (2, 1),
+        "layers/dense_1/vars/1": (1,),
+    }
+    np.testing.assert_array_equal(arrays["layers/dense_1/vars/0"], np.ones((2, 1)))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert weights_files.read_kept(str(path)) is None
+    assert weights_files.read_kept(str(tmp_path / "none.weights.h5")) is None
+    assert weights_files.read_kept("gs://bucket/best.weights.h5") is None
+
+
 def test_of_a_run_with_another_network_nothing_is_loaded(tmp_path):
     path = tmp_path / "best.weights.h5"
     other = make_network(units=3)
