@@ -15,7 +15,7 @@ from ai_edge_litert import interpreter as litert
 from isic_tf.data import decoding, targets
 from isic_tf.inference import merged_batch_norms
 from isic_tf.models import classifiers
-from isic_tf.serving import onnx_model, saved_model
+from isic_tf.serving import graph_networks, onnx_model
 
 NETWORKS = (("efficientnet-lite0", 224), ("efficientnet-b0", 384))
 # Images at a time, and calls of a measurement.
@@ -30,7 +30,7 @@ def make_engines(network: tf.keras.Model, onnx: bytes, batch: int, image_size: i
 
     @tf.function(input_signature=[tf.TensorSpec([batch, image_size, image_size, 3], tf.uint8, "image")])
     def predict(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"prediction": targets.mean_scores(saved_model.logits([network], image, None))}
+        return {"prediction": targets.mean_scores(graph_networks.logits([network], image, None))}
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([predict.get_concrete_function()], network)
     lite = litert.Interpreter(model_content=converter.convert(), num_threads=THREADS).get_signature_runner()

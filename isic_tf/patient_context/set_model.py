@@ -16,7 +16,7 @@ from isic_tf.patient_context.set_model_training import SetModelOptions
 from tfrecord_tools import errors
 
 # Standardized features beyond are outliers of a test set, or errors.
-_MAX_FEATURE = 8.0
+MAX_FEATURE = 8.0
 # The image-level score keeps its direction, however little it is worth.
 _MIN_SLOPE = 1e-3
 
@@ -134,7 +134,7 @@ def _encode(model: SetModel, inputs: np.ndarray, logits: np.ndarray) -> tuple[np
     is_unknown = np.isnan(inputs)
     standardized = np.where(is_unknown, 0, (inputs - model.mean) / model.scale)
     base = model.slope * logits + model.intercept
-    features = [np.clip(standardized, -_MAX_FEATURE, _MAX_FEATURE), is_unknown[:, model.missing], base[:, None]]
+    features = [np.clip(standardized, -MAX_FEATURE, MAX_FEATURE), is_unknown[:, model.missing], base[:, None]]
     return np.concatenate(features, axis=1).astype("float32"), base
 
 

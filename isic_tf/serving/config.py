@@ -41,6 +41,11 @@ class ExportConfig(cli.Config):
     tta: int = cli.option(
         1, lower=1, upper=8, help="Versions of each image (flips and turns) that a SavedModel averages; as in predict."
     )
+    context: str | None = cli.option(
+        None,
+        help="Directory of a patient-context model fitted by isic_tf.context: a SavedModel then judges a patient's "
+        "images together.",
+    )
     records: str | None = cli.option(
         None, help="Glob pattern of shards to compare the exported model with the run on; required for int8."
     )
@@ -49,8 +54,8 @@ class ExportConfig(cli.Config):
     )
     table: str | None = cli.option(
         None,
-        help="With --records: CSV file with image_name and the numeric columns that the run was trained with "
-        "(--metadata).",
+        help="With --records: CSV file with image_name and the numeric columns that the run, or the model of "
+        "--context, was trained with (--metadata, --columns).",
     )
     threads: int = cli.option(
         0,
@@ -77,6 +82,11 @@ class ExportConfig(cli.Config):
         if self.tta > 1 and self.format != "saved_model":
             raise errors.ConfigError(
                 f"--tta={self.tta} needs --format=saved_model; leave it out, and average the versions in the client"
+            )
+        if self.context and self.format != "saved_model":
+            raise errors.ConfigError(
+                f"expected --context with --format=saved_model, got {self.format}, which predicts single images; leave "
+                "one of them out"
             )
         if "int8" in self.quantize and not self.records:
             raise errors.ConfigError("--quantize=int8 needs --records: the ranges of activations are taken from images")

@@ -8,9 +8,10 @@ import pandas as pd
 from isic_tf.metrics import cluster_bootstrap, roc, summaries
 
 # Largest difference of a probability that rounding explains: between float32 programs of one network, or as intended.
-TOLERANCES = {"saved_model": 1e-4, "onnx": 1e-4, "float32": 1e-4, "float16": 0.01, "int8": 0.1}
+TOLERANCES = {"saved_model": 1e-4, "patient": 1e-4, "onnx": 1e-4, "float32": 1e-4, "float16": 0.01, "int8": 0.1}
 # Largest loss of ROC AUC that rounding explains.
 _MAX_LOSS = 0.01
+_INTERVAL = ["drop", "drop_low", "drop_high"]
 _NO_INTERVAL = f"no interval: fewer than {cluster_bootstrap.MIN_PATIENTS} patients of a class"
 
 
@@ -46,7 +47,7 @@ def compare(rows: pd.DataFrame, reference: np.ndarray, found: Mapping[str, np.nd
         cluster_bootstrap.affordable(malignant, 1000),
     )["auc"]
     intervals = [cluster_bootstrap.interval(resampled[0] - row) for row in resampled]
-    table[["drop_low", "drop_high"]] = np.array(intervals, np.float64)
+    table[_INTERVAL[1:]] = np.array(intervals, np.float64)
     return table
 
 
@@ -91,10 +92,18 @@ def tabulate(sizes: Mapping[str, float], table: pd.DataFrame | None = None) -> l
     if "difference" in table:
         columns["largest difference"] = [f"{value:.1e}" for value in table["difference"]]
     if "auc" in table:
-        columns["ROC AUC"] = [f"{value:.4f}" for value in table["auc"]]
-        columns["loss"] = [f"{value:.4f}" for value in table["drop"]]
-        intervals = zip(table["drop_low"], table["drop_high"], strict=True)
-        columns["95 % interval of the loss"] = [
-            f"{low:.4f} to {high:.4f}" if np.isfinite(low) else _NO_INTERVAL for low, high in intervals
-        ]
+        columns["ROC AUC"] = [_format(value) for value in table["auc"]]
+        columns["loss"] = [_format(value) for value in table["drop"]]
+        columns["95 % interval of the loss"] = [_format_interval(*row) for row in table[_INTERVAL].to_numpy()]
     return [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]
+
+
+def _format(value: float) -> str:
+    """Formats a figure; nothing where there is none, as for the images of some patients."""
+    return f"{value:.4f}" if np.isfinite(value) else ""
+
+
+def _format_interval(drop: float, low: float, high: float) -> str:
+    if np.isfinite(low):
+        return f"{low:.4f} to {high:.4f}"
+    return _NO_INTERVAL if np.isfinite(drop) else ""

@@ -15,19 +15,13 @@ from isic_tf.artifacts import disk_space, run_directory
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
+from isic_tf.inference import context_stage
 from isic_tf.models import classifiers, patient_context_head
 from isic_tf.models.config import read_model_config
 from isic_tf.postprocessing import calibration_file
-from isic_tf.serving import (
-    export_parity,
-    exported_predictions,
-    model_card,
-    onnx_model,
-    run_parts,
-    saved_model,
-    tflite,
-)
+from isic_tf.serving import export_parity, exported_predictions, model_card, onnx_model, run_parts, saved_model, tflite
 from isic_tf.serving.config import ExportConfig, refuse_existing
+from isic_tf.serving.patients import graph_context, patient_predictions, patient_signature
 from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +39,8 @@ class ExportResult:
     Attributes:
         path: Directory that was written.
         comparison: DataFrame of the run and each form, see `export_parity.compare`: `form`, `images`, `difference` and,
-            with labels, `auc`, `drop`, `drop_low` and `drop_high`; None without records.
+            with labels, `auc`, `drop`, `drop_low` and `drop_high`; None without records. With patient context, the form
+            `patient` is the SavedModel's signature of that name, compared with the run on the images of some patients.
 
     Examples:
         >>> os.path.join(ExportResult("exported/b0"), "model_card.md")
@@ -85,7 +80,8 @@ def export(config: ExportConfig) -> ExportResult:
         `ExportResult`: the path of the directory, and the comparison of the model with the run.
 
     Raises:
-        ConfigError: The output exists, another process writes it, the fold is not trained, or a package is missing.
+        ConfigError: The output exists, another process writes it, the fold is not trained, a package is missing, or the
+            patient-context model is of several runs.
         CorruptRecordError: The flags, the metrics or the weights of the run, or a shard, are damaged.
         IsicError: The run has no trained fold, or the records or labels do not fit.
 
@@ -100,19 +96,20 @@ def export(config: ExportConfig) -> ExportResult:
     paths = run_directory.trained_folds(config.workdir, config.fold)
     run = run_directory.read_network(config.workdir)
     fields = run.get("metadata", "")
+    stage = context_stage.read_stage(config.context) if config.context else None
+    if stage:
+        graph_context.check_stage(stage)
     model_config = read_model_config(config.workdir, run)
     classes = model_config.class_set
     rows = None
     if config.records:
-        numeric = clinical_metadata.parse_numeric(fields)
-        clinical_metadata.check_table(config.table, numeric)
-        rows = exported_predictions.read_rows(config.records, config.labels, clinical_metadata.columns(fields))
-        rows = clinical_metadata.add_values(rows, config.table, numeric)
+        with_patients = bool(stage) or run.get("context") == "set"
+        rows = _read_rows(config, config.records, patient_signature.join_fields(fields, stage), with_patients)
     models = [classifiers.build_from_config(model_config, path) for path in paths]
     _LOG.info(f"{run['backbone']} at {run['image_size']} px, {len(paths)} fold(s)")
     parts = run_parts.NOTHING
     if config.format == "saved_model":
-        parts = run_parts.read_parts(config.workdir, paths, run, classes, config.tta)
+        parts = run_parts.read_parts(config.workdir, paths, run, classes, config.tta, stage)
     else:
         models = [patient_context_head.image_level_model(model) for model in models]
     _log_limits(run, config.format, parts)
@@ -131,6 +128,15 @@ def export(config: ExportConfig) -> ExportResult:
     _LOG.info(text_report.align(f"Compared with the run on {images} records" if images else "Not compared", lines))
     _LOG.info(f"wrote {config.output}")
     return ExportResult(config.output, table)
+
+
+def _read_rows(config: ExportConfig, records: str, fields: str, with_patients: bool) -> pd.DataFrame:
+    """Lists the records for the comparison, with all metadata that are used."""
+    numeric = clinical_metadata.parse_numeric(fields)
+    clinical_metadata.check_table(config.table, numeric)
+    columns = clinical_metadata.columns(fields)
+    rows = exported_predictions.read_rows(records, config.labels, columns, with_patients)
+    return clinical_metadata.add_values(rows, config.table, numeric)
 
 
 def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) -> None:
@@ -221,6 +227,11 @@ def _compare_with_run(job: _Job, forms: Sequence[str]) -> pd.DataFrame | None:
             content = filesystem.read(_lite_file(job.directory, form))
             found[form] = exported_predictions.predict_lite(content, rows, size, job.fields, threads, form)
     table = export_parity.compare(rows, reference, found)
+    if "saved_model" in forms and (job.parts.stage or patient_context_head.find_context_layer(job.models[0])):
+        of_patients = patient_predictions.compare(
+            job.models, rows, size, job.fields, threads, job.classes, job.parts, job.directory
+        )
+        table = pd.concat([table, of_patients], ignore_index=True)
     for fault in export_parity.find_faults(table):
         _LOG.warning(f"WARNING: {fault}")
     return table

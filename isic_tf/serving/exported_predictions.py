@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,30 +20,35 @@ from isic_tf.data import (
 )
 from isic_tf.inference import predictor, test_time_augmentation
 from isic_tf.serving import graph_metadata, onnx_model, tflite
-from tfrecord_tools import errors, schema
+from tfrecord_tools import errors
 from tfrecord_tools.io import name_join, record_index, temporary_files
 
 _BATCH = 32
 
 
-def read_rows(records: str, labels: str | None, columns: Sequence[str]) -> pd.DataFrame:
+def read_rows(records: str, labels: str | None, columns: Sequence[str], with_patients: bool = False) -> pd.DataFrame:
     """Lists the records for the comparison.
 
     Args:
         records: Glob pattern of shards, or several separated by commas.
         labels: CSV file with `image_name`, `patient_id` and `target`; None to compare predictions only.
         columns: Columns of the schema that the networks use.
+        with_patients: Whether the patients are read without labels too, from the indexes or the records.
 
     Returns:
         DataFrame of `shard`, `position`, `image_name`, the columns and, with labels, `patient_id` and `target`; in file
-        order.
+        order. With patients, `patient_id` is "" where it is unknown.
 
     Raises:
         IsicError: No shard matches, one is corrupt, an image has no label, or all labels are of one class.
     """
-    rows = record_metadata.list_records(record_index.match_shards(records), columns)
+    read = [*columns, "patient_id"] if with_patients and not labels else columns
+    rows = record_metadata.list_records(record_index.match_shards(records), read)
     if not labels:
-        return rows
+        if not with_patients:
+            return rows
+        coded = rows.rename(columns={"patient_id": "patient_code"})
+        return record_metadata.add_patients(record_metadata.add_index(coded))
     table = label_tables.read_labels(labels)[["image_name", "patient_id", "target"]]
     places = name_join.find_rows(rows["image_name"], table["image_name"], labels)
     unlabeled = rows.loc[places < 0, "image_name"]
@@ -84,14 +90,42 @@ def predict_run(
     Returns:
         Mean probabilities of the models, float32 `[n]`; of several classes scores `[n, 1 + classes]`.
     """
+    batches = run_networks(models, rows, image_size, fields, threads, classes, versions)
+    return collect((found for _, found in batches), rows, "the run")
+
+
+def run_networks(
+    models: Sequence[tf.keras.Model],
+    rows: pd.DataFrame,
+    image_size: int,
+    fields: str,
+    threads: int,
+    classes: targets.ClassSet = targets.BINARY,
+    versions: int = 1,
+    embed: str = "",
+) -> Iterator[tuple[Any, ...]]:
+    """Runs the networks on records.
+
+    Args:
+        models: See `predict_run`.
+        rows: See `predict_run`.
+        image_size: See `predict_run`.
+        fields: See `predict_run`.
+        threads: See `predict_run`.
+        classes: See `predict_run`.
+        versions: See `predict_run`.
+        embed: See `predictor.make_predictor`.
+
+    Returns:
+        Iterator over batches, see `predictor.make_predictor`.
+    """
     metadata = clinical_metadata.encode(rows, fields) if fields else None
     dataset = input_pipeline.make_eval_dataset(
         rows, image_size=image_size, batch_size=_BATCH, threads=threads, metadata=metadata
     )
     view = test_time_augmentation.make_views(versions, "dihedral", {}, seed=0) if versions > 1 else None
-    predict = predictor.make_predictor(models, tf.distribute.get_strategy(), view, versions, classes=classes)
-    batches = predict(dataset)
-    return _collect((found for _, found in batches), rows, "the run")
+    strategy = tf.distribute.get_strategy()
+    return predictor.make_predictor(models, strategy, view, versions, embed, classes)(dataset)
 
 
 def predict_saved_model(directory: str, rows: pd.DataFrame, image_size: int, fields: str) -> np.ndarray:
@@ -110,31 +144,18 @@ def predict_saved_model(directory: str, rows: pd.DataFrame, image_size: int, fie
     """
     with temporary_files.without_wildcards(directory) as path:
         predict = tf.saved_model.load(path).signatures["pixels"]
-    columns = clinical_metadata.columns(fields)
-    numeric = graph_metadata.list_inputs(fields)
-    numbers = clinical_metadata.select_values(rows, clinical_metadata.parse_numeric(fields))
+    values = graph_metadata.list_values(rows, graph_metadata.list_signature(fields), fields)
     images = (image for image, _ in read_images(rows, image_size, fields))
 
     def batches() -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BATCH):
-            batch = slice(start, start + _BATCH)
-            values = {name: _as_values(name, rows[name].iloc[batch]) for name in columns}
-            own = numbers[batch].T
-            values |= {name: tf.constant(column, tf.float32) for name, column in zip(numeric, own, strict=True)}
-            pixels = np.stack(list(itertools.islice(images, _BATCH)))
-            found = predict(pixels=tf.constant(pixels), **values)
+            own = {name: column[start : start + _BATCH] for name, column in values.items()}
+            found = predict(pixels=tf.constant(np.stack(list(itertools.islice(images, _BATCH)))), **own)
             single = found["prediction"].numpy()
             has_classes = "probabilities" in found
             yield np.column_stack([single, found["probabilities"].numpy()]) if has_classes else single
 
-    return _collect(batches(), rows, "saved_model")
-
-
-def _as_values(column: str, codes: pd.Series) -> tf.Tensor:
-    """Converts codes to the values that a client sends: words, or years as they are."""
-    if column not in schema.CATEGORIES:
-        return tf.constant(codes, tf.int64)
-    return tf.constant([(*schema.CATEGORIES[column], "")[code] for code in codes])
+    return collect(batches(), rows, "saved_model")
 
 
 def predict_lite(
@@ -155,7 +176,7 @@ def predict_lite(
     """
     predict = tflite.make_predictor(content, fields, threads)
     predictions = (np.array([predict(image, codes)]) for image, codes in read_images(rows, image_size, fields))
-    return _collect(predictions, rows, form)
+    return collect(predictions, rows, form)
 
 
 def predict_onnx(content: bytes, rows: pd.DataFrame, image_size: int, fields: str, threads: int) -> np.ndarray:
@@ -179,7 +200,7 @@ def predict_onnx(content: bytes, rows: pd.DataFrame, image_size: int, fields: st
             images, codes = zip(*batch, strict=True)
             yield predict(np.stack(images), np.stack(codes))
 
-    return _collect(batches(), rows, "onnx")
+    return collect(batches(), rows, "onnx")
 
 
 def read_images(rows: pd.DataFrame, image_size: int, fields: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -204,8 +225,17 @@ def _read_files(rows: pd.DataFrame) -> Iterator[bytes]:
                     yield decoding.parse(serialized, labeled=False)["image"].numpy()
 
 
-def _collect(parts: Iterable[np.ndarray], rows: pd.DataFrame, name: str) -> np.ndarray:
-    """Joins the predictions of batches, with a progress bar; an image that cannot be decoded is named."""
+def collect(parts: Iterable[np.ndarray], rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Joins the predictions of batches, with a progress bar; an image that cannot be decoded is named.
+
+    Args:
+        parts: Arrays `[b, ...]`.
+        rows: See `read_rows`.
+        name: What predicts, for the progress bar.
+
+    Returns:
+        float32 `[n, ...]`.
+    """
     found = []
     explained = read_errors.explained_read_errors(list(rows["shard"].unique()))
     with explained, tqdm(total=len(rows), desc=name, unit="image", disable=None) as progress:

@@ -44,8 +44,8 @@ def encode_values(values: Sequence[tf.Tensor], fields: str) -> tf.Tensor | None:
     """
     columns = clinical_metadata.columns(fields)
     numeric = list_inputs(fields)
-    codes = [_read_codes(name, value) for name, value in zip(columns, values, strict=False)]
-    numbers = [_read_numbers(*pair) for pair in zip(numeric, values[len(columns) :], strict=True)]
+    codes = [read_codes(name, value) for name, value in zip(columns, values, strict=False)]
+    numbers = [read_numbers(*pair) for pair in zip(numeric, values[len(columns) :], strict=True)]
     known = encode_codes(codes, fields)
     parts = [*([] if known is None else [known]), *encode_numbers(numbers)]
     return tf.concat(parts, axis=1) if parts else None
@@ -115,8 +115,20 @@ def encode_numbers(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return [tf.where(is_unknown, 0.0, numbers), tf.cast(is_unknown, tf.float32)]
 
 
-def _read_codes(column: str, values: tf.Tensor) -> tf.Tensor:
-    """Returns the codes, int64 `[n]`, of the values of a field, words or years `[n]`; any other value fails."""
+def read_codes(column: str, values: tf.Tensor) -> tf.Tensor:
+    """Reads what a client sends of a field of the schema; any other value fails with an `InvalidArgumentError`.
+
+    Args:
+        column: Name of the field, such as `sex`.
+        values: Words, string `[n]`, or years, int64 `[n]`.
+
+    Returns:
+        Codes, int64 `[n]`, -1 where unknown.
+
+    Examples:
+        >>> read_codes("sex", tf.constant(["Female", ""])).numpy().tolist()
+        [1, -1]
+    """
     if column in schema.CATEGORIES:
         names = schema.CATEGORIES[column]
         words = tf.strings.lower(tf.strings.strip(values))
@@ -135,9 +147,48 @@ def _read_codes(column: str, values: tf.Tensor) -> tf.Tensor:
         return tf.identity(codes)
 
 
-def _read_numbers(name: str, values: tf.Tensor) -> tf.Tensor:
-    """Returns the values of a numeric column, float32 `[n]`; an infinite one fails."""
-    is_infinite = tf.math.is_inf(values)
+def read_numbers(name: str, values: tf.Tensor) -> tf.Tensor:
+    """Reads what a client sends of a numeric column; an infinite number fails with an `InvalidArgumentError`.
+
+    Args:
+        name: Name of the column.
+        values: Float `[n]`, NaN where unknown; the networks compute with float32.
+
+    Returns:
+        The values.
+
+    Examples:
+        >>> read_numbers("area", tf.constant([2.5])).numpy().tolist()
+        [2.5]
+    """
+    is_infinite = tf.math.is_inf(tf.cast(values, tf.float32))
     problem = [f"expected {name} to be a number, or NaN where unknown, got", tf.boolean_mask(values, is_infinite)]
     with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(is_infinite), problem)]):
         return tf.identity(values)
+
+
+def list_values(rows: pd.DataFrame, specs: Sequence[tf.TensorSpec], fields: str) -> dict[str, tf.Tensor]:
+    """Lists what a client sends besides the images.
+
+    Args:
+        rows: See `exported_predictions.read_rows`.
+        specs: The inputs of the signature besides the images, see `list_signature`.
+        fields: The fields that they are of, see `clinical_metadata.parse`.
+
+    Returns:
+        Dict from the name of an input to its values `[n]`: words, years as they are, and numbers.
+
+    Examples:
+        >>> found = list_values(pd.DataFrame({"sex": [1, -1]}), list_signature("sex"), "sex")
+        >>> found["sex"].numpy().tolist()
+        [b'female', b'']
+    """
+    numbers = clinical_metadata.select_values(rows, clinical_metadata.parse_numeric(fields)).T
+    columns = [_as_words(name, rows[name]) for name in clinical_metadata.columns(fields)]
+    return {spec.name: tf.constant(own, spec.dtype) for spec, own in zip(specs, [*columns, *numbers], strict=True)}
+
+
+def _as_words(column: str, codes: pd.Series) -> list[str] | np.ndarray:
+    if column not in schema.CATEGORIES:
+        return codes.to_numpy()
+    return [(*schema.CATEGORIES[column], "")[code] for code in codes]

@@ -16,7 +16,9 @@ from isic_tf.artifacts import run_directory, run_flags
 from isic_tf.data import clinical_metadata, preprocessing_config, targets
 from isic_tf.evaluation import report_template
 from isic_tf.novelty import detector
+from isic_tf.patient_context.second_stage import Stage
 from isic_tf.serving import card_figures, graph_metadata, hub_metadata, run_parts
+from isic_tf.serving.patients import patient_signature
 from tfrecord_tools import schema
 from tfrecord_tools.io import atomic_write
 
@@ -114,12 +116,14 @@ def collect(
         "classes": classes,
         "is_own_table": target.startswith("column"),
         "fields": _describe_fields(run.get("metadata", ""), "n" if format == "onnx" else "1"),
+        "context": parts.stage.method if parts.stage else "",
+        "patient_inputs": _describe_patient_inputs(run.get("metadata", ""), parts.stage),
         "preprocessing": describe_preprocessing(run),
         "versions": parts.versions,
         "calibration": _describe_calibration(parts.calibration),
         "false_alarm_rate": f"{detector.FALSE_ALARM_RATE:.0%}" if any(parts.detectors) else "",
         "format": format,
-        "forms": [row[0] for row in comparison[1:] if row[0] != "run"],
+        "forms": [row[0] for row in comparison[1:] if row[0] not in ("run", "patient")],
         "comparison": comparison if images else [],
         "images": images,
         "tensorflow": tf.__version__,
@@ -165,6 +169,17 @@ def _describe_fields(fields: str, count: str) -> list[dict[str, str]]:
         array = "np.array([0], np.int32)"
         found.append({"column": f"{name}_unknown", "served": "", "lite": flag, "example": "", "array": array})
     return found
+
+
+def _describe_patient_inputs(fields: str, stage: Stage | None) -> dict[str, str]:
+    """Describes the inputs of the signature `patient` besides the images, by name."""
+    found = {
+        field["column"]: field["served"]
+        for field in _describe_fields(patient_signature.join_fields(fields, stage), "n")
+        if field["served"]
+    }
+    exact = [spec.name for spec in patient_signature.list_signature(fields, stage) if spec.dtype == tf.float64]
+    return found | {name: found[name].replace("float32", "float64") for name in exact}
 
 
 def _describe_field(column: str) -> dict[str, str]:

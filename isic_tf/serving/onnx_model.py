@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
-from isic_tf.serving import graph_metadata, saved_model, tflite
+from isic_tf.serving import graph_metadata, graph_networks, tflite
 from tfrecord_tools import configuration, errors
 
 FILE = "model.onnx"
@@ -57,8 +57,8 @@ def convert(
 
     @tf.function(input_signature=signature)
     def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = saved_model.logits(models, image, _encode(values, fields))
-        return saved_model.name_outputs(targets.mean_scores(logits, classes))
+        logits = graph_networks.logits(models, image, _encode(values, fields))
+        return graph_networks.name_outputs(targets.mean_scores(logits, classes))
 
     found, _ = tf2onnx.convert.from_function(predict, signature, custom_op_handlers={"Erfc": (_convert_erfc, [])})
     unknown = {node.op_type for node in found.graph.node if not onnx.defs.has(node.op_type, node.domain)}

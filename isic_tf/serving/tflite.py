@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from isic_tf.data import clinical_metadata, targets
 from isic_tf.models import standardization
-from isic_tf.serving import graph_metadata, saved_model
+from isic_tf.serving import graph_metadata, graph_networks
 
 # e**80 for each of many classes and networks still adds up to a finite float32.
 _MAX_LOGIT = 80.0
@@ -60,10 +60,10 @@ def convert(
         if split:
             logits = _standardized_logits(split, image, known, values[count:])
         else:
-            logits = saved_model.logits(models, image, known)
+            logits = graph_networks.logits(models, image, known)
         if form == "int8":
             return _unquantized_outputs(logits, classes)
-        return saved_model.name_outputs(targets.mean_scores(logits, classes))
+        return graph_networks.name_outputs(targets.mean_scores(logits, classes))
 
     module = tf.Module()
     module.networks = [model.variables for model in models]
@@ -119,7 +119,7 @@ def _standardized_logits(
         standardized = [_standardize_unquantized(*part) for part in parts]
         metadata = tf.stack([*standardized, *unknown], axis=1)
         joined = metadata if known is None else tf.concat([known, metadata], axis=1)
-        found += saved_model.logits([network], image, joined)
+        found += graph_networks.logits([network], image, joined)
     return found
 
 

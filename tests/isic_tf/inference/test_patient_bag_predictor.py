@@ -16,7 +16,7 @@ from isic_tf.inference import patient_bag_predictor, prediction_shards, test_tim
 from isic_tf.metrics import summaries
 from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
 from isic_tf.models.config import ModelConfig
-from isic_tf.serving import export_run, saved_model
+from isic_tf.serving import export_run, graph_networks
 from isic_tf.training import loop, validation, warm_start
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import record_index
@@ -241,8 +241,8 @@ def test_single_images_and_those_of_a_patient_are_exported(run, networks, record
     expected = scipy.special.expit(correct(weights, seen, ["p"] * 5))
     assert found == pytest.approx(expected, abs=1e-6)
     # Flipped images are seen alike, whichever of them comes first.
-    judge = saved_model.make_patient_judge(networks[:1], versions=2)
-    both = [judge(tf.constant(images), [known]).numpy() for images in (pixels, pixels[:, ::-1])]
+    judge = graph_networks.make_patient_judge(networks[:1], versions=2)
+    both = [judge(tf.constant(images), [known])[0].numpy() for images in (pixels, pixels[:, ::-1])]
     assert both[0] == pytest.approx(both[1], abs=1e-6)
     assert np.abs(both[0] - found).max() > 1e-4
     # A single image is compared with no other.

@@ -17,6 +17,10 @@ from tfrecord_tools import errors
         ({"quantize": ["int8"], "format": "tflite"}, "--quantize=int8 needs --records"),
         ({"labels": "x.csv"}, "--labels needs --records"),
         ({"table": "x.csv"}, "--table needs --records: the shards of the images that it describes"),
+        (
+            {"context": "context", "format": "tflite"},
+            "expected --context with --format=saved_model, got tflite, which predicts single images; leave one of them",
+        ),
         ({"format": "keras"}, "format"),
     ],
 )

@@ -48,3 +48,14 @@ def test_every_form_that_differs_too_much_is_described():
     assert export_parity.find_faults(table) == [
         "the ROC AUC of float16 is 0.0200 below that of the run, more than 0.01"
     ]
+
+
+def test_patients_have_no_roc_auc():
+    rows = pd.DataFrame({"image_name": list("ab"), "patient_id": ["p", "q"], "target": [0, 1]})
+    table = export_parity.compare(rows, np.float32([0.1, 0.8]), {"saved_model": np.float32([0.1, 0.8])})
+    patients = export_parity.compare(rows[["image_name"]], np.zeros(2), {"patient": np.full(2, 2e-4)}).iloc[1:]
+    table = pd.concat([table, patients], ignore_index=True)
+    assert export_parity.tabulate({"saved_model": 9.0}, table)[-1] == ["patient", "", "2.0e-04", "", "", ""]
+    assert export_parity.find_faults(table) == [
+        "a probability of patient differs from the run by up to 2.0e-04, more than 0.0001"
+    ]

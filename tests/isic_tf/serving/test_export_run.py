@@ -12,9 +12,13 @@ import tensorflow as tf
 from harness import ENVIRONMENT, ROOT, tiny_trunk
 
 from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_metadata, targets
-from isic_tf.inference import predictor
+from isic_tf.diagnosis import diagnose_images
+from isic_tf.diagnosis.config import DiagnoseConfig
+from isic_tf.inference import predict_run, predictor
+from isic_tf.inference.config import PredictConfig
 from isic_tf.models import backbones, classifiers
 from isic_tf.models.config import ModelConfig
+from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.serving import config, export_run, exported_predictions, graph_images, onnx_model, saved_model, tflite
 from tfrecord_tools import errors, schema
 from tfrecord_tools.imaging import codec, image_files
@@ -276,6 +280,68 @@ def test_an_onnx_model_predicts_as_the_run_and_its_card_says(run, record_set, ro
     assert scope["prediction"] == pytest.approx([expected[0]], abs=0.01)
 
 
+def save_context_model(folder, columns=()):
+    """Writes a patient-context model of trees that look at embeddings, metadata and numeric columns."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"age_approx": rng.choice([30, 60, -1], 300), "sex": rng.choice([0, 1, -1], 300)})
+    looks, numbers = rng.normal(size=(300, 2, 8)).astype(np.float32), pd.DataFrame(index=range(300))
+    numbers = numbers.assign(**{name: rng.normal(size=300) for name in columns})
+    given = lesion_features.gather(rng.normal(size=(300, 1)), np.arange(300) // 5, rows, looks, numbers)
+    stage = second_stage.fit_stage(given, (rng.random(300) < 0.3).astype(int), second_stage.StageOptions("boost"))
+    second_stage.save_stage(stage, str(folder), {})
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_a_patients_images_are_judged_together_as_by_predict(run, record_set, rows, tmp_path, capsys):
+    context = tmp_path / "context"
+    save_context_model(context, ["area"])
+    table = tmp_path / "numbers.csv"
+    areas = np.round(np.random.default_rng(1).normal(size=len(rows)), 1)
+    areas[areas > 1.2] = np.nan
+    pd.DataFrame({"image_name": rows["image_name"], "area": areas}).to_csv(table, index=False)
+    given = {"records": f"{record_set}/t*.tfrec", "table": str(table), "context": str(context)}
+    result = run_export(run[0], tmp_path / "model", **given)
+    comparison = result.comparison.set_index("form")
+    assert comparison.index.tolist() == ["run", "saved_model", "patient"]
+    assert comparison.loc["patient", "images"] == len(rows)
+    assert comparison["difference"].max() < 1e-5
+    assert "WARNING" not in capsys.readouterr().out
+    card = (tmp_path / "model" / "model_card.md").read_text()
+    assert "a patient-context model (boost) says of each image" in card
+    assert "| `area` | float64 \\[n\\]: the number in the column area" in card
+    assert "as saved\\_model: saved\\_model |" in card
+    # As `predict --context` with the same images, metadata and numbers.
+    predicted = predict_run.predict(
+        run[0], given["records"], PredictConfig(context=str(context), table=str(table), strategy="default", threads=2)
+    ).set_index("image_name")
+    signature = tf.saved_model.load(str(tmp_path / "model")).signatures["patient_pixels"]
+    own = record_metadata.add_index(rows.assign(area=pd.read_csv(table)["area"]))
+    own = own[own["patient_id"] == own["patient_id"].mode()[0]]
+    assert len(own) > 2
+    images = [image for image, _ in exported_predictions.read_images(own.drop(columns="area"), 64, "")]
+    found = signature(
+        pixels=tf.constant(np.stack(images)),
+        age_approx=tf.constant(own["age_approx"], tf.int64),
+        sex=tf.constant(words(own, "sex")),
+        anatom_site_general_challenge=tf.constant(words(own, "anatom_site_general_challenge")),
+        area=tf.constant(own["area"], tf.float64),
+    )
+    expected = predicted.loc[own["image_name"]]
+    assert found["context_probability"].numpy() == pytest.approx(expected["prediction"].to_numpy(), abs=1e-5)
+    assert found["prediction"].numpy() == pytest.approx(expected["stage_one"].to_numpy(), abs=1e-5)
+    assert found["probabilities"].shape == (len(own), 9)
+
+
+def test_a_context_model_that_does_not_fit_is_refused_before_any_work(run, tmp_path):
+    two = second_stage.Stage("rank", 2, False, True, [], None, None)
+    second_stage.save_stage(two, str(tmp_path / "two"), {})
+    with pytest.raises(errors.ConfigError, match="expected a patient-context model fitted on one run, but .*two was"):
+        run_export(run[0], tmp_path / "model", context=str(tmp_path / "two"))
+    with pytest.raises(errors.IsicError, match="expected a patient-context model at nowhere/context.json, but the fil"):
+        run_export(run[0], tmp_path / "model", context="nowhere")
+    assert os.listdir(tmp_path) == ["two"]
+
+
 def test_missing_packages_are_named_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_model, "_PACKAGES", ("numpy", "no_such_package", "nor_this"))
     with pytest.raises(
@@ -408,3 +474,30 @@ def test_real_files_of_other_sizes_are_predicted_as_by_predict(run, predict, rea
     (_, expected), *_ = predictor.make_predictor(run[1], tf.distribute.get_strategy(), classes=CLASSES)(dataset)
     found = serve(predict, [path.read_bytes() for path in paths], [50] * 12, ["male"] * 12, ["torso"] * 12)
     assert np.abs(found - expected[:, 0]).max() < 1e-6
+
+
+@pytest.mark.realdata
+@pytest.mark.usefixtures("few_trees")
+def test_real_photographs_of_a_patient_are_judged_together_as_by_diagnose(run, tmp_path, real_data):
+    save_context_model(tmp_path / "context")
+    table = pd.read_csv(real_data / "isic2020" / "train_512.csv", keep_default_na=False)
+    patients = table["patient_id"].value_counts()
+    own = table[table["patient_id"].isin([*patients.index[:2], patients.index[-1]])].reset_index(drop=True)
+    own = own.astype({"age_approx": object})
+    own.loc[0, ["age_approx", "sex", "anatom_site_general_challenge"]] = ""
+    own.to_csv(tmp_path / "own.csv", index=False)
+    paths = own["image_name"].map(lambda name: real_data / "isic2020" / "jpeg512" / "train" / f"{name}.jpg")
+    options = {"csv": str(tmp_path / "own.csv"), "context": str(tmp_path / "context")}
+    judged = diagnose_images.diagnose(DiagnoseConfig(workdir=str(run[0]), images=tuple(map(str, paths)), **options))
+    expected = {one.image: (one.context_probability, one.score) for one in judged}
+    run_export(run[0], tmp_path / "model", context=options["context"])
+    signature = tf.saved_model.load(str(tmp_path / "model")).signatures["patient"]
+    for _, part in own.groupby("patient_id"):
+        found = signature(
+            image=tf.constant([paths[place].read_bytes() for place in part.index]),
+            age_approx=tf.constant([int(float(age or -1)) for age in part["age_approx"]], tf.int64),
+            sex=tf.constant(part["sex"].tolist()),
+            anatom_site_general_challenge=tf.constant(part["anatom_site_general_challenge"].tolist()),
+        )
+        both = np.stack([found["context_probability"], found["prediction"]], axis=1)
+        assert both == pytest.approx(np.array([expected[name] for name in part["image_name"]]), abs=1e-5)

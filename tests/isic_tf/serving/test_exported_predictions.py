@@ -20,6 +20,9 @@ def test_records_are_listed_with_metadata_and_labels(record_set, made_up):
     assert labeled["image_name"].tolist() == rows["image_name"].tolist()
     assert labeled["target"].tolist() == labels.loc[rows["image_name"], "target"].tolist()
     assert labeled["patient_id"].tolist() == labels.loc[rows["image_name"], "patient_id"].tolist()
+    # Without labels, from the index.
+    of_index = exported_predictions.read_rows(pattern, None, ["sex"], with_patients=True)
+    assert of_index["patient_id"].tolist() == labeled["patient_id"].tolist()
 
 
 def test_labels_that_do_not_fit_are_refused(record_set, made_up, tmp_path):

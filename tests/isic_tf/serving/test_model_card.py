@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from isic_tf.artifacts import run_directory
-from isic_tf.serving import model_card
+from isic_tf.patient_context import second_stage
+from isic_tf.serving import model_card, run_parts
 from tfrecord_tools.io import atomic_write, record_index
 
 FLAGS = {
@@ -33,10 +34,10 @@ def run(tmp_path):
     return tmp_path
 
 
-def card(workdir, format="saved_model", lines=(("form",), ("float32",)), images=0, **flags):
+def card(workdir, format="saved_model", lines=(("form",), ("float32",)), images=0, parts=run_parts.NOTHING, **flags):
     paths = run_directory.trained_folds(str(workdir))
     found = {**run_directory.read_network(str(workdir)), **flags}
-    return model_card.render(model_card.collect(str(workdir), paths, 1234, found, format, lines, images))
+    return model_card.render(model_card.collect(str(workdir), paths, 1234, found, format, lines, images, parts))
 
 
 def test_the_card_describes_the_run_and_its_metrics(run):
@@ -58,6 +59,21 @@ def test_the_card_describes_the_run_and_its_metrics(run):
     assert f"| Made with | isic-tf, TensorFlow {tf.__version__} |" in text
     assert re.search(r"^\| Exported \| \d{4}-\d\d-\d\d \(UTC\), as saved\\_model: float32 \|$", text, re.MULTILINE)
     assert "| data\\_sha256 | abc |" in text
+
+
+def test_the_card_describes_the_inputs_of_a_patient(run):
+    numbers = {"width (mm)": [2.0, 1.0]}
+    stage = second_stage.Stage("boost", 1, False, True, [], None, None, numbers)
+    text = card(run, metadata="sex", parts=run_parts.RunParts(stage=stage))
+    assert "The signature `patient` takes the files of one patient's images, `patient_pixels` prepared images." in text
+    assert "what a patient-context model (boost) says of each image beside the\nothers, a probability" in text
+    assert "| `age_approx` | int64 \\[n\\]: the age in years, 0 to 120, or -1 where unknown |" in text
+    assert "| `width__mm_` | float64 \\[n\\]: the number in the column width (mm), as in the table" in text
+    rank = card(run, metadata="", parts=run_parts.RunParts(stage=stage._replace(method="rank", numbers={})))
+    assert (
+        "a number from 0 to 1\nthat only ranks the images of one patient. Besides the images they take nothing." in rank
+    )
+    assert "context_probability" not in card(run)
 
 
 def test_values_cannot_break_the_card(run):

@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from isic_tf.data import targets
 from isic_tf.models import classifiers, standardization
-from isic_tf.serving import onnx_model, saved_model
+from isic_tf.serving import graph_networks, onnx_model
 from tfrecord_tools import errors
 
 for package in ("tf2onnx", "onnx", "onnxruntime"):
@@ -100,7 +100,7 @@ def test_a_real_network_predicts_as_in_tensorflow():
     tf.keras.utils.set_random_seed(0)
     network = classifiers.build_classifier("efficientnet-lite0", 64)
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
-    expected = targets.mean_scores(saved_model.logits([network], images, None)).numpy()
+    expected = targets.mean_scores(graph_networks.logits([network], images, None)).numpy()
     content = onnx_model.convert([network], 64, "")
     assert expected.std() > 1e-4
     assert onnx_model.make_predictor(content, "", 2)(images, None) == pytest.approx(expected, abs=1e-5)

@@ -2,6 +2,7 @@ import numpy as np
 
 from isic_tf.data import targets
 from isic_tf.novelty import detector, detector_file
+from isic_tf.patient_context import second_stage
 from isic_tf.postprocessing import calibration, calibration_file
 from isic_tf.serving import run_parts
 
@@ -18,7 +19,9 @@ def test_what_a_run_has_is_read(tmp_path):
     calibration_file.write_calibration(
         str(tmp_path), calibration.fit_calibration("platt", [0.2, 0.3, 0.6], [0, 0, 1]), nested={}
     )
-    parts = run_parts.read_parts(str(tmp_path), paths, run, targets.BINARY, 4)
+    stage = second_stage.Stage("rank", 1, False, True, [], None, None)
+    parts = run_parts.read_parts(str(tmp_path), paths, run, targets.BINARY, 4, stage)
+    assert parts.stage is stage
     assert parts.preprocessing == {"resize": "pad", "trim_border": True, "color_constancy": "none"}
     assert parts.versions == 4
     assert parts.calibration["method"] == "platt"

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from isic_tf.data import targets
 from isic_tf.models import backbones, classifiers, standardization
-from isic_tf.serving import config, saved_model, tflite
+from isic_tf.serving import config, graph_networks, tflite
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_small_probabilities_survive_8_bits():
     content = tflite.convert(networks, 64, "", "int8", [(image, ()) for image in images])
     predict = tflite.make_predictor(content, "", 1)
     found = np.array([predict(image, ()) for image in images])
-    expected = targets.mean_scores(saved_model.logits(networks, images, None)).numpy()
+    expected = targets.mean_scores(graph_networks.logits(networks, images, None)).numpy()
     assert expected.max() < 0.02
     # A quantized sigmoid would give a few multiples of 1/256.
     assert len(set(found)) > 20
@@ -133,7 +133,7 @@ def test_small_probabilities_of_classes_survive_8_bits(multi_label):
     content = tflite.convert(networks, 8, "", "int8", [(image, ()) for image in images], classes)
     predict = tflite.make_predictor(content, "", 1)
     found = np.array([predict(image, ()) for image in images])
-    expected = targets.mean_scores(saved_model.logits(networks, images, None), classes).numpy()
+    expected = targets.mean_scores(graph_networks.logits(networks, images, None), classes).numpy()
     assert expected.min() < 1 / 256
     assert np.abs(np.log(found / expected)).max() < 0.1
     positive = found[:, [1, 3]].astype(np.float64)

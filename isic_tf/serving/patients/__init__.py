@@ -1,0 +1,5 @@
+"""The part of a SavedModel that judges the images of one patient together."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
