@@ -44,10 +44,12 @@ def claimed(workdir: str, directories: Sequence[str], claim: Callable[[bool], ob
 
     Raises:
         ConfigError: Another process trains one of the folds, or `claim` refuses the configuration.
+        IsicError: The run directory cannot be made.
     """
     with contextlib.ExitStack() as locks:
         # Removed in the end where the configuration is refused.
-        locks.callback(filesystem.remove_empty, filesystem.make_missing(workdir))
+        with filesystem.explained_write_errors(workdir):
+            locks.callback(filesystem.remove_empty, filesystem.make_missing(workdir))
         with updating(workdir):
             is_shared = bool(output_lock.find_locked(workdir, _FOLDS))
             for directory in directories:

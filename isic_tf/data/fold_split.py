@@ -25,10 +25,15 @@ def split_by_fold(index: pd.DataFrame, fold: int | None) -> tuple[pd.DataFrame, 
         IsicError: Labels are missing, or a part has one class only.
     """
     folds = sorted(set(index["fold"]) - {schema.UNKNOWN})
+    if fold is not None and not folds:
+        raise errors.ConfigError(
+            f"expected an index with folds to hold out fold {fold}, got one without; build the records with "
+            "--num_folds, or index them with --folds, a table that tfrecord_tools.folds writes"
+        )
     if fold is not None and fold not in folds:
         raise errors.ConfigError(
-            f"expected one of the index's folds {folds or '(it has none)'}, got fold {fold}; choose one of them, or "
-            "make folds with tfrecord_tools.folds"
+            f"expected one of the index's folds {folds}, got fold {fold}; choose one of them, or make folds with "
+            "tfrecord_tools.folds"
         )
     kept = index[~index["fold"].isin([fold, schema.UNKNOWN])] if folds else index
     held_out = index[:0] if fold is None else index[index["fold"] == fold]

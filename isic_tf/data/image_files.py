@@ -105,12 +105,12 @@ def _find_files(directory: str, wanted: Iterable[str]) -> tuple[dict[str, list[s
         splits = image_files.list_splits(source)
         if len(splits) > 1:
             raise errors.ConfigError(
-                f"expected one directory of images as --images, but {source} has the subdirectories "
+                f"expected one directory of images, but {source} has the subdirectories "
                 f"{' and '.join(splits)}; name the one to predict, such as {os.path.join(source, splits[0])}"
             )
     found, renamed = image_files.name_images(image_files.find_images(directory, "test"), directory, wanted)
     if not found:
-        hint = f"name its subdirectory {splits[0]}" if splits else "check --images"
+        hint = f"name its subdirectory {splits[0]}" if splits else "check the path"
         raise errors.IsicError(f"{directory} holds no {image_files.FORMATS} files; {hint}")
     naming.refuse_repeated(found, directory)
     return found, renamed

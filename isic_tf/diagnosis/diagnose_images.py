@@ -77,6 +77,8 @@ def _log_what_is_missing(judge: Judge) -> None:
         _LOG.warning("note: the run has no calibration, so scores are no probabilities; fit one with isic_tf.calibrate")
     if not judge.reference:
         _LOG.warning("note: the run has no out-of-fold predictions, so there are no percentiles and no operating point")
+    if not judge.finds_unlike:
+        _LOG.warning("note: this run has no detector of unlike images, so that was not checked")
 
 
 def _list_images(config: DiagnoseConfig, judge: Judge) -> pd.DataFrame:
@@ -147,7 +149,8 @@ def describe(found: Diagnosis, reference: standing.Reference | None) -> str:
     """
     parts = []
     if found.context_probability is not None:
-        parts.append(f"beside the patient's other images {found.context_probability:.3f}")
+        by = "beside the patient's other images" if found.other_images else "by the patient-context model"
+        parts.append(f"{by} {found.context_probability:.3f}")
     if found.probability is not None and found.interval:
         parts.append(f"probability {found.probability:.3f} [{found.interval[0]:.3f}, {found.interval[1]:.3f}]")
     parts.append(f"score {found.score:.4f}")

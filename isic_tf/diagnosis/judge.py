@@ -35,7 +35,8 @@ class Diagnosis:
         score: Mean score of the folds, 0 to 1.
         probability: Calibrated probability; None where the run has no calibration.
         interval: Both ends of its 95 % interval over folds and patients of the calibration; None likewise.
-        context_probability: Probability by the patient-context model, beside the patient's other images; None without.
+        context_probability: Probability by the patient-context model; None without.
+        other_images: Images of the same patient that it was judged beside by that model.
         above_benign: Share of the run's benign out-of-fold images with a lower score, 0 to 1; None without these.
         above_malignant: Share of the malignant ones with a lower score.
         is_called_malignant: Whether the score reaches the operating point; None without out-of-fold predictions.
@@ -54,6 +55,7 @@ class Diagnosis:
     probability: float | None = None
     interval: tuple[float, float] | None = None
     context_probability: float | None = None
+    other_images: int = 0
     above_benign: float | None = None
     above_malignant: float | None = None
     is_called_malignant: bool | None = None
@@ -131,8 +133,7 @@ class Judge:
 
     @functools.cached_property
     def _runner(self) -> network_results.NetworkRunner:
-        detectors = [detector_file.load_detector(path) for path in self.paths]
-        options = (detectors, self._classes, self._config.tta, self._embed)
+        options = (self._detectors, self._classes, self._config.tta, self._embed)
         first = weights_files.read_kept(self.paths[0]) if graph_cache.is_kept(self._model) else None
         if first is None:
             return network_results.NetworkRunner(self.networks, *options)
@@ -152,6 +153,15 @@ class Judge:
         size = self.run["image_size"]
         known = np.zeros([1, clinical_metadata.width(self.metadata)], np.float32) if self.metadata else None
         self._runner.prepare(np.zeros([1, size, size, 3], np.uint8), known)
+
+    @functools.cached_property
+    def _detectors(self) -> list[detector.Detector | None]:
+        return [detector_file.load_detector(path) for path in self.paths]
+
+    @property
+    def finds_unlike(self) -> bool:
+        """Whether a fold has a detector of images that are unlike the training images."""
+        return any(self._detectors)
 
     def compute(
         self, images: np.ndarray, known: np.ndarray | None, patients: Sequence[str]
@@ -177,11 +187,14 @@ class Judge:
         Returns:
             A diagnosis for each image.
         """
-        together = None
+        together, others = None, np.zeros(len(rows))
         single = results.scores[:, 0]
         if self.stage:
             embeddings = results.embeddings if self.stage.uses_embeddings else None
             together = context_stage.apply_stage(self.stage, rows, single, embeddings)
+            if self.stage.patient_context:
+                patients = rows["patient_id"]
+                others = (patients.map(patients.value_counts()) - 1).where(patients != "", 0).to_numpy()
         calibrated = self.calibrate(results.fold_scores, prevalence) if self.fitted else None
         found = []
         for place, name in enumerate(rows["image_name"]):
@@ -193,6 +206,7 @@ class Judge:
                 values["interval"] = (low, high)
             if together is not None:
                 values["context_probability"] = float(together[place])
+                values["other_images"] = int(others[place])
             values["warnings"] = (*texts, *warnings[place])
             values["classes"] = dict(zip(self._classes.names or (), results.scores[place, 1:].tolist(), strict=True))
             found.append(Diagnosis(name, float(single[place]), **values, **self._compare(single[place : place + 1])))
@@ -238,7 +252,7 @@ class Judge:
             "versions": config.tta,
             "prevalence": config.prevalence,
             "operate_at": config.operate_at,
-            "false_alarm_rate": detector.FALSE_ALARM_RATE,
+            "false_alarm_rate": detector.FALSE_ALARM_RATE if self.finds_unlike else None,
             "threshold": None,
         }
         if config.prevalence is None and self.fitted:

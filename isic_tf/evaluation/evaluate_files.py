@@ -5,7 +5,7 @@ import logging
 
 from isic_tf.evaluation import evaluate_predictions
 from isic_tf.evaluation.config import EvaluateConfig
-from tfrecord_tools import errors
+from tfrecord_tools import cli, errors
 from tfrecord_tools.io import atomic_write, filesystem, output_lock
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def check(config: EvaluateConfig) -> None:
         if path and filesystem.isdir(path):
             raise errors.ConfigError(f"expected a file's path for --{name}, got the directory {path}; add a file name")
     if config.workdir:
-        from isic_tf.evaluation import html_report
+        with cli.quiet_imports():
+            from isic_tf.evaluation import html_report
 
         html_report.check(config.workdir, bool(config.records), config.table)

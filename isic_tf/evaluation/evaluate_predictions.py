@@ -20,6 +20,7 @@ from isic_tf.evaluation import (
 from isic_tf.evaluation.classes import class_predictions, class_text, class_truth, predicted_classes
 from isic_tf.evaluation.unlike import unlike_text
 from isic_tf.metrics import paired_auc_test, summaries
+from tfrecord_tools import cli
 from tfrecord_tools.io.spellings import merged_identities
 
 
@@ -96,7 +97,8 @@ class Evaluation:
             IsicError: `workdir` is not a run or has no trained fold, or a shard is corrupt.
         """
         # TensorFlow, which evaluations without a report need not wait for.
-        from isic_tf.evaluation import html_report
+        with cli.quiet_imports():
+            from isic_tf.evaluation import html_report
 
         others = list(zip(self.files[1:], self.tables[1:], self.comparisons, strict=True))
         return html_report.write(

@@ -16,7 +16,7 @@ from isic_tf.patient_context import context_ablation, lesion_features, second_st
 from isic_tf.patient_context.config import ContextConfig, ContextFilesConfig
 from isic_tf.postprocessing import ensemble_predictions, out_of_fold
 from tfrecord_tools import errors
-from tfrecord_tools.io import csv_tables, identity, name_join, output_lock
+from tfrecord_tools.io import atomic_write, csv_tables, filesystem, identity, name_join, output_lock
 from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
@@ -122,13 +122,22 @@ def run_context(config: ContextFilesConfig) -> pd.DataFrame:
         too, see `context_ablation.evaluate_gain`.
 
     Raises:
-        ConfigError: Options contradict each other.
+        ConfigError: Options contradict each other, or an output cannot be written.
         IsicError: A file is invalid, or images do not match.
     """
+    _check_outputs(config)
     with output_lock.locked(config.output, None if config.predictions else config.model_dir):
         if config.predictions:
             return _apply_to_files(config, config.predictions)
         return _fit_and_write(config, config.oof or ())
+
+
+def _check_outputs(config: ContextFilesConfig) -> None:
+    """Checks, before anything is fitted, that the outputs can be written."""
+    atomic_write.refuse_other_kinds(config.output)
+    directory = config.model_dir
+    if config.oof and directory and filesystem.exists(directory) and not filesystem.isdir(directory):
+        raise errors.ConfigError(f"expected a directory as --model_dir, got {directory}, which is a file; name another")
 
 
 def _choose_options(config: ContextConfig) -> second_stage.StageOptions:

@@ -46,7 +46,9 @@ class RunFacts(pydantic.BaseModel):
     specificity: float | None = None
     benign: int | None = pydantic.Field(None, description="Benign out-of-fold images.")
     malignant: int | None = None
-    false_alarm_rate: float = pydantic.Field(description="Share of usual images whose `unlike` is above 1.")
+    false_alarm_rate: float | None = pydantic.Field(
+        description="Share of usual images whose `unlike` is above 1; null without a detector of unlike images."
+    )
     metadata: list[MetadataField] = pydantic.Field(description="What the run uses besides the images.")
     max_images: int
     max_upload_megabytes: int
@@ -60,9 +62,8 @@ class JudgedImage(pydantic.BaseModel):
     fold_scores: list[Score] = pydantic.Field(description="Score of each fold, for /calibrate.")
     probability: Score | None = pydantic.Field(description="Calibrated; null without a calibration.")
     interval: tuple[Score, Score] | None = pydantic.Field(description="Both ends of its 95 % interval.")
-    context_probability: Score | None = pydantic.Field(
-        description="Beside the patient's other images; null without a patient-context model."
-    )
+    context_probability: Score | None = pydantic.Field(description="By the patient-context model; null without one.")
+    other_images: int = pydantic.Field(0, description="Images of the patient that this model judged it beside.")
     above_benign: Score | None = pydantic.Field(description="Share of benign out-of-fold images with a lower score.")
     above_malignant: Score | None = pydantic.Field(description="Share of malignant ones.")
     is_called_malignant: bool | None = pydantic.Field(description="Whether the score reaches the operating point.")

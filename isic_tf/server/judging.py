@@ -16,15 +16,12 @@ from isic_tf.server.batching import Batcher
 from isic_tf.server.config import ServeConfig
 from isic_tf.server.uploads import Form, Upload
 from isic_tf.visualization import grad_cam
-from tfrecord_tools import errors
 
 _PATIENT = "patient"
 # Of the columns of `lesion_features.tabulate` that are made of age, sex and site.
 _FROM_METADATA = ("metadata_", "site_", "age_")
 # Of clocks and timers, in s.
 _MARGIN = 0.1
-# A remedy that needs a table.
-_OF_TABLES = ", or delete its row from the CSV"
 
 
 class JudgingService:
@@ -144,10 +141,7 @@ class JudgingService:
         return await loop.run_in_executor(self._pool, conclude)
 
     def _read(self, upload: Upload) -> tuple[np.ndarray, list[str]]:
-        try:
-            photograph = self._reader.read_bytes(upload.data, upload.name)
-        except errors.CorruptRecordError as error:
-            raise errors.CorruptRecordError(str(error).replace(_OF_TABLES, "")) from error
+        photograph = self._reader.read_bytes(upload.data, upload.name)
         return photograph.square, judge.list_warnings(photograph)
 
     def calibrate(self, fold_scores: np.ndarray, prevalence: float) -> list[answers.Calibrated]:

@@ -74,7 +74,7 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
         order of distance.
 
     Raises:
-        ConfigError: Not exactly one of `images` and `records` is given.
+        ConfigError: Not exactly one of `images` and `records` is given, or `output` is a directory.
         IsicError: A set is empty, or names an image twice.
         CorruptRecordError: An image cannot be decoded.
 
@@ -87,6 +87,7 @@ def find_duplicates(config: DuplicatesConfig) -> pd.DataFrame:
         raise errors.ConfigError(
             f"expected one of --images and --records, got {'both' if config.images else 'neither'}"
         )
+    atomic_write.refuse_other_kinds(config.output)
     names, views = view_reading.read_views(source, config.workers, limits.extract(config))
     counts = str(len(names))
     first = None

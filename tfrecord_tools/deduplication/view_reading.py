@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import glob
 import itertools
 import logging
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from tfrecord_tools import errors
 from tfrecord_tools.deduplication import image_similarity
 from tfrecord_tools.imaging import codec, image_files, jpeg_colors, limits
 from tfrecord_tools.imaging.sources import naming
-from tfrecord_tools.io import csv_tables, record_index, tfrecord
+from tfrecord_tools.io import csv_tables, filesystem, record_index, tfrecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def read_views(
         Image names, and for each image what `image_similarity.make_views` returns.
 
     Raises:
-        IsicError: The set is empty, or names an image twice.
+        IsicError: The set is empty or does not exist, or names an image twice.
         CorruptRecordError: An image cannot be decoded.
     """
     names: list[str] = []
@@ -53,6 +54,7 @@ def read_views(
         total = len(files)
         opened = ((name, functools.partial(_decode_file, path, image_limits, notes)) for name, path in files)
     else:
+        _refuse_missing(source)
         opened = _open_records(source, image_limits)
     progress = tqdm(desc="read", total=total, unit="image", disable=None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
@@ -67,6 +69,13 @@ def read_views(
         raise errors.IsicError(f"no images in {source}, expected {image_files.FORMATS} files; check the path")
     csv_tables.refuse_repeats(source, pd.DataFrame({"image_name": names}), "hold")
     return names, views
+
+
+def _refuse_missing(source: str) -> None:
+    """Refuses a path that does not exist: of what it was to be nothing is known."""
+    for part in filesystem.split_list(source):
+        if not glob.has_magic(part) and not filesystem.exists(part):
+            raise errors.IsicError(f"{part} not found; check the path")
 
 
 def _decode_file(path: str, image_limits: limits.ImageLimits, notes: list[str]) -> tuple[np.ndarray, tuple[int, int]]:

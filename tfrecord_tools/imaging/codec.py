@@ -21,7 +21,7 @@ _SCALED_FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-_REMEDY = "replace the file, or delete its row from the CSV"
+_REMEDY = "replace the file, or leave it out"
 _Decoded = tuple[np.ndarray, tuple[int, int]]
 
 

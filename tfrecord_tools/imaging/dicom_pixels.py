@@ -67,9 +67,7 @@ def check_header(dataset: pydicom.Dataset, source: str, limits: image_limits.Ima
     except Exception as error:
         raise errors.CorruptRecordError(f"{source} has a damaged header: {error}; replace the file") from error
     if not has_pixels:
-        raise errors.CorruptRecordError(
-            f"{source} has no complete pixel data; replace the file, or delete its row from the CSV"
-        )
+        raise errors.CorruptRecordError(f"{source} has no complete pixel data; replace the file, or leave it out")
     num_frames = read_number(dataset, "NumberOfFrames", source, 1)
     if num_frames not in (0, 1):
         raise errors.CorruptRecordError(
@@ -78,7 +76,7 @@ def check_header(dataset: pydicom.Dataset, source: str, limits: image_limits.Ima
     is_gray = dicom_grayscale.is_monochrome(kind)
     if is_gray and not image_limits.accepts_monochrome(limits):
         raise errors.CorruptRecordError(
-            f"{source} is {kind}, expected a color image; it is not dermoscopic: delete its row from the CSV, or "
+            f"{source} is {kind}, expected a color image; it is not dermoscopic: leave it out, or "
             "accept it as gray with --monochrome=accept"
         )
     if not is_gray and kind not in ("RGB", "PALETTE COLOR") and not kind.startswith("YBR_"):

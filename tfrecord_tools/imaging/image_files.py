@@ -169,10 +169,10 @@ def split_sources(images: str) -> list[str]:
             continue
         if source and filesystem.exists(source):
             raise errors.IsicError(
-                f"expected image files ({FORMATS}), directories of them, zip archives or HDF5 files as --images, got "
-                f"{source}; check --images"
+                f"expected image files ({FORMATS}), directories of them, zip archives or HDF5 files, got {source}; "
+                "name one of these"
             )
-        raise errors.IsicError(f"{source} not found; check --images")
+        raise errors.IsicError(f"{source} not found; check the path")
     return sources
 
 

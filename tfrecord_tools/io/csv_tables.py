@@ -1,6 +1,7 @@
 """Reads CSV tables as text, and checks them."""
 
 import codecs
+import contextlib
 import csv
 import io
 import warnings
@@ -73,7 +74,10 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
             )
         # pandas renames the second of two columns of one name.
         header = read_header(content)
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
+    except pd.errors.EmptyDataError as error:
+        raise errors.IsicError(f"{path} is empty, expected a table with a header and rows; export it again") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError, csv.Error) as error:
+        _refuse_long_rows(path, content)
         raise errors.IsicError(
             f"{path} is not a comma-separated UTF-8 table: {' '.join(str(error).split())}; export it as CSV in UTF-8"
         ) from error
@@ -89,6 +93,19 @@ def read_table(path: str, columns: Sequence[str], may_be_empty: bool = False) ->
     if is_odd:
         _refuse_odd_cells(path, table, columns)
     return table
+
+
+def _refuse_long_rows(path: str, content: bytes) -> None:
+    """Refuses rows with more fields than the header, by the line of the first."""
+    lines = csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""), skipinitialspace=True)
+    with contextlib.suppress(csv.Error):
+        header = next((names for names in lines if any(names)), [])
+        for fields in lines:
+            if len(fields) > len(header):
+                raise errors.IsicError(
+                    f"{path} has {len(fields)} fields in line {lines.line_num}, expected the {len(header)} of its "
+                    f"header; correct line {lines.line_num}: a text with a comma needs quotation marks"
+                )
 
 
 def check_paths(*lists: str | None) -> None:

@@ -26,7 +26,7 @@ def match_shards(pattern: str) -> list[str]:
         Sorted paths, each once; CSV files, JSON files and directories are left out.
 
     Raises:
-        IsicError: No shard matches, or a match is a broken link, a named pipe or a device.
+        IsicError: No shard matches, a path is a directory, or a match is a broken link, a named pipe or a device.
 
     Examples:
         >>> import pathlib, tempfile
@@ -36,7 +36,13 @@ def match_shards(pattern: str) -> list[str]:
         ...     [os.path.basename(path) for path in match_shards(f"{directory}/train*")]
         ['train00-9.tfrec', 'train01-9.tfrec']
     """
-    found = {file for part in filesystem.split_list(pattern) for file in filesystem.glob(part)}
+    parts = filesystem.split_list(pattern)
+    directory = next((part for part in parts if filesystem.isdir(part)), None)
+    if directory:
+        raise errors.IsicError(
+            f"expected shards, got {directory}, which is a directory; write '{directory.rstrip('/')}/*.tfrec'"
+        )
+    found = {file for part in parts for file in filesystem.glob(part)}
     files = sorted(file for file in found if not file.endswith((".csv", ".json")) and not filesystem.isdir(file))
     unreadable = [file for file in files if not filesystem.is_remote(file) and not filesystem.is_regular(file)]
     if unreadable:
@@ -59,15 +65,31 @@ def check_index(data_dir: str, split: str) -> str:
         split: See `read_index`.
 
     Raises:
-        IsicError: It does not exist.
+        IsicError: It does not exist, or `data_dir` is no directory.
     """
     path = os.path.join(data_dir, f"{split}.index.csv")
     if not filesystem.exists(path):
+        _refuse_other_paths(data_dir)
         raise errors.IsicError(
             f"{path} not found; create it with `python -m tfrecord_tools.index`, or build the {split} records with "
             "`python -m tfrecord_tools.build`"
         )
     return path
+
+
+def _refuse_other_paths(data_dir: str) -> None:
+    """Refuses a file, a pattern or a name without anything in place of the directory of a record set."""
+    if filesystem.is_remote(data_dir) or filesystem.isdir(data_dir):
+        return
+    if not (filesystem.exists(data_dir) or filesystem.glob(data_dir)):
+        raise errors.IsicError(
+            f"expected the directory of a record set, got {data_dir}, which does not exist; check it"
+        )
+    kind = "a file" if filesystem.exists(data_dir) else "a pattern"
+    raise errors.IsicError(
+        f"expected the directory of a record set, as --data_dir wants it, got {data_dir}, which is {kind}; write "
+        f"{os.path.dirname(data_dir) or '.'}"
+    )
 
 
 def read_index(data_dir: str, split: str) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
         function's table, such as `images`, `malignant` and `malignant_rate`; all of them are Python numbers.
 
     Raises:
-        ConfigError: Options contradict each other, or there are fewer patients than folds.
+        ConfigError: Options contradict each other, `output` is a directory, or there are fewer patients than folds.
         LeakageError: The folds of a preset or a file have a patient, a lesion, a photograph or a listed pair in two
             folds.
         IsicError: A table lacks a column, lists an image twice or has an invalid value.
@@ -79,6 +79,8 @@ def make_folds(config: FoldsConfig) -> pd.DataFrame:
         0
     """
     _check_options(config)
+    if config.output:
+        atomic_write.refuse_other_kinds(config.output)
     table = _read_table(config)
     pairs = None
     if config.duplicates:

@@ -102,8 +102,10 @@ def assign_folds(
                 f"expected at least 2 patients for folds, but all {len(groups)} images are of one; leave patient_id "
                 "blank where the patient is not known"
             )
+        limit = "at least 2" if num_folds < 2 else f"at most {len(sizes)}"
         raise errors.ConfigError(
-            f"expected 2 to {len(sizes)} folds for {len(sizes)} {kind}, got {num_folds}; change --num_folds"
+            f"expected {limit} folds, since there are {len(sizes)} {kind} and each is in one fold, got {num_folds}; "
+            "change --num_folds"
         )
     rng = np.random.default_rng(seed)
     fold_of_group = _place(sizes, num_folds, rng)

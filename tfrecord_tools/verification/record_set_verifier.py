@@ -118,16 +118,18 @@ def verify_record_set(config: VerifyConfig) -> Verification:
     if found.problems:
         counts = f"{len(invalid)} invalid records and {len(problems) + len(leaking)} problems of record sets"
         kind = errors.CorruptRecordError if len(invalid) or problems else errors.LeakageError
-        raise _make_error(kind, counts, found)
+        raise _make_error(kind, counts, found, config.quarantine)
     return found
 
 
-def _make_error(kind: type[errors.IsicError], counts: str, found: Verification) -> errors.IsicError:
+def _make_error(kind: type[errors.IsicError], counts: str, found: Verification, kept: str | None) -> errors.IsicError:
     """Returns an error of one line that lists the first problems and holds all of them."""
     first = "; ".join(" ".join(problem.split()) for problem in found.problems[:_MAX_IN_ERROR])
     num_more = len(found.problems) - _MAX_IN_ERROR
     more = f"; and {num_more} more, see the log or the error's `verification.problems`" if num_more > 0 else ""
     remedy = "rebuild these shards, or keep the intact records with --quarantine"
+    if kept:
+        remedy = f"the intact records are in {kept}: use these, or rebuild the shards"
     damage = found.records.loc[found.records["problem"] != "", "problem"]
     if damage.str.startswith("the file is compressed").all():
         remedy = "then verify the set again"

@@ -181,7 +181,7 @@ def check_file(path: str) -> None:
     Raises:
         ConfigError: There is none.
     """
-    kinds = f"--weights is {', '.join(CHOICES)} or the path of an .h5 file"
+    kinds = f"--weights is {', '.join(CHOICES)} or the path of an .h5 file, or of a .pth file of EfficientNet-Lite"
     if not filesystem.exists(path):
         close = difflib.get_close_matches(path, CHOICES, 1)
         meant = f"; did you mean {close[0]}?" if close else ""

@@ -130,7 +130,8 @@ function drawImage(image) {
     if (id) image[id] = cell;
     facts.append(make("dt", name), cell);
   };
-  if (image.context_probability !== null) add("beside the patient's other images", percent(image.context_probability));
+  const beside = image.other_images ? "beside the patient's other images" : "by the patient-context model";
+  if (image.context_probability !== null) add(beside, percent(image.context_probability));
   const body = make("div", "", make("h2", image.name));
   if (image.probability !== null) {
     image.bar = make("div", "", make("b", ""), make("i", ""));

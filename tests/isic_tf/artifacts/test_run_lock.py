@@ -51,6 +51,15 @@ def test_a_configuration_that_is_refused_leaves_no_lock(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_file_in_place_of_the_run_directory_is_an_error_with_a_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(
+            errors.IsicError, match=f"^expected to be able to write {path}, got: .*; choose another path"
+        ):
+            run_lock.claimed(str(path), [], print).__enter__()
+
+
 def test_what_a_killed_training_left_in_a_fold_is_removed(tmp_path):
     checkpoints = tmp_path / "fold0" / "checkpoints"
     (checkpoints / "ckpt-3_temp").mkdir(parents=True)

@@ -16,7 +16,7 @@ def test_the_split_splits_by_fold_and_drops_rows_without_one(index):
 def test_the_split_refuses_a_fold_that_is_not_there(index):
     with pytest.raises(ValueError, match=r"expected one of the index's folds \[0, 1\], got fold 7"):
         fold_split.split_by_fold(index, 7)
-    with pytest.raises(ValueError, match="it has none"):
+    with pytest.raises(ValueError, match="expected an index with folds to hold out fold 0, got one without; build"):
         fold_split.split_by_fold(index.assign(fold=-1), 0)
 
 

@@ -41,7 +41,7 @@ def test_images_are_listed_by_name_with_the_codes_of_their_metadata(directory):
 
 
 def test_a_directory_without_images_is_refused(tmp_path):
-    with pytest.raises(errors.IsicError, match="holds no JPEG, PNG, BMP, TIFF, WebP or DICOM files; check --images"):
+    with pytest.raises(errors.IsicError, match="holds no JPEG, PNG, BMP, TIFF, WebP or DICOM files; check the path"):
         image_files.list_files(str(tmp_path), None, "")
 
 

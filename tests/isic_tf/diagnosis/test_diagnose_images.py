@@ -56,6 +56,7 @@ def test_each_photograph_is_judged_as_predict_does(run, photos, capsys):
         assert one.unlike is None
     assert any("low resolution" in text for text in found[2].warnings)
     printed = capsys.readouterr().out
+    assert "this run has no detector of unlike images, so that was not checked" in printed
     assert "a: probability 0." in printed
     assert "Not a medical device" in printed
 
@@ -79,6 +80,8 @@ def test_the_page_and_the_file_hold_every_image_and_no_directory(run, photos, tm
     assert content["version"] == 1
     assert len(content["images"]) == 4
     assert content["run"]["folds"] == 2
+    assert content["run"]["false_alarm_rate"] is None
+    assert "has no detector of unlike images, so that was not checked" in page
     assert page.count("<img ") == 8
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
@@ -177,14 +180,22 @@ def test_versions_are_averaged_before_the_images_of_a_patient_are_related(record
 @pytest.mark.parametrize(
     ("names", "options", "error", "message"),
     [
-        (["none.jpg"], {}, errors.IsicError, "none.jpg not found; check --images"),
-        (["text.jpg"], {}, errors.IsicError, "text.jpg"),
+        (["none.jpg"], {}, errors.IsicError, "none.jpg not found; check the path"),
+        (
+            ["text.jpg"],
+            {},
+            errors.IsicError,
+            "text.jpg is not an .* JPEG or PNG .*; replace the file, or leave it out$",
+        ),
+        (["text.jpg", "sub/text.jpg"], {}, errors.IsicError, "some names have more: 'text' .*; remove or rename"),
         (["a.jpg"], {"patient": True}, errors.ConfigError, "--patient needs --context, or a run"),
         (["a.jpg"], {"context": "nowhere"}, errors.IsicError, "nowhere"),
     ],
 )
 def test_what_cannot_be_judged_is_an_error_of_one_line(run, photos, names, options, error, message):
-    (photos / "text.jpg").write_text("no image")
+    (photos / "sub").mkdir()
+    for name in ("text.jpg", "sub/text.jpg"):
+        (photos / name).write_text("no image")
     with pytest.raises(error, match=message) as caught:
         judge(run, [photos / name for name in names], **options)
     assert "\n" not in str(caught.value)

@@ -45,6 +45,8 @@ def test_figures_are_stated_and_the_most_suspicious_image_is_first(tmp_path):
     assert "nevus 0.250" in text
     assert "from a score of 0.2500" in text
     assert "A notice" in text
+    assert "5 % are beyond the limit" in text
+    assert "no detector" not in text
     # Its own picture comes with each image.
     first = base64.b64decode(re.findall(r"data:image/jpeg;base64,([^\"]+)", page)[2])
     picture = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
@@ -52,9 +54,11 @@ def test_figures_are_stated_and_the_most_suspicious_image_is_first(tmp_path):
 
 
 def test_a_run_that_knows_nothing_more_states_the_score_alone(tmp_path):
-    page = write(tmp_path, [judge.Diagnosis("a", 0.5)], {**FACTS, "prevalence": None, "threshold": None})
+    facts = {**FACTS, "prevalence": None, "threshold": None, "false_alarm_rate": None}
+    page = write(tmp_path, [judge.Diagnosis("a", 0.5)], facts)
     assert "0.5000" in page
-    for text in ("interval", "operating point", "None", "calibrated for"):
+    assert "This run has no detector of unlike images, so that was not checked." in page
+    for text in ("beyond the limit", "interval", "operating point", "None", "calibrated for"):
         assert text not in page
 
 

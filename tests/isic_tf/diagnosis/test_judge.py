@@ -7,6 +7,7 @@ import pytest
 from isic_tf.data import photographs
 from isic_tf.diagnosis import graph_cache, judge
 from isic_tf.diagnosis.config import JudgeConfig
+from isic_tf.diagnosis.diagnose_images import describe
 from isic_tf.patient_context import second_stage
 from tfrecord_tools import errors
 
@@ -81,6 +82,20 @@ def test_a_context_model_relates_the_images_of_a_patient(run, tmp_path):
     own = [one.context_probability for one in judged]
     assert sorted(own[:2]) == [0.25, 0.75]
     assert (own[0] < own[1]) == (judged[0].score < judged[1].score)
+    # The third is of no known patient.
+    assert [one.other_images for one in judged] == [1, 1, 0]
+    lines = [describe(one, None) for one in judged]
+    assert ["beside the patient's other images" in line for line in lines] == [True, True, False]
+    assert "c: by the patient-context model 0." in lines[2]
+
+
+def test_the_rate_of_false_alarms_is_stated_where_there_is_a_detector(run, monkeypatch):
+    assert judge.Judge(JudgeConfig(workdir=str(run))).collect_facts()["false_alarm_rate"] is None
+    fitted = judge.detector.Detector(*[np.ones(1)] * len(judge.detector.Detector._fields))
+    monkeypatch.setattr(judge.detector_file, "load_detector", lambda path: fitted if "fold1" in path else None)
+    found = judge.Judge(JudgeConfig(workdir=str(run)))
+    assert found.finds_unlike
+    assert found.collect_facts()["false_alarm_rate"] == 0.05
 
 
 def test_images_unlike_the_training_images_are_warned_of_first(run):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from harness import ENVIRONMENT
 
+from isic_tf import evaluation
 from isic_tf.data import label_tables
 from isic_tf.evaluation import evaluate_files, html_report, joined_tables, report_plots
 
@@ -220,3 +221,20 @@ def test_one_class_is_refused(files):
 def test_the_command_starts_without_tensorflow():
     code = "import sys; import isic_tf.evaluate; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("workdir", [None, "run"])
+def test_what_libraries_write_while_the_report_is_imported_is_hidden(workdir, files, monkeypatch, capfd):
+    lines = ["import os", "os.write(2, b'banner')", "check = write = lambda *_, **__: None"]
+    (files / "html_report.py").write_text("\n".join(lines))
+    monkeypatch.setattr(evaluation, "__path__", [str(files), *evaluation.__path__])
+    monkeypatch.delitem(sys.modules, html_report.__name__)
+    monkeypatch.delattr(evaluation, "html_report")
+    names = {name: str(files / f"{name}.csv") for name in ("one", "labels")}
+    evaluate_files.evaluate_files(
+        evaluate_files.EvaluateConfig(
+            predictions=(names["one"],), labels=names["labels"], report=str(files / "r.html"), workdir=workdir
+        )
+    )
+    assert capfd.readouterr().err == ""
+    assert sys.modules[html_report.__name__].__file__ == str(files / "html_report.py")

@@ -138,7 +138,7 @@ def test_labels_that_do_not_fit_are_refused(folder, labels, message):
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
-        ("", "predictions.csv is not a comma-separated UTF-8 table"),
+        ("", "predictions.csv is empty, expected a table"),
         ("image_name,prediction\n", "predictions.csv has a header but no rows"),
         (PREDICTIONS + "a,0.3,0\n", "must hold every image once, but repeats 1, for example a"),
         (PREDICTIONS.replace("0.9", "nan"), r"expected predictions from 0 to 1, 1 of 2 are not \(b\)"),

@@ -473,7 +473,7 @@ def test_what_is_assumed_of_the_making_of_records_is_said(record_set, tmp_path, 
             "no calibration at .*calibration.json; create it with isic_tf.calibrate",
         ),
         ({"records": "nothing*"}, "no shards match 'nothing"),
-        ({"images": "nowhere"}, "nowhere not found; check --images"),
+        ({"images": "nowhere"}, "nowhere not found; check the path"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_before_any_work(run, tmp_path, changes, message):

@@ -193,6 +193,12 @@ def test_several_files_are_joined_by_name(data, tmp_path):
             {"oof": None, "predictions": ["a.csv"], "model_dir": "none"},
             "expected a patient-context model at none/context.json",
         ),
+        # Before anything is read.
+        ({"oof": ["none.csv"], "output": "."}, r"expected the path of a file to write, got the directory \.; add"),
+        (
+            {"oof": ["none.csv"], "model_dir": __file__},
+            "expected a directory as --model_dir, got .*, which is a file; name another",
+        ),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(data, changes, message):

@@ -79,7 +79,7 @@ def test_other_images_are_refused_unless_an_inner_join_is_asked_for(small, capsy
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "two.csv is not a comma-separated UTF-8 table"),
+        ("", "two.csv is empty, expected a table"),
         ("image_name,prediction\n", "two.csv has a header but no rows"),
         ("image_name;prediction\na;0.1\n", "two.csv is separated by semicolons, expected commas"),
         ("image_name,score\na,0.1\n", "two.csv needs a column prediction, or target as in a submission"),

@@ -64,7 +64,7 @@ def test_find_images_looks_in_the_folder_and_in_its_split(tmp_path):
 
 
 def test_find_images_names_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"jpg not found; check --images"):
+    with pytest.raises(ValueError, match=r"jpg not found; check the path"):
         image_files.find_images(str(tmp_path / "jpg"), "train")
 
 

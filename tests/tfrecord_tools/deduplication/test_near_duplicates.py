@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfrecord_tools import errors
 from tfrecord_tools.deduplication import image_similarity, local_detail, near_duplicates, view_alignment
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import duplicate_pairs, record_index, tf_example, tfrecord
@@ -242,6 +243,11 @@ def test_an_image_that_cannot_be_decoded_is_named(folder, tmp_path):
         tfrecord.write(file, record)
     with pytest.raises(ValueError, match=r"^image ISIC_7: .*-1\.tfrec at byte 0 is truncated .*; leave out the record"):
         find(tmp_path / "pairs.csv", records=tmp_path / "train*.tfrec")
+
+
+def test_a_directory_as_output_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(errors.ConfigError, match="expected the path of a file to write, got the directory"):
+        find(tmp_path, images="none")
 
 
 def test_a_pattern_that_matches_nothing_is_refused(folder, tmp_path):

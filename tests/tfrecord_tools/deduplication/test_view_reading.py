@@ -22,6 +22,9 @@ def test_a_directory_without_images_and_a_name_of_two_files_are_refused(tmp_path
     (tmp_path / "empty").mkdir()
     with pytest.raises(errors.IsicError, match="no images in .*empty, expected JPEG, PNG"):
         view_reading.read_views(str(tmp_path / "empty"), workers=1)
+    for path in (tmp_path / "none", f"{tmp_path / 'empty'},{tmp_path / 'none'}"):
+        with pytest.raises(errors.IsicError, match="none not found; check the path"):
+            view_reading.read_views(str(path), workers=1)
     for name in ("a.jpg", "a.jpeg"):
         (tmp_path / name).write_bytes(JPEG)
     with pytest.raises(errors.IsicError, match=r"some names have more: 'a' \(.*a.jpeg, .*a.jpg\)"):

@@ -122,9 +122,9 @@ def test_sources_that_do_not_exist_or_hold_no_images_are_named(tmp_path):
     (tmp_path / "a.csv").touch()
     (tmp_path / "a.zip").touch()
     for text, message in {
-        f"{tmp_path},{tmp_path}/none": f"{tmp_path}/none not found; check --images",
-        f"{tmp_path}/none.zip": f"{tmp_path}/none.zip not found; check --images",
-        f"{tmp_path}/a.csv": "expected image files .*, directories .* or HDF5 files as --images, got .*a.csv; check",
+        f"{tmp_path},{tmp_path}/none": f"{tmp_path}/none not found; check the path",
+        f"{tmp_path}/none.zip": f"{tmp_path}/none.zip not found; check the path",
+        f"{tmp_path}/a.csv": "expected image files .*, directories .* or HDF5 files, got .*a.csv; name one",
     }.items():
         with pytest.raises(errors.IsicError, match=message):
             image_files.find_images(text, "train")

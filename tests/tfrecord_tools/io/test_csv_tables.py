@@ -67,14 +67,21 @@ def test_read_table_accepts_capitals_and_the_line_ends_of_any_system(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a comma-separated UTF-8 table"),
+        (b"", "bad.csv is empty, expected a table with a header and rows"),
+        (b"\n\n", "bad.csv is empty"),
         (b"image_name;x\na;1\n", r"bad.csv is separated by semicolons, expected commas"),
         (b"image_name;x\na;0,5\nb;0,25\n", r"bad.csv is separated by semicolons, expected commas"),
         (b"image_name\n", "has a header but no rows"),
         (b"name,target\na,1\n", r"needs the columns image_name; it has only name, target"),
         (b"image_name,x\n\xff\xfe,1\n", "not a comma-separated UTF-8 table"),
-        (b"image_name,x\na,1\nb,1,2,3\n", "not a comma-separated UTF-8 table"),
-        (b"image_name,x\na,1,5\nb,0,6\n", "not a comma-separated UTF-8 table: Length of header"),
+        (
+            b"image_name,x\na,1\nb,1,2,3\n",
+            "bad.csv has 4 fields in line 3, expected the 2 of its header; correct line 3",
+        ),
+        (
+            b"image_name,x\na,1,5\nb,0,6\n",
+            "bad.csv has 3 fields in line 2, expected the 2 of its header; correct line 2",
+        ),
         (b"isic_id;x\ra;1\r", r"bad.csv is separated by semicolons, expected commas"),
         ("image_name,x\na,1\n".encode("utf-16"), r"bad.csv is encoded in UTF-16, expected a CSV file; export it as"),
         ("image_name,x\na,1\n".encode("utf-16-le"), r"bad.csv has a zero byte \(the first at byte 1\), expected text"),

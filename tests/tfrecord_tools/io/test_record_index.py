@@ -72,6 +72,19 @@ def test_read_index_names_a_missing_index(tmp_path):
         record_index.read_index(str(tmp_path), "test")
 
 
+def test_what_is_no_directory_of_records_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "train.csv").touch()
+    for data_dir, message in {
+        "demo/train.csv": "as --data_dir wants it, got demo/train.csv, which is a file; write demo$",
+        "demo/*": r"as --data_dir wants it, got demo/\*, which is a pattern; write demo$",
+        "none": "expected the directory of a record set, got none, which does not exist; check it",
+    }.items():
+        with pytest.raises(errors.IsicError, match=message):
+            record_index.check_index(data_dir, "train")
+
+
 def test_match_shards_returns_each_shard_of_several_patterns_once_in_order(tmp_path):
     for name in ("train01-9.tfrec", "train00-9.tfrec", "train.index.csv", "train.manifest.json"):
         (tmp_path / name).touch()
@@ -84,6 +97,14 @@ def test_match_shards_names_the_pattern_and_the_directory(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=f"no shards match 'none.*.tfrec' in {os.getcwd()}; quote the pattern"):
         record_index.match_shards("none*.tfrec")
+
+
+def test_a_directory_in_place_of_a_pattern_is_an_error_with_the_pattern(tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "train00-2.tfrec").touch()
+    for pattern in (f"{tmp_path}/records", f"{tmp_path}/records/train*,{tmp_path}/records/"):
+        with pytest.raises(errors.IsicError, match=r"records/?, which is a directory; write '.*/records/\*.tfrec'$"):
+            record_index.match_shards(pattern)
 
 
 def test_a_named_pipe_or_a_broken_link_among_shards_is_named(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -127,11 +128,15 @@ def test_a_preset_that_leaks_is_not_written(tmp_path):
         ({"audit": "folds.csv", "preset": "winners5"}, "expected --audit or --preset, got both"),
         ({"audit": "folds.csv", "num_folds": 5}, "omit --num_folds and --seed"),
         ({"output": "folds.csv", "preset": "winners5", "seed": 0}, "omit --num_folds and --seed"),
+        (
+            {"output": tempfile.gettempdir(), "csv": "not read"},
+            "expected the path of a file to write, got the directory",
+        ),
     ],
 )
 def test_make_refuses_arguments_that_contradict_each_other(table, arguments, message):
     with pytest.raises(ValueError, match=message):
-        fold_table.make_folds(fold_table.FoldsConfig(csv=str(table), **arguments))
+        fold_table.make_folds(fold_table.FoldsConfig(**{"csv": str(table), **arguments}))
 
 
 @pytest.mark.parametrize(

@@ -76,16 +76,18 @@ def test_no_fold_is_empty(images, malignant, num_folds):
     assert sorted(set(stratified_group_folds.assign_folds(groups, targets, num_folds))) == list(range(num_folds))
 
 
-@pytest.mark.parametrize("num_folds", [1, 4])
-def test_assign_refuses_more_folds_than_patients_and_less_than_two(num_folds):
-    with pytest.raises(ValueError, match=f"expected 2 to 3 folds for 3 patients, got {num_folds}; change --num_folds"):
+@pytest.mark.parametrize(("num_folds", "limit"), [(1, "at least 2"), (4, "at most 3")])
+def test_assign_refuses_more_folds_than_patients_and_less_than_two(num_folds, limit):
+    message = f"expected {limit} folds, since there are 3 patients and each is in one fold, got {num_folds}; change"
+    with pytest.raises(ValueError, match=message):
         stratified_group_folds.assign_folds(np.array([0, 1, 2]), np.array([0, 1, 0]), num_folds)
 
 
 def test_assign_counts_joined_patients_once_where_folds_are_more():
-    with pytest.raises(
-        ValueError, match="expected 2 to 2 folds for 2 groups of patients, lesions and duplicates that stay .*, got 3"
-    ):
+    message = (
+        "expected at most 2 folds, since there are 2 groups of patients, lesions and duplicates that stay .*, got 3"
+    )
+    with pytest.raises(ValueError, match=message):
         stratified_group_folds.assign_folds(np.array([0, 0, 1]), np.zeros(3), 3, patients=np.arange(3))
 
 

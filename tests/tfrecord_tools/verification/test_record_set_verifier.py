@@ -154,7 +154,8 @@ def test_valid_records_are_copied_byte_for_byte_and_the_others_listed(copy, tmp_
     shard(copy, 1).write_bytes(b"nothing of a record")
     lost = [len(list(tfrecord.scan(str(path)))) for path in (shard(copy, 1),)]
     assert lost == [1]
-    with pytest.raises(ValueError, match="2 invalid records"):
+    remedy = f"the intact records are in {tmp_path}/good: use these, or rebuild the shards$"
+    with pytest.raises(ValueError, match=f"2 invalid records .*; {remedy}"):
         check(copy, "train*.tfrec", quarantine=tmp_path / "good")
     good = tmp_path / "good"
     kept = good / f"train00-{len(whole) - 1}.tfrec"

@@ -109,6 +109,5 @@ def _read_header(data: bytes, source: str) -> headers.Header | tiff_directory.Ti
 def _make_error(source: str, data: bytes, reason: str = "") -> errors.CorruptRecordError:
     kind = image_formats.find_format(data)
     return errors.CorruptRecordError(
-        f"{source} is not an intact {kind} file ({len(data)} bytes){reason}; replace the file, or delete its row from "
-        "the CSV"
+        f"{source} is not an intact {kind} file ({len(data)} bytes){reason}; replace the file, or leave it out"
     )

@@ -57,7 +57,8 @@ def settle_names(
             if alias is not None:
                 renamed[spellings[alias]] = alias
             elif aliases and _may_be_dicom(paths):
-                alias = aliases[-1]
+                # Of a file that was named itself, all directories may be those of this machine.
+                alias = aliases[0 if path in sources else -1]
                 example = example or alias
                 num_named += 1
             if alias is None:
@@ -98,11 +99,15 @@ def flatten(name: str) -> str:
 
 
 def _list_aliases(paths: Sequence[str], sources: Sequence[str]) -> list[list[str]]:
-    """Lists the names with directories that each of several files has alone, the shortest first."""
+    """Lists the names with directories that each of several files has alone, the shortest first.
+
+    The directories are those below the source or, of a file that is a source itself, all of its path.
+    """
     listed = []
     for path in paths:
-        source = max((source for source in sources if path.startswith(source)), key=len, default="")
-        *directories, file = [part for part in _SEPARATORS.split(path[len(source) :]) if part]
+        source = max((source for source in sources if path.startswith(source) and path != source), key=len, default="")
+        below = path if path in sources else path[len(source) :]
+        *directories, file = [part for part in _SEPARATORS.split(below) if part not in ("", ".", "..")]
         name = search.name_image(file)
         listed.append(
             ["_".join([*directories[len(directories) - count :], name]) for count in range(1, len(directories) + 1)]

@@ -90,7 +90,7 @@ def read(archive: zipfile.ZipFile, path: str, member: str, limits: image_limits.
 def _read(archive: zipfile.ZipFile, path: str, member: str, num_bytes: int) -> bytes:
     info = archive.NameToInfo.get(member)
     if info is None:
-        raise errors.CorruptRecordError(f"{path} has no file {member}, expected one; check --images")
+        raise errors.CorruptRecordError(f"{path} has no file {member}, expected one; check the path")
     if info.flag_bits & _IS_ENCRYPTED:
         raise errors.CorruptRecordError(f"{path}::{member} is encrypted, expected a plain file; unpack the archive")
     if info.compress_type not in _METHODS:

@@ -40,6 +40,23 @@ def test_files_of_an_export_are_named_by_all_their_directories(capsys):
     assert renamed == {name: name for name in settled}
 
 
+def test_single_files_of_one_name_are_named_by_the_directories_of_their_paths():
+    paths = ["/in/a/x.jpg", "b/x.jpg"]
+    assert naming.settle_names({"x": paths}, paths) == ({"x": paths}, {})
+    settled, renamed = naming.settle_names({"x": paths}, paths, ["a/x", "b/x.jpg"])
+    assert settled == {"a_x": ["/in/a/x.jpg"], "b_x": ["b/x.jpg"]}
+    assert renamed == {"a/x": "a_x", "b/x.jpg": "b_x"}
+    # Of single DICOM files, as many directories as tell them apart; those of this machine stay out of names.
+    scans = ["/in/p/1/x.dcm", "/in/q/1/x.dcm", "d/r/2/x.dcm"]
+    settled, _ = naming.settle_names({"x": scans}, [*scans[:2], "d"])
+    assert settled == {"p_1_x": [scans[0]], "q_1_x": [scans[1]], "r_2_x": [scans[2]]}
+    # Without a directory there is nothing to tell it by.
+    assert naming.settle_names({"x": ["x.dcm", "a/x.dcm"]}, ["x.dcm", "a/x.dcm"])[0] == {
+        "x": ["x.dcm"],
+        "a_x": ["a/x.dcm"],
+    }
+
+
 def test_files_of_other_formats_or_of_one_place_in_two_sources_stay_together():
     found = {"i": ["d/a/i.jpg", "d/b/i.png"], "j": ["d/a/j.dcm", "e/a/j.dcm"]}
     assert naming.settle_names(found, ["d", "e"]) == (found, {})

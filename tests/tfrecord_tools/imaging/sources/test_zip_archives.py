@@ -30,7 +30,7 @@ def test_files_are_listed_in_order_and_read_whole_or_from_their_start(path):
 
 def test_a_file_that_is_not_there_or_larger_than_the_limit_is_named(path):
     archive = zip_archives.open_archive(path)
-    with pytest.raises(errors.CorruptRecordError, match=r"a.zip has no file c.jpg, expected one; check --images"):
+    with pytest.raises(errors.CorruptRecordError, match=r"a.zip has no file c.jpg, expected one; check the path"):
         zip_archives.read(archive, path, "c.jpg", limits.DEFAULTS)
     archive.NameToInfo["train/b.jpg"].file_size = 3 << 20
     with pytest.raises(
