@@ -7,23 +7,15 @@ python -m tfrecord_tools.build --images=dicom --split=test --csv_from_dicom=test
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.building import record_set_builder
 from tfrecord_tools.building.build_config import BuildConfig
 
 CONFIG = BuildConfig
-
-
-def build(config: BuildConfig) -> None:
-    """Builds a record set, or writes the table of DICOM tags that `--csv_from_dicom` asks for."""
-    if config.csv_from_dicom:
-        record_set_builder.write_dicom_tags(config)
-    else:
-        record_set_builder.build_record_set(config)
+WORK = "tfrecord_tools.building.record_set_builder:build"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(build, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
-from tfrecord_tools import configuration, errors, flag_files
+from tfrecord_tools import configuration, errors, flag_files, option_paths
 from tfrecord_tools.configuration import Config, ConfigT, option
 
 __all__ = ["Config", "ConfigT", "call", "define_flags", "execute", "option", "quiet_imports", "run", "show_log"]
@@ -32,7 +32,7 @@ class _ListParser(flags.ListParser):
 
     def parse(self, argument: str | list[str]) -> list[str]:
         if isinstance(argument, str) and '"' not in argument:
-            return configuration.split_paths(argument)
+            return option_paths.split_paths(option_paths.expand_home(argument))
         return super().parse(argument)
 
 
@@ -91,7 +91,9 @@ def run(command: Callable[[Any], Any] | str, config_class: type[Config], doc: st
 
     def main(argv: Sequence[str]) -> None:
         if argv[1:] and not config_class.POSITIONAL:
-            raise app.UsageError(f"expected only options of the form --name=value, got {' '.join(argv[1:])!r}")
+            got = " ".join(argv[1:])
+            print(f"ERROR: expected only options of the form --name=value, got {got!r}; see --help", file=sys.stderr)
+            sys.exit(1)
         if not flags.FLAGS["verbosity"].present:
             # TensorFlow's own remarks are not the user's business; its warnings are.
             absl_logging.set_verbosity(absl_logging.WARNING)

@@ -12,8 +12,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfrecord_tools import errors
-from tfrecord_tools.io import filesystem
+from tfrecord_tools import errors, option_paths
 
 # Larger whole numbers do not fit into a tensor.
 _MAX_INT = 2**63 - 1
@@ -28,6 +27,8 @@ def option(
     lower: float | None = None,
     upper: float | None = None,
     derive: Callable[[Any], Any] | None = None,
+    path: str | None = None,
+    files: Sequence[str] = (),
 ) -> Any:
     """Declares a field of a `Config`, and so a flag of its command.
 
@@ -38,6 +39,9 @@ def option(
         lower: The smallest number allowed; None for any.
         upper: The largest number allowed; None for any.
         derive: Gives the value from the configuration where none is given; the default is None then.
+        path: For a path, or a list of paths: `read` for inputs, `write` for a file to write, which must be no input, or
+            `directory` for a directory to write, which may hold inputs. `~/` is expanded. None for other texts.
+        files: With a directory to read: files in it, or glob patterns of them, that are inputs.
 
     Returns:
         `dataclasses.field`.
@@ -52,6 +56,8 @@ def option(
         "lower": lower,
         "upper": upper,
         "derive": derive,
+        "path": path,
+        "files": tuple(files),
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -81,7 +87,8 @@ class Config:
         """Checks and converts the values.
 
         Raises:
-            ConfigError: A value has the wrong type, is out of range, or is not one of the choices.
+            ConfigError: A value has the wrong type, is out of range, or is not one of the choices; or a file to write
+                is also one to read.
         """
         fields = dataclasses.fields(self)
         derived = [field for field in fields if field.metadata["derive"] and getattr(self, field.name) is None]
@@ -89,6 +96,10 @@ class Config:
             self._set(field, getattr(self, field.name))
         for field in derived:
             self._set(field, field.metadata["derive"](self))
+        paths = [field for field in fields if field.metadata["path"]]
+        option_paths.refuse_overwritten_inputs(
+            [(flag_name(field.name), field.metadata, getattr(self, field.name)) for field in paths]
+        )
 
     def check_inputs(self) -> None:
         """Checks that the files exist which a command reads; it is called before the command's module is imported.
@@ -170,9 +181,11 @@ def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: An
     """Converts a value to the type of its field, and checks it."""
     if value is None and optional:
         return None
+    if field.metadata["path"]:
+        value = _expand(value)
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if is_list(kind) and isinstance(value, str):
-        value = tuple(split_paths(value))
+        value = tuple(option_paths.split_paths(value))
     elif is_list(kind) and isinstance(value, (list, tuple)):
         value = tuple(os.fspath(part) for part in value)
     elif kind is str and isinstance(value, os.PathLike):
@@ -192,6 +205,13 @@ def _convert(field: dataclasses.Field[Any], kind: Any, optional: bool, value: An
     return value
 
 
+def _expand(value: Any) -> Any:
+    """Expands the home directory in a path, a text of several, or a list of paths."""
+    if isinstance(value, (str, os.PathLike)):
+        return option_paths.expand_home(os.fspath(value))
+    return [_expand(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
 def _check_limits(field: dataclasses.Field[Any], value: Any) -> None:
     """Checks that a value is one of the choices of its field, and within its range."""
     limits = field.metadata
@@ -205,20 +225,6 @@ def _check_limits(field: dataclasses.Field[Any], value: Any) -> None:
         raise errors.ConfigError(f"expected {field.name} of at least {limits['lower']}, got {value}")
     if upper is not None and not value <= upper:
         raise errors.ConfigError(f"expected {field.name} of at most {upper}, got {value}")
-
-
-def split_paths(text: str) -> list[str]:
-    """Splits a list at its commas, but keeps a path with a comma whole where it exists.
-
-    Args:
-        text: Texts separated by commas.
-
-    Returns:
-        The texts without blanks around them.
-    """
-    parts = [part.strip() for part in text.split(",")] if text else []
-    # A blank part, which is an error of the user's, stays.
-    return parts if "" in parts else filesystem.rejoin(text.split(","), filesystem.exists)
 
 
 def _parse(field: dataclasses.Field[Any], kind: Any, text: str) -> Any:

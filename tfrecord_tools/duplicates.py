@@ -10,14 +10,15 @@ with its 1.5th power, see `nearest_views`. Only the pairs found are then aligned
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.deduplication.near_duplicates import DuplicatesConfig, find_duplicates
+from tfrecord_tools.deduplication.config import DuplicatesConfig
 
 CONFIG = DuplicatesConfig
+WORK = "tfrecord_tools.deduplication.near_duplicates:find_duplicates"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(find_duplicates, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,15 @@ python -m tfrecord_tools.folds --csv=train.csv --audit=folds.csv --duplicates=IS
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.splits.fold_table import FoldsConfig, make_folds
+from tfrecord_tools.splits.config import FoldsConfig
 
 CONFIG = FoldsConfig
+WORK = "tfrecord_tools.splits.fold_table:make_folds"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(make_folds, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ python -m tfrecord_tools.index --records='kaggle/train*.tfrec' --csv=train.csv -
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.building.record_set_indexer import IndexConfig, index_record_set
+from tfrecord_tools.building.build_config import IndexConfig
 
 CONFIG = IndexConfig
+WORK = "tfrecord_tools.building.record_set_indexer:index_record_set"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(index_record_set, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

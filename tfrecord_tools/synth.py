@@ -8,14 +8,15 @@ skin.
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.synthetic.dataset import SynthConfig, make_dataset
+from tfrecord_tools.synthetic.config import SynthConfig
 
 CONFIG = SynthConfig
+WORK = "tfrecord_tools.synthetic.dataset:make_dataset"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(make_dataset, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

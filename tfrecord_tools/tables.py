@@ -9,14 +9,14 @@ python -m tfrecord_tools.tables --tables=clinic.csv --format=clinic.yaml --keep=
 
 from tfrecord_tools import cli
 from tfrecord_tools.table_formats.config import TablesConfig
-from tfrecord_tools.table_formats.table_files import normalize_tables
 
 CONFIG = TablesConfig
+WORK = "tfrecord_tools.table_formats.table_files:normalize_tables"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(normalize_tables, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

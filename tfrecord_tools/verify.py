@@ -5,14 +5,15 @@ python -m tfrecord_tools.verify --records='old/train*.tfrec' --quarantine=good
 """
 
 from tfrecord_tools import cli
-from tfrecord_tools.verification.record_set_verifier import VerifyConfig, verify_record_set
+from tfrecord_tools.verification.config import VerifyConfig
 
 CONFIG = VerifyConfig
+WORK = "tfrecord_tools.verification.record_set_verifier:verify_record_set"
 
 
 def main() -> None:
     """Runs the command."""
-    cli.run(verify_record_set, CONFIG, __doc__)
+    cli.run(WORK, CONFIG, __doc__)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,21 @@ HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 OOF_FILE = "oof.csv"
 _POLICY_FILE = "augment_policy.json"
+_FOLD_FILES = (
+    BEST_WEIGHTS,
+    f"{BEST_WEIGHTS}.json",
+    HISTORY_FILE,
+    METRICS_FILE,
+    OOF_FILE,
+    f"{OOF_FILE}.json",
+    "seen_images.csv",
+    "unlike.npz",
+)
+# Files of a run, or glob patterns of them, that no command may write in place of another output.
+OWN_FILES = (
+    *(FLAGS_FILE, OOF_FILE, f"{OOF_FILE}.json", METRICS_FILE, "calibration.json", _POLICY_FILE),
+    *(f"{fold}/{name}" for fold in ("fold*", "full") for name in _FOLD_FILES),
+)
 
 
 def claim(

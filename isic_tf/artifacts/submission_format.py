@@ -22,8 +22,8 @@ class SubmissionConfig(cli.Config):
         'own.csv'
     """
 
-    submission: str = cli.option(help="CSV file to check: image_name, target.")
-    sample_submission: str = cli.option(help="The competition's sample submission: names and their order.")
+    submission: str = cli.option(path="read", help="CSV file to check: image_name, target.")
+    sample_submission: str = cli.option(path="read", help="The competition's sample submission: names and their order.")
 
 
 def validate_submission(config: SubmissionConfig) -> pd.DataFrame:

@@ -23,9 +23,13 @@ class JudgeConfig(limits.ImageFileLimits):
         ('specificity', 0.8)
     """
 
-    workdir: str = cli.option(help="Run directory with at least one trained fold.")
+    workdir: str = cli.option(
+        path="read", files=run_directory.OWN_FILES, help="Run directory with at least one trained fold."
+    )
     context: str | None = cli.option(
-        None, help="Directory of a patient-context model fitted by isic_tf.context: judges a patient's images together."
+        None,
+        path="read",
+        help="Directory of a patient-context model fitted by isic_tf.context: judges a patient's images together.",
     )
     prevalence: float | None = cli.option(
         None,
@@ -79,14 +83,19 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
     POSITIONAL: typing.ClassVar[str] = "images"
 
     images: tuple[str, ...] = cli.option(
+        path="read",
         help="Image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), or directories of them. On the command line, their "
-        "names alone suffice."
+        "names alone suffice.",
     )
     csv: str | None = cli.option(
-        None, help="CSV file with image_name and the columns of the run's --metadata, and optionally patient_id."
+        None,
+        path="read",
+        help="CSV file with image_name and the columns of the run's --metadata, and optionally patient_id.",
     )
     table: str | None = cli.option(
-        None, help="CSV file with image_name and the numeric columns that the run or the model of --context uses."
+        None,
+        path="read",
+        help="CSV file with image_name and the numeric columns that the run or the model of --context uses.",
     )
     patient: bool = cli.option(
         False, help="With --context, or a run with patient context: all images are of one patient."
@@ -98,11 +107,14 @@ above 0 and below 1, such as sensitivity:0.9, got '0.9'
     )
     records: str | None = cli.option(
         None,
+        path="read",
         help="With --show_neighbors: glob pattern of the shards that the run was trained on, in quotes. Their features "
         "are computed once, and kept in the run.",
     )
-    report: str | None = cli.option(None, help="HTML page to write: images, maps, probabilities and warnings.")
-    json: str | None = cli.option(None, help="JSON file to write, for programs.")
+    report: str | None = cli.option(
+        None, path="write", help="HTML page to write: images, maps, probabilities and warnings."
+    )
+    json: str | None = cli.option(None, path="write", help="JSON file to write, for programs.")
 
     def __post_init__(self) -> None:
         """Checks the options.

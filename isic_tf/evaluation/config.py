@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from isic_tf.artifacts import run_directory
 from isic_tf.postprocessing import lesion_join
 from tfrecord_tools import cli, errors
 from tfrecord_tools.io import csv_tables, record_index
@@ -24,32 +25,38 @@ class EvaluateConfig(cli.Config):
     """
 
     predictions: tuple[str, ...] = cli.option(
+        path="read",
         help="CSV files with image_name and prediction (and probability_CLASS for several classes), or submissions, "
-        "separated by commas; the first is compared with each of the others."
+        "separated by commas; the first is compared with each of the others.",
     )
     labels: str = cli.option(
+        path="read",
         help="CSV file with image_name, patient_id and target, and optionally fold, source, sex, age_approx, "
         "anatom_site_general_challenge, diagnosis, width, height, bytes, and columns for --target and --groups; or "
-        "tables of a published data set, separated by commas."
+        "tables of a published data set, separated by commas.",
     )
     records: str | None = cli.option(
         None,
+        path="read",
         help="Glob pattern of shards, in quotes: they provide image sizes, file sizes, and the images of the report.",
     )
     report: str | None = cli.option(
-        None, help="HTML report to write: metrics, curves and, with --records, the worst errors."
+        None, path="write", help="HTML report to write: metrics, curves and, with --records, the worst errors."
     )
     workdir: str | None = cli.option(
         None,
+        path="read",
+        files=run_directory.OWN_FILES,
         help="With --report: run directory whose training is shown, and whose networks explain the worst errors "
         "(Grad-CAM).",
     )
     table: str | None = cli.option(
         None,
+        path="read",
         help="With --workdir and --records: CSV file with image_name and the numeric columns that the run was trained "
         "with (--metadata).",
     )
-    output: str | None = cli.option(None, help="JSON file to write all metrics to.")
+    output: str | None = cli.option(None, path="write", help="JSON file to write all metrics to.")
     threshold: float | None = cli.option(
         None, lower=0.0, upper=1.0, help="Operating point: predictions from this value on are called malignant."
     )

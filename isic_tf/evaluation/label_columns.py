@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from isic_tf.evaluation import joined_tables
-from tfrecord_tools import configuration, errors, schema
+from tfrecord_tools import errors, option_paths, schema
 from tfrecord_tools.io import csv_output, csv_tables, name_join
 from tfrecord_tools.table_formats import raw_table
 
@@ -39,7 +39,7 @@ def read_raw_tables(labels: joined_tables.TableSource) -> list[raw_table.RawTabl
     if isinstance(labels, pd.DataFrame):
         content = csv_output.format_table(joined_tables.to_text(labels)).encode()
         return [raw_table.make_raw(LABELS, content)]
-    return [raw_table.read_raw(path) for path in configuration.split_paths(os.fspath(labels))]
+    return [raw_table.read_raw(path) for path in option_paths.split_paths(os.fspath(labels))]
 
 
 def find_table(tables: Sequence[raw_table.RawTable], columns: Sequence[str]) -> raw_table.RawTable | None:

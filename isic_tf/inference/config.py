@@ -28,10 +28,12 @@ class PredictConfig(StrategyConfig, limits.ImageFileLimits):
 
     csv: str | None = cli.option(
         None,
+        path="read",
         help="With --images: CSV file with image_name, the columns of the run's --metadata, and optionally patient_id.",
     )
     table: str | None = cli.option(
         None,
+        path="read",
         help="CSV file with image_name and the numeric columns that the run, or the model of --context, was trained "
         "with (--metadata, --columns), for the images to predict; it may list others.",
     )
@@ -69,7 +71,7 @@ class PredictConfig(StrategyConfig, limits.ImageFileLimits):
         "the run).",
     )
     embeddings: str | None = cli.option(
-        None, help="NumPy archive (.npz) to write as well: the pooled features of each fold."
+        None, path="write", help="NumPy archive (.npz) to write as well: the pooled features of each fold."
     )
     calibrated: bool = cli.option(False, help="Apply the run's calibration.json, see isic_tf.calibrate.")
     prevalence: float | None = cli.option(
@@ -77,6 +79,7 @@ class PredictConfig(StrategyConfig, limits.ImageFileLimits):
     )
     context: str | None = cli.option(
         None,
+        path="read",
         help="Directory of a patient-context model fitted by isic_tf.context: corrects each image by the patient's "
         "other images, and adds the column stage_one.",
     )
@@ -98,20 +101,27 @@ class PredictFilesConfig(PredictConfig):
     """
 
     workdir: str = cli.option(
+        path="read",
+        files=run_directory.OWN_FILES,
         help="Run directory with at least one trained fold. The predictions of all its folds, or those of --fold, are "
-        "averaged."
+        "averaged.",
     )
-    records: str | None = cli.option(None, help="Glob pattern of shards, in quotes; separate several with commas.")
+    records: str | None = cli.option(
+        None, path="read", help="Glob pattern of shards, in quotes; separate several with commas."
+    )
     images: str | None = cli.option(
         None,
+        path="read",
         help="Image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), directories of them, zip archives and HDF5 files, "
         "separated by commas, in place of --records. Subdirectories are searched, except one named train.",
     )
     output: str = cli.option(
-        help="CSV file to write: image_name, prediction, and of runs with several classes probability_<class> for each."
+        path="write",
+        help="CSV file to write: image_name, prediction, and of runs with several classes probability_<class> "
+        "for each.",
     )
     sample_submission: str | None = cli.option(
-        None, help="Write a submission instead: image_name, target, in the order of this file."
+        None, path="read", help="Write a submission instead: image_name, target, in the order of this file."
     )
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ class ModelConfig(cli.Config):
     weights: str = cli.option(
         None,
         derive=lambda config: backbones.default_weights(config.backbone),
+        path="read",
         help=f"Initial weights: {', '.join(backbones.WEIGHTS)}, or the path of a weights file; where not given, "
         "noisy-student for EfficientNet B0 to B7, imagenet for others, and none where nothing is published, as for "
         "efficientnet-l2 and your own.",

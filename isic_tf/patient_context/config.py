@@ -27,6 +27,7 @@ class ContextConfig(StrategyConfig):
 
     embeddings: str | None = cli.option(
         None,
+        path="read",
         help="NumPy archive (.npz) of the embeddings of these images, from isic_tf.predict --embeddings; with --oof, "
         "from --out_of_fold.",
     )
@@ -88,23 +89,32 @@ class ContextFilesConfig(ContextConfig):
     """Options for fitting or applying a patient-context model, and the files that are read and written."""
 
     oof: tuple[str, ...] | None = cli.option(
-        None, help="Out-of-fold predictions of image-level models (oof.csv of runs), one per model, to fit on."
+        None,
+        path="read",
+        help="Out-of-fold predictions of image-level models (oof.csv of runs), one per model, to fit on.",
     )
     predictions: tuple[str, ...] | None = cli.option(
-        None, help="Prediction files or submissions of the same models in the same order, to apply --model_dir to."
+        None,
+        path="read",
+        help="Prediction files or submissions of the same models in the same order, to apply --model_dir to.",
     )
     metadata: str = cli.option(
+        path="read",
         help="CSV file with image_name, patient_id and, where known, age_approx, sex, anatom_site_general_challenge; "
-        "with --oof also target."
+        "with --oof also target.",
     )
     model_dir: str | None = cli.option(
-        None, help="Directory of the patient-context model: written with --oof, read with --predictions."
+        None,
+        path="directory",
+        help="Directory of the patient-context model: written with --oof, read with --predictions.",
     )
     output: str = cli.option(
-        help="CSV file to write: image_name, prediction, stage_one (with --oof also fold, target)."
+        path="write", help="CSV file to write: image_name, prediction, stage_one (with --oof also fold, target)."
     )
     sample_submission: str | None = cli.option(
-        None, help="With --predictions: write a submission instead, image_name, target, in the order of this file."
+        None,
+        path="read",
+        help="With --predictions: write a submission instead, image_name, target, in the order of this file.",
     )
 
     def __post_init__(self) -> None:

@@ -19,19 +19,22 @@ class CalibrateConfig(cli.Config):
         0.0176
     """
 
-    workdir: str = cli.option(help="Run directory; calibration.json is written there.")
+    workdir: str = cli.option(path="read", help="Run directory; calibration.json is written there.")
     oof: str | None = cli.option(
         None,
+        path="read",
         help="Out-of-fold predictions to fit on instead of the run's oof.csv: those of predict --out_of_fold, with the "
         "--tta that will be used.",
     )
     labels: str | None = cli.option(
         None,
+        path="read",
         help="CSV file with image_name, patient_id and target; without it, the folds of --oof are trusted to separate "
         "patients.",
     )
     table: str | None = cli.option(
         None,
+        path="read",
         help="For a run of several classes: CSV file with the true ones, to calibrate the probability of each; where "
         "not given, the table that the run was trained with (of --target=diagnosis: --labels).",
     )
@@ -89,23 +92,26 @@ class ChallengeSubmissionConfig(cli.Config):
         help="Challenge: isic2020 (the Kaggle competition: image_name, target), isic2018 (task 3), isic2019 (both by "
         "image) or milk10k (by lesion); the last three have a column for each class.",
     )
-    submission: str | None = cli.option(None, help="CSV file to check.")
+    submission: str | None = cli.option(None, path="read", help="CSV file to check.")
     sample_submission: str | None = cli.option(
         None,
+        path="read",
         help="With isic2020: the competition's sample submission, names and their order. With another format: any CSV "
         "file that lists the images (or lesions) of the test set; the submission gets its order.",
     )
     predictions: str | None = cli.option(
-        None, help="Prediction file with probability_CLASS columns to write as a submission; not with isic2020."
+        None,
+        path="read",
+        help="Prediction file with probability_CLASS columns to write as a submission; not with isic2020.",
     )
-    output: str | None = cli.option(None, help="With --predictions: CSV file to write.")
+    output: str | None = cli.option(None, path="write", help="With --predictions: CSV file to write.")
     class_map: tuple[str, ...] = cli.option(
         (),
         help="With --predictions: COLUMN=CLASS pairs, separated by commas, for classes that are not named as in the "
         "challenge; several classes of a column are added up; COLUMN= fills a column with 0, =CLASS omits a class.",
     )
     table: str | None = cli.option(
-        None, help="With milk10k: CSV file with image_name (or isic_id) and lesion_id of the images."
+        None, path="read", help="With milk10k: CSV file with image_name (or isic_id) and lesion_id of the images."
     )
     join: str = cli.option(
         "mean", choices=lesion_join.JOINS, help="With milk10k: how to join the probabilities of a lesion's images."

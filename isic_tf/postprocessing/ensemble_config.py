@@ -23,21 +23,23 @@ class EnsembleConfig(cli.Config):
     """
 
     predictions: tuple[str, ...] | None = cli.option(
-        None, help="CSV files with image_name and prediction, or submissions, one per model."
+        None, path="read", help="CSV files with image_name and prediction, or submissions, one per model."
     )
     output: str | None = cli.option(
-        None, help="CSV file to write: image_name, prediction, in the order of the first file."
+        None, path="write", help="CSV file to write: image_name, prediction, in the order of the first file."
     )
     sample_submission: str | None = cli.option(
-        None, help="Write a submission instead: image_name, target, in the order of this file."
+        None, path="read", help="Write a submission instead: image_name, target, in the order of this file."
     )
     oof: tuple[str, ...] | None = cli.option(
         None,
+        path="read",
         help="Out-of-fold predictions (oof.csv) of the same models in the same order: blends are fitted and evaluated "
         "on them.",
     )
     labels: str | None = cli.option(
         None,
+        path="read",
         help="With --oof: CSV file with image_name, patient_id and target. Without it, the folds of --oof are trusted "
         "to separate patients, and there are no intervals.",
     )
@@ -62,7 +64,7 @@ class EnsembleConfig(cli.Config):
         "single prediction.",
     )
     oof_output: str | None = cli.option(
-        None, help="CSV file to write the cross-validated predictions of the blend on --oof to."
+        None, path="write", help="CSV file to write the cross-validated predictions of the blend on --oof to."
     )
 
     @property

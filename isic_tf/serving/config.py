@@ -27,8 +27,8 @@ class ExportConfig(cli.Config):
         tfrecord_tools.errors.ConfigError: --labels needs --records: the shards of the images that it labels
     """
 
-    workdir: str = cli.option(help="Run directory with at least one trained fold.")
-    output: str = cli.option(help="Directory to write; new or empty.")
+    workdir: str = cli.option(path="read", help="Run directory with at least one trained fold.")
+    output: str = cli.option(path="directory", help="Directory to write; new or empty.")
     format: str = cli.option(
         "saved_model",
         choices=FORMATS,
@@ -43,17 +43,23 @@ class ExportConfig(cli.Config):
     )
     context: str | None = cli.option(
         None,
+        path="read",
         help="Directory of a patient-context model fitted by isic_tf.context: a SavedModel then judges a patient's "
         "images together.",
     )
     records: str | None = cli.option(
-        None, help="Glob pattern of shards to compare the exported model with the run on; required for int8."
+        None,
+        path="read",
+        help="Glob pattern of shards to compare the exported model with the run on; required for int8.",
     )
     labels: str | None = cli.option(
-        None, help="Labels (CSV) for also reporting the ROC AUC lost by conversion: image_name, patient_id, target."
+        None,
+        path="read",
+        help="Labels (CSV) for also reporting the ROC AUC lost by conversion: image_name, patient_id, target.",
     )
     table: str | None = cli.option(
         None,
+        path="read",
         help="With --records: CSV file with image_name and the numeric columns that the run, or the model of "
         "--context, was trained with (--metadata, --columns).",
     )

@@ -20,9 +20,13 @@ LOSSES = ("cross_entropy", "focal", "auc")
 class DataConfig(cli.Config):
     """Options of the training data and the input pipeline."""
 
-    data_dir: str = cli.option(help="Directory of a record set with its index and folds; separate several with commas.")
+    data_dir: str = cli.option(
+        path="read", help="Directory of a record set with its index and folds; separate several with commas."
+    )
     extra_data_dir: str = cli.option(
-        "", help="Directories of record sets used for training only, never held out; separate several with commas."
+        "",
+        path="read",
+        help="Directories of record sets used for training only, never held out; separate several with commas.",
     )
     mix: str = cli.option(
         "", help="Occurrences per epoch of each record of a set, such as 'ham=0.5'; 1 for sets not named."
@@ -35,11 +39,12 @@ class DataConfig(cli.Config):
     )
     duplicates: str | None = cli.option(
         None,
+        path="read",
         help="CSV files of duplicate pairs, separated by commas: training records that duplicate a held-out image are "
         "dropped.",
     )
     pseudo_csv: str | None = cli.option(
-        None, help="Prediction file: soft pseudo-labels for test records and for unlabeled extra records."
+        None, path="read", help="Prediction file: soft pseudo-labels for test records and for unlabeled extra records."
     )
     pseudo_weight: float = cli.option(
         0.0,
@@ -50,6 +55,7 @@ class DataConfig(cli.Config):
     )
     table: str | None = cli.option(
         None,
+        path="read",
         help="CSV file with image_name and the columns of --target=column:NAME or columns:A,B, and the numeric columns "
         "of --metadata, for the images of all record sets; it may list others.",
     )
@@ -63,13 +69,15 @@ class DataConfig(cli.Config):
         help="Fraction of malignant records, or those of --positive_classes, in an epoch; 0 keeps the prevalence.",
     )
     augment_policy: str = cli.option(
-        "light", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
+        "light", path="read", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
     )
     augment_strength: float = cli.option(
         1.0, lower=0.0, upper=5.0, help="Factor on the strength of the augmentation policy; 0 disables augmentation."
     )
     cache: str = cli.option(
-        "none", help="Where to cache decoded images: none, memory, or a directory that later runs reuse."
+        "none",
+        path="directory",
+        help="Where to cache decoded images: none, memory, or a directory that later runs reuse.",
     )
     shuffle_buffer: int = cli.option(2048, lower=1, help="Size of the shuffle buffer, in records (JPEG bytes).")
     on_corrupt: str = cli.option(
@@ -113,10 +121,10 @@ class TrainConfig(DataConfig, ModelConfig, OptimizerConfig, StrategyConfig):
         help=f"Peak learning rate; where not given, {OptimizerConfig.learning_rate}, and 0.003 with "
         "--freeze_epochs=all.",
     )
-    workdir: str = cli.option(help="Run directory: one configuration, one subdirectory per fold.")
+    workdir: str = cli.option(path="directory", help="Run directory: one configuration, one subdirectory per fold.")
     fold: str = cli.option("0", help="Fold to hold out; 'all': each in turn; 'full': hold out nothing.")
     init_from: str = cli.option(
-        "", help="Run directory, or fold directory in one, whose trained weights to start from."
+        "", path="read", help="Run directory, or fold directory in one, whose trained weights to start from."
     )
     loss: str = cli.option(
         "cross_entropy",

@@ -18,15 +18,15 @@ class ShowConfig(cli.Config):
         6
     """
 
-    records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
-    output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
+    records: str = cli.option(path="read", help="Glob pattern of shards, in quotes; separate several with commas.")
+    output: str = cli.option(path="write", help="Image file to write: .png, .jpg or .pdf.")
     images: int = cli.option(8, lower=1, upper=200, help="Number of records, sampled from all shards.")
     names: str = cli.option("", help="Image names to show instead, separated by commas.")
     image_size: int = cli.option(256, lower=32, upper=4096, help="Side of the square input images, in pixels.")
     augment: bool = cli.option(False, help="Show augmented versions beside each image.")
     versions: int = cli.option(6, lower=1, upper=30, help="Number of augmented versions: those of the first epochs.")
     augment_policy: str = cli.option(
-        "light", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
+        "light", path="read", help=f"Augmentation policy: {', '.join(presets.PRESETS)}, or the path of a JSON file."
     )
     augment_strength: float = cli.option(
         1.0, lower=0.0, upper=5.0, help="Factor on the strength of the augmentation policy; 0 disables augmentation."
@@ -52,9 +52,11 @@ class ExplainConfig(cli.Config):
         12
     """
 
-    workdir: str = cli.option(help="Run directory with at least one trained fold.")
-    records: str = cli.option(help="Glob pattern of shards, in quotes; separate several with commas.")
-    output: str = cli.option(help="Image file to write: .png, .jpg or .pdf.")
+    workdir: str = cli.option(
+        path="read", files=run_directory.OWN_FILES, help="Run directory with at least one trained fold."
+    )
+    records: str = cli.option(path="read", help="Glob pattern of shards, in quotes; separate several with commas.")
+    output: str = cli.option(path="write", help="Image file to write: .png, .jpg or .pdf.")
     images: int = cli.option(12, lower=1, upper=200, help="Number of records, sampled from all shards.")
     names: str = cli.option("", help="Image names to explain instead, separated by commas.")
     class_: str = cli.option(
@@ -63,7 +65,9 @@ class ExplainConfig(cli.Config):
         "(malignant).",
     )
     table: str | None = cli.option(
-        None, help="CSV file with image_name and the numeric columns that the run was trained with (--metadata)."
+        None,
+        path="read",
+        help="CSV file with image_name and the numeric columns that the run was trained with (--metadata).",
     )
     seed: int = cli.option(0, lower=0, upper=2**31 - 1, help="Seed of the sample of records.")
 

@@ -19,7 +19,8 @@ FLOORS = {
         ("errors",),
         ("schema",),
         ("io",),
-        ("flag_files", "configuration"),
+        ("flag_files", "option_paths"),
+        ("configuration",),
         ("cli",),
         ("imaging",),
         ("table_formats",),
@@ -61,7 +62,7 @@ COMMANDS = {
     "tfrecord_tools": ["build", "index", "verify", "folds", "duplicates", "synth", "tables"],
 }
 # What isic_tf may use of tfrecord_tools; image files alone are also read as the tools read them.
-SHARED = {"schema", "errors", "io", "configuration", "cli", "table_formats"}
+SHARED = {"schema", "errors", "io", "option_paths", "configuration", "cli", "table_formats"}
 EXCEPTIONS = {
     ("isic_tf.data.decoding", "imaging"),
     ("isic_tf.data.image_files", "imaging"),
@@ -177,11 +178,12 @@ def test_every_command_is_a_thin_module_of_options_and_one_call():
 
 
 def test_every_command_calls_a_function_of_its_config():
-    for name in COMMANDS["isic_tf"]:
-        command = importlib.import_module(f"isic_tf.{name}")
-        module, _, function = command.WORK.partition(":")
-        work = inspect.unwrap(getattr(importlib.import_module(module), function))
-        assert typing.get_type_hints(work)["config"] is command.CONFIG
+    for root, commands in COMMANDS.items():
+        for name in commands:
+            command = importlib.import_module(f"{root}.{name}")
+            module, _, function = command.WORK.partition(":")
+            work = inspect.unwrap(getattr(importlib.import_module(module), function))
+            assert typing.get_type_hints(work)["config"] is command.CONFIG
 
 
 # Of predictions and tables: these never need TensorFlow.
@@ -190,6 +192,7 @@ TABLE_COMMANDS = ("evaluate", "ensemble", "submission", "calibrate")
 
 def test_tensorflow_is_imported_by_no_command_before_its_work():
     work = [importlib.import_module(f"isic_tf.{name}").WORK.partition(":")[0] for name in TABLE_COMMANDS]
+    commands = [f"{root}.{name}" for root, names in COMMANDS.items() for name in names]
     code = f"""
 import importlib, sys
 from absl import flags
@@ -197,8 +200,8 @@ from tfrecord_tools import cli
 heavy = ("tensorflow", "tf_keras", "cv2", "h5py", "matplotlib", "scipy.sparse", "sklearn", "fastapi", "uvicorn")
 def report(name):
     print(name, [other for other in heavy if other in sys.modules])
-for name in {COMMANDS["isic_tf"]}:
-    module = importlib.import_module(f"isic_tf.{{name}}")
+for name in {commands}:
+    module = importlib.import_module(name)
     cli.define_flags(module.CONFIG, flags.FlagValues())
     report(name)
 for name in {work}:
@@ -206,7 +209,7 @@ for name in {work}:
 print("work", "tensorflow" in sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines() == [*(f"{name} []" for name in COMMANDS["isic_tf"]), "work False"]
+    assert result.stdout.splitlines() == [*(f"{name} []" for name in commands), "work False"]
 
 
 @pytest.mark.parametrize(("chosen", "kernels"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])

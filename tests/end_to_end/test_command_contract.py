@@ -32,7 +32,6 @@ class Command:
 
     Attributes:
         module: The command.
-        function: Name, in its module, of the function that it calls, or of the address of that.
         options: Options of the call; `{out}` stands for an empty directory.
         tables: Options that name one CSV file.
         directories: Options that name a directory to read.
@@ -41,7 +40,6 @@ class Command:
     """
 
     module: str
-    function: str
     options: dict
     tables: tuple = ()
     directories: tuple = ()
@@ -53,34 +51,29 @@ SMALL = {name: BUILD[name] for name in ("image_size", "num_shards", "num_folds",
 COMMANDS = {
     "build": Command(
         "tfrecord_tools.build",
-        "build",
         {"csv": "train.csv", "images": "jpeg", "output": "{out}/set", **SMALL},
         tables=("csv",),
         directories=("images",),
     ),
     "build with folds": Command(
         "tfrecord_tools.build",
-        "build",
         {"csv": "train.csv", "images": "jpeg", "folds": "folds.csv", "output": "{out}/set", **SMALL},
         tables=("folds",),
     ),
     "rebuild": Command(
         "tfrecord_tools.build",
-        "build",
         {"csv": "train.csv", "records": "records/train*.tfrec", "output": "{out}/set", **SMALL},
         tables=("csv",),
         patterns=("records",),
     ),
     "index": Command(
         "tfrecord_tools.index",
-        "index_record_set",
         {"records": "records/train*.tfrec", "csv": "train.csv", "folds": "folds.csv", "output": "{out}/set"},
         tables=("csv", "folds"),
         patterns=("records",),
     ),
     "verify": Command(
         "tfrecord_tools.verify",
-        "verify_record_set",
         {"records": "records/train*.tfrec", "duplicates": "pairs.csv"},
         tables=("duplicates",),
         patterns=("records",),
@@ -88,43 +81,37 @@ COMMANDS = {
     ),
     "folds": Command(
         "tfrecord_tools.folds",
-        "make_folds",
         {"csv": "train.csv", "output": "{out}/folds.csv", "num_folds": 2, "duplicates": "pairs.csv"},
         tables=("csv", "duplicates"),
     ),
     "audit of folds": Command(
-        "tfrecord_tools.folds", "make_folds", {"csv": "train.csv", "audit": "folds.csv"}, tables=("audit",), outputs=()
+        "tfrecord_tools.folds", {"csv": "train.csv", "audit": "folds.csv"}, tables=("audit",), outputs=()
     ),
     "duplicates": Command(
         "tfrecord_tools.duplicates",
-        "find_duplicates",
         {"records": "records/train*.tfrec", "output": "{out}/pairs.csv", "workers": 1},
         patterns=("records",),
     ),
     "duplicates of files": Command(
         "tfrecord_tools.duplicates",
-        "find_duplicates",
         {"images": "jpeg/test", "output": "{out}/pairs.csv", "workers": 1},
         directories=("images",),
     ),
     "tables": Command(
         "tfrecord_tools.tables",
-        "normalize_tables",
         {"tables": "train.csv", "images": "jpeg", "output": "{out}/train.csv"},
         tables=("tables",),
         directories=("images",),
     ),
-    "synth": Command("tfrecord_tools.synth", "make_dataset", {"output": "{out}/data", "num_patients": 2}),
+    "synth": Command("tfrecord_tools.synth", {"output": "{out}/data", "num_patients": 2}),
     "train": Command(
         "isic_tf.train",
-        "WORK",
         {**RECIPE, "data_dir": "records", "workdir": "{out}/run", "epochs": 1, "fold": "0"},
         directories=("data_dir",),
         outputs=("workdir",),
     ),
     "predict": Command(
         "isic_tf.predict",
-        "WORK",
         {
             **PREDICT,
             "workdir": "run",
@@ -138,29 +125,25 @@ COMMANDS = {
     ),
     "predict files": Command(
         "isic_tf.predict",
-        "WORK",
         {**PREDICT, "workdir": "run", "images": "jpeg/test", "csv": "test.csv", "output": "{out}/test.csv"},
         tables=("csv",),
         directories=("images",),
     ),
     "diagnose": Command(
         "isic_tf.diagnose",
-        "WORK",
         {"workdir": "run", "images": "jpeg/test", "report": "{out}/page.html", "json": "{out}/page.json"},
         directories=("images", "workdir"),
         outputs=("report", "json"),
     ),
     # A valid call serves until it is stopped.
-    "serve": Command("isic_tf.serve", "WORK", {"workdir": "run"}, directories=("workdir",), outputs=()),
+    "serve": Command("isic_tf.serve", {"workdir": "run"}, directories=("workdir",), outputs=()),
     "evaluate": Command(
         "isic_tf.evaluate",
-        "WORK",
         {"predictions": "oof.csv", "labels": "train.csv", "output": "{out}/metrics.json"},
         tables=("predictions", "labels"),
     ),
     "calibrate": Command(
         "isic_tf.calibrate",
-        "WORK",
         {"workdir": "run", "oof": "oof.csv", "labels": "train.csv"},
         tables=("oof", "labels"),
         directories=("workdir",),
@@ -168,7 +151,6 @@ COMMANDS = {
     ),
     "ensemble": Command(
         "isic_tf.ensemble",
-        "WORK",
         {
             "predictions": "test_1.csv,test_2.csv",
             "output": "{out}/mean.csv",
@@ -178,7 +160,6 @@ COMMANDS = {
     ),
     "context": Command(
         "isic_tf.context",
-        "WORK",
         {
             "oof": "oof.csv",
             "metadata": "train.csv",
@@ -191,26 +172,23 @@ COMMANDS = {
     ),
     "explain": Command(
         "isic_tf.explain",
-        "WORK",
         {"workdir": "run", "records": "records/train*.tfrec", "output": "{out}/explain.png", "images": 2},
         directories=("workdir",),
         patterns=("records",),
     ),
-    "export": Command("isic_tf.export", "WORK", {"workdir": "run", "output": "{out}/model"}, directories=("workdir",)),
+    "export": Command("isic_tf.export", {"workdir": "run", "output": "{out}/model"}, directories=("workdir",)),
     "submission": Command(
         "isic_tf.submission",
-        "WORK",
         {"submission": "submission.csv", "sample_submission": "sample_submission.csv"},
         tables=("submission", "sample_submission"),
         outputs=(),
     ),
     "show": Command(
         "isic_tf.show",
-        "WORK",
         {"records": "records/train*.tfrec", "output": "{out}/sheet.png", "images": 4},
         patterns=("records",),
     ),
-    "weights": Command("isic_tf.weights", "WORK", {"convert": "lite0.npz", "output": "{out}/lite0.h5"}),
+    "weights": Command("isic_tf.weights", {"convert": "lite0.npz", "output": "{out}/lite0.h5"}),
 }
 TABLES = [(name, option) for name, command in COMMANDS.items() for option in command.tables]
 DIRECTORIES = [(name, option) for name, command in COMMANDS.items() for option in command.directories]
@@ -267,7 +245,7 @@ def call(name, world, tmp_path, **changes):
         else:
             options[option] = value
     module = importlib.import_module(command.module)
-    work = getattr(module, command.function)
+    work = module.WORK
     return cli.execute(lambda: cli.call(work, module.CONFIG(**{**options, **changes})))
 
 
@@ -445,7 +423,7 @@ def test_every_command_works_in_a_directory_with_an_awkward_name(name, world, tm
         for option, value in command.options.items()
     }
     module = importlib.import_module(command.module)
-    work = getattr(module, command.function)
+    work = module.WORK
     assert cli.execute(lambda: cli.call(work, module.CONFIG(**options))) == 0, capfd.readouterr().err
 
 

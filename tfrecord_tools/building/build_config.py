@@ -1,11 +1,14 @@
-"""Options of a build, and the checks that they do not contradict each other."""
+"""Options of a build and of indexing, and the checks that they do not contradict each other."""
 
 import dataclasses
 import os
 
 from tfrecord_tools import cli, errors
-from tfrecord_tools.imaging import limits, preprocessing
+from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import filesystem
+
+RESIZE_MODES = ("stretch", "crop", "pad")
+COLOR_CONSTANCIES = ("none", "shades_of_gray")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,19 +22,23 @@ class BuildConfig(limits.ImageFileLimits):
 
     csv: str | None = cli.option(
         None,
+        path="read",
         help="CSV file with image_name, patient_id, target and, where known, sex, age_approx, "
         "anatom_site_general_challenge, diagnosis.",
     )
     images: str | None = cli.option(
         None,
+        path="read",
         help="Image files (JPEG, PNG, BMP, TIFF, WebP or DICOM), directories of them, zip archives and HDF5 files, "
         "separated by commas. Subdirectories are searched, except one named like the other split.",
     )
     records: str | None = cli.option(
-        None, help="Glob pattern of an existing record set to rebuild, in place of --images; --csv is then optional."
+        None,
+        path="read",
+        help="Glob pattern of an existing record set to rebuild, in place of --images; --csv is then optional.",
     )
     output: str | None = cli.option(
-        None, help="Directory of the new record set; required except with --csv_from_dicom."
+        None, path="directory", help="Directory of the new record set; required except with --csv_from_dicom."
     )
     split: str = cli.option(
         "train", choices=("train", "test"), help="train: records have labels and folds; test: neither."
@@ -39,13 +46,11 @@ class BuildConfig(limits.ImageFileLimits):
     image_size: int = cli.option(1024, lower=8, upper=8192, help="Side of the square images, in pixels.")
     resize: str = cli.option(
         "stretch",
-        choices=preprocessing.RESIZE_MODES,
+        choices=RESIZE_MODES,
         help="stretch: ignore aspect ratio; crop: center square; pad: letterbox in black.",
     )
     trim_border: bool = cli.option(False, help="Crop black borders, rectangular or circular.")
-    color_constancy: str = cli.option(
-        "none", choices=preprocessing.COLOR_CONSTANCIES, help="Color constancy correction."
-    )
+    color_constancy: str = cli.option("none", choices=COLOR_CONSTANCIES, help="Color constancy correction.")
     quality: int = cli.option(95, lower=1, upper=100, help="JPEG quality.")
     num_shards: int = cli.option(
         15, lower=1, upper=10_000, help="Maximum number of shards, divided evenly between the folds."
@@ -53,6 +58,7 @@ class BuildConfig(limits.ImageFileLimits):
     num_folds: int = cli.option(5, lower=2, help="Number of folds.")
     folds: str | None = cli.option(
         None,
+        path="read",
         help="CSV file with image_name and fold to use instead of --num_folds; the index of a record set also works.",
     )
     missing_images: str = cli.option(
@@ -74,12 +80,39 @@ class BuildConfig(limits.ImageFileLimits):
     )
     beam_options: str = cli.option("", help="Options of Apache Beam, such as '--runner=DataflowRunner --project=...'.")
     csv_from_dicom: str | None = cli.option(
-        None, help="Write a table of the DICOM tags of --images to this CSV file, and stop."
+        None, path="write", help="Write a table of the DICOM tags of --images to this CSV file, and stop."
     )
     pseudonyms: str | None = cli.option(
         None,
+        path="read",
         help="With --csv_from_dicom: file with a secret key of at least 32 bytes. Patients and lesions are replaced by "
         "codes (HMAC-SHA256), the same for the same key; the key is not written anywhere.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IndexConfig(cli.Config):
+    """Options of `index_record_set`: which shards to index, and with which table and folds.
+
+    Examples:
+        >>> IndexConfig(records="kaggle/train*.tfrec", csv="train.csv", folds="folds.csv").records
+        'kaggle/train*.tfrec'
+    """
+
+    records: str = cli.option(
+        path="read",
+        help="Glob pattern of the shards, in quotes, all in one directory; files named test... are the test split.",
+    )
+    csv: str | None = cli.option(
+        None, path="read", help="CSV file with image_name, patient_id and target, joined by name."
+    )
+    folds: str | None = cli.option(
+        None, path="read", help="CSV file with image_name and fold, as written by tfrecord_tools.folds."
+    )
+    output: str | None = cli.option(
+        None,
+        path="directory",
+        help="Directory for manifest, index and links to the shards, if their own directory is read-only.",
     )
 
 

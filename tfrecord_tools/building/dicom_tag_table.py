@@ -54,7 +54,7 @@ def write_tag_table(
         patient's study dates, which are not written), and in a training split a blank `target` to fill in.
 
     Raises:
-        ConfigError: The key file is missing, too short, or the file to write.
+        ConfigError: The key file is missing, too short, or the file to write; or the output exists with other content.
         CorruptRecordError: A DICOM file is damaged.
         IsicError: There are no DICOM files, or a name has several.
 
@@ -86,7 +86,10 @@ def write_tag_table(
     table = table.drop(columns=[column for column in _OPTIONAL if (table[column] == "").all()])
     if split == "train":
         table["target"] = ""
-    atomic_write.write_text(output, csv_output.format_table(table))
+    text = csv_output.format_table(table)
+    # It may have been corrected by hand.
+    atomic_write.refuse_other_content(output, text)
+    atomic_write.write_text(output, text)
     known = ", ".join(f"{(table[column] != '').sum()} with {column}" for column in list(table)[1:])
     _LOG.info(f"{len(table)} images in {output}: {known}")
     return table

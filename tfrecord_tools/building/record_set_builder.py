@@ -32,6 +32,14 @@ _LOG = logging.getLogger(__name__)
 _Entry = dict[str, Any]
 
 
+def build(config: build_config.BuildConfig) -> None:
+    """Builds a record set, or writes the table of DICOM tags that `csv_from_dicom` asks for."""
+    if config.csv_from_dicom:
+        write_dicom_tags(config)
+    else:
+        build_record_set(config)
+
+
 def build_record_set(config: build_config.BuildConfig) -> record_set.RecordSet:
     """Builds one split of a record set; the same input gives the same bytes.
 

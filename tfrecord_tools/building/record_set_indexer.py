@@ -1,6 +1,5 @@
 """Writes the manifest and the index of existing record sets."""
 
-import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tfrecord_tools import cli, errors, schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.building import (
     channel_check,
     code_comparison,
@@ -18,30 +17,12 @@ from tfrecord_tools.building import (
     shard_assignment,
     table_validation,
 )
+from tfrecord_tools.building.build_config import IndexConfig
 from tfrecord_tools.io import csv_tables, filesystem, manifest, name_join, output_lock, record_index, tfrecord
 from tfrecord_tools.io.spellings import merged_identities
 from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class IndexConfig(cli.Config):
-    """Options of `index_record_set`: which shards to index, and with which table and folds.
-
-    Examples:
-        >>> IndexConfig(records="kaggle/train*.tfrec", csv="train.csv", folds="folds.csv").records
-        'kaggle/train*.tfrec'
-    """
-
-    records: str = cli.option(
-        help="Glob pattern of the shards, in quotes, all in one directory; files named test... are the test split."
-    )
-    csv: str | None = cli.option(None, help="CSV file with image_name, patient_id and target, joined by name.")
-    folds: str | None = cli.option(None, help="CSV file with image_name and fold, as written by tfrecord_tools.folds.")
-    output: str | None = cli.option(
-        None, help="Directory for manifest, index and links to the shards, if their own directory is read-only."
-    )
 
 
 def index_record_set(config: IndexConfig) -> list[record_set.RecordSet]:

@@ -1,5 +1,5 @@
+from .config import DuplicatesConfig as DuplicatesConfig
 from .image_similarity import make_views as make_views
-from .near_duplicates import DuplicatesConfig as DuplicatesConfig
 from .near_duplicates import find_duplicates as find_duplicates
 from .near_duplicates import match_views as match_views
 

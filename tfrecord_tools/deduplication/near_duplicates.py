@@ -1,18 +1,17 @@
 """Finds near-duplicate images."""
 
 import concurrent.futures
-import dataclasses
 import functools
 import logging
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tfrecord_tools import cli, errors, schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.deduplication import image_similarity, local_detail, nearest_views, view_alignment, view_reading
+from tfrecord_tools.deduplication.config import DuplicatesConfig
 from tfrecord_tools.imaging import limits
 from tfrecord_tools.io import (
     atomic_write,
@@ -29,37 +28,6 @@ _NEAREST = 6
 _BLOCK = 256
 # Number of images in a cluster up to which all its pairs are compared; a larger one is many copies of one file.
 _MAX_CLUSTER = 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DuplicatesConfig(limits.ImageFileLimits):
-    """Options for searching near-duplicate images.
-
-    Examples:
-        >>> DuplicatesConfig(images="jpeg", output="pairs.csv", workers=2).max_distance
-        0.4
-    """
-
-    images: str | None = cli.option(
-        None,
-        help="Directories of image files, zip archives and HDF5 files, separated by commas. Subdirectories are "
-        "searched, except one named test.",
-    )
-    records: str | None = cli.option(None, help="Glob pattern of shards, in place of --images.")
-    output: str = cli.option(help="CSV file to write: image_name_1, image_name_2, distance.")
-    against: str | None = cli.option(
-        None, help="Directory or glob pattern of another set: find pairs between the two sets, none within either."
-    )
-    max_distance: float = cli.option(
-        0.4,
-        lower=0.0,
-        upper=0.99,
-        help=(
-            "Largest distance of a pair: up to 0.2 mostly the same photograph, up to 0.6 the same lesion, "
-            "above that coincidence."
-        ),
-    )
-    workers: int = cli.option(os.cpu_count() or 1, lower=1, help="Number of threads.")
 
 
 @output_lock.locking("output")

@@ -5,8 +5,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-RESIZE_MODES = ("stretch", "crop", "pad")
-COLOR_CONSTANCIES = ("none", "shades_of_gray")
 # Brightest channel below which a pixel may belong to a black border: JPEG leaves black at up to about 20.
 _BLACK = 28
 # Fraction of black pixels up to which an edge of the image counts as content.

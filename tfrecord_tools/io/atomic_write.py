@@ -71,6 +71,24 @@ def refuse_other_kinds(path: str) -> None:
         )
 
 
+def refuse_other_content(path: str, text: str) -> None:
+    """Refuses to replace a file that the user may have changed; one with the same content may be written again.
+
+    Args:
+        path: The file to write, local or in a bucket.
+        text: Its content.
+
+    Raises:
+        ConfigError: There is a file with other content, or something that a file cannot replace.
+    """
+    refuse_other_kinds(path)
+    if filesystem.exists(path) and filesystem.read(path) != text.encode():
+        raise errors.ConfigError(
+            f"expected no {path}, or the one that this run writes, got a file with other content; move it, or choose "
+            "another name"
+        )
+
+
 def write_text(path: str, text: str) -> None:
     """Writes a UTF-8 text file, complete or not at all.
 

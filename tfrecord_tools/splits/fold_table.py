@@ -1,15 +1,15 @@
 """Creates a fold table, or audits an existing one."""
 
-import dataclasses
 import logging
 
 import numpy as np
 import pandas as pd
 
-from tfrecord_tools import cli, errors, schema
+from tfrecord_tools import errors, schema
 from tfrecord_tools.io import atomic_write, components, csv_output, csv_tables, duplicate_pairs, identity, output_lock
 from tfrecord_tools.io.spellings import merged_identities
 from tfrecord_tools.splits import fold_audit, fold_files, group_links, published_folds, stratified_group_folds
+from tfrecord_tools.splits.config import FoldsConfig
 from tfrecord_tools.table_formats import table_files
 
 _LOG = logging.getLogger(__name__)
@@ -18,38 +18,6 @@ _LOG = logging.getLogger(__name__)
 _USED = ("patient_id", "lesion_id", "target", "image_digest")
 _DEFAULT_NUM_FOLDS = 5
 _DEFAULT_SEED = 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FoldsConfig(cli.Config):
-    """Options of `make_folds`: how to assign folds, or which folds to audit.
-
-    Examples:
-        >>> FoldsConfig(csv="train.csv", output="folds.csv", num_folds=5).num_folds
-        5
-    """
-
-    csv: str = cli.option(
-        help="CSV file with image_name, patient_id or lesion_id or both, and, to balance the prevalence, target."
-    )
-    output: str | None = cli.option(None, help="CSV file to write: image_name, fold (-1: no fold).")
-    num_folds: int | None = cli.option(None, lower=2, help="Number of folds; 5 if not given.")
-    seed: int | None = cli.option(
-        None, lower=0, help="Random seed; 0 if not given. Every seed gives equally good folds."
-    )
-    duplicates: str | None = cli.option(
-        None,
-        help="CSV files, separated by commas, with image_name_1 and image_name_2, such as those of "
-        "tfrecord_tools.duplicates: pairs that must share a fold.",
-    )
-    preset: str | None = cli.option(
-        None,
-        choices=tuple(published_folds.PRESETS),
-        help="Published folds, from the column tfrecord of Deotte's tables.",
-    )
-    audit: str | None = cli.option(
-        None, help="CSV file with image_name and fold (a fold table or an index) to audit; exit code 1 if it leaks."
-    )
 
 
 @output_lock.locking("output")

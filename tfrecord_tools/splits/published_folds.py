@@ -5,12 +5,7 @@ import pandas as pd
 
 from tfrecord_tools import errors, schema
 from tfrecord_tools.splits import fold_files
-
-# Each fold is made of some of Deotte's 15 shards: his own folds, and those of the competition's winners.
-PRESETS = {
-    "deotte15": tuple((shard,) for shard in range(15)),
-    "winners5": ((0, 9, 11), (5, 8, 13), (1, 2, 14), (4, 7, 10), (3, 6, 12)),
-}
+from tfrecord_tools.splits.config import PRESETS
 
 
 def preset_folds(shards: pd.Series, preset: str) -> np.ndarray:

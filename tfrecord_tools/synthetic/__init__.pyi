@@ -1,4 +1,4 @@
-from .dataset import SynthConfig as SynthConfig
+from .config import SynthConfig as SynthConfig
 from .dataset import make_dataset as make_dataset
 from .lesion_renderer import draw_lesion as draw_lesion
 from .lesion_renderer import draw_patient_appearance as draw_patient_appearance

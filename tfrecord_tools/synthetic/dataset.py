@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import dataclasses
 import io
 import logging
 import os
@@ -14,15 +13,15 @@ import pandas as pd
 import pydicom.encaps
 from tqdm import tqdm
 
-from tfrecord_tools import cli, schema
+from tfrecord_tools import schema
 from tfrecord_tools.imaging import codec
 from tfrecord_tools.io import atomic_write, output_lock
 from tfrecord_tools.synthetic import lesion_renderer
+from tfrecord_tools.synthetic.config import SynthConfig
 
 _LOG = logging.getLogger(__name__)
 
-# Figures of the competition's train.csv: prevalence, body sites, blank fields, images per patient.
-MALIGNANT_RATE = 0.0176
+# Figures of the competition's train.csv: body sites, blank fields, images per patient.
 _SITE_RATES = (0.057, 0.153, 0.258, 0.517, 0.011, 0.004)
 _BENIGN_DIAGNOSES = {"unknown": 0.834, "nevus": 0.16, "seborrheic keratosis": 0.004, "lentigo NOS": 0.002}
 _BLANK_RATES = {"sex": 0.002, "age_approx": 0.002, "anatom_site_general_challenge": 0.016}
@@ -33,23 +32,6 @@ _IMAGE_SIZES = ((480, 360), (600, 450), (640, 480), (512, 512), (768, 576), (102
 _JPEG_QUALITY = 90
 # Columns that test.csv does not have.
 _LABEL_COLUMNS = ["diagnosis", "benign_malignant", "target"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SynthConfig(cli.Config):
-    """Size and seed of a synthetic data set.
-
-    Examples:
-        >>> SynthConfig(output="synthetic", num_patients=20, malignant_rate=0.2).seed
-        0
-    """
-
-    output: str = cli.option(help="Directory to write.")
-    num_patients: int = cli.option(60, lower=1, help="Training patients, 16 images each on average.")
-    malignant_rate: float = cli.option(
-        MALIGNANT_RATE, lower=0.001, upper=0.999, help="Prevalence: fraction of malignant images."
-    )
-    seed: int = cli.option(0, lower=0, help="Random seed; the same seed gives the same bytes.")
 
 
 def make_dataset(config: SynthConfig) -> dict[str, pd.DataFrame]:
@@ -63,6 +45,9 @@ def make_dataset(config: SynthConfig) -> dict[str, pd.DataFrame]:
 
     Returns:
         Dict of `train` and `test`: the tables as written, DataFrames of text.
+
+    Raises:
+        ConfigError: The directory holds the train.csv or test.csv of another set.
 
     Examples:
         >>> import tempfile
@@ -80,19 +65,21 @@ def make_dataset(config: SynthConfig) -> dict[str, pd.DataFrame]:
 def _write_splits(config: SynthConfig) -> dict[str, pd.DataFrame]:
     """Writes both splits to a locked place; see `make_dataset`."""
     counts = {"train": config.num_patients, "test": max(1, config.num_patients // 3)}
-    tables = {}
-    for position, (split, count) in enumerate(counts.items()):
-        rng = np.random.default_rng([config.seed, position])
-        table = make_table(rng, count, config.malignant_rate)
-        draw_images(rng, table, config.output, split)
+    generators = {split: np.random.default_rng([config.seed, position]) for position, split in enumerate(counts)}
+    labeled = {split: make_table(generators[split], count, config.malignant_rate) for split, count in counts.items()}
+    tables = {"train": labeled["train"], "test": labeled["test"].drop(columns=_LABEL_COLUMNS)}
+    paths = {split: os.path.join(config.output, f"{split}.csv") for split in counts}
+    for split, table in tables.items():
+        # The images of another set would stay beside these.
+        atomic_write.refuse_other_content(paths[split], table.to_csv(index=False))
+    for split, table in tables.items():
+        draw_images(generators[split], labeled[split], config.output, split)
         if split == "test":
             submission = table[["image_name"]].assign(target=0)
             path = os.path.join(config.output, "sample_submission.csv")
             atomic_write.write_text(path, submission.to_csv(index=False))
-            table = table.drop(columns=_LABEL_COLUMNS)
-        atomic_write.write_text(os.path.join(config.output, f"{split}.csv"), table.to_csv(index=False))
-        _LOG.info(f"{split}: {len(table)} synthetic images of {count} patients in {config.output}")
-        tables[split] = table
+        atomic_write.write_text(paths[split], table.to_csv(index=False))
+        _LOG.info(f"{split}: {len(table)} synthetic images of {counts[split]} patients in {config.output}")
     return tables
 
 

@@ -19,19 +19,24 @@ class TablesConfig(cli.Config):
     """
 
     tables: tuple[str, ...] = cli.option(
+        path="read",
         help="CSV files, separated by commas: the tables of one data set, which are joined, or of several, whose rows "
-        "are put together."
+        "are put together.",
     )
     output: str | None = cli.option(
-        None, help="CSV file to write; the report goes beside it, to OUTPUT.report.txt and OUTPUT.report.json."
+        None,
+        path="write",
+        help="CSV file to write; the report goes beside it, to OUTPUT.report.txt and OUTPUT.report.json.",
     )
     format: tuple[str, ...] = cli.option(
         (AUTO,),
+        path="read",
         help="auto: recognize each table by its columns; or the name of a published format, or a JSON or YAML file "
         "that describes a table of your own. Several are separated by commas.",
     )
     images: str | None = cli.option(
         None,
+        path="read",
         help="Directories of image files, zip archives and HDF5 files, separated by commas: rows without an image are "
         "left out and listed in the report.",
     )

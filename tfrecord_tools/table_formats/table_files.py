@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tfrecord_tools import configuration, errors
+from tfrecord_tools import errors, option_paths
 from tfrecord_tools.io import atomic_write, column_names, csv_output, csv_tables, filesystem, output_lock
 from tfrecord_tools.table_formats import normalization, raw_table, recognition, table_format
 from tfrecord_tools.table_formats.config import TablesConfig
@@ -87,7 +87,7 @@ def read_tables(paths: str, columns: Sequence[str], keep_unlabeled: bool = False
         >>> table[["image_name", "target"]].to_dict("records")
         [{'image_name': 'a', 'target': '1'}]
     """
-    parts = configuration.split_paths(paths)
+    parts = option_paths.split_paths(paths)
     if len(parts) < 2 and (not parts or _find_published(parts[0]) is None):
         return csv_tables.read_table(paths, columns)
     config = TablesConfig(tables=tuple(parts))

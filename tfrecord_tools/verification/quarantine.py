@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tfrecord_tools import errors
-from tfrecord_tools.building import record_set_indexer
+from tfrecord_tools.building import build_config, record_set_indexer
 from tfrecord_tools.io import atomic_write, csv_output, filesystem, manifest, tfrecord
 from tfrecord_tools.verification import split_check
 
@@ -74,7 +74,7 @@ def _describe(checked: split_check.CheckedSplit, quarantine: str, shards: Sequen
     if checked.index is not None:
         listed = os.path.join(checked.directory, f"{checked.split}.index.csv")
     record_set_indexer.index_record_set(
-        record_set_indexer.IndexConfig(
+        build_config.IndexConfig(
             records=",".join(shards), csv=listed, folds=listed if checked.split == "train" else None
         )
     )

@@ -2,44 +2,21 @@
 
 import dataclasses
 import logging
-import os
 from collections.abc import Sequence
 
 import pandas as pd
 
-from tfrecord_tools import cli, errors
-from tfrecord_tools.imaging import limits
+from tfrecord_tools import errors
 from tfrecord_tools.io import duplicate_pairs, output_lock, record_index
 from tfrecord_tools.splits import leaks
 from tfrecord_tools.verification import quarantine, set_overlaps, shard_checks, split_check
+from tfrecord_tools.verification.config import VerifyConfig
 
 _LOG = logging.getLogger(__name__)
 
 _MAX_LOGGED = 100
 # Number of problems that the error itself lists.
 _MAX_IN_ERROR = 5
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyConfig(limits.ImageLimits):
-    """Options of `verify_record_set`: which record sets to verify, and how.
-
-    Examples:
-        >>> VerifyConfig(records="records/384/*.tfrec", workers=2).decode
-        True
-    """
-
-    records: str = cli.option(help="Glob pattern of the shards, in quotes, of one record set or several.")
-    duplicates: str | None = cli.option(
-        None, help="CSV files, separated by commas, with image_name_1 and image_name_2: pairs that must share a fold."
-    )
-    decode: bool = cli.option(True, help="Decode the images too; without, verification runs at reading speed.")
-    quarantine: str | None = cli.option(
-        None, help="New directory for the intact records, and a list of the damaged ones."
-    )
-    workers: int = cli.option(
-        os.cpu_count() or 1, lower=1, help="Number of shards verified in parallel; with fewer shards, of images."
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,14 @@ class WeightsConfig(cli.Config):
     """
 
     list: bool = cli.option(False, help="List the published weights, and which of them are on this machine.")
-    check: str | None = cli.option(None, help="Weights file: say what it is.")
+    check: str | None = cli.option(None, path="read", help="Weights file: say what it is.")
     convert: str | None = cli.option(
         None,
+        path="read",
         help="Weights file of an EfficientNet of timm, torchvision, efficientnet_pytorch or Keras 3 (.safetensors, "
         ".npz, .pth, .keras or .weights.h5) to convert for --weights of isic_tf.train.",
     )
-    output: str | None = cli.option(None, help="With --convert: .h5 file to write.")
+    output: str | None = cli.option(None, path="write", help="With --convert: .h5 file to write.")
     backbone: str | None = cli.option(
         None,
         help="The backbone that the file is of, as in isic_tf.train; where not given, an EfficientNet is recognized.",

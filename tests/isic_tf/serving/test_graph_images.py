@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from isic_tf.data import decoding
 from isic_tf.serving import graph_images
+from tfrecord_tools.building import build_config
 from tfrecord_tools.imaging import image_files, preprocessing
 
 SIZE = 8
@@ -59,9 +60,9 @@ def make_photograph(height=300, width=400, border=0):
     return cv2.copyMakeBorder(image, border, border, 2 * border, border, cv2.BORDER_CONSTANT)
 
 
-@pytest.mark.parametrize("resize", preprocessing.RESIZE_MODES)
+@pytest.mark.parametrize("resize", build_config.RESIZE_MODES)
 @pytest.mark.parametrize("trim_border", [False, True])
-@pytest.mark.parametrize("color_constancy", preprocessing.COLOR_CONSTANCIES)
+@pytest.mark.parametrize("color_constancy", build_config.COLOR_CONSTANCIES)
 @pytest.mark.parametrize("size", [64, 500])
 def test_files_are_prepared_as_records_are(resize, trim_border, color_constancy, size, tmp_path):
     steps = {"resize": resize, "trim_border": trim_border, "color_constancy": color_constancy}
@@ -110,7 +111,7 @@ def test_real_photographs_have_the_same_pixels(real_data):
     paths += sorted((real_data / "isic2017" / "train").glob("*.jpg"))[::150]
     assert len(paths) >= 20
     for number, path in enumerate(paths):
-        steps = {"resize": preprocessing.RESIZE_MODES[number % 3], "trim_border": number % 2 == 1}
+        steps = {"resize": build_config.RESIZE_MODES[number % 3], "trim_border": number % 2 == 1}
         expected = image_files.prepare_image(str(path), {"image_size": 224, **steps}).astype(int)
         found = graph_images.decode(tf.constant([path.read_bytes()]), 224, steps)[0].numpy().astype(int)
         assert np.abs(found - expected).max() <= 1, path

@@ -22,8 +22,20 @@ def test_tags_become_a_table_with_targets_to_fill_in(tmp_path, capsys):
         "b,,,,,",
     ]
     assert "2 images in" in capsys.readouterr().out
-    dicom_tag_table.write_tag_table(str(tmp_path), "test", str(tmp_path / "t.csv"))
-    assert "target" not in (tmp_path / "t.csv").read_text()
+    dicom_tag_table.write_tag_table(str(tmp_path), "test", str(tmp_path / "test.csv"))
+    assert "target" not in (tmp_path / "test.csv").read_text()
+
+
+def test_a_table_that_was_corrected_by_hand_is_not_overwritten(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(made(PatientID="p1"))
+    table = tmp_path / "t.csv"
+    for _ in range(2):
+        dicom_tag_table.write_tag_table(str(tmp_path), "train", str(table))
+    corrected = table.read_text().replace("p1", "p2")
+    table.write_text(corrected)
+    with pytest.raises(errors.ConfigError, match=f"expected no {table}, .* got a file with other content"):
+        dicom_tag_table.write_tag_table(str(tmp_path), "train", str(table))
+    assert table.read_text() == corrected
 
 
 def test_impossible_ages_are_left_blank_with_a_note_and_formulas_are_marked(tmp_path, capsys):
@@ -112,7 +124,7 @@ def test_an_export_becomes_patients_lesions_and_visits_without_dates(tmp_path, c
 
 def test_pseudonyms_are_the_same_for_a_patient_and_hide_all_identifiers(tmp_path, capsys):
     (tmp_path / "key").write_text(KEY)
-    plain = dicom_tag_table.write_tag_table(export(tmp_path / "e"), "test", str(tmp_path / "t.csv"))
+    plain = dicom_tag_table.write_tag_table(export(tmp_path / "e"), "test", str(tmp_path / "plain.csv"))
     table = dicom_tag_table.write_tag_table(str(tmp_path / "e"), "test", str(tmp_path / "t.csv"), str(tmp_path / "key"))
     written = (tmp_path / "t.csv").read_text()
     for column, sign in (("patient_id", "P"), ("lesion_id", "L")):
@@ -137,7 +149,7 @@ def test_a_zero_among_names_is_an_unknown_patient_and_gets_no_code(tmp_path, cap
     table = dicom_tag_table.write_tag_table(str(tmp_path), "test", str(tmp_path / "t.csv"), str(tmp_path / "key"))
     assert (table["patient_id"] != "").tolist() == [False, True, False, True]
     assert "patient_id is PatientID" not in capsys.readouterr().out
-    dicom_tag_table.write_tag_table(str(tmp_path), "test", str(tmp_path / "t.csv"))
+    dicom_tag_table.write_tag_table(str(tmp_path), "test", str(tmp_path / "plain.csv"))
     assert "note: patient_id is PatientID as the files have it; --pseudonyms=KEYFILE" in capsys.readouterr().out
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tfrecord_tools.building import build_config
 from tfrecord_tools.imaging import codec, dicom, preprocessing
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), -1).astype(np.uint8)
@@ -28,7 +29,7 @@ def test_crop_takes_the_center_and_pad_adds_black():
     assert square(image, 3, resize="pad")[..., 0].tolist() == [[0, 0, 0], [0, 100, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("resize", preprocessing.RESIZE_MODES)
+@pytest.mark.parametrize("resize", build_config.RESIZE_MODES)
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10), (7, 7), (16, 16), (1, 400)])
 def test_every_mode_returns_a_square_for_any_shape(shape, resize):
     result = square(np.full((*shape, 3), 77, np.uint8), 16, resize=resize)
@@ -99,7 +100,7 @@ def psnr(one, other):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("resize", preprocessing.RESIZE_MODES)
+@pytest.mark.parametrize("resize", build_config.RESIZE_MODES)
 def test_scaled_decodes_of_real_images_are_within_40_db_of_a_lanczos_resize(real_data, resize):
     for path in sorted((real_data / "isic2020" / "dicom").glob("*/*.dcm")):
         dataset = dicom.read(path.read_bytes(), path.name)

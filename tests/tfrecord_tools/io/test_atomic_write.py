@@ -93,3 +93,12 @@ def test_directories_and_special_files_are_not_replaced(tmp_path):
         with pytest.raises(errors.ConfigError, match=f"expected the path of a file to write, .*{kind}"):
             atomic_write.write_text(str(path), "")
     assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_file_with_other_content_is_refused_and_the_same_content_is_not(tmp_path):
+    path = tmp_path / "t.csv"
+    atomic_write.refuse_other_content(str(path), "a\n")
+    path.write_bytes(b"a\n")
+    atomic_write.refuse_other_content(str(path), "a\n")
+    with pytest.raises(errors.ConfigError, match="t.csv, or .*, got a file with other content"):
+        atomic_write.refuse_other_content(str(path), "a\r\n")

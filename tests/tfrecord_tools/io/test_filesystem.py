@@ -102,7 +102,9 @@ def test_an_error_of_a_bucket_names_the_output():
 
 def test_building_records_does_not_load_tensorflow():
     program = (
-        "import sys; from tfrecord_tools import build, index, verify, synth, folds; print('tensorflow' in sys.modules)"
+        "import sys; from tfrecord_tools.building import record_set_builder, record_set_indexer; "
+        "from tfrecord_tools.splits import fold_table; from tfrecord_tools.synthetic import dataset; "
+        "from tfrecord_tools.verification import record_set_verifier; print('tensorflow' in sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True

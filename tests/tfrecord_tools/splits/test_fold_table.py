@@ -124,7 +124,7 @@ def test_a_preset_that_leaks_is_not_written(tmp_path):
     ("arguments", "message"),
     [
         ({}, "expected either --output, to write folds, or --audit, got neither; give one of them"),
-        ({"output": "folds.csv", "audit": "folds.csv"}, "or --audit, got both; give one"),
+        ({"output": "new.csv", "audit": "folds.csv"}, "or --audit, got both; give one"),
         ({"audit": "folds.csv", "preset": "winners5"}, "expected --audit or --preset, got both"),
         ({"audit": "folds.csv", "num_folds": 5}, "omit --num_folds and --seed"),
         ({"output": "folds.csv", "preset": "winners5", "seed": 0}, "omit --num_folds and --seed"),

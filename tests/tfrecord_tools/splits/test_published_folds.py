@@ -1,12 +1,12 @@
 import pandas as pd
 import pytest
 
-from tfrecord_tools.splits import published_folds
+from tfrecord_tools.splits import config, published_folds
 
 
 @pytest.mark.parametrize(("preset", "num_folds"), [("deotte15", 15), ("winners5", 5)])
 def test_each_of_the_15_shards_is_in_one_fold_of_a_preset(preset, num_folds):
-    members = published_folds.PRESETS[preset]
+    members = config.PRESETS[preset]
     assert len(members) == num_folds
     assert sorted(shard for shards in members for shard in shards) == list(range(15))
 

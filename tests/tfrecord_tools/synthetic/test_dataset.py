@@ -1,8 +1,10 @@
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 
-from tfrecord_tools.synthetic import dataset
+from tfrecord_tools import errors
+from tfrecord_tools.synthetic import config, dataset
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path):
@@ -18,6 +20,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path):
     ]
     assert files[0] == files[1]
     assert files[0] != files[2]
+
+
+def test_another_set_is_not_written_among_the_images_of_a_first_one(tmp_path):
+    options = {"output": str(tmp_path), "num_patients": 1}
+    dataset.make_dataset(config.SynthConfig(**options, malignant_rate=0.2))
+    dataset.make_dataset(config.SynthConfig(**options, malignant_rate=0.2))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(errors.ConfigError, match="train.csv, or the one that this run writes, got a file with other"):
+        dataset.make_dataset(config.SynthConfig(**options, malignant_rate=0.2, seed=1))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_tables_have_the_competitions_shape(made_up):
@@ -43,7 +55,7 @@ def test_tables_have_the_competitions_shape(made_up):
 
 
 def test_defaults_follow_the_real_table():
-    table = dataset.make_table(np.random.default_rng(0), 2000, dataset.MALIGNANT_RATE)
+    table = dataset.make_table(np.random.default_rng(0), 2000, config.MALIGNANT_RATE)
     sizes = table.groupby("patient_id").size()
     # The real table: 1.76 % malignant; 2 to 115 images per patient, median 12, mean 16.1; 0.2 % and 1.6 % blank.
     assert abs((table["target"] == "1").mean() - 0.0176) < 0.0002
