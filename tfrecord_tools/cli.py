@@ -155,10 +155,14 @@ def execute(command: Callable[[], Any]) -> int:
 
 def call(command: Callable[[Any], Any] | str, config: Config) -> Any:
     """Checks what a configuration names, then calls the function of a command with it; see `run`."""
-    with quiet_imports():
-        # Files in a bucket are read by TensorFlow.
-        config.check_inputs()
-        function = _find_function(command) if isinstance(command, str) else command
+    try:
+        with quiet_imports():
+            # Files in a bucket are read by TensorFlow.
+            config.check_inputs()
+            function = _find_function(command) if isinstance(command, str) else command
+    except KeyboardInterrupt:
+        # Nothing was begun that could be resumed.
+        sys.exit(_INTERRUPTED)
     return function(config)
 
 
@@ -185,9 +189,6 @@ def quiet_imports() -> Iterator[None]:
     TensorFlow 2.21 writes two lines there whatever its log level, which would stand before every error of a command.
     No garbage is collected: imports leave none, and the search is a sixth of the time of TensorFlow's. What was
     imported then counts as old, which is searched seldom.
-
-    Raises:
-        SystemExit: Ctrl-C was pressed, with the code 130.
     """
     sys.stderr.flush()
     was_enabled = gc.isenabled()
@@ -197,10 +198,7 @@ def quiet_imports() -> Iterator[None]:
         gc.disable()
         try:
             yield
-        except KeyboardInterrupt:
-            os.dup2(original, 2)
-            sys.exit(_INTERRUPTED)
-        except (errors.IsicError, SystemExit):
+        except (errors.IsicError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
             os.dup2(original, 2)
@@ -210,9 +208,10 @@ def quiet_imports() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
-            gc.freeze()
-            # What was frozen becomes the oldest generation.
-            gc.unfreeze()
+            if not gc.get_freeze_count():
+                gc.freeze()
+                # What was frozen becomes the oldest generation.
+                gc.unfreeze()
             if was_enabled:
                 gc.enable()
 

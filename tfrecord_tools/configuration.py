@@ -41,15 +41,20 @@ def option(
         derive: Gives the value from the configuration where none is given; the default is None then.
         path: For a path, or a list of paths: `read` for inputs, `write` for a file to write, which must be no input, or
             `directory` for a directory to write, which may hold inputs. `~/` is expanded. None for other texts.
-        files: With a directory to read: files in it, or glob patterns of them, that are inputs.
+        files: With a directory: files in it, or glob patterns of them, that no output may replace.
 
     Returns:
         `dataclasses.field`.
+
+    Raises:
+        ValueError: `path` is none of these.
 
     Examples:
         >>> option(384, help="Side of the square images, in pixels.", lower=8).metadata["lower"]
         8
     """
+    if path not in (None, *option_paths.ROLES):
+        raise ValueError(f"expected path to be one of {', '.join(option_paths.ROLES)}, got {path!r}")
     metadata: dict[str, Any] = {
         "help": help,
         "choices": tuple(choices) if choices else None,

@@ -4,7 +4,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfrecord_tools import errors
@@ -12,6 +12,7 @@ from tfrecord_tools.io import filesystem
 
 # What a command does with the file or the directory of an option. A directory that is written may hold inputs.
 ROLES = ("read", "write", "directory")
+_TABLES = (".csv", ".json")
 _HOME = re.compile(r"(^|,)(\s*)~(?=[/,]|$)")
 
 
@@ -66,13 +67,13 @@ def refuse_overwritten_inputs(options: Sequence[tuple[str, Mapping[str, Any], An
         tfrecord_tools.errors.ConfigError: expected --output to be another file than --csv, got ./train.csv for both; \
 name another
     """
-    others = [option for option in options if option[1]["path"] == "read"]
+    others = [option for option in options if option[1]["path"] == "read" or option[1]["files"]]
     for name, metadata, output in options:
         # A directory is refused where a file is written.
         if metadata["path"] != "write" or not output or (not filesystem.is_remote(output) and os.path.isdir(output)):
             continue
         for other, other_metadata, value in others:
-            if value and any(_is_same(path, output) for path in _list_files(value, other_metadata["files"])):
+            if value and _is_among(output, _list_patterns(value, other_metadata["files"])):
                 expected, got = (f"those of --{other}", "") if other_metadata["files"] else (f"--{other}", " for both")
                 raise errors.ConfigError(
                     f"expected --{name} to be another file than {expected}, got {output}{got}; name another"
@@ -80,17 +81,46 @@ name another
         others.append((name, metadata, output))
 
 
-def _list_files(value: str | Sequence[str], files: Sequence[str]) -> Iterator[str]:
-    """Yields the paths and patterns of an option, those that match, and files of a directory."""
-    parts = [value, *filesystem.split_list(value)] if isinstance(value, str) else value
-    for part in parts:
-        for pattern in (part, *(os.path.join(part, name) for name in files)):
-            yield pattern
-            if glob.has_magic(pattern) and not filesystem.is_remote(pattern):
-                yield from filesystem.glob(pattern)
+def _list_patterns(value: str | Sequence[str], files: Sequence[str]) -> Iterator[str]:
+    """Yields the paths and patterns of an option, and those of files of a directory."""
+    for part in [value, *filesystem.split_list(value)] if isinstance(value, str) else value:
+        yield from (part, *(os.path.join(part, name) for name in files))
 
 
-def _is_same(path: str, output: str) -> bool:
-    if filesystem.is_remote(path) or filesystem.is_remote(output):
-        return fnmatch.fnmatchcase(output, path) or output == path
-    return os.path.realpath(path) == os.path.realpath(output)
+def _is_among(output: str, patterns: Iterable[str]) -> bool:
+    """Returns whether a file to write is one of some paths, or matches one of some patterns.
+
+    No directory is listed for it, since some hold millions of files. Of the files that a pattern of shards matches, the
+    tables and manifests are no shards.
+    """
+    directory, name = _split(output)
+    for pattern in patterns:
+        there, names = _split(pattern)
+        is_shards = not names.endswith(_TABLES)
+        if _is_same_file(output, pattern):
+            return True
+        is_match = glob.has_magic(pattern) and fnmatch.fnmatchcase(name, names) and _matches(directory, there)
+        if is_match and not (is_shards and name.endswith(_TABLES)):
+            return True
+    return False
+
+
+def _split(path: str) -> tuple[str, str]:
+    return os.path.split(_resolve(path).replace(os.sep, "/"))
+
+
+def _matches(directory: str, pattern: str) -> bool:
+    # As in listings, a star stands for no slash.
+    return directory.count("/") == pattern.count("/") and fnmatch.fnmatchcase(directory, pattern)
+
+
+def _is_same_file(output: str, path: str) -> bool:
+    if _resolve(output) == _resolve(path):
+        return True
+    is_local = not filesystem.is_remote(output) and not filesystem.is_remote(path)
+    # On some systems names differ by case, and are one.
+    return is_local and os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path)
+
+
+def _resolve(path: str) -> str:
+    return path if filesystem.is_remote(path) else os.path.realpath(path)

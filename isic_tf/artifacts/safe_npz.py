@@ -30,10 +30,14 @@ def save(path: str, arrays: Mapping[str, np.ndarray]) -> None:
 
     Raises:
         IsicError: The file cannot be written.
+        ValueError: An array holds Python objects.
     """
+    if any(array.dtype.hasobject for array in arrays.values()):
+        # NumPy would pickle them.
+        raise ValueError(f"expected arrays of numbers and texts for {path}, got Python objects")
     # Archives are written with seeks, which files in buckets do not support.
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
+    np.savez(content, **typing.cast(dict[str, typing.Any], arrays))
     with atomic_write.replaced(path) as temporary, filesystem.open(temporary, "wb") as file:
         file.write(content.getvalue())
 

@@ -5,6 +5,7 @@ import os
 import typing
 
 from isic_tf.artifacts import run_directory
+from isic_tf.patient_context.config import MODEL_FILES
 from isic_tf.postprocessing.config import refuse_prevalence
 from tfrecord_tools import cli, errors
 from tfrecord_tools.imaging import limits
@@ -29,6 +30,7 @@ class JudgeConfig(limits.ImageFileLimits):
     context: str | None = cli.option(
         None,
         path="read",
+        files=MODEL_FILES,
         help="Directory of a patient-context model fitted by isic_tf.context: judges a patient's images together.",
     )
     prevalence: float | None = cli.option(

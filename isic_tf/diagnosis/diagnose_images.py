@@ -47,9 +47,10 @@ def diagnose(config: DiagnoseConfig) -> list[Diagnosis]:
     _log_what_is_missing(judge)
     rows = _list_images(config, judge)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        prepared = pool.submit(judge.prepare)
-        images, warnings = _read_images(judge, rows)
-        prepared.result()
+        read = pool.submit(_read_images, judge, rows)
+        # In this thread, whose device and strategy the networks take.
+        judge.prepare()
+        images, warnings = read.result()
     known = clinical_metadata.encode(rows, judge.metadata) if judge.metadata else None
     results = judge.compute(images, known, rows["patient_id"].tolist())
     found = judge.conclude(rows, results, warnings)
@@ -127,7 +128,7 @@ def _add_neighbors(
     from isic_tf.diagnosis import neighbors
 
     similar = neighbors.find_neighbors(
-        config.workdir, judge.paths, judge.run, judge.networks, str(config.records), embeddings
+        config.workdir, judge.paths, judge.run, lambda: judge.networks, str(config.records), embeddings
     )
     return [dataclasses.replace(one, neighbors=own) for one, own in zip(found, similar, strict=True)]
 

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import isic_tf
+import tfrecord_tools
 from isic_tf.models.config import ModelConfig
 from isic_tf.models.families import names
 from isic_tf.models.pretrained import weights_cache
@@ -47,7 +48,8 @@ def is_kept(config: ModelConfig) -> bool:
         >>> is_kept(ModelConfig(backbone="efficientnet-b0")), is_kept(ModelConfig(backbone="my_networks:build"))
         (True, False)
     """
-    return config.context == "none" and not names.is_address(config.backbone)
+    # Where files have no owner, nobody knows who wrote a graph.
+    return hasattr(os, "getuid") and config.context == "none" and not names.is_address(config.backbone)
 
 
 def find_path(config: ModelConfig, embed: bool, arrays: Mapping[str, np.ndarray]) -> str:
@@ -81,10 +83,13 @@ def find_path(config: ModelConfig, embed: bool, arrays: Mapping[str, np.ndarray]
 
 @functools.cache
 def _compute_digest_of_sources() -> str:
-    """Returns a digest of the package's code, which is stricter than its version."""
+    """Returns a digest of the packages' code, which is stricter than their version."""
     digest = hashlib.sha256(isic_tf.__version__.encode())
-    for path in sorted(pathlib.Path(isic_tf.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for package in (isic_tf, tfrecord_tools):
+        for path in sorted(pathlib.Path(str(package.__file__)).parent.rglob("*.py")):
+            # Editors leave links that lead nowhere.
+            if path.is_file():
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -98,14 +103,24 @@ def read(path: str) -> bytes | None:
         The content; None where there is none, it is damaged, or others may have written it.
     """
     try:
+        if not _is_own(os.stat(os.path.dirname(path))):
+            return None
         with open(path, "rb") as file:
-            state = os.fstat(file.fileno())
-            if state.st_mode & _WRITABLE or state.st_uid != os.getuid():
+            if not _is_own(os.fstat(file.fileno())):
                 return None
             digest, content = file.read(_DIGEST_BYTES), file.read()
     except OSError:
         return None
     return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _is_own(state: os.stat_result) -> bool:
+    """Returns whether a file or a folder is the user's, and only the user may write to it."""
+    return not state.st_mode & _WRITABLE and state.st_uid == os.getuid()
+
+
+def _open_own(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write(path: str, content: bytes) -> None:
@@ -123,10 +138,10 @@ def write(path: str, content: bytes) -> None:
         b'nodes'
     """
     with contextlib.suppress(OSError, errors.IsicError):
-        with atomic_write.replaced(path) as temporary:
-            with open(temporary, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            os.chmod(temporary, 0o600)
+        folder = os.path.dirname(path)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with atomic_write.replaced(path) as temporary, open(temporary, "wb", opener=_open_own) as file:
+            file.write(hashlib.sha256(content).digest() + content)
         kept = sorted(pathlib.Path(path).parent.glob(f"*{_ENDING}"), key=lambda one: one.stat().st_mtime)
         for old in kept[:-_MOST_FILES]:
             old.unlink()

@@ -39,7 +39,7 @@ class KeptNetworks:
         definition = tf.compat.v1.GraphDef.FromString(graph)
         with tf.device("CPU:0"):
             self._weights = [[tf.constant(arrays[name]) for name in names["weights"].values()] for arrays in weights]
-        self._chosen = 0
+        self.choose(0)
 
         @tf.function(autograph=False)
         def compute(*tensors: tf.Tensor) -> list[tf.Tensor]:
@@ -60,11 +60,12 @@ class KeptNetworks:
         Args:
             fold: Place of the fold, from 0.
         """
-        self._chosen = fold
+        # Where the graph runs, since other devices would fetch them for every batch.
+        self._own = [tf.identity(one) for one in self._weights[fold]]
 
     def run_batch(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Computes what the function computed whose graph was kept."""
-        found: list[tf.Tensor] = self._compute(*inputs, *self._weights[self._chosen])
+        found: list[tf.Tensor] = self._compute(*inputs, *self._own)
         return found
 
 

@@ -1,7 +1,7 @@
 """The training images that are most similar to a photograph: images of patients, shown only where asked for."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def find_neighbors(
     workdir: str,
     paths: Sequence[str],
     run: Mapping[str, Any],
-    networks: fold_networks.FoldNetworks,
+    load_networks: Callable[[], fold_networks.FoldNetworks],
     records: str,
     embeddings: np.ndarray,
 ) -> list[tuple[Neighbor, ...]]:
@@ -57,7 +57,7 @@ def find_neighbors(
         workdir: See `training_features.read_or_compute`.
         paths: See `training_features.read_or_compute`.
         run: See `training_features.read_or_compute`.
-        networks: See `training_features.read_or_compute`.
+        load_networks: See `training_features.read_or_compute`.
         records: See `training_features.read_or_compute`.
         embeddings: float32 `[m, folds, f]`, pooled features of the images by every network.
 
@@ -68,7 +68,7 @@ def find_neighbors(
         CorruptRecordError: See `training_features.read_or_compute`.
         IsicError: See `training_features.read_or_compute`.
     """
-    known = training_features.read_or_compute(workdir, paths, run, networks, records)
+    known = training_features.read_or_compute(workdir, paths, run, load_networks, records)
     similarity = compare(known, embeddings)
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :COUNT]
     chosen = np.unique(order)

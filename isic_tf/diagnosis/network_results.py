@@ -95,7 +95,8 @@ class NetworkRunner:
                 unlike[:, fold] = detector.measure(fitted, stages)
         single = np.stack([of_fold[:, 0] for of_fold in scores], axis=1).astype(np.float64)
         mean = np.stack(scores).mean(axis=0)
-        mean = targets.settle(mean, self._classes) if self._classes.names else mean
+        # The heads of patients correct the single score alone.
+        mean = mean if self._context else targets.settle(mean, self._classes)
         enlarged = grad_cam.enlarge(np.mean(maps, axis=0), images.shape[1])
         return NetworkResults(mean, single, np.stack(embeddings, axis=1), detector.join(unlike), enlarged)
 
@@ -130,7 +131,7 @@ class NetworkRunner:
             logits, features, *_ = self._run_images(turned, known)
             total = total + _to_scores(logits, self._classes)
             seen = seen + features
-        found = total / self._versions
+        found = targets.settle(total / self._versions, self._classes)
         if self._correct and self._context:
             # As `predict` does, of the mean features.
             seen = seen / self._versions

@@ -3,7 +3,7 @@
 import logging
 import os
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,11 @@ class TrainingFeatures(typing.NamedTuple):
 
 
 def read_or_compute(
-    workdir: str, paths: Sequence[str], run: Mapping[str, Any], networks: fold_networks.FoldNetworks, records: str
+    workdir: str,
+    paths: Sequence[str],
+    run: Mapping[str, Any],
+    load_networks: Callable[[], fold_networks.FoldNetworks],
+    records: str,
 ) -> TrainingFeatures:
     """Reads the features of the training images from the run, or computes and keeps them.
 
@@ -43,7 +47,7 @@ def read_or_compute(
         workdir: Run directory; where it cannot be written to, nothing is kept.
         paths: Weights files of the folds.
         run: Options of the run, see `run_directory.read_network`.
-        networks: Networks of the folds.
+        load_networks: Function that loads the networks of the folds; called where features are computed.
         records: Glob pattern of the shards that the run was trained on.
 
     Returns:
@@ -67,7 +71,7 @@ def read_or_compute(
         return kept
     rows = _list_training_images(workdir, paths, run, records, lists)
     _LOG.info(f"computing the features of {len(rows)} training images, once")
-    found = _compute(rows, shards, run, networks)
+    found = _compute(rows, shards, run, load_networks())
     _keep(path, key, found)
     return found
 
@@ -138,7 +142,7 @@ def _keep(path: str, key: str, found: TrainingFeatures) -> None:
     try:
         safe_npz.save(path, {"key": np.array(key), **found._asdict()})
     except Exception as error:
-        if not filesystem.is_failure(error):
+        if not (isinstance(error, errors.IsicError) or filesystem.is_failure(error)):
             raise
         _LOG.warning(f"note: {path} cannot be written, so the next call computes the features again")
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from isic_tf.artifacts import person_numbers, run_directory
 from isic_tf.distribution.config import StrategyConfig
+from isic_tf.patient_context.config import MODEL_FILES
 from isic_tf.postprocessing.config import refuse_prevalence
 from tfrecord_tools import cli, errors
 from tfrecord_tools.imaging import limits
@@ -80,6 +81,7 @@ class PredictConfig(StrategyConfig, limits.ImageFileLimits):
     context: str | None = cli.option(
         None,
         path="read",
+        files=MODEL_FILES,
         help="Directory of a patient-context model fitted by isic_tf.context: corrects each image by the patient's "
         "other images, and adds the column stage_one.",
     )

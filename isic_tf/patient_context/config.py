@@ -10,6 +10,8 @@ from tfrecord_tools.io import csv_tables
 # They put a score in relation to the patient's other lesions, and need no fit.
 RELATIVE_METHODS = ("z_score", "ratio", "rank")
 METHODS = (*RELATIVE_METHODS, "boost", "set")
+# Files of a fitted model.
+MODEL_FILES = ("context.json", "boost.npz", "set.npz", "set.json")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,7 @@ class ContextFilesConfig(ContextConfig):
     model_dir: str | None = cli.option(
         None,
         path="directory",
+        files=MODEL_FILES,
         help="Directory of the patient-context model: written with --oof, read with --predictions.",
     )
     output: str = cli.option(

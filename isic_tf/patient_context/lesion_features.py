@@ -19,11 +19,13 @@ from isic_tf.patient_context import lesion_numbers
 from tfrecord_tools import schema
 
 COLUMNS = tuple(clinical_metadata.FIELDS.values())
-_NEIGHBORS = 10
+NEIGHBORS = 10
 # Logits: where all other lesions of a patient have one score, small differences must not become large z-scores.
-_MIN_SPREAD = 0.5
+MIN_SPREAD = 0.5
 # Outlier factors of lesions near exact copies of each other are unbounded.
-_MAX_OUTLIER_FACTOR = 10.0
+MAX_OUTLIER_FACTOR = 10.0
+# Of an expected number of malignant lesions, before its logarithm.
+LEAST_PROBABILITY = 1e-6
 
 
 class Lesions(typing.NamedTuple):
@@ -138,7 +140,7 @@ def _compare_scores(logit: np.ndarray, patients: np.ndarray, codes: pd.DataFrame
     spread = np.sqrt(np.maximum(squares, 0) / others)
     rank = by_patient.rank(ascending=False)
     highest = _highest_of_others(own, rank, patients)
-    rest = np.maximum(probability.groupby(patients).transform("sum") - probability, 1e-6)
+    rest = np.maximum(probability.groupby(patients).transform("sum") - probability, LEAST_PROBABILITY)
     outlier_factor = [
         outlier_factors(np.abs(np.subtract.outer(logit[rows], logit[rows]))) for rows in _rows_of_patients(patients)
     ]
@@ -151,8 +153,8 @@ def _compare_scores(logit: np.ndarray, patients: np.ndarray, codes: pd.DataFrame
         "less_mean": own - mean,
         "less_median": own - by_patient.transform("median"),
         "less_highest": own - highest,
-        "z_score": (own - mean) / (spread + _MIN_SPREAD),
-        "ratio": np.log(np.maximum(probability, 1e-6)) - np.log(rest / others),
+        "z_score": (own - mean) / (spread + MIN_SPREAD),
+        "ratio": np.log(np.maximum(probability, LEAST_PROBABILITY)) - np.log(rest / others),
         "rank": np.log(rank),
         "rank_share": (rank - 1) / others,
         "outlier_factor": np.concatenate(outlier_factor),
@@ -235,9 +237,9 @@ def outlier_factors(distances: np.ndarray) -> np.ndarray:
     """
     if len(distances) <= 3:
         return np.ones(len(distances))
-    count = min(_NEIGHBORS, len(distances) - 1)
+    count = min(NEIGHBORS, len(distances) - 1)
     apart = distances + np.diag(np.full(len(distances), np.inf))
     nearest = np.argpartition(apart, count - 1, axis=1)[:, :count]
     reach = np.take_along_axis(apart, nearest, axis=1)
     density = 1 / (np.maximum(reach, reach.max(axis=1)[nearest]).mean(axis=1) + 1e-10)
-    return np.minimum(density[nearest].mean(axis=1) / density, _MAX_OUTLIER_FACTOR)
+    return np.minimum(density[nearest].mean(axis=1) / density, MAX_OUTLIER_FACTOR)

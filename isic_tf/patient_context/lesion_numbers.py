@@ -17,7 +17,7 @@ from tfrecord_tools import errors
 Standards = Mapping[str, Sequence[float]]
 
 # Standard deviations: where all other lesions of a patient are alike, small differences must not become large z-scores.
-_MIN_SPREAD = 0.5
+MIN_SPREAD = 0.5
 
 
 def compute_standards(numbers: pd.DataFrame) -> dict[str, list[float]]:
@@ -101,7 +101,7 @@ def _compare(values: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.n
     from_mean = own - by_patient.transform("mean")
     less_mean = from_mean * count / others
     squares = (from_mean**2).groupby(patients[order]).transform("sum") - from_mean * less_mean
-    z_score = less_mean / (np.sqrt(np.maximum(squares, 0) / others) + _MIN_SPREAD)
+    z_score = less_mean / (np.sqrt(np.maximum(squares, 0) / others) + MIN_SPREAD)
     found = np.zeros((2, len(values)))
     found[:, order] = np.nan_to_num(np.stack([less_mean, z_score]))
     return found[0], found[1]

@@ -30,6 +30,9 @@ _MAX_FILES = 1000
 # Names of fields of `Stage` in the file, where they differ.
 _KEYS = {"num_files": "files", "uses_embeddings": "looks", "lone_calibration": "alone"}
 
+# Standard deviations of logits that are none but for rounding.
+NO_SPREAD = 1e-9
+
 
 class Stage(typing.NamedTuple):
     """A fitted patient-context model.
@@ -48,6 +51,11 @@ class Stage(typing.NamedTuple):
     lone_calibration: dict[str, typing.Any] | None  # of the image-level scores, for lesions without others
     model: gradient_boosting.Boost | set_model.SetModel | None  # None where nothing is fitted
     numbers: Mapping[str, Sequence[float]] = types.MappingProxyType({})  # see `lesion_numbers.compute_standards`
+
+    @property
+    def uses_metadata(self) -> bool:
+        """Whether it uses age, sex and site; methods that put scores in relation do not."""
+        return self.method not in RELATIVE_METHODS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +201,7 @@ def _relate(method: str, probability: pd.Series, patients: np.ndarray, is_alone:
         logit = pd.Series(special.logit(probability))
         logit_by_patient = logit.groupby(patients)
         spread = logit_by_patient.transform("std", ddof=0)
-        found = special.ndtr((logit - logit_by_patient.transform("mean")) / spread.where(spread > 1e-9, np.inf))
+        found = special.ndtr((logit - logit_by_patient.transform("mean")) / spread.where(spread > NO_SPREAD, np.inf))
     rank_among_all = (scipy.stats.rankdata(probability) - 0.5) / len(probability)
     return np.where(is_alone, rank_among_all, found)
 

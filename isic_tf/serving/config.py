@@ -3,6 +3,7 @@
 import dataclasses
 
 from isic_tf.artifacts import run_directory
+from isic_tf.patient_context.config import MODEL_FILES
 from tfrecord_tools import cli, errors
 from tfrecord_tools.io import csv_tables, filesystem, record_index
 
@@ -44,6 +45,7 @@ class ExportConfig(cli.Config):
     context: str | None = cli.option(
         None,
         path="read",
+        files=MODEL_FILES,
         help="Directory of a patient-context model fitted by isic_tf.context: a SavedModel then judges a patient's "
         "images together.",
     )

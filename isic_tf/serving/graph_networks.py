@@ -61,7 +61,7 @@ def make_image_judge(
         count, inputs = _fill(pixels, [] if encoded is None else [encoded])
         keys = tf.zeros([tf.shape(inputs[0])[0]], tf.int64)
         scores, embeddings, features = score([*inputs, keys])
-        found = name_outputs(scores)
+        found = name_outputs(_settle(scores, classes))
         if parts.calibration and not has_context:
             found["calibrated"] = graph_outputs.calibrate(parts.calibration, found["prediction"])
         if finds_unlike:
@@ -69,6 +69,13 @@ def make_image_judge(
         return {name: values[:count] for name, values in found.items()}, embeddings[:count]
 
     return judge
+
+
+def _settle(scores: tf.Tensor, classes: targets.ClassSet) -> tf.Tensor:
+    """Does what `targets.settle` does, after the mean over the versions."""
+    if not classes.multi_label:
+        return scores
+    return tf.concat([targets.positive_probability(scores[:, 1:], classes)[:, tf.newaxis], scores[:, 1:]], axis=1)
 
 
 def _fill(pixels: tf.Tensor, metadata: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:

@@ -16,12 +16,13 @@ COMMANDS = [
     if "CONFIG = " in path.read_text()
 ]
 CONFIGS = [pytest.param(importlib.import_module(name).CONFIG, id=name) for name in COMMANDS]
+# Paths in the options of one command, other texts in those of another.
+PATHS_OF_SOME = {"metadata": "ContextFilesConfig", "weights": "TrainConfig"}
 # Texts that are no path.
 OTHERS = {
     "tpu",
     "fold",
     "backbone",
-    "metadata",
     "target",
     "classes",
     "positive_classes",
@@ -33,7 +34,6 @@ OTHERS = {
     "host",
     "groups",
     "columns",
-    "weights",
     "quantize",
     "names",
     "class_",
@@ -54,6 +54,7 @@ class Example(cli.Config):
     output: str | None = cli.option(None, path="write", help="A file.")
     report: str | None = cli.option(None, path="write", help="A file.")
     place: str | None = cli.option(None, path="directory", help="A directory.")
+    model: str | None = cli.option(None, path="directory", files=("other.csv",), help="A model.")
     name: str | None = cli.option(None, help="No path.")
 
 
@@ -65,6 +66,7 @@ def place(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "link.csv").symlink_to("t.csv")
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "t.csv")
     return tmp_path
 
 
@@ -91,6 +93,9 @@ def place(tmp_path, monkeypatch):
         ({"workdir": "run/", "output": "run/fold0/oof.csv"}, "than those of --workdir, got run/fold0/oof.csv; name"),
         ({"csv": "gs://b/t.csv", "output": "gs://b/t.csv"}, "--csv, got gs://b/t.csv for both"),
         ({"csv": "gs://b/*.csv", "output": "gs://b/t.csv"}, "--csv, got gs://b/t.csv for both"),
+        ({"csv": "r?n/*.tfrec", "output": "run/new.tfrec"}, "--csv, got run/new.tfrec for both"),
+        ({"csv": "t.csv", "output": "hard.csv"}, "--csv, got hard.csv for both"),
+        ({"model": "run", "output": "run/other.csv"}, "than those of --model, got run/other.csv; name another"),
     ],
 )
 def test_an_output_that_is_an_input_or_another_output_is_refused(place, values, message):
@@ -109,6 +114,9 @@ def test_an_output_that_is_an_input_or_another_output_is_refused(place, values, 
         {"csv": "run", "place": "run"},
         {"name": "t.csv", "output": "t.csv"},
         {"csv": "gs://b/t.csv", "output": "t.csv"},
+        # Tables beside shards, which patterns of shards leave out, in a second run too.
+        {"csv": "run/*", "output": "run/other.csv"},
+        {"csv": "gs://b/run/*", "output": "gs://b/run/sub/pairs.tfrec"},
     ],
 )
 def test_other_outputs_are_accepted(place, values):
@@ -129,9 +137,12 @@ def test_every_option_of_a_command_that_is_a_path_says_so(config_class):
     for field in dataclasses.fields(config_class):
         kind, _ = configuration.find_kind(config_class, field)
         is_text = (kind is str or configuration.is_list(kind)) and not field.metadata["choices"]
-        assert field.metadata["path"] in (
-            option_paths.ROLES if is_text and field.name not in OTHERS else (None, "read")
-        )
+        if is_text and field.name not in OTHERS and field.name not in PATHS_OF_SOME:
+            assert field.metadata["path"] in option_paths.ROLES
+        elif field.name not in PATHS_OF_SOME:
+            assert field.metadata["path"] is None
+        else:
+            assert (field.metadata["path"] == "read") == (config_class.__name__ == PATHS_OF_SOME[field.name])
 
 
 @pytest.mark.parametrize("config_class", CONFIGS)

@@ -100,12 +100,17 @@ def _refuse_long_rows(path: str, content: bytes) -> None:
     lines = csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""), skipinitialspace=True)
     with contextlib.suppress(csv.Error):
         header = next((names for names in lines if any(names)), [])
+        if len(header) < 2:
+            # The first line is no header, but a title, or of another separator.
+            return
+        start = lines.line_num + 1
         for fields in lines:
             if len(fields) > len(header):
                 raise errors.IsicError(
-                    f"{path} has {len(fields)} fields in line {lines.line_num}, expected the {len(header)} of its "
-                    f"header; correct line {lines.line_num}: a text with a comma needs quotation marks"
+                    f"{path} has {len(fields)} fields in line {start}, expected the {len(header)} of its header; "
+                    f"correct line {start}: a text with a comma needs quotation marks"
                 )
+            start = lines.line_num + 1
 
 
 def check_paths(*lists: str | None) -> None:

@@ -55,6 +55,7 @@ def _describe_content(source: Source, backbone: str | None) -> list[str]:
         return [_check_layers(source, backbone or recognition.recognize(source.arrays))]
     is_hdf5 = weights_files.find_format(source.path) == "hdf5"
     if not scheme and is_hdf5 and _is_classifier(source.arrays):
+        weights_files.check_kept(source.path, source.arrays)
         epoch = kept_weights.check_digest(source.path)
         kept = f"epoch {epoch}, SHA-256 verified" if epoch else "no SHA-256 beside it"
         return [

@@ -1,18 +1,17 @@
 """Reads weights files of several formats, which are told apart by their content."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from isic_tf.artifacts import safe_npz
 from isic_tf.models.conversion import keras_files, safetensors_files
-from isic_tf.models.pretrained import torch_files, weights_files
+from isic_tf.models.pretrained import state_dicts, torch_files, weights_files
 from isic_tf.models.pretrained.state_dicts import Source
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, saved_files
 
 _MAX_BYTES = 8 << 30
-_PARALLEL = "module."
 
 
 def read_source(path: str) -> Source:
@@ -48,7 +47,7 @@ def read_source(path: str) -> Source:
             "them; name another, or copy it again if it is damaged"
         )
     label, read = _READERS[kind]
-    arrays = _rename(read(path))
+    arrays = state_dicts.strip_parallel(read(path))
     if kind == "hdf5" and keras_files.has_old_layout(arrays):
         label = "Keras 2"
     return Source(path, label, arrays)
@@ -58,12 +57,6 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
     remedy = "copy the file again if it is damaged, or name another"
     with saved_files.explained_damage(path, "a .npz file of arrays", remedy), filesystem.open(path) as file:
         return safe_npz.unpack(file, _MAX_BYTES)
-
-
-def _rename(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if not all(name.startswith(_PARALLEL) for name in arrays):
-        return dict(arrays)
-    return {name.removeprefix(_PARALLEL): array for name, array in arrays.items()}
 
 
 _READERS: dict[str, tuple[str, Callable[[str], dict[str, np.ndarray]]]] = {

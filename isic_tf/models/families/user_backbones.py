@@ -8,7 +8,7 @@ import tensorflow as tf
 from isic_tf.models.families import names
 from tfrecord_tools import errors
 
-# Attribute of networks that were returned before.
+# Attribute of layers that were returned before.
 _IS_BUILT = "_isic_tf_is_built"
 
 
@@ -82,12 +82,14 @@ def build(backbone: str, image_size: int) -> tf.keras.Model:
             f"expected a network from --backbone={backbone}, which failed for {image_size} px: {_describe(error)}"
         ) from error
     _check(network, backbone, image_size)
-    if getattr(network, _IS_BUILT, False):
+    layers = [layer for layer in network._flatten_layers() if layer.weights]
+    if any(getattr(layer, _IS_BUILT, False) for layer in layers):
         raise errors.ConfigError(
-            f"expected --backbone={backbone} to return a new network each time it is called, got the one of an earlier "
+            f"expected --backbone={backbone} to return a new network each time it is called, got layers of an earlier "
             "call, with which another fold or the averages of --ema would share their weights; build it in the function"
         )
-    setattr(network, _IS_BUILT, True)
+    for layer in layers:
+        setattr(layer, _IS_BUILT, True)
     return tf.keras.Model(network.input, network.output, name=backbone.replace(":", "."))
 
 

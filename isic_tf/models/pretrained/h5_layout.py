@@ -17,6 +17,7 @@ from tfrecord_tools import errors
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # The largest published network, EfficientNet-L2, has some 3000 arrays.
 _MAX_ARRAYS = 100_000
+_MAX_BYTES = 4 << 30
 
 
 class SavedArray(NamedTuple):
@@ -138,7 +139,7 @@ def _read_names(group: h5py.Group, attribute: str) -> list[str]:
 
 
 def refuse_other_files(path: str) -> None:
-    """Refuses a file whose groups or arrays lie in other files.
+    """Refuses a file whose groups or arrays lie in other files, or that has an array larger than 4 GiB.
 
     Args:
         path: Local HDF5 file.
@@ -155,10 +156,17 @@ def refuse_other_files(path: str) -> None:
     def find_array(name: str, found: object) -> str | None:
         return name if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external) else None
 
+    # Keras reads an array before it compares its shape.
+    def find_large(name: str, found: object) -> str | None:
+        return name if isinstance(found, h5py.Dataset) and found.nbytes > _MAX_BYTES else None
+
     with explained_damage(path), h5py.File(path, "r") as file:
         name = file.visititems_links(find_link) or file.visititems(find_array)
         if name:
             raise ValueError(f"{name} lies in another file")
+        name = file.visititems(find_large)
+        if name:
+            raise ValueError(f"{name} is larger than {_MAX_BYTES >> 30} GiB")
 
 
 def find(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:

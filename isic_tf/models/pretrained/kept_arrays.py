@@ -4,6 +4,7 @@ Keras asks every attribute of every layer, among them the configuration of the w
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 
 import h5py
@@ -84,17 +85,20 @@ def read_all(path: str) -> dict[str, np.ndarray] | None:
             names: list[bytes] = []
             h5py.h5o.visit(file.id, names.append)
             arrays = {}
+            left = os.path.getsize(path)
             for name in names:
                 # The high-level interface takes twice as long.
                 data = h5py.h5o.open(file.id, name)
                 if isinstance(data, h5py.h5d.DatasetID):
                     size = math.prod(data.shape) * data.dtype.itemsize
-                    if data.get_offset() is None or data.get_storage_size() != size:
+                    # Arrays may lie at one place.
+                    left -= size
+                    if data.get_offset() is None or data.get_storage_size() != size or left < 0:
                         return None
                     array = arrays[name.decode()] = np.empty(data.shape, data.dtype)
                     data.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
             return arrays
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeDecodeError):
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeDecodeError, MemoryError):
         return None
 
 

@@ -18,5 +18,6 @@ def load_lite(network: tf.keras.Model, path: str) -> None:
     Raises:
         CorruptRecordError: The file is damaged, holds anything but tensors, or weights of another network.
     """
-    source = state_dicts.Source(path, "PyTorch", torch_files.read_state_dict(path))
+    arrays = state_dicts.strip_parallel(torch_files.read_state_dict(path))
+    source = state_dicts.Source(path, "PyTorch", arrays)
     network.set_weights(state_dicts.convert(network, source, naming_schemes.EFFICIENTNET_PYTORCH, _EPSILON).arrays)

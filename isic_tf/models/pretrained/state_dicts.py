@@ -1,6 +1,7 @@
 """Turns the arrays of another library into the weights of a backbone; all of them or nothing."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,9 @@ import tensorflow as tf
 
 from isic_tf.models.pretrained import naming_schemes
 from tfrecord_tools import errors
+
+# Of PyTorch's wrappers that train a network on several devices.
+_PARALLEL = "module."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +39,24 @@ class Converted(NamedTuple):
 
     arrays: list[np.ndarray]
     left_out: list[str]
+
+
+def strip_parallel(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Names arrays as those of a network that was not trained in parallel.
+
+    Args:
+        arrays: Dict from name to array; all names may begin with `module.`.
+
+    Returns:
+        The arrays without this prefix.
+
+    Examples:
+        >>> list(strip_parallel({"module.bias": np.zeros(2)}))
+        ['bias']
+    """
+    if not all(name.startswith(_PARALLEL) for name in arrays):
+        return dict(arrays)
+    return {name.removeprefix(_PARALLEL): array for name, array in arrays.items()}
 
 
 def convert(network: tf.keras.Model, source: Source, scheme: str, epsilon: float) -> Converted:

@@ -22,8 +22,6 @@ _MAX_BYTES = 8 << 30
 _MAX_SHARED = 4
 # Keys under which a training checkpoint holds the weights.
 _NESTED = ("state_dict", "model", "model_state_dict")
-# Of PyTorch's wrapper that trains a network on several GPUs.
-_PARALLEL = "module."
 
 
 def read_state_dict(path: str) -> dict[str, np.ndarray]:
@@ -34,8 +32,7 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
             `model_state_dict`.
 
     Returns:
-        Dict from name to array, in the file's order, each of the file's own dtype. Names of a network that was trained
-        in parallel lose their `module.`.
+        Dict from name to array, in the file's order, each of the file's own dtype.
 
     Raises:
         CorruptRecordError: The file is truncated, is of another kind, or holds anything but tensors.
@@ -85,7 +82,7 @@ def _read_old(content: bytes) -> tuple[Any, Mapping[str, bytes]]:
         count = int.from_bytes(file.read(8), "little")
         if count != sizes[key].size:
             raise FormatError(
-                f"is truncated or damaged: storage {key} has {count} elements instead of {sizes[key].size}"
+                f"is truncated or damaged: storage {key[:80]!r} has {count} elements instead of {sizes[key].size}"
             )
         storages[key] = file.read(min(sizes[key].bytes, len(content)))
     return found, storages
@@ -105,6 +102,9 @@ def _read_zip(content: bytes) -> tuple[Any, Mapping[str, bytes]]:
             if order in archive.namelist() and archive.read(order) != b"little":
                 raise FormatError("is of a big-endian machine")
             found, sizes = torch_pickles.read_pickle(io.BytesIO(archive.read(pickled[0])))
+            # Entries may overlap, so that a small file would fill the memory.
+            if sum(archive.getinfo(f"{root}data/{key}").file_size for key in sizes) > len(content):
+                raise FormatError("is damaged: its storages are larger than the file")
             return found, {key: archive.read(f"{root}data/{key}") for key in sizes}
     except (zipfile.BadZipFile, KeyError, EOFError, OSError, RuntimeError) as error:
         raise FormatError(f"is truncated or damaged ({str(error)[:200]})") from error
@@ -117,10 +117,7 @@ def _find_state_dict(found: Any) -> dict[str, Tensor]:
     foreign = [name for name, part in nested.items() if not isinstance(part, Tensor)]
     if foreign or not nested:
         raise FormatError(f"holds something else under {str(foreign[0])[:80]!r}" if foreign else "holds none")
-    tensors = {str(name): part for name, part in nested.items()}
-    if all(name.startswith(_PARALLEL) for name in tensors):
-        return {name.removeprefix(_PARALLEL): part for name, part in tensors.items()}
-    return tensors
+    return {str(name): part for name, part in nested.items()}
 
 
 def _check_size(tensors: Mapping[str, Tensor], limit: int) -> None:
@@ -133,16 +130,16 @@ def _check_size(tensors: Mapping[str, Tensor], limit: int) -> None:
 def _to_array(name: str, tensor: Tensor, content: bytes) -> np.ndarray:
     storage = tensor.storage
     if len(content) != storage.bytes:
-        raise FormatError(f"is truncated: {name[:80]} has {len(content)} bytes of {storage.bytes}")
+        raise FormatError(f"is truncated: {name[:80]!r} has {len(content)} bytes of {storage.bytes}")
     flat = np.frombuffer(content, storage.dtype)
     count = math.prod(tensor.shape)
     last = tensor.offset + sum((side - 1) * step for side, step in zip(tensor.shape, tensor.strides, strict=True))
     # A stride of 0 would make a large array of few bytes.
     if count and (last >= storage.size or count > storage.size):
-        raise FormatError(f"is damaged: {name[:80]} of shape {tensor.shape} lies outside its storage")
+        raise FormatError(f"is damaged: {name[:80]!r} of shape {tensor.shape} lies outside its storage")
     steps = [step * storage.dtype.itemsize for step in tensor.strides]
     try:
         return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, steps, writeable=False).copy()
     except (ValueError, OverflowError) as error:
         # A side or a stride beyond what NumPy counts, beside a side of 0 or 1.
-        raise FormatError(f"is damaged: {name[:80]} has the shape {tensor.shape} ({error})") from error
+        raise FormatError(f"is damaged: {name[:80]!r} has the shape {tensor.shape} ({error})") from error

@@ -190,8 +190,10 @@ def _to_storage(identifier: Any) -> Storage:
 
 
 def _of_size(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"expected a size, got {value if type(value) is int else f'a {type(value).__name__}'}")
+    if type(value) is not int:
+        raise TypeError(f"expected a size, got a {type(value).__name__}")
+    if not 0 <= value < 2**63:
+        raise ValueError("expected a size of 0 to 2^63")
     return value
 
 

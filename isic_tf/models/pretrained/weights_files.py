@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -202,8 +202,24 @@ def _load_kept(model: tf.keras.Model, local: str, path: str) -> None:
         ) from error
 
 
+def check_kept(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses what `load_weights` refuses of a file that a run kept, whatever the network.
+
+    Args:
+        path: Local or remote HDF5 file.
+        arrays: Its arrays by their names.
+
+    Raises:
+        CorruptRecordError: Parts lie in other files, or values are not finite.
+    """
+    with _local_copy(path) as local, _named_errors(local, path):
+        h5_layout.refuse_other_files(local)
+    _refuse_infinite(list(arrays.values()), path)
+
+
 def _is_finite(arrays: Iterable[np.ndarray]) -> bool:
-    return all(np.isfinite(array).all() for array in arrays)
+    # Of other types, as texts, a network has none.
+    return all(array.dtype.kind not in "fc" or np.isfinite(array).all() for array in arrays)
 
 
 def _refuse_infinite(arrays: list[np.ndarray], path: str) -> None:

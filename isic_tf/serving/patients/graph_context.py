@@ -9,18 +9,11 @@ from isic_tf.metrics import logit
 from isic_tf.models.set_transformer import build_set_transformer
 from isic_tf.patient_context import gradient_boosting, lesion_features, set_model
 from isic_tf.patient_context.config import RELATIVE_METHODS
-from isic_tf.patient_context.second_stage import Stage
+from isic_tf.patient_context.second_stage import NO_SPREAD, Stage
 from isic_tf.serving import graph_outputs
 from isic_tf.serving.patients import graph_lesions
 from isic_tf.serving.patients.graph_lesions import PatientLesions
 from tfrecord_tools import errors
-
-_NO_SPREAD = 1e-9
-
-
-def uses_metadata(stage: Stage) -> bool:
-    """Returns whether a patient-context model uses age, sex and site; those that put scores in relation do not."""
-    return stage.method not in RELATIVE_METHODS
 
 
 def check_stage(stage: Stage) -> None:
@@ -32,7 +25,7 @@ def check_stage(stage: Stage) -> None:
     Raises:
         ConfigError: It uses a feature that a graph does not have.
     """
-    if not uses_metadata(stage):
+    if not stage.uses_metadata:
         return
     pair = tf.zeros([2], tf.float64)
     codes = dict.fromkeys(lesion_features.COLUMNS, tf.zeros([2], tf.int64))
@@ -124,7 +117,7 @@ def relate(method: str, own: tf.Tensor) -> tf.Tensor:
         return probability / (probability + tf.reduce_sum(probability) / count)
     from_mean = own - tf.reduce_sum(own) / count
     spread = tf.sqrt(tf.reduce_sum(tf.square(from_mean)) / count)
-    z_score = tf.where(spread > _NO_SPREAD, from_mean / tf.maximum(spread, _NO_SPREAD), 0)
+    z_score = tf.where(spread > NO_SPREAD, from_mean / tf.maximum(spread, NO_SPREAD), 0)
     return tf.math.erfc(-z_score / np.sqrt(2)) / 2
 
 

@@ -14,11 +14,6 @@ from isic_tf.patient_context import lesion_features, lesion_numbers
 from isic_tf.serving import graph_metadata
 from tfrecord_tools import schema
 
-# As in `lesion_features`, which says why.
-_NEIGHBORS = 10
-_MIN_SPREAD = 0.5
-_MAX_OUTLIER_FACTOR = 10.0
-_LEAST_PROBABILITY = 1e-6
 # Of 1/2, 1, 3/2 and so on, up to as many lesions as `length_bucketing` takes of a patient. TensorFlow's logarithm may
 # differ in the last digit, and thresholds of trees are numbers of lesions or ranks.
 _LOGARITHMS = np.log(np.arange(1, 2 * 4096 + 1) / 2)
@@ -138,7 +133,7 @@ def _compare_scores(own: tf.Tensor) -> Columns:
     top = tf.reduce_max(own)
     second = tf.reduce_max(tf.where(descending > 1, own, own.dtype.min))
     highest = tf.where(descending > 1, top, second)
-    rest = tf.maximum(_sum(probability) - probability, _LEAST_PROBABILITY)
+    rest = tf.maximum(_sum(probability) - probability, lesion_features.LEAST_PROBABILITY)
     return {
         "count": _fill(own, _log(count)),
         "others_mean": mean,
@@ -148,8 +143,8 @@ def _compare_scores(own: tf.Tensor) -> Columns:
         "less_mean": own - mean,
         "less_median": own - median(own),
         "less_highest": own - highest,
-        "z_score": (own - mean) / (spread + _MIN_SPREAD),
-        "ratio": tf.math.log(tf.maximum(probability, _LEAST_PROBABILITY)) - tf.math.log(rest / others),
+        "z_score": (own - mean) / (spread + lesion_features.MIN_SPREAD),
+        "ratio": tf.math.log(tf.maximum(probability, lesion_features.LEAST_PROBABILITY)) - tf.math.log(rest / others),
         "rank": _log(descending),
         "rank_share": (descending - 1) / others,
         "outlier_factor": outlier_factors(tf.abs(own[:, tf.newaxis] - own)),
@@ -205,14 +200,14 @@ def outlier_factors(distances: tf.Tensor) -> tf.Tensor:
         float64 `[n]`, at most 10; 1 for three points or fewer.
     """
     size = tf.shape(distances)[0]
-    count = tf.minimum(_NEIGHBORS, size - 1)
+    count = tf.minimum(lesion_features.NEIGHBORS, size - 1)
     apart = tf.linalg.set_diag(distances, tf.fill([size], distances.dtype.max))
     nearest = tf.math.top_k(-apart, count)
     reach = -nearest.values
     farthest = tf.gather(tf.reduce_max(reach, axis=1), nearest.indices)
     density = 1 / (tf.reduce_mean(tf.maximum(reach, farthest), axis=1) + 1e-10)
     factors = tf.reduce_mean(tf.gather(density, nearest.indices), axis=1) / density
-    return tf.where(size <= 3, tf.ones_like(factors), tf.minimum(factors, _MAX_OUTLIER_FACTOR))
+    return tf.where(size <= 3, tf.ones_like(factors), tf.minimum(factors, lesion_features.MAX_OUTLIER_FACTOR))
 
 
 def _tabulate_number(name: str, known: tf.Tensor, is_known: tf.Tensor, patient_context: bool) -> Columns:
@@ -224,5 +219,5 @@ def _tabulate_number(name: str, known: tf.Tensor, is_known: tf.Tensor, patient_c
     from_mean = tf.where(is_known, known - _sum(known) / tf.maximum(count, 1), 0)
     less_mean = from_mean * count / others
     squares = _sum(tf.square(from_mean)) - from_mean * less_mean
-    z_score = less_mean / (tf.sqrt(tf.maximum(squares, 0) / others) + _MIN_SPREAD)
+    z_score = less_mean / (tf.sqrt(tf.maximum(squares, 0) / others) + lesion_numbers.MIN_SPREAD)
     return columns | {f"{name}_less_mean": less_mean, f"{name}_z_score": z_score}

@@ -12,6 +12,7 @@ from isic_tf.artifacts import person_numbers
 from isic_tf.data import targets
 from isic_tf.inference import context_stage, patient_bag_predictor
 from isic_tf.models import patient_context_head
+from isic_tf.patient_context.config import RELATIVE_METHODS
 from isic_tf.patient_context.second_stage import Stage
 from isic_tf.serving import export_parity, exported_predictions, graph_metadata, run_parts
 from isic_tf.serving.patients import patient_signature
@@ -80,7 +81,11 @@ def predict_run(
         embeddings = embeddings[..., :-1]
     if not stage:
         return scores
-    return context_stage.apply_stage(stage, rows, scores, embeddings if stage.uses_embeddings else None)
+    found = context_stage.apply_stage(stage, rows, scores, embeddings if stage.uses_embeddings else None)
+    if stage.method in RELATIVE_METHODS and stage.lone_calibration is None:
+        # Such a lesion has a place among all lesions, and a signature has one patient's only.
+        found = np.where(rows["patient_id"].duplicated(keep=False), found, 0.5)
+    return found
 
 
 def _correct(models: Sequence[tf.keras.Model], seen: np.ndarray, patients: np.ndarray) -> np.ndarray:

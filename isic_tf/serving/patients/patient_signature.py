@@ -35,7 +35,7 @@ def join_fields(fields: str, stage: Stage | None) -> str:
         'sex,area,age,site,lesion_mm'
     """
     further: list[str] = []
-    if stage and graph_context.uses_metadata(stage):
+    if stage and stage.uses_metadata:
         further = [*clinical_metadata.FIELDS, *stage.numbers]
     given = [name.strip() for name in fields.split(",") if name.strip()]
     return ",".join(dict.fromkeys([*given, *further]))
@@ -128,7 +128,7 @@ def make_patient_judge(
 
 def _read_lesions(stage: Stage, known: dict[str, tf.Tensor], embeddings: tf.Tensor) -> PatientLesions:
     codes, numbers = {}, {}
-    if graph_context.uses_metadata(stage):
+    if stage.uses_metadata:
         codes = {name: graph_metadata.read_codes(name, known[name]) for name in lesion_features.COLUMNS}
         numbers = {name: graph_metadata.read_numbers(name, known[name]) for name in stage.numbers}
     return PatientLesions(tf.zeros([0], tf.float64), codes, numbers, embeddings)

@@ -119,15 +119,14 @@ def _measure_probe(
     """Measures fields of `TrainingEstimate` for a linear probe; the head's evaluation takes next to no time."""
     building_seconds, feature_speed, input_speed, step_speed = probe_times.measure_times(plan, strategy, state, config)
     count = probe_times.count_features(plan, folds, num_records, is_shared=not config.init_from)
-    # A fast device waits for the images, each of which it sees in all versions.
-    feature_speed = min(feature_speed, input_speed * heads.VERSIONS)
     return {
         "building_seconds": building_seconds,
         "step_speed": step_speed,
         "input_speed": input_speed,
         "evaluation_seconds": 0.0,
-        "detector_seconds": _count_detector_images(plan) / feature_speed,
-        "feature_seconds": count / feature_speed,
+        # A fast device waits for the images, each of which the detector sees once, and the probe in all versions.
+        "detector_seconds": _count_detector_images(plan) / min(feature_speed, input_speed),
+        "feature_seconds": count / min(feature_speed, input_speed * heads.VERSIONS),
     }
 
 

@@ -44,7 +44,7 @@ def test_the_name_stands_for_the_network(folder):
     assert len({find(), *(find(**change) for change in changes)}) == 1 + len(changes)
 
 
-@pytest.mark.parametrize("change", ["TensorFlow", "tf_keras", "efficientnet", "code", "precision"])
+@pytest.mark.parametrize("change", ["TensorFlow", "tf_keras", "efficientnet", "code", "floatx", "precision"])
 def test_the_name_stands_for_what_makes_the_graph(monkeypatch, change):
     before = find()
     version = importlib.metadata.version
@@ -53,6 +53,9 @@ def test_the_name_stands_for_what_makes_the_graph(monkeypatch, change):
     elif change == "code":
         monkeypatch.setattr(graph_cache, "_compute_digest_of_sources", lambda: "0")
     elif change == "precision":
+        policy = tf.keras.mixed_precision.Policy("mixed_bfloat16")
+        monkeypatch.setattr(tf.keras.mixed_precision, "global_policy", lambda: policy)
+    elif change == "floatx":
         monkeypatch.setattr(tf.keras.backend, "floatx", lambda: "float16")
     else:
         monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == change else version(name))
@@ -71,6 +74,7 @@ def test_the_digest_of_the_code_is_that_of_all_modules(monkeypatch, tmp_path):
     module.write_text("1")
     found = [original, compute()]
     module.write_text("2")
+    (tmp_path / ".#one.py").symlink_to("nowhere")
     found.append(compute())
     monkeypatch.undo()
     graph_cache._compute_digest_of_sources.cache_clear()
@@ -105,6 +109,12 @@ def test_a_damaged_file_is_not_read(damage):
 def test_a_file_that_others_may_have_written_is_not_read(mode):
     graph_cache.write(find(), b"nodes")
     os.chmod(find(), mode)
+    assert graph_cache.read(find()) is None
+
+
+def test_a_file_in_a_folder_that_others_may_write_to_is_not_read(folder):
+    graph_cache.write(find(), b"nodes")
+    os.chmod(folder, 0o770)
     assert graph_cache.read(find()) is None
 
 

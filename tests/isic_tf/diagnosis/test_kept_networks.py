@@ -8,8 +8,9 @@ from isic_tf.artifacts import run_directory
 from isic_tf.data import targets
 from isic_tf.diagnosis import kept_networks, network_results
 from isic_tf.inference import fold_networks
-from isic_tf.models import ModelConfig, classifiers
+from isic_tf.models import ModelConfig, classifiers, stage_features
 from isic_tf.models.pretrained import weights_files
+from isic_tf.novelty import detector
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
@@ -43,11 +44,14 @@ def test_results_are_the_same(tmp_path, options):
     first = weights_files.read_kept(paths[0])
     known = np.random.default_rng(1).random((3, built.network.inputs[1].shape[1])) if config.metadata else None
     known = known if known is None else known.astype(np.float32)
-    expected = network_results.NetworkRunner(built, [None, None], config.class_set, 2, embed=True)
+    width = stage_features.add_stage_features(built.network).outputs[-1].shape[-1]
+    features = np.random.default_rng(2).normal(size=(120, width))
+    detectors = [None, detector.fit_detector(features[:60], features[60:])]
+    expected = network_results.NetworkRunner(built, detectors, config.class_set, 2, embed=True)
     content = expected.copy_graph(first)
     kept = kept_networks.read_networks(content, first, paths[1:])
     assert len(kept) == 2
-    found = network_results.NetworkRunner(kept, [None, None], config.class_set, 2, embed=True)
+    found = network_results.NetworkRunner(kept, detectors, config.class_set, 2, embed=True)
     found.prepare(IMAGES[:1], None if known is None else known[:1])
     for one, other in zip(found.run(IMAGES, known, [""] * 3), expected.run(IMAGES, known, [""] * 3), strict=True):
         # Threads add up in another order each time.

@@ -29,7 +29,7 @@ def test_the_most_similar_training_images_are_named_and_shown(run, record_set, i
     index = index.reset_index(drop=True)
     images = record_images.load_images(index, 32)
     embeddings = found.compute(images, None, [""] * len(images)).embeddings
-    options = (str(run), found.paths, found.run, found.networks, records)
+    options = (str(run), found.paths, found.run, lambda: found.networks, records)
     similar = neighbors.find_neighbors(*options, embeddings)
     for image, own in enumerate(similar):
         # The features of an image with themselves; some of the stand-in are parallel to those of others.

@@ -1,3 +1,4 @@
+import errno
 import logging
 import shutil
 
@@ -26,7 +27,7 @@ def read(folder, records):
     paths = run_directory.trained_folds(str(folder))
     options = run_directory.read_network(str(folder))
     networks = fold_networks.FoldNetworks(paths, options, tf.distribute.get_strategy())
-    return training_features.read_or_compute(str(folder), paths, options, networks, str(records))
+    return training_features.read_or_compute(str(folder), paths, options, lambda: networks, str(records))
 
 
 def test_features_are_those_that_predict_writes_out_of_fold(copy, record_set, index, tmp_path):
@@ -93,10 +94,12 @@ def test_a_damaged_file_is_named(copy, record_set, content):
 
 
 def test_a_run_that_cannot_be_written_to_keeps_nothing(copy, record_set, monkeypatch, caplog):
-    def fail(*_):
-        raise PermissionError("read-only")
+    def fail(path, mode="rb"):
+        if mode == "wb":
+            raise PermissionError(errno.EACCES, "read-only", path)
+        return open(path, mode)
 
-    monkeypatch.setattr(training_features.safe_npz, "save", fail)
+    monkeypatch.setattr(training_features.safe_npz.filesystem, "open", fail)
     found = read(copy, record_set / "train*.tfrec")
     assert len(found.features)
     assert "cannot be written, so the next call computes the features again" in caplog.text

@@ -31,6 +31,22 @@ def test_scores_and_embeddings_of_each_network_by_hand():
     assert nothing.shape == (1, 2, 0)
 
 
+def test_of_several_labels_the_largest_is_taken_after_the_mean_over_versions():
+    images = tf.keras.Input((SIZE, SIZE, 3))
+    halves = [images[:, :, : SIZE // 2], images[:, :, SIZE // 2 :]]
+    logits = [4 * tf.reduce_mean(half, axis=(1, 2, 3)) - 2 for half in halves]
+    network = tf.keras.Model(images, tf.stack(logits, axis=1))
+    classes = targets.ClassSet(("A", "B"), ("A", "B"), multi_label=True)
+    judge = graph_networks.make_image_judge([network], "", classes, run_parts.RunParts(versions=4))
+    pixels = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    pixels[:, :, : SIZE // 2] = 255
+    found, _ = judge(tf.constant(pixels), [])
+    # Two of four versions exchange the halves: each label has both probabilities, and the largest is not 0.88.
+    mean = (expit(2) + expit(-2)) / 2
+    assert found["probabilities"].numpy() == pytest.approx(np.array([[mean, mean]]), abs=1e-6)
+    assert found["prediction"].numpy() == pytest.approx([mean], abs=1e-6)
+
+
 def test_outputs_are_named():
     assert list(graph_networks.name_outputs(tf.zeros([2]))) == ["prediction"]
     found = graph_networks.name_outputs(tf.constant([[0.5, 0.25, 0.75]]))

@@ -1,3 +1,4 @@
+import fnmatch
 import json
 
 import cv2
@@ -55,6 +56,10 @@ def test_a_run_leaves_its_files_and_returns_its_metrics(record_set, tmp_path, ti
     assert result.roc_auc == figures["auc"]
     assert result.out_of_fold["image_name"].tolist() == oof["image_name"].tolist()
     assert cv2.imread(str(tmp_path / "fold0" / "training.png")).std() > 1
+    # No output of another command replaces what a run cannot make again.
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    others = {name for name in files if not any(fnmatch.fnmatchcase(name, one) for one in run_directory.OWN_FILES)}
+    assert {name for name in others if "checkpoints/" not in name} == {"fold0/training.png"}
 
 
 def test_the_best_weights_are_those_of_the_out_of_fold_predictions(record_set, tmp_path, tiny_model, index):

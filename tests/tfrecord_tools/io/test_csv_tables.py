@@ -82,6 +82,8 @@ def test_read_table_accepts_capitals_and_the_line_ends_of_any_system(tmp_path):
             b"image_name,x\na,1,5\nb,0,6\n",
             "bad.csv has 3 fields in line 2, expected the 2 of its header; correct line 2",
         ),
+        (b'image_name,x\n\na,"1\n2",3\n', "bad.csv has 3 fields in line 3, expected the 2 of its header"),
+        (b"A title\nimage_name,x\na,1\n", "not a comma-separated UTF-8 table"),
         (b"isic_id;x\ra;1\r", r"bad.csv is separated by semicolons, expected commas"),
         ("image_name,x\na,1\n".encode("utf-16"), r"bad.csv is encoded in UTF-16, expected a CSV file; export it as"),
         ("image_name,x\na,1\n".encode("utf-16-le"), r"bad.csv has a zero byte \(the first at byte 1\), expected text"),

@@ -1,5 +1,7 @@
 import dataclasses
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,6 +38,11 @@ def test_files_that_load_as_they_are_say_so(lite0, built_once, tmp_path):
     assert lines[2] == f"efficientnet-lite0 of efficientnet_pytorch, complete; --weights={torch}"
 
 
+def copy_of(path, copy):
+    shutil.copy(path, copy)
+    return copy
+
+
 def test_weights_that_a_run_kept_are_checked_by_their_digest(tmp_path, tiny_model):
     path = tmp_path / "best.weights.h5"
     # The backbone is a network within the classifier.
@@ -46,6 +53,14 @@ def test_weights_that_a_run_kept_are_checked_by_their_digest(tmp_path, tiny_mode
     assert "(no SHA-256 beside it)" in check_weights.describe_file(str(path))[2]
     kept_weights.replace_weights(str(path), str(path), 7)
     assert "(epoch 7, SHA-256 verified)" in check_weights.describe_file(str(path))[2]
+    with h5py.File(copy_of(path, tmp_path / "infinite.h5"), "a") as file:
+        file["layers/dense/vars/0"][...] = np.inf
+    with pytest.raises(errors.CorruptRecordError, match="infinite.h5 holds weights that are not finite numbers"):
+        check_weights.describe_file(str(tmp_path / "infinite.h5"))
+    with h5py.File(copy_of(path, tmp_path / "linked.h5"), "a") as file:
+        file["more"] = h5py.ExternalLink("elsewhere.h5", "0")
+    with pytest.raises(errors.CorruptRecordError, match="in .*linked.h5, got a damaged .*more lies in another file"):
+        check_weights.describe_file(str(tmp_path / "linked.h5"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 255
     path.write_bytes(content)

@@ -52,6 +52,12 @@ def integers(image_size):
     image = tf.keras.Input((image_size, image_size, 3), dtype="uint8")
     return tf.keras.Model(image, tf.keras.layers.Conv2D(4, 3)(tf.cast(image, tf.float32)))
 
+BASE = []
+
+def shared(image_size):
+    BASE[:] = BASE or [build(image_size)]
+    return tf.keras.Model(BASE[0].input, tf.keras.layers.Conv2D(2, 1, name="own")(BASE[0].output))
+
 KEPT = []
 
 def kept(image_size):
@@ -111,10 +117,11 @@ def test_names_of_weights_do_not_depend_on_the_networks_before():
     assert first.weights[0].name == "conv2d/kernel:0"
 
 
-def test_a_function_that_returns_one_network_twice_is_refused():
-    backbones.build_backbone("networks_of_mine.small:kept", 32)
-    with pytest.raises(errors.ConfigError, match="expected --backbone=.*:kept to return a new network each time"):
-        backbones.build_backbone("networks_of_mine.small:kept", 32)
+@pytest.mark.parametrize("name", ["kept", "shared"])
+def test_a_function_that_returns_one_network_twice_is_refused(name):
+    backbones.build_backbone(f"networks_of_mine.small:{name}", 32)
+    with pytest.raises(errors.ConfigError, match="to return a new network each time .*got layers of"):
+        backbones.build_backbone(f"networks_of_mine.small:{name}", 32)
 
 
 def test_published_weights_of_a_users_network_are_refused():

@@ -35,6 +35,11 @@ def write(tmp_path, arrays):
     return str(path)
 
 
+def test_names_of_a_network_that_was_trained_in_parallel_are_taken(network, state_dict, tmp_path):
+    lite_weights.load_lite(network, write(tmp_path, {f"module.{name}": state_dict[name] for name in state_dict}))
+    np.testing.assert_array_equal(network.get_layer("stem_bn").gamma.numpy(), state_dict["_bn0.weight"])
+
+
 def test_names_are_those_of_the_published_files(network):
     names = naming_schemes.name_sources(network, "efficientnet_pytorch")
     assert names["stem_bn"] == [f"_bn0.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
