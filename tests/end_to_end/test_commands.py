@@ -54,7 +54,7 @@ def test_synthetic_images_become_a_submission(tmp_path):
         (["--image_size=0"], "flag --image_size=0"),
         (["--image_size=large"], "flag --image_size=large"),
         (["--backbone=resnet50"], "got 'resnet50'; did you mean resnet-rs-50?"),
-        ([], "ERROR: nowhere/train.index.csv not found; create it with `python -m tfrecord_tools.index`"),
+        ([], "ERROR: expected the directory of a record set, got nowhere, which does not exist"),
     ],
 )
 def test_a_wrong_flag_ends_with_one_line_and_exit_code_1(flags, message, tmp_path):
@@ -76,7 +76,11 @@ def test_a_process_that_already_uses_keras_3_is_refused(tmp_path):
 
 
 MISSING = [
-    ("train", {"data_dir": "none", "workdir": "run"}, "none/train.index.csv not found"),
+    (
+        "train",
+        {"data_dir": "none", "workdir": "run"},
+        "got none, which does not exist",
+    ),
     (
         "train",
         {"data_dir": "none", "workdir": "run", "loss": "auc", "malignant_weight": 2.0},

@@ -130,7 +130,7 @@ def make_minimal(config_class, **values):
     """A configuration of the defaults but for some values."""
     fields = dataclasses.fields(config_class)
     required = [field.name for field in fields if field.default is dataclasses.MISSING]
-    return config_class(**dict.fromkeys(required, "a,b") | values)
+    return config_class(**{name: f"{name},b" for name in required} | values)
 
 
 @pytest.mark.parametrize("command", [f"{root}.{name}" for root, names in COMMANDS.items() for name in names])
