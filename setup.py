@@ -51,8 +51,6 @@ setup(
         # Weights of the default backbone, 17 MB, without dependencies: the first training needs no download.
         LITE[0],
         "google-crc32c>=1.5",
-        # Visits links.
-        "h5py>=3.11",
         "jinja2>=3.1",
         "lazy-loader>=0.4",
         "matplotlib>=3.7",

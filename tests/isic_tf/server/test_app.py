@@ -285,7 +285,9 @@ def test_a_run_without_calibration_has_no_probabilities(run, tmp_path):
         assert answer["prevalence"] is answer["images"][0]["probability"] is answer["images"][0]["above_benign"] is None
         assert post(client, ("a", FILES["lesion.bmp"]), params={"prevalence": 0.1}).status_code == 409
         assert client.post("/calibrate", json={"fold_scores": [[0.1, 0.2]], "prevalence": 0.1}).status_code == 409
-        assert 'id="prevalence"' not in client.get("/").text
+        page = client.get("/").text
+        assert 'id="prevalence"' not in page
+        assert "This run has no detector of unlike images, so that was not checked." in page
     service.close()
 
 
