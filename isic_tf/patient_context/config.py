@@ -11,7 +11,12 @@ from tfrecord_tools.io import csv_tables
 RELATIVE_METHODS = ("z_score", "ratio", "rank")
 METHODS = (*RELATIVE_METHODS, "boost", "set")
 # Files of a fitted model.
-MODEL_FILES = ("context.json", "boost.npz", "set.npz", "set.json")
+STAGE_FILE = "context.json"
+BOOST_FILE = "boost.npz"
+SET_DIRECTORY = "set"
+SET_WEIGHTS_FILE = "set.npz"
+SET_FACTS_FILE = "set.json"
+MODEL_FILES = (STAGE_FILE, BOOST_FILE, f"{SET_DIRECTORY}/{SET_WEIGHTS_FILE}", f"{SET_DIRECTORY}/{SET_FACTS_FILE}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,15 +17,12 @@ import tensorflow as tf
 from scipy import special
 
 from isic_tf.patient_context import gradient_boosting, lesion_features, lesion_numbers, set_model, set_model_files
-from isic_tf.patient_context.config import METHODS, RELATIVE_METHODS
+from isic_tf.patient_context.config import BOOST_FILE, METHODS, RELATIVE_METHODS, SET_DIRECTORY, STAGE_FILE
 from isic_tf.patient_context.set_model_training import SetModelOptions
 from isic_tf.postprocessing import calibration, calibration_file, cross_validation
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
-_FILE = "context.json"
-_BOOST_FILE = "boost.npz"
-_SET_DIRECTORY = "set"
 _MAX_FILES = 1000
 # Names of fields of `Stage` in the file, where they differ.
 _KEYS = {"num_files": "files", "uses_embeddings": "looks", "lone_calibration": "alone"}
@@ -263,16 +260,16 @@ def save_stage(stage: Stage, directory: str, figures: dict[str, typing.Any]) -> 
         True
     """
     if isinstance(stage.model, gradient_boosting.Boost):
-        gradient_boosting.save(stage.model, os.path.join(directory, _BOOST_FILE))
+        gradient_boosting.save(stage.model, os.path.join(directory, BOOST_FILE))
     if isinstance(stage.model, set_model.SetModel):
-        set_model_files.save(stage.model, os.path.join(directory, _SET_DIRECTORY))
+        set_model_files.save(stage.model, os.path.join(directory, SET_DIRECTORY))
     fields = {**stage._asdict(), "numbers": dict(stage.numbers)}
     # Without numeric columns, the file is as earlier releases wrote it.
     left_out = ("model",) if stage.numbers else ("model", "numbers")
     content = {_KEYS.get(name, name): value for name, value in fields.items() if name not in left_out}
     text = json.dumps({**content, "nested": figures}, indent=1, allow_nan=False)
     # Last, because its existence marks the model as complete.
-    atomic_write.write_text(os.path.join(directory, _FILE), text + "\n")
+    atomic_write.write_text(os.path.join(directory, STAGE_FILE), text + "\n")
 
 
 def load_stage(directory: str | os.PathLike[str]) -> Stage:
@@ -293,7 +290,7 @@ def load_stage(directory: str | os.PathLike[str]) -> Stage:
         'boost'
     """
     directory = os.fspath(directory)
-    path = os.path.join(directory, _FILE)
+    path = os.path.join(directory, STAGE_FILE)
     if not filesystem.exists(path):
         raise errors.IsicError(
             f"expected a patient-context model at {path}, but the file does not exist; fit one with isic_tf.context "
@@ -301,13 +298,13 @@ def load_stage(directory: str | os.PathLike[str]) -> Stage:
         )
     stage = _read_stage(path)
     if stage.method == "set":
-        return stage._replace(model=set_model_files.load(os.path.join(directory, _SET_DIRECTORY)))
+        return stage._replace(model=set_model_files.load(os.path.join(directory, SET_DIRECTORY)))
     if stage.method != "boost":
         return stage
-    model = gradient_boosting.load(os.path.join(directory, _BOOST_FILE))
+    model = gradient_boosting.load(os.path.join(directory, BOOST_FILE))
     if len(model.coefficients) != len(stage.columns):
         raise errors.CorruptRecordError(
-            f"expected {_BOOST_FILE} with the {len(stage.columns)} columns of {path}, got {len(model.coefficients)}; "
+            f"expected {BOOST_FILE} with the {len(stage.columns)} columns of {path}, got {len(model.coefficients)}; "
             "write both again with isic_tf.context"
         )
     return stage._replace(model=model)

@@ -11,12 +11,11 @@ import numpy as np
 
 from isic_tf.artifacts import safe_npz
 from isic_tf.models.set_transformer import build_set_transformer
+from isic_tf.patient_context.config import SET_FACTS_FILE, SET_WEIGHTS_FILE
 from isic_tf.patient_context.set_model import SetModel
 from tfrecord_tools import errors
 from tfrecord_tools.io import atomic_write, filesystem, saved_files
 
-_WEIGHTS = "set.npz"
-_FACTS = "set.json"
 _VERSION = 1
 _ARRAYS = ("mean", "scale", "missing")
 _NUMBERS = ("slope", "intercept", "share")
@@ -32,7 +31,7 @@ def save(model: SetModel, directory: str) -> None:
     for number, weights in enumerate(model.members):
         for place, weight in enumerate(weights):
             arrays[f"member{number}_{place}"] = weight
-    path = os.path.join(directory, _WEIGHTS)
+    path = os.path.join(directory, SET_WEIGHTS_FILE)
     safe_npz.save(path, arrays)
     facts = {
         "version": _VERSION,
@@ -41,7 +40,9 @@ def save(model: SetModel, directory: str) -> None:
         "members": len(model.members),
         "network": model.network,
     }
-    atomic_write.write_text(os.path.join(directory, _FACTS), json.dumps(facts, indent=1, allow_nan=False) + "\n")
+    atomic_write.write_text(
+        os.path.join(directory, SET_FACTS_FILE), json.dumps(facts, indent=1, allow_nan=False) + "\n"
+    )
 
 
 def load(directory: str) -> SetModel:
@@ -59,10 +60,12 @@ def load(directory: str) -> SetModel:
     with saved_files.explained_damage(
         directory, "a valid set model", "write it again with isic_tf.context --method=set"
     ):
-        facts = saved_files.read_json(_find(directory, _FACTS), _MAX_BYTES)
-        content = filesystem.read(_find(directory, _WEIGHTS))
+        facts = saved_files.read_json(_find(directory, SET_FACTS_FILE), _MAX_BYTES)
+        content = filesystem.read(_find(directory, SET_WEIGHTS_FILE))
         if facts["version"] != _VERSION or facts["sha256"] != hashlib.sha256(content).hexdigest():
-            raise errors.CorruptRecordError(f"{_WEIGHTS} is not the file that {_FACTS} was written with")
+            raise errors.CorruptRecordError(
+                f"{SET_WEIGHTS_FILE} is not the file that {SET_FACTS_FILE} was written with"
+            )
         return _assemble(facts, safe_npz.unpack(io.BytesIO(content), _MAX_BYTES))
 
 

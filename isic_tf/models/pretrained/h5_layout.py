@@ -149,24 +149,22 @@ def refuse_other_files(path: str) -> None:
     """
 
     # What such a function returns ends the visit; errors in it would not be passed on.
-    def find_link(name: str, link: object) -> str | None:
+    def check_link(name: str, link: object) -> str | None:
         # Links within the file can lead in circles.
-        return None if isinstance(link, h5py.HardLink) else name
+        return None if isinstance(link, h5py.HardLink) else f"{name} lies in another file"
 
-    def find_array(name: str, found: object) -> str | None:
-        return name if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external) else None
-
-    # Keras reads an array before it compares its shape.
-    def find_large(name: str, found: object) -> str | None:
-        return name if isinstance(found, h5py.Dataset) and found.nbytes > _MAX_BYTES else None
+    def check_array(name: str, found: object) -> str | None:
+        if not isinstance(found, h5py.Dataset):
+            return None
+        if found.is_virtual or found.external:
+            return f"{name} lies in another file"
+        # Keras reads an array before it compares its shape.
+        return f"{name} is larger than {_MAX_BYTES >> 30} GiB" if found.nbytes > _MAX_BYTES else None
 
     with explained_damage(path), h5py.File(path, "r") as file:
-        name = file.visititems_links(find_link) or file.visititems(find_array)
-        if name:
-            raise ValueError(f"{name} lies in another file")
-        name = file.visititems(find_large)
-        if name:
-            raise ValueError(f"{name} is larger than {_MAX_BYTES >> 30} GiB")
+        problem = file.visititems_links(check_link) or file.visititems(check_array)
+        if problem:
+            raise ValueError(problem)
 
 
 def find(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isic_tf.models.set_transformer import build_set_transformer
-from isic_tf.patient_context import set_model, set_model_files
+from isic_tf.patient_context import config, second_stage, set_model, set_model_files
 from tfrecord_tools.io import filesystem
 
 
@@ -42,6 +42,13 @@ def test_a_saved_model_gives_the_same_to_the_bit(quick, lesions, tmp_path):
     loaded = set_model_files.load(str(tmp_path / "new"))
     assert np.array_equal(set_model.apply(loaded, *lesions), set_model.apply(quick, *lesions))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["set.json", "set.npz"]
+
+
+def test_the_files_of_a_model_are_those_that_no_output_may_replace(quick, tmp_path):
+    stage = second_stage.Stage("set", 1, False, True, ["logit", "rank", "ratio"], None, quick)
+    second_stage.save_stage(stage, str(tmp_path), {})
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files | {config.BOOST_FILE} == set(config.MODEL_FILES)
 
 
 def rewrite(folder, facts=None, **arrays):
