@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo demo-train demo-predict demo-evaluate demo-show test lint docs bench matrix clean
+.PHONY: help demo demo-train demo-test-records demo-predict demo-evaluate demo-show test lint docs bench matrix clean
 
 help:
 	@echo "make demo   synthetic images -> records -> training -> submission and report, in $(DEMO)/"
@@ -26,14 +26,16 @@ help:
 demo: .venv/.installed
 	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=80 --malignant_rate=0.25
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/train.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64
-	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/test.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64 --split=test
 	$(MAKE) --no-print-directory --jobs=2 demo-predict demo-evaluate demo-show
 
 # Most of the time of a command is its start, on one core, so two run at a time.
 demo-train:
 	$(BIN)/python -m isic_tf.train --data_dir=$(DEMO)/records --workdir=$(DEMO)/run --fold=0 --flagfile=experiments/configs/demo.flags
 
-demo-predict: demo-train
+demo-test-records:
+	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/test.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64 --split=test
+
+demo-predict: demo-train demo-test-records
 	$(BIN)/python -m isic_tf.predict --workdir=$(DEMO)/run --records='$(DEMO)/records/test*.tfrec' --output=$(DEMO)/submission.csv --sample_submission=$(DEMO)/sample_submission.csv
 
 demo-evaluate: demo-train

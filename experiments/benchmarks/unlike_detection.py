@@ -2,15 +2,17 @@
 
     python experiments/benchmarks/unlike_detection.py RUN [RECORDS]
 
-RUN is a binary run on images of ISIC 2020, RECORDS its record set, if not where its flags say. Intervals are of 95 %
-and over patients, of other sets over lesions or pictures. The rule flags an image where the probability of its class is
-low, with the threshold that 5 % of the out-of-fold predictions fall below.
+RUN is a binary run, RECORDS its record set, if not where its flags say. Intervals are of 95 % and over patients, of
+other sets over lesions or pictures. The rule flags an image where the probability of its class is low, with the
+threshold that 5 % of the out-of-fold predictions fall below.
 
 False alarms are those of held-out images. In sample, the limits of a fold are set on the same images; nested, on those
-of the other patients that the fold holds out. Damage is made on every sixth image of the record set, and judged by the
-fold that held the image out, which never saw it, and by all folds. Pictures that are not skin are whole and in
-quarters. All pictures are read from JPEG files of quality 95: without any compression, small images are unlike those of
-the records (experiments/LOG.md).
+of the other patients that the fold holds out, of which up to 60 groups are judged in turn. Of a run on the images of
+ISIC 2020, damage is made on every sixth image, and judged by the fold that held the image out, which never saw it, and
+by all folds. Pictures that are not skin are whole and in quarters. All pictures are read from JPEG files of quality 95:
+without any compression, small images are unlike those of the records (experiments/LOG.md).
+
+What the detector is made of was chosen by false alarms and by what is drawn, never by the other pictures.
 """
 
 import pathlib
@@ -38,8 +40,17 @@ from isic_tf.novelty import detector, detector_file
 RNG = np.random.default_rng(0)
 SIDE = 512
 # What the issue asks for, in percent.
-AIMS = {"clinical close-ups (MILK10k)": ">= 80", "photographs and scans": ">= 98", "drawn": ">= 98"}
+AIMS = {
+    "clinical close-ups (MILK10k)": ">= 80",
+    "photographs and scans": ">= 98",
+    "drawn shapes": ">= 98",
+    "drawn textures": ">= 98",
+}
 FEW = 200
+# As `fit_fold_detector` uses of the training images.
+MOST_IMAGES = 2000
+# Of patients whose images are judged with the limits of all others.
+GROUPS = 60
 
 DAMAGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda image: image,
@@ -103,6 +114,24 @@ def draw(number: int) -> np.ndarray:
     return image
 
 
+def draw_texture() -> np.ndarray:
+    """Draws a picture whose brightness and colors vary over all distances, as those of photographs do."""
+
+    def vary() -> np.ndarray:
+        frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE), indexing="ij"))
+        frequencies[0, 0] = 1
+        noise = RNG.normal(size=(SIDE, SIDE)) + 1j * RNG.normal(size=(SIDE, SIDE))
+        field = np.fft.ifft2(noise / frequencies ** RNG.uniform(0.9, 2.3)).real[..., None]
+        return (field - field.mean()) / field.std()
+
+    image = RNG.integers(0, 256, 3) + vary() * RNG.uniform(10, 60) * RNG.uniform(0.6, 1.2, 3)
+    if RNG.random() < 0.5:
+        image = image + vary() * RNG.uniform(5, 30) * RNG.normal(size=3)
+    if RNG.random() < 0.4:
+        image = image + 28 * np.sign(vary()) * RNG.normal(size=3)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
 def read(path: pathlib.Path) -> np.ndarray:
     """Reads an image file as RGB."""
     return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
@@ -127,7 +156,9 @@ def list_pictures() -> Iterator[Picture]:
         for part in (image, *corners):
             yield Picture("photographs and scans", path.stem, part)
     for number in range(80):
-        yield Picture("drawn", str(number), draw(number))
+        yield Picture("drawn shapes", str(number), draw(number))
+    for number in range(160):
+        yield Picture("drawn textures", str(number), draw_texture())
 
 
 def judge(networks: fold_networks.FoldNetworks, rows: pd.DataFrame, size: int, images: object = None) -> Judged:
@@ -172,13 +203,19 @@ def doubt(scores: np.ndarray) -> np.ndarray:
     return -np.maximum(scores, 1 - scores)
 
 
-def measure_nested(features: np.ndarray, held_by: np.ndarray, patients: np.ndarray) -> np.ndarray:
+def measure_nested(
+    detectors: list[detector.Detector], features: np.ndarray, held_by: np.ndarray, patients: np.ndarray
+) -> np.ndarray:
     """Returns `unlike` of each held-out image, with the limits of the fold's other patients, float64 `[n]`."""
     values = np.full(len(patients), np.nan)
     for fold, own in enumerate(features):
-        for patient in np.unique(patients[held_by == fold]):
-            is_judged = (held_by == fold) & (patients == patient)
-            fitted = detector.fit_detector(own[held_by != fold], own[(held_by == fold) & ~is_judged])
+        names = np.unique(patients[held_by == fold])
+        training = own[held_by != fold]
+        training = training[np.unique(np.linspace(0, len(training) - 1, MOST_IMAGES).astype(int))]
+        for group in np.array_split(RNG.permutation(names), min(GROUPS, len(names))):
+            is_judged = (held_by == fold) & np.isin(patients, group)
+            others = own[(held_by == fold) & ~is_judged]
+            fitted = detector.fit_detector(training, others, len(detectors[fold].mean))
             values[is_judged] = detector.measure(fitted, own[is_judged])
     return values
 
@@ -203,7 +240,7 @@ def main(run: str, records: str = "") -> None:
     unlike = measure_all(detectors, judged.features)[own]
     doubts = doubt(judged.scores[own])
     limit = np.quantile(doubts, 1 - detector.FALSE_ALARM_RATE)
-    nested = measure_nested(judged.features, held_by, patients)
+    nested = measure_nested(detectors, judged.features, held_by, patients)
     others = [np.quantile(doubts[patients != patient], 1 - detector.FALSE_ALARM_RATE) for patient in patients]
     table = {
         f"held-out images, n = {len(rows)}": ["limits in sample", "limits nested"],
@@ -231,6 +268,8 @@ def main(run: str, records: str = "") -> None:
     print("not found of pictures that are not skin:", ", ".join(shown))
 
     files = common.REAL_DATA / "isic2020" / "jpeg512" / "train"
+    if not (files / f"{rows['image_name'].iloc[0]}.jpg").exists():
+        return
     chosen = np.arange(0, len(rows), 6)
     images = [read(files / f"{name}.jpg") for name in rows["image_name"].iloc[chosen]]
     lines = []

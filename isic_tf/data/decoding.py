@@ -105,6 +105,27 @@ def decode(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
     return resize(decode_reduced(image, image_size), image_size)
 
 
+def pass_through_record(image: tf.Tensor | np.ndarray, quality: int, image_size: int) -> tf.Tensor:
+    """Encodes an image as a record holds it, and decodes it as `decode` does.
+
+    A record is a JPEG with half the resolution of color, which a network that was trained on it has always seen.
+
+    Args:
+        image: uint8 `[R, R, 3]`, RGB, as `tfrecord_tools.imaging.prepare_image` returns it.
+        quality: Quality of the JPEG, 1 to 100.
+        image_size: Side S in pixels.
+
+    Returns:
+        uint8 `[S, S, 3]`, RGB.
+
+    Examples:
+        >>> pass_through_record(np.zeros([128, 128, 3], np.uint8), 95, 64).shape
+        TensorShape([64, 64, 3])
+    """
+    # The same bytes as OpenCV's for each quality.
+    return resize(_decode_reduced_jpeg(tf.io.encode_jpeg(image, quality=quality), image_size), image_size)
+
+
 def decode_reduced(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:
     """Decodes a JPEG or PNG, a JPEG at the smallest scale that is large enough.
 

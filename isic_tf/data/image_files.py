@@ -5,14 +5,14 @@ import contextlib
 import logging
 import os
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from isic_tf.artifacts import person_numbers
-from isic_tf.data import clinical_metadata, preprocessing_config, record_loading
+from isic_tf.data import clinical_metadata, decoding, preprocessing_config, record_loading
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import limits as image_limits
 from tfrecord_tools.io import csv_tables, filesystem, identity, name_join
@@ -185,13 +185,14 @@ def open_reader(
     from tfrecord_tools.imaging.sources import addresses
 
     notes: list[str] = []
-    options = {"image_size": image_size, **choose_preprocessing(run)}
+    preparation = choose_preparation(image_size, run)
     paths = rows["path"].tolist()
     failures = []
 
     def decode(number: int) -> np.ndarray:
         try:
-            return image_files.prepare_image(paths[number], options, limits, notes)
+            image = image_files.prepare_image(paths[number], preparation.options, limits, notes)
+            return preparation.finish(image)
         except Exception as error:
             if skipped is None or not (isinstance(error, ValueError) or filesystem.is_failure(error)):
                 failures.append(error)
@@ -221,7 +222,8 @@ def choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
         run: Dict of the run's options as text, see `run_directory.read_flags`.
 
     Returns:
-        `resize` (text), `trim_border` (bool) and `color_constancy` (text), see `preprocessing.resize_to_square`.
+        `resize` (text), `trim_border` (bool) and `color_constancy` (text), see `preprocessing.resize_to_square`; and,
+        where they are known, `record_size` and `quality`, see `preprocessing_config.read_preprocessing`.
 
     Examples:
         >>> choose_preprocessing({"resize": "pad", "trim_border": "True", "color_constancy": "none"})
@@ -233,4 +235,35 @@ def choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
         texts = [f"{name}={value}" for name, value in assumed.items()]
         _LOG.warning(f"note: the preprocessing of the run's records is unknown; image files use {', '.join(texts)}")
     options = {**assumed, **known}
-    return {**options, "trim_border": str(options["trim_border"]) == "True"}
+    numbers = {name: int(options[name]) for name in ("record_size", "quality") if name in options}
+    return {**options, "trim_border": str(options["trim_border"]) == "True", **numbers}
+
+
+class Preparation(typing.NamedTuple):
+    """How image files become what the networks of a run saw of its records."""
+
+    options: dict[str, Any]  # keyword arguments of `preprocessing.resize_to_square`
+    finish: Callable[[np.ndarray], np.ndarray]  # from a square that it returns, but RGB, to uint8 [S, S, 3]
+
+
+def choose_preparation(image_size: int, run: Mapping[str, str]) -> Preparation:
+    """Chooses how image files are prepared for a run; logs what is assumed.
+
+    Where size and quality of the run's records are known, a file passes through a record, so that the networks see
+    the same pixels of it as of the record that `tfrecord_tools.build` makes of it.
+
+    Args:
+        image_size: Side S in pixels.
+        run: See `choose_preprocessing`.
+
+    Returns:
+        `Preparation`.
+    """
+    options = choose_preprocessing(run)
+    size, quality = options.pop("record_size", None), options.pop("quality", None)
+    if size is None:
+        return Preparation({"image_size": image_size, **options}, lambda image: image)
+    return Preparation(
+        {"image_size": size, **options},
+        lambda image: decoding.pass_through_record(image, quality, image_size).numpy(),
+    )

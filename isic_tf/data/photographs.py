@@ -31,7 +31,7 @@ class PhotographReader:
             run: Dict of the run's options as text, see `run_directory.read_flags`.
             limits: What the decoding of an image may take.
         """
-        self._options: dict[str, Any] = {"image_size": image_size, **image_files.choose_preprocessing(run)}
+        self._preparation = image_files.choose_preparation(image_size, run)
         self._limits = image_limits.extract(limits)
 
     def read_file(self, path: str) -> Photograph:
@@ -84,7 +84,7 @@ class PhotographReader:
                 kept.append(found)
             return found, size
 
-        square, _ = preprocessing.resize_to_square(decode_and_keep, **self._options)
+        square, _ = preprocessing.resize_to_square(decode_and_keep, **self._preparation.options)
         # Of a large JPEG the network sees a smaller decode; the photograph itself is decoded apart.
         whole = kept[0] if kept else decode(at_least=self._limits.max_image_side)[0]
-        return Photograph(square[..., ::-1], whole[..., ::-1], bool(notes))
+        return Photograph(self._preparation.finish(square[..., ::-1]), whole[..., ::-1], bool(notes))

@@ -1,4 +1,4 @@
-"""The preprocessing of a record set: how its images were resized and corrected."""
+"""The preprocessing of a record set: how its images were resized, corrected and encoded."""
 
 import os
 import re
@@ -11,6 +11,9 @@ from tfrecord_tools.io import filesystem, manifest
 # Assumed where the manifest of a record set does not list them.
 DEFAULTS: dict[str, Any] = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
 
+# How the records hold images: by our name, that of the manifest, and the largest value.
+_ENCODING = {"record_size": ("image_size", 2**15), "quality": ("quality", 100)}
+
 _WORD = re.compile(r"\w{1,30}")
 
 
@@ -22,7 +25,8 @@ def read_preprocessing(data_dir: str) -> dict[str, Any]:
 
     Returns:
         Dict of `resize` (text), `trim_border` (bool) and `color_constancy` (text), without those that the manifest
-        does not list; empty if there is no manifest.
+        does not list, and, if it lists both, `record_size` (side of the images in pixels) and `quality` (of their
+        JPEG encoding, 1 to 100); empty if there is no manifest.
 
     Raises:
         CorruptRecordError: The manifest is damaged.
@@ -31,11 +35,37 @@ def read_preprocessing(data_dir: str) -> dict[str, Any]:
     found = {name: manifest_facts[name] for name in DEFAULTS if manifest_facts.get(name) is not None}
     for name, value in found.items():
         if type(value) is not type(DEFAULTS[name]) or (isinstance(value, str) and not _WORD.fullmatch(value)):
-            raise errors.CorruptRecordError(
-                f"{os.path.join(data_dir, 'train.manifest.json')}: expected a value like {DEFAULTS[name]!r} as {name}, "
-                f"got {value!r:.50}; recreate it with tfrecord_tools.index"
-            )
-    return found
+            raise _explain(data_dir, f"a value like {DEFAULTS[name]!r} as {name}", value)
+    encoding = {name: manifest_facts.get(written) for name, (written, _) in _ENCODING.items()}
+    # Records of several sizes, and those of other tools, do not tell.
+    if None in encoding.values():
+        return found
+    for name, value in encoding.items():
+        written, largest = _ENCODING[name]
+        if type(value) is not int or not 0 < value <= largest:
+            raise _explain(data_dir, f"a whole number from 1 to {largest} as {written}", value)
+    return {**found, **encoding}
+
+
+def _explain(data_dir: str, expected: str, value: Any) -> errors.CorruptRecordError:
+    path = os.path.join(data_dir, "train.manifest.json")
+    return errors.CorruptRecordError(
+        f"{path}: expected {expected}, got {value!r:.50}; recreate it with tfrecord_tools.index"
+    )
+
+
+def is_plain(run: Mapping[str, str]) -> bool:
+    """Returns whether the images of a run's records were only resized, as where nothing is known.
+
+    Args:
+        run: See `find_preprocessing`.
+
+    Examples:
+        >>> is_plain({"resize": "stretch", "quality": "95"}), is_plain({"resize": "pad"})
+        (True, False)
+    """
+    known = find_preprocessing(run)
+    return all(str(known.get(name, default)) == str(default) for name, default in DEFAULTS.items())
 
 
 def find_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
@@ -47,6 +77,6 @@ def find_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
     Returns:
         See `read_preprocessing`; values from the run are text.
     """
-    known = {name: run[name] for name in DEFAULTS if name in run}
+    known = {name: run[name] for name in (*DEFAULTS, *_ENCODING) if name in run}
     # Early versions did not write these options to the run directory.
     return known or read_preprocessing(next(iter(filesystem.split_list(run.get("data_dir", ""))), ""))

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from isic_tf.data import targets
 from isic_tf.inference import predictor
+from isic_tf.models import stage_features
 from isic_tf.novelty import detector, detector_file
 
 _LOG = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ def fit_fold_detector(
     if not all(np.isfinite(found).all() for found in features):
         _LOG.warning("note: no detector of unlike images: features of the network are not finite")
         return None
-    fitted = detector.fit_detector(features[0], features[1])
+    early = stage_features.count_early_features(classifier, features[0].shape[1])
+    fitted = detector.fit_detector(features[0], features[1], early)
     if weights:
         detector_file.save_detector(weights, fitted)
     others = held_out.drop(_space_out(held_out).index)

@@ -66,6 +66,24 @@ def split(
     return body, head
 
 
+def count_early_features(classifier: tf.keras.Model, count: int) -> int:
+    """Counts the features of all resolutions but that of the backbone's output.
+
+    Args:
+        classifier: See `add_stage_features`.
+        count: Number of features of every resolution.
+
+    Returns:
+        Their number; that of all features where the backbone has one resolution.
+
+    Examples:
+        >>> count_early_features(classifiers.build_classifier("efficientnet-lite0", 32), 1472)
+        192
+    """
+    backbone = classifiers.backbone_of(patient_context_head.image_level_model(classifier))
+    return count - backbone.output_shape[-1] or count
+
+
 def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:
     """Returns the outputs `[b, h, w, f]` of the last block of each resolution between input and output.
 

@@ -2,9 +2,10 @@
 
 Two distances see different things. That to a Gaussian with a few free directions (probabilistic principal components,
 Tipping and Bishop 1999; as a Mahalanobis distance, Lee et al., NeurIPS 2018) finds blur, exposure and pictures that are
-not skin. That to the fifth nearest training image, of features of length 1 (Sun et al., ICML 2022), finds other kinds
-of skin images, such as clinical photographs. An image is as unlike as the larger of both says, each in units of its
-95 % quantile over held-out images (experiments/LOG.md, 2026-11-29).
+not skin. It leaves out the last features, of the lowest resolution, which outnumber all others. That to the fifth
+nearest training image, of all features at length 1 (Sun et al., ICML 2022), finds other kinds of skin images, such as
+clinical photographs. An image is as unlike as the larger of both says, each in units of its 95 % quantile over held-out
+images (experiments/LOG.md, 2026-11-29 and 2026-11-30).
 """
 
 import typing
@@ -38,22 +39,25 @@ class Detector(typing.NamedTuple):
         True
     """
 
-    mean: np.ndarray  # float32 [f]
-    scale: np.ndarray  # float32 [f], standard deviations, above 0
-    components: np.ndarray  # float32 [k, f], orthonormal
+    mean: np.ndarray  # float32 [e], of the first features, 0 < e <= f
+    scale: np.ndarray  # float32 [e], standard deviations, above 0
+    components: np.ndarray  # float32 [k, e], orthonormal
     variances: np.ndarray  # float32 [k], above 0
     residual: np.ndarray  # float32 [1], variance in every other direction, above 0
     references: np.ndarray  # float16 [m, f], features of training images divided by their length
     limits: np.ndarray  # float32 [3], quantiles over held-out images: of both distances, and of the larger ratio
 
 
-def fit_detector(training: np.ndarray, held_out: np.ndarray, rate: float = FALSE_ALARM_RATE) -> Detector:
+def fit_detector(
+    training: np.ndarray, held_out: np.ndarray, early: int | None = None, rate: float = FALSE_ALARM_RATE
+) -> Detector:
     """Fits a detector.
 
     Args:
         training: Float `[n, f]`, a network's features of images that it was trained on, 50 or more.
         held_out: Float `[m, f]`, its features of images of other patients, 50 or more: they say which distance is
             usual.
+        early: Number e of the first features, of the finer resolutions, that the Gaussian sees; None for all f.
         rate: Share of images like the held-out ones that are called unlike, between 0 and 1.
 
     Returns:
@@ -73,11 +77,12 @@ def fit_detector(training: np.ndarray, held_out: np.ndarray, rate: float = FALSE
         if not np.isfinite(features).all():
             raise errors.IsicError(f"features of {name} images are not finite")
     inputs = np.asarray(training, np.float64)
-    mean = inputs.mean(axis=0)
+    seen = inputs[:, :early]
+    mean = seen.mean(axis=0)
     # A feature that no training image shows must not make every other image unlike.
-    scale = np.maximum(inputs.std(axis=0), 1e-3 * inputs.std() + LEAST)
-    standardized = (inputs - mean) / scale
-    count = min(_COMPONENTS, len(inputs) // 3, inputs.shape[1] - 1)
+    scale = np.maximum(seen.std(axis=0), 1e-3 * seen.std() + LEAST)
+    standardized = (seen - mean) / scale
+    count = min(_COMPONENTS, len(seen) // 3, seen.shape[1] - 1)
     components, variances, residual = _find_components(standardized, count)
     chosen = np.unique(np.linspace(0, len(inputs) - 1, MOST_REFERENCES).astype(int))
     references = _normalize(inputs[chosen]).astype(np.float16)
@@ -111,7 +116,8 @@ def _normalize(features: np.ndarray) -> np.ndarray:
 
 def _gaussian_distance(detector: Detector, features: np.ndarray) -> np.ndarray:
     """Returns the squared Mahalanobis distance to the training images, float64 `[n]`."""
-    standardized = (np.asarray(features, np.float64) - detector.mean) / detector.scale
+    early = np.asarray(features[:, : len(detector.mean)], np.float64)
+    standardized = (early - detector.mean) / detector.scale
     projected = standardized @ detector.components.T.astype(np.float64)
     rest = np.maximum((standardized**2).sum(axis=1) - (projected**2).sum(axis=1), 0)
     return (projected**2 / detector.variances).sum(axis=1) + rest / float(detector.residual[0])

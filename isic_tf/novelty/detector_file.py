@@ -73,17 +73,19 @@ def load_detector(weights: str) -> Detector | None:
 
 def _check(arrays: Mapping[str, np.ndarray]) -> Detector:
     """Returns the detector of arrays; raises where they do not fit together."""
-    width = arrays["mean"].shape[-1]
+    width, early = arrays["references"].shape[-1], arrays["mean"].shape[-1]
     count = arrays["components"].shape[0]
     shapes = {
-        "mean": (width,),
-        "scale": (width,),
-        "components": (count, width),
+        "mean": (early,),
+        "scale": (early,),
+        "components": (count, early),
         "variances": (count,),
         "residual": (1,),
         "references": (len(arrays["references"]), width),
         "limits": (3,),
     }
+    if early > width:
+        raise errors.CorruptRecordError(f"its array mean is of {early} features, its references of {width}")
     for name, array in arrays.items():
         kind = np.float16 if name == "references" else np.float32
         if array.shape != shapes[name] or array.dtype != kind or not array.size:

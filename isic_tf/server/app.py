@@ -248,6 +248,8 @@ def _describe_upload(max_images: int, fields: Sequence[answers.MetadataField]) -
 
 
 def _describe_values(field: answers.MetadataField, max_images: int) -> dict[str, Any]:
-    value: dict[str, Any] = {"type": "string", **({"enum": [*field.choices, ""]} if field.choices else {})}
+    unknown = {"type": "string", "enum": ["", *field.choices]}
+    limits = {} if field.most is None else {"minimum": field.least, "maximum": field.most}
+    value = unknown if field.choices else {"anyOf": [{"type": "number", **limits}, unknown]}
     text = f"{field.label}: once for all images, or once for each, in their order; empty or left out where unknown."
-    return {"type": "array", "maxItems": max_images, "items": value, "description": text}
+    return {"anyOf": [value, {"type": "array", "maxItems": max_images, "items": value}], "description": text}

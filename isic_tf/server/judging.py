@@ -18,8 +18,6 @@ from isic_tf.server.uploads import Form, Upload
 from isic_tf.visualization import grad_cam
 
 _PATIENT = "patient"
-# Of the columns of `lesion_features.tabulate` that are made of age, sex and site.
-_FROM_METADATA = ("metadata_", "site_", "age_")
 # Of clocks and timers, in s.
 _MARGIN = 0.1
 
@@ -39,9 +37,8 @@ class JudgingService:
         self._config = config
         self._judge = judge.Judge(config)
         # A context model may use metadata that the networks do not.
-        columns = self._judge.stage.columns if self._judge.stage else []
-        is_used = any(name.startswith(_FROM_METADATA) for name in columns)
-        used = ",".join(clinical_metadata.FIELDS) if is_used else self._judge.metadata
+        stage = self._judge.stage
+        used = ",".join(clinical_metadata.FIELDS) if stage and stage.uses_metadata else self._judge.metadata
         self.fields = metadata.list_fields(used, self._judge.list_numeric())
         self._reader = self._judge.make_reader()
         self._pool = concurrent.futures.ThreadPoolExecutor(cpu.count_cores(), "decode")

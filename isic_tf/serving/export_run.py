@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import disk_space, run_directory
-from isic_tf.data import clinical_metadata, targets
+from isic_tf.data import clinical_metadata, preprocessing_config, targets
 from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
 from isic_tf.inference import context_stage
@@ -26,8 +26,6 @@ from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
 
-# The preprocessing that a TensorFlow Lite or ONNX model needs from its client besides resizing.
-_NO_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
 # Number of images from which the ranges of the int8 form's activations are taken.
 _CALIBRATION_IMAGES = 200
 
@@ -141,11 +139,10 @@ def _read_rows(config: ExportConfig, records: str, fields: str, with_patients: b
 
 def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) -> None:
     """Logs what the run does and the exported model does not."""
-    preprocessing = model_card.describe_preprocessing(run)
-    if format != "saved_model" and preprocessing not in ("", _NO_PREPROCESSING):
+    if format != "saved_model" and not preprocessing_config.is_plain(run):
         _LOG.warning(
-            f"note: the records of the run were built with {preprocessing}; a client must preprocess its images in the "
-            "same way"
+            f"note: the records of the run were built with {model_card.describe_preprocessing(run)}; a client must "
+            "preprocess its images in the same way"
         )
     if run.get("context") == "set":
         others = "its other signatures predict" if format == "saved_model" else "the exported model predicts"

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from isic_tf.data import decoding
 from isic_tf.serving import graph_resize
 from tfrecord_tools.imaging import graph_codec
 
@@ -26,6 +27,7 @@ def decode(files: tf.Tensor, image_size: int, preprocessing: Mapping[str, Any] |
         image_size: Side S in pixels.
         preprocessing: `resize` (`stretch`, `crop` or `pad`), `trim_border` and `color_constancy` (`none` or
             `shades_of_gray`), see `preprocessing.resize_to_square`; what is missing is `stretch`, False and `none`.
+            With `record_size` and `quality` the files pass through records, see `decoding.pass_through_record`.
 
     Returns:
         uint8 `[n, S, S, 3]`, RGB.
@@ -42,7 +44,10 @@ def decode(files: tf.Tensor, image_size: int, preprocessing: Mapping[str, Any] |
         problem = "expected the bytes of a JPEG or PNG file for every image, got something else at position (from 0)"
         with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(file) | is_png, [problem, position])]):
             file = tf.identity(file)
-        return _prepare(file, image_size, steps)
+        if "quality" not in steps:
+            return _prepare(file, image_size, steps)
+        image = _prepare(file, steps["record_size"], steps)
+        return decoding.pass_through_record(image, steps["quality"], image_size)
 
     numbered = (tf.range(tf.size(files)), files)
     return tf.map_fn(decode_one, numbered, fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8))

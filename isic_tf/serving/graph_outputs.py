@@ -84,7 +84,8 @@ def measure_unlike(detectors: Sequence[detector.Detector | None], features: tf.T
 
 def _measure(fitted: detector.Detector, features: tf.Tensor) -> tf.Tensor:
     """Returns the larger of both distances in units of their limits, float64 `[n]`."""
-    standardized = (tf.cast(features, tf.float64) - fitted.mean.astype(np.float64)) / fitted.scale.astype(np.float64)
+    early = tf.cast(features[:, : len(fitted.mean)], tf.float64)
+    standardized = (early - fitted.mean.astype(np.float64)) / fitted.scale.astype(np.float64)
     projected = tf.matmul(standardized, fitted.components.T.astype(np.float64)) ** 2
     rest = tf.maximum(tf.reduce_sum(standardized**2, axis=1) - tf.reduce_sum(projected, axis=1), 0)
     gaussian = tf.reduce_sum(projected / fitted.variances.astype(np.float64), axis=1) + rest / fitted.residual[0]

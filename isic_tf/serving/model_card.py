@@ -97,6 +97,7 @@ def collect(
         CorruptRecordError: A file of metrics, or `evaluation.json`, is damaged.
     """
     directories = [os.path.dirname(path) for path in paths]
+    preprocessing = preprocessing_config.find_preprocessing(run)
     metrics = card_figures.read_metrics(workdir, directories)
     whole = metrics[list(metrics)[-1]] if metrics else {}
     flags = run_flags.hide_directories(run)
@@ -119,6 +120,7 @@ def collect(
         "context": parts.stage.method if parts.stage else "",
         "patient_inputs": _describe_patient_inputs(run.get("metadata", ""), parts.stage),
         "preprocessing": describe_preprocessing(run),
+        "record": {name: preprocessing.get(name) for name in ("record_size", "quality")},
         "versions": parts.versions,
         "calibration": _describe_calibration(parts.calibration),
         "false_alarm_rate": f"{detector.FALSE_ALARM_RATE:.0%}" if any(parts.detectors) else "",
@@ -211,4 +213,6 @@ def describe_preprocessing(run: Mapping[str, Any]) -> str:
     Returns:
         Options of `tfrecord_tools.build`, separated by commas; "" where they are unknown.
     """
-    return ", ".join(f"{name}={value}" for name, value in preprocessing_config.find_preprocessing(run).items())
+    names = {"record_size": "image_size"}
+    known = preprocessing_config.find_preprocessing(run)
+    return ", ".join(f"{names.get(name, name)}={value}" for name, value in known.items())

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import pytest
 
@@ -14,6 +15,26 @@ def data_dir(tmp_path):
 
 def test_a_manifest_lists_the_preprocessing_and_what_it_leaves_out_is_unknown(data_dir):
     assert preprocessing_config.read_preprocessing(data_dir) == {"resize": "pad", "trim_border": True}
+
+
+def test_size_and_quality_of_the_records_are_known_together(data_dir):
+    path = pathlib.Path(data_dir, "train.manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quality": 90}))
+    found = preprocessing_config.read_preprocessing(data_dir)
+    assert found == {"resize": "pad", "trim_border": True, "record_size": 64, "quality": 90}
+    assert preprocessing_config.find_preprocessing({"data_dir": data_dir}) == found
+    texts = {name: str(value) for name, value in found.items()}
+    assert preprocessing_config.find_preprocessing({"image_size": "32", **texts}) == texts
+    # A run from before it kept that stays as it was.
+    assert preprocessing_config.find_preprocessing({"data_dir": data_dir, "resize": "pad"}) == {"resize": "pad"}
+
+
+@pytest.mark.parametrize(("size", "quality"), [(0, 90), (64, 101), (64, "90"), (64, 90.0), (True, 90)])
+def test_a_size_or_quality_that_no_build_gives_is_refused(tmp_path, size, quality):
+    facts = {"shards": [], "image_size": size, "quality": quality}
+    (tmp_path / "train.manifest.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"train.manifest.json: expected a whole number .* as (image_size|quality)"):
+        preprocessing_config.read_preprocessing(str(tmp_path))
 
 
 def test_without_a_manifest_nothing_is_known(tmp_path):

@@ -66,6 +66,17 @@ def test_the_distances_are_those_worked_out_by_hand():
     assert detector.measure(fitted, np.array([[9.0, 1.0]])) == pytest.approx([6.0 / 2 / 1.5])
 
 
+def test_the_gaussian_leaves_out_late_features_and_the_neighbors_do_not():
+    fitted = detector.fit_detector(TRAINING, HELD_OUT, early=6)
+    assert [len(array) for array in (fitted.mean, fitted.scale, fitted.components[0])] == [6, 6, 6]
+    assert fitted.references.shape == (400, 8)
+    late = HELD_OUT[:50] * ([1] * 6 + [9, 9])
+    of_early = detector.fit_detector(TRAINING[:, :6], HELD_OUT[:, :6])
+    expected = detector._gaussian_distance(of_early, HELD_OUT[:50, :6])
+    assert detector._gaussian_distance(fitted, late) == pytest.approx(expected)
+    assert (detector.measure(fitted, late) > 1).all()
+
+
 def test_a_feature_that_never_varied_does_not_decide_alone():
     dead = np.zeros((400, 1))
     fitted = detector.fit_detector(np.hstack([TRAINING, dead]), np.hstack([HELD_OUT, np.zeros((2000, 1))]))

@@ -9,7 +9,7 @@ from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem
 
 RNG = np.random.default_rng(0)
-FITTED = detector.fit_detector(RNG.normal(size=(60, 5)), RNG.normal(size=(50, 5)))
+FITTED = detector.fit_detector(RNG.normal(size=(60, 5)), RNG.normal(size=(50, 5)), early=4)
 
 
 @pytest.fixture
@@ -47,11 +47,12 @@ def test_the_detector_of_other_weights_is_not_used(weights, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scale": np.zeros(5, np.float32)}, "scale holds values that no fit gives"),
+        ({"scale": np.zeros(4, np.float32)}, "scale holds values that no fit gives"),
         ({"limits": np.full(3, np.nan, np.float32)}, "limits holds values that no fit gives"),
-        ({"mean": np.zeros(4, np.float32)}, "is float"),
+        ({"mean": np.zeros(3, np.float32)}, "is float"),
+        ({"mean": np.zeros(6, np.float32)}, "mean is of 6 features, its references of 5"),
         ({"references": np.zeros((2, 5), np.float32)}, "references is float32"),
-        ({"components": np.zeros((0, 5), np.float32)}, "is float32"),
+        ({"components": np.zeros((0, 4), np.float32)}, "is float32"),
     ],
 )
 def test_damaged_arrays_are_refused(weights, change, message):

@@ -15,7 +15,7 @@ from tiny_runs import train_calibrated
 from isic_tf.data import clinical_metadata
 from isic_tf.diagnosis import DiagnoseConfig, diagnose
 from isic_tf.distribution import cpu
-from isic_tf.patient_context import second_stage
+from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.server import judging, uploads
 from isic_tf.server.config import ServeConfig
 from tfrecord_tools import errors
@@ -121,9 +121,16 @@ def test_the_numbers_of_a_context_model_come_with_the_images(run, tmp_path):
     found = judge(service, PICTURES, width=["1", "2.5", ""])
     assert sorted(one.context_probability for one in found) == pytest.approx([1 / 6, 1 / 2, 5 / 6])
     service.close()
-    second_stage.save_stage(stage._replace(columns=["share", "site_share"]), str(tmp_path), {})
+
+
+def test_a_fitted_context_model_asks_for_metadata(run, tmp_path, few_trees):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"age_approx": rng.choice([30, 60, -1], 60), "sex": rng.choice([0, 1, -1], 60)})
+    given = lesion_features.gather(rng.normal(size=(60, 1)), np.arange(60) // 5, rows)
+    stage = second_stage.fit_stage(given, np.arange(60) % 3 == 0, second_stage.StageOptions("boost"))
+    second_stage.save_stage(stage, str(tmp_path), {})
     service = judging.JudgingService(ServeConfig(workdir=str(run), context=str(tmp_path)))
-    assert [field.name for field in service.fields] == [*clinical_metadata.FIELDS.values(), "width"]
+    assert [field.name for field in service.fields] == list(clinical_metadata.FIELDS.values())
     service.close()
 
 

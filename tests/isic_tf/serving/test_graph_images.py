@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from isic_tf.data import decoding
+from isic_tf.data import decoding, photographs
 from isic_tf.serving import graph_images
+from tfrecord_tools import imaging
 from tfrecord_tools.building import build_config
 from tfrecord_tools.imaging import image_files, preprocessing
 
@@ -73,6 +74,23 @@ def test_files_are_prepared_as_records_are(resize, trim_border, color_constancy,
     # Ties are rounded either way.
     assert np.abs(found - expected).max() <= 2
     assert np.abs(found - expected).mean() < 0.02
+
+
+@pytest.mark.parametrize(("record_size", "size"), [(64, 64), (100, 48), (48, 64)])
+def test_files_pass_through_records_where_their_encoding_is_known(record_size, size, tmp_path):
+    steps = {"record_size": record_size, "quality": 90}
+    path = tmp_path / "x.jpg"
+    cv2.imwrite(str(path), make_photograph()[..., ::-1])
+    square = image_files.prepare_image(str(path), {"image_size": record_size, "resize": "pad"})
+    record = imaging.encode(np.ascontiguousarray(square[..., ::-1]), quality=90)
+    expected = decoding.decode(record, size).numpy()
+    found = graph_images.decode(tf.constant([path.read_bytes()]), size, {"resize": "pad", **steps})[0].numpy()
+    assert np.array_equal(found, expected)
+    reader = photographs.PhotographReader(size, {"resize": "pad", "trim_border": "False", "color_constancy": "none"})
+    assert not np.array_equal(reader.read_file(str(path)).square, expected)
+    texts = {name: str(value) for name, value in steps.items()}
+    run = {"resize": "pad", "trim_border": "False", "color_constancy": "none", **texts}
+    assert np.array_equal(photographs.PhotographReader(size, run).read_file(str(path)).square, expected)
 
 
 @pytest.mark.parametrize(
