@@ -215,7 +215,8 @@ def measure_nested(
         for group in np.array_split(RNG.permutation(names), min(GROUPS, len(names))):
             is_judged = (held_by == fold) & np.isin(patients, group)
             others = own[(held_by == fold) & ~is_judged]
-            fitted = detector.fit_detector(training, others, len(detectors[fold].mean))
+            used = detectors[fold]
+            fitted = detector.fit_detector(training, others, len(used.mean), used.references.shape[1])
             values[is_judged] = detector.measure(fitted, own[is_judged])
     return values
 

@@ -1,11 +1,11 @@
-"""Whether image files are called unlike more seldom where they pass through the JPEG encoding of the records.
+"""How image files are judged that pass through a record, as `isic_tf` reads them, and ones that do not.
 
     python experiments/benchmarks/unlike_encoding.py RUN RECORDS
 
 RUN is a binary run on the 384 images of ISIC 2020, at the size of its RECORDS. Each image is judged by the fold that
-held it out: as a record, as its JPEG file, and as a PNG file with the same pixels, both reduced to the network's size;
-and each of both encoded and decoded again at that size, as records are. Intervals are of 95 % and over patients. The
-ROC AUC tells what the same would do to the predictions.
+held it out: as a record, as its JPEG file, and as a PNG file with the same pixels; both resized to the network's size
+alone, and then encoded and decoded as a record. Intervals are of 95 % and over patients. Differences are those of the
+probability from that of the record.
 """
 
 import sys
@@ -19,41 +19,41 @@ import unlike_detection
 from sklearn import metrics
 
 from isic_tf.artifacts import run_directory, seen_images
-from isic_tf.data import mixture, photographs
+from isic_tf.data import mixture, photographs, preprocessing_config
 from isic_tf.inference import fold_networks
 from isic_tf.novelty import detector_file
-from tfrecord_tools import imaging
 
-QUALITY = 95
-
-
-def encode(image: np.ndarray) -> np.ndarray:
-    """Encodes and decodes an RGB image as a record."""
-    data = np.frombuffer(imaging.encode(image[..., ::-1], quality=QUALITY), np.uint8)
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+# What runs of earlier versions do not know of their records.
+ENCODING = ("record_size", "quality")
 
 
 def main(run: str, records: str) -> None:
     """Prints the table."""
     options, paths = run_directory.read_network(run), run_directory.trained_folds(run)
+    made = preprocessing_config.read_preprocessing(records)
     networks = fold_networks.FoldNetworks(paths, options, tf.distribute.get_strategy())
     rows = mixture.read_sets(records)
     held_by = np.full(len(rows), -1)
     for fold, path in enumerate(paths):
         seen = seen_images.read_seen_images(str(common.pathlib.Path(path).parent))
         held_by[~rows["image_name"].isin(seen["image_name"])] = fold
-    reader = photographs.PhotographReader(options["image_size"], options)
+    plain = {name: value for name, value in options.items() if name not in ENCODING}
     folder = common.find_real("isic2020/jpeg512/train/*.jpg")[0].parent
     files = [folder / f"{name}.jpg" for name in rows["image_name"]]
-    as_jpeg = np.stack([reader.read_file(str(path)).square for path in files])
-    as_png = []
-    for path in files:
-        data = cv2.imencode(".png", cv2.imread(str(path)))[1].tobytes()
-        as_png.append(reader.read_bytes(data, "image").square)
-    kinds = {"records": None, "JPEG files": as_jpeg, "PNG files": np.stack(as_png)}
-    for name in ("JPEG files", "PNG files"):
-        kinds[f"{name}, encoded at {options['image_size']} px"] = np.stack([encode(one) for one in kinds[name]])
+    content = {
+        "JPEG files": [path.read_bytes() for path in files],
+        "PNG files": [cv2.imencode(".png", cv2.imread(str(path)))[1].tobytes() for path in files],
+    }
+    kinds: dict[str, np.ndarray | None] = {"records": None}
+    for way, known in (
+        ("resized alone", plain),
+        ("through a record", {**plain, **{name: made[name] for name in ENCODING}}),
+    ):
+        reader = photographs.PhotographReader(options["image_size"], known)
+        for name, data in content.items():
+            kinds[f"{name}, {way}"] = np.stack([reader.read_bytes(one, "image").square for one in data])
     lines = []
+    of_records = None
     for name, images in kinds.items():
         values, scores = np.zeros(len(rows)), np.zeros(len(rows))
         for fold, path in enumerate(paths):
@@ -70,10 +70,13 @@ def main(run: str, records: str) -> None:
                 values[places] = unlike_detection.detector.measure(fitted, stages[:, 0])
                 scores[places] = found
         flagged = unlike_detection.state(values > 1, rows["patient_id"].to_numpy())
-        lines.append(
-            (name, flagged, f"{np.median(values):.3f}", f"{metrics.roc_auc_score(rows['target'], scores):.4f}")
-        )
-    table = pd.DataFrame(lines, columns=["images", "flagged, %", "median of unlike", "ROC AUC"])
+        of_records = scores if of_records is None else of_records
+        apart = np.abs(scores - of_records)
+        auc = metrics.roc_auc_score(rows["target"], scores)
+        texts = f"{np.median(values):.3f}", f"{auc:.4f}", f"{apart.mean():.3f}", f"{apart.max():.3f}"
+        lines.append((name, flagged, *texts))
+    columns = ["images", "flagged, %", "median of unlike", "ROC AUC", "mean difference", "largest"]
+    table = pd.DataFrame(lines, columns=columns)
     unlike_detection.image_quality.print_table(f"{len(rows)} held-out images", table)
 
 

@@ -62,8 +62,8 @@ def fit_fold_detector(
     if not all(np.isfinite(found).all() for found in features):
         _LOG.warning("note: no detector of unlike images: features of the network are not finite")
         return None
-    early = stage_features.count_early_features(classifier, features[0].shape[1])
-    fitted = detector.fit_detector(features[0], features[1], early)
+    widths = stage_features.count_features(classifier)
+    fitted = detector.fit_detector(features[0], features[1], sum(widths[:-1]) or None, sum(widths[-2:]))
     if weights:
         detector_file.save_detector(weights, fitted)
     others = held_out.drop(_space_out(held_out).index)

@@ -66,22 +66,21 @@ def split(
     return body, head
 
 
-def count_early_features(classifier: tf.keras.Model, count: int) -> int:
-    """Counts the features of all resolutions but that of the backbone's output.
+def count_features(classifier: tf.keras.Model) -> list[int]:
+    """Counts the features of every resolution, beginning with the finest.
 
     Args:
         classifier: See `add_stage_features`.
-        count: Number of features of every resolution.
 
     Returns:
-        Their number; that of all features where the backbone has one resolution.
+        Numbers, of which the last is that of the backbone's own features.
 
     Examples:
-        >>> count_early_features(classifiers.build_classifier("efficientnet-lite0", 32), 1472)
-        192
+        >>> count_features(classifiers.build_classifier("efficientnet-lite0", 32))
+        [16, 24, 40, 112, 1280]
     """
     backbone = classifiers.backbone_of(patient_context_head.image_level_model(classifier))
-    return count - backbone.output_shape[-1] or count
+    return [found.shape[-1] for found in (*_last_of_each_resolution(backbone), backbone.output)]
 
 
 def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:

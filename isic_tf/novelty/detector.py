@@ -3,9 +3,9 @@
 Two distances see different things. That to a Gaussian with a few free directions (probabilistic principal components,
 Tipping and Bishop 1999; as a Mahalanobis distance, Lee et al., NeurIPS 2018) finds blur, exposure and pictures that are
 not skin. It leaves out the last features, of the lowest resolution, which outnumber all others. That to the fifth
-nearest training image, of all features at length 1 (Sun et al., ICML 2022), finds other kinds of skin images, such as
-clinical photographs. An image is as unlike as the larger of both says, each in units of its 95 % quantile over held-out
-images (experiments/LOG.md, 2026-11-29 and 2026-11-30).
+nearest training image, of features of low resolution at length 1 (Sun et al., ICML 2022), finds other kinds of skin
+images, such as clinical photographs. An image is as unlike as the larger of both says, each in units of its 95 %
+quantile over held-out images (experiments/LOG.md, 2026-11-29 and 2026-11-30).
 """
 
 import typing
@@ -44,12 +44,16 @@ class Detector(typing.NamedTuple):
     components: np.ndarray  # float32 [k, e], orthonormal
     variances: np.ndarray  # float32 [k], above 0
     residual: np.ndarray  # float32 [1], variance in every other direction, above 0
-    references: np.ndarray  # float16 [m, f], features of training images divided by their length
+    references: np.ndarray  # float16 [m, r], the last features of training images, 0 < r <= f, divided by their length
     limits: np.ndarray  # float32 [3], quantiles over held-out images: of both distances, and of the larger ratio
 
 
 def fit_detector(
-    training: np.ndarray, held_out: np.ndarray, early: int | None = None, rate: float = FALSE_ALARM_RATE
+    training: np.ndarray,
+    held_out: np.ndarray,
+    early: int | None = None,
+    late: int | None = None,
+    rate: float = FALSE_ALARM_RATE,
 ) -> Detector:
     """Fits a detector.
 
@@ -58,6 +62,7 @@ def fit_detector(
         held_out: Float `[m, f]`, its features of images of other patients, 50 or more: they say which distance is
             usual.
         early: Number e of the first features, of the finer resolutions, that the Gaussian sees; None for all f.
+        late: Number r of the last features, of the lower resolutions, that neighbors are found by; None for all f.
         rate: Share of images like the held-out ones that are called unlike, between 0 and 1.
 
     Returns:
@@ -85,7 +90,7 @@ def fit_detector(
     count = min(_COMPONENTS, len(seen) // 3, seen.shape[1] - 1)
     components, variances, residual = _find_components(standardized, count)
     chosen = np.unique(np.linspace(0, len(inputs) - 1, MOST_REFERENCES).astype(int))
-    references = _normalize(inputs[chosen]).astype(np.float16)
+    references = _normalize(inputs[chosen, -(late or inputs.shape[1]) :]).astype(np.float16)
     arrays = (mean, scale, components, variances, np.array([residual]))
     single = [array.astype(np.float32) for array in arrays]
     detector = Detector(single[0], single[1], single[2], single[3], single[4], references, np.ones(3, np.float32))
@@ -129,7 +134,7 @@ def _neighbor_distance(detector: Detector, features: np.ndarray) -> np.ndarray:
     place = min(NEIGHBOR, len(references)) - 1
     found = []
     for start in range(0, len(features), _BLOCK):
-        own = _normalize(np.asarray(features[start : start + _BLOCK], np.float32))
+        own = _normalize(np.asarray(features[start : start + _BLOCK, -references.shape[1] :], np.float32))
         squared = np.maximum(2 - 2 * own @ references.T, 0)
         found.append(np.sqrt(np.partition(squared, place, axis=1)[:, place].astype(np.float64)))
     return np.concatenate(found) if found else np.zeros(0)

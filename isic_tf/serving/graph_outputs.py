@@ -91,7 +91,8 @@ def _measure(fitted: detector.Detector, features: tf.Tensor) -> tf.Tensor:
     gaussian = tf.reduce_sum(projected / fitted.variances.astype(np.float64), axis=1) + rest / fitted.residual[0]
     # Kept as float16, a third of the size of a network.
     references = tf.cast(tf.constant(fitted.references), tf.float32)
-    own = features / tf.maximum(tf.norm(features, axis=1, keepdims=True), detector.LEAST)
+    late = features[:, -fitted.references.shape[1] :]
+    own = late / tf.maximum(tf.norm(late, axis=1, keepdims=True), detector.LEAST)
     squared = tf.maximum(2 - 2 * tf.matmul(own, references, transpose_b=True), 0)
     count = min(detector.NEIGHBOR, len(fitted.references))
     nearest = tf.sqrt(tf.cast(-tf.math.top_k(-squared, count).values[:, -1], tf.float64))

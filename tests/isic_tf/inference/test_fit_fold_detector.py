@@ -40,8 +40,8 @@ def test_the_detector_is_written_beside_the_weights_and_knows_other_images(class
     values = fit_fold_detector.fit_fold_detector(classifier, str(weights), TRAINING, HELD_OUT, make_and_note, strategy)
     assert len(read) == fit_fold_detector.count_images(len(TRAINING), len(HELD_OUT))
     fitted = detector_file.load_detector(str(weights))
-    # All but the last 1,280 features of the backbone.
-    assert (len(fitted.mean), fitted.references.shape[1]) == (192, 1472)
+    # All but the last 1,280 features, and these with the 112 before them.
+    assert (len(fitted.mean), fitted.references.shape[1]) == (192, 1392)
     predict = fit_fold_detector.predictor.make_predictor([classifier], strategy, stages=True)
     measured = []
     for rows in (HELD_OUT, UNLIKE):

@@ -25,7 +25,9 @@ def test_logits_are_those_of_the_classifier_and_features_the_means_of_its_maps(b
     # The last of them is the output of the backbone.
     np.testing.assert_allclose(stages[:, -width:], pooled, rtol=1e-5, atol=1e-6)
     assert stages.dtype == tf.float32
-    assert stages.shape[-1] == stage_features.count_early_features(classifier, stages.shape[-1]) + width > width
+    widths = stage_features.count_features(classifier)
+    assert (sum(widths), widths[-1]) == (stages.shape[-1], width)
+    assert len(widths) > 1
     if layers:
         body = classifiers.backbone_of(classifier)
         maps = tf.keras.Model(body.input, [body.get_layer(name).output for name in layers])
@@ -67,4 +69,4 @@ def test_a_network_without_known_resolutions_gives_its_output_alone(tmp_path, mo
     monkeypatch.syspath_prepend(tmp_path)
     classifier = classifiers.build_classifier("own_stages:network", 64)
     assert stage_features.add_stage_features(classifier)(IMAGES)[1].shape == (2, 4)
-    assert stage_features.count_early_features(classifier, 4) == 4
+    assert stage_features.count_features(classifier) == [4]

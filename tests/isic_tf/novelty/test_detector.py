@@ -66,15 +66,19 @@ def test_the_distances_are_those_worked_out_by_hand():
     assert detector.measure(fitted, np.array([[9.0, 1.0]])) == pytest.approx([6.0 / 2 / 1.5])
 
 
-def test_the_gaussian_leaves_out_late_features_and_the_neighbors_do_not():
-    fitted = detector.fit_detector(TRAINING, HELD_OUT, early=6)
+def test_the_gaussian_sees_early_features_and_the_neighbors_late_ones():
+    fitted = detector.fit_detector(TRAINING, HELD_OUT, early=6, late=3)
     assert [len(array) for array in (fitted.mean, fitted.scale, fitted.components[0])] == [6, 6, 6]
-    assert fitted.references.shape == (400, 8)
-    late = HELD_OUT[:50] * ([1] * 6 + [9, 9])
+    assert fitted.references.shape == (400, 3)
+    late = HELD_OUT[:50] * ([1] * 6 + [9, -9])
     of_early = detector.fit_detector(TRAINING[:, :6], HELD_OUT[:, :6])
     expected = detector._gaussian_distance(of_early, HELD_OUT[:50, :6])
     assert detector._gaussian_distance(fitted, late) == pytest.approx(expected)
     assert (detector.measure(fitted, late) > 1).all()
+    changed = HELD_OUT[:50] * ([9] * 5 + [1] * 3)
+    assert detector._neighbor_distance(fitted, changed) == pytest.approx(
+        detector._neighbor_distance(detector.fit_detector(TRAINING[:, 5:], HELD_OUT[:, 5:]), HELD_OUT[:50, 5:])
+    )
 
 
 def test_a_feature_that_never_varied_does_not_decide_alone():

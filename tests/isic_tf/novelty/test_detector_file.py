@@ -50,7 +50,6 @@ def test_the_detector_of_other_weights_is_not_used(weights, tmp_path):
         ({"scale": np.zeros(4, np.float32)}, "scale holds values that no fit gives"),
         ({"limits": np.full(3, np.nan, np.float32)}, "limits holds values that no fit gives"),
         ({"mean": np.zeros(3, np.float32)}, "is float"),
-        ({"mean": np.zeros(6, np.float32)}, "mean is of 6 features, its references of 5"),
         ({"references": np.zeros((2, 5), np.float32)}, "references is float32"),
         ({"components": np.zeros((0, 4), np.float32)}, "is float32"),
     ],
