@@ -24,7 +24,7 @@ help:
 	touch $@
 
 demo: .venv/.installed
-	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=80 --malignant_rate=0.25
+	$(BIN)/python -m tfrecord_tools.synth --output=$(DEMO) --num_patients=70 --malignant_rate=0.25
 	$(BIN)/python -m tfrecord_tools.build --csv=$(DEMO)/train.csv --images=$(DEMO)/jpeg --output=$(DEMO)/records --image_size=64
 	$(MAKE) --no-print-directory --jobs=2 demo-predict demo-evaluate demo-show
 

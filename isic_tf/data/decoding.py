@@ -122,8 +122,10 @@ def pass_through_record(image: tf.Tensor | np.ndarray, quality: int, image_size:
         >>> pass_through_record(np.zeros([128, 128, 3], np.uint8), 95, 64).shape
         TensorShape([64, 64, 3])
     """
-    # The same bytes as OpenCV's for each quality.
-    return resize(_decode_reduced_jpeg(tf.io.encode_jpeg(image, quality=quality), image_size), image_size)
+    # Where the records of training are decoded too; another device resizes with other roundings.
+    with tf.device("CPU"):
+        # The same bytes as OpenCV's for each quality.
+        return resize(_decode_reduced_jpeg(tf.io.encode_jpeg(image, quality=quality), image_size), image_size)
 
 
 def decode_reduced(image: tf.Tensor | bytes, image_size: int) -> tf.Tensor:

@@ -332,7 +332,7 @@ def test_every_command_of_the_documentation_runs(pages, shell, tmp_path):
     hosts = {f"host{number}:12345": f"127.0.0.1:{port}" for number, port in enumerate(free_ports(2))}
     cloud = {"DataflowRunner": "DirectRunner", "gs://bucket": str(tmp_path), "--tpu=local": "--strategy=auto"}
     places = {"/tmp/": f"{tmp_path}/", "/kaggle/input": f"{tmp_path}/input", **hosts, **cloud}
-    places |= {"--num_patients=80": "--num_patients=12", "--num_folds=5": "--num_folds=2"}
+    places |= {"--num_patients=70": "--num_patients=12", "--num_folds=5": "--num_folds=2"}
     done = []
     for page in pages:
         for commands in blocks(page):
@@ -358,7 +358,7 @@ def test_the_demo_runs(shell, tmp_path):
     commands = [shlex.split(line) for line in lines if "-m isic_tf." in line or "-m tfrecord_tools." in line]
     assert len(commands) == 7
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    few = {".venv/bin/python": "python", "--num_patients=80": "--num_patients=12"}
+    few = {".venv/bin/python": "python", "--num_patients=70": "--num_patients=12"}
     follow(shell, commands, few)
     assert len(pd.read_csv(tmp_path / "demo" / "submission.csv")) > 0
 

@@ -118,6 +118,16 @@ def test_a_record_is_examined_with_its_name():
     assert decoding.examine(b"\xff") == (None, "is not a tf.train.Example")
 
 
+@pytest.mark.parametrize("quality", [1, 60, 95, 100])
+@pytest.mark.parametrize("side", [40, 96, 120])
+def test_an_image_passes_through_a_record_as_build_writes_it(quality, side):
+    image = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    expected = decoding.decode(codec.encode(np.ascontiguousarray(image[..., ::-1]), quality), side).numpy()
+    assert np.array_equal(decoding.pass_through_record(image, quality, side), expected)
+    compiled = tf.function(decoding.pass_through_record)
+    assert np.array_equal(compiled(tf.constant(image), quality, side), expected)
+
+
 def test_lengths_are_checked_before_a_shard_is_opened(tmp_path):
     path = str(tmp_path / "train00-2.tfrec")
     with tf.io.TFRecordWriter(path) as writer:
