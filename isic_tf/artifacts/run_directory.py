@@ -78,6 +78,9 @@ def claim(
         atomic_write.write_text(path, text)
         return
     old = read_flags(workdir)
+    # A run goes on as it was begun, also where it does not know how its records hold images, as of release 0.1.
+    known = {name: value for name, value in known.items() if name not in run_flags.ENCODING}
+    text = run_flags.format_flags(flags, {**known, **{name: old[name] for name in run_flags.ENCODING if name in old}})
     new = run_flags.parse_flags(path, text.encode())
     differing, added = run_flags.find_differences(path, old, new, free, defaults or {})
     if added:

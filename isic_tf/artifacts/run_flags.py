@@ -21,6 +21,9 @@ RENAMED_FLAGS = {
 # The comment that lists the names of all lines, so that a lost line is noticed. Release 0.1 did not write it.
 _NAMES = "names"
 _REMEDY = "restore it from a copy"
+# How the records hold images, see `preprocessing_config.read_preprocessing`: names of both facts, and the largest values.
+# Runs of release 0.1 know neither.
+ENCODING = {"record_size": 2**15, "quality": 100}
 # How a path begins that says where on a machine, or in which bucket, something lies.
 _PLACE = re.compile(r"/|\\\\|~|\.\.|[A-Za-z]:[/\\]|[A-Za-z]+://")
 
@@ -68,7 +71,7 @@ def parse_flags(path: str, content: bytes) -> dict[str, str]:
         Dict from flag or fact to its value as text.
 
     Raises:
-        CorruptRecordError: The file is damaged: a line is lost, doubled or garbage.
+        CorruptRecordError: The file is damaged: a line is lost, doubled or garbage, or a fact no such number.
     """
     try:
         lines = content.decode("utf-8").splitlines()
@@ -94,6 +97,13 @@ def parse_flags(path: str, content: bytes) -> dict[str, str]:
     listed = found.pop(_NAMES, "").split(",")
     lost = [RENAMED_FLAGS.get(name, name) for name in listed if name]
     _refuse_lost(path, [name for name in lost if name not in found])
+    for name in ENCODING if found.keys() & ENCODING.keys() else ():
+        text = found.get(name, "no such line")
+        if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= ENCODING[name]:
+            raise errors.CorruptRecordError(
+                f"{path} is damaged: expected {name}= and a whole number from 1 to {ENCODING[name]}, got {text:.50}; "
+                f"{_REMEDY}"
+            )
     return found
 
 

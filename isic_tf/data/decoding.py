@@ -124,7 +124,7 @@ def pass_through_record(image: tf.Tensor | np.ndarray, quality: int, image_size:
     """
     # Where the records of training are decoded too; another device resizes with other roundings.
     with tf.device("CPU"):
-        # The same bytes as OpenCV's for each quality.
+        # Decoded, it is the same image as OpenCV's JPEG of any quality.
         return resize(_decode_reduced_jpeg(tf.io.encode_jpeg(image, quality=quality), image_size), image_size)
 
 

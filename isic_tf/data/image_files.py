@@ -235,8 +235,7 @@ def choose_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
         texts = [f"{name}={value}" for name, value in assumed.items()]
         _LOG.warning(f"note: the preprocessing of the run's records is unknown; image files use {', '.join(texts)}")
     options = {**assumed, **known}
-    numbers: dict[str, Any] = {name: int(options[name]) for name in ("record_size", "quality") if name in options}
-    return {**options, "trim_border": str(options["trim_border"]) == "True", **numbers}
+    return {**options, "trim_border": str(options["trim_border"]) == "True"}
 
 
 class Preparation(typing.NamedTuple):

@@ -5,14 +5,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from isic_tf.artifacts import run_flags
 from tfrecord_tools import errors
 from tfrecord_tools.io import filesystem, manifest
 
 # Assumed where the manifest of a record set does not list them.
 DEFAULTS: dict[str, Any] = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
 
-# How the records hold images: by our name, that of the manifest, and the largest value.
-_ENCODING = {"record_size": ("image_size", 2**15), "quality": ("quality", 100)}
+# What the manifest calls the facts of `run_flags.ENCODING`.
+_WRITTEN = {"record_size": "image_size", "quality": "quality"}
 
 _WORD = re.compile(r"\w{1,30}")
 
@@ -36,14 +37,14 @@ def read_preprocessing(data_dir: str) -> dict[str, Any]:
     for name, value in found.items():
         if type(value) is not type(DEFAULTS[name]) or (isinstance(value, str) and not _WORD.fullmatch(value)):
             raise _explain(data_dir, f"a value like {DEFAULTS[name]!r} as {name}", value)
-    encoding = {name: manifest_facts.get(written) for name, (written, _) in _ENCODING.items()}
+    encoding = {name: manifest_facts.get(written) for name, written in _WRITTEN.items()}
     # Records of several sizes, and those of other tools, do not tell.
     if None in encoding.values():
         return found
     for name, value in encoding.items():
-        written, largest = _ENCODING[name]
+        largest = run_flags.ENCODING[name]
         if type(value) is not int or not 0 < value <= largest:
-            raise _explain(data_dir, f"a whole number from 1 to {largest} as {written}", value)
+            raise _explain(data_dir, f"a whole number from 1 to {largest} as {_WRITTEN[name]}", value)
     return {**found, **encoding}
 
 
@@ -54,20 +55,6 @@ def _explain(data_dir: str, expected: str, value: Any) -> errors.CorruptRecordEr
     )
 
 
-def is_plain(run: Mapping[str, str]) -> bool:
-    """Returns whether the images of a run's records were only resized, as where nothing is known.
-
-    Args:
-        run: See `find_preprocessing`.
-
-    Examples:
-        >>> is_plain({"resize": "stretch", "quality": "95"}), is_plain({"resize": "pad"})
-        (True, False)
-    """
-    known = find_preprocessing(run)
-    return all(str(known.get(name, default)) == str(default) for name, default in DEFAULTS.items())
-
-
 def find_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
     """Finds how the records of a run were made: from the run, or else from the manifest of its records.
 
@@ -75,8 +62,15 @@ def find_preprocessing(run: Mapping[str, str]) -> dict[str, Any]:
         run: Dict of the run's options as text, see `run_directory.read_flags`.
 
     Returns:
-        See `read_preprocessing`; values from the run are text.
+        See `read_preprocessing`; words from the run are text. `record_size` and `quality` are those that the run knows:
+        predictions of image files by older runs stay what they were.
+
+    Raises:
+        CorruptRecordError: The manifest is damaged.
     """
-    known = {name: run[name] for name in (*DEFAULTS, *_ENCODING) if name in run}
-    # Early versions did not write these options to the run directory.
-    return known or read_preprocessing(next(iter(filesystem.split_list(run.get("data_dir", ""))), ""))
+    known: dict[str, Any] = {name: run[name] for name in DEFAULTS if name in run}
+    if not known:
+        # Early versions did not write these options to the run directory.
+        made = read_preprocessing(next(iter(filesystem.split_list(run.get("data_dir", ""))), ""))
+        known = {name: value for name, value in made.items() if name in DEFAULTS}
+    return {**known, **{name: int(run[name]) for name in run_flags.ENCODING if name in run}}

@@ -63,7 +63,9 @@ def fit_fold_detector(
         _LOG.warning("note: no detector of unlike images: features of the network are not finite")
         return None
     widths = stage_features.count_features(classifier)
-    fitted = detector.fit_detector(features[0], features[1], sum(widths[:-1]) or None, sum(widths[-2:]))
+    # A network of one's own may have a single feature before the last ones, which is too few for a Gaussian.
+    early = sum(widths[:-1]) if sum(widths[:-1]) > 1 else None
+    fitted = detector.fit_detector(features[0], features[1], early, sum(widths[-2:]))
     if weights:
         detector_file.save_detector(weights, fitted)
     others = held_out.drop(_space_out(held_out).index)

@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from isic_tf.artifacts import disk_space, run_directory
-from isic_tf.data import clinical_metadata, preprocessing_config, targets
+from isic_tf.data import clinical_metadata, targets
 from isic_tf.distribution import cpu
 from isic_tf.evaluation import text_report
 from isic_tf.inference import context_stage
@@ -25,6 +25,9 @@ from isic_tf.serving.patients import graph_context, patient_predictions, patient
 from tfrecord_tools.io import filesystem, output_lock, temporary_files
 
 _LOG = logging.getLogger(__name__)
+
+# The preprocessing that a TensorFlow Lite or ONNX model needs from its client besides resizing.
+_NO_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
 
 # Number of images from which the ranges of the int8 form's activations are taken.
 _CALIBRATION_IMAGES = 200
@@ -139,10 +142,10 @@ def _read_rows(config: ExportConfig, records: str, fields: str, with_patients: b
 
 def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) -> None:
     """Logs what the run does and the exported model does not."""
-    if format != "saved_model" and not preprocessing_config.is_plain(run):
+    if format != "saved_model" and model_card.describe_preprocessing(run) not in ("", _NO_PREPROCESSING):
         _LOG.warning(
             f"note: the records of the run were built with {model_card.describe_preprocessing(run)}; a client must "
-            "preprocess its images in the same way"
+            "preprocess its images in the same way, see the model card"
         )
     if run.get("context") == "set":
         others = "its other signatures predict" if format == "saved_model" else "the exported model predicts"

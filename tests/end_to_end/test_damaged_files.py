@@ -169,8 +169,11 @@ KINDS = {
         lambda path: seen_images.read_seen_images(str(path.parent)),
     ),
     "flags": (
-        write_text("flags.txt", "# resize=crop\n--backbone=efficientnet-b0\n--image_size=64\n--fold=0\n"),
-        lambda path: run_directory.read_network(str(path.parent)),
+        write_text(
+            "flags.txt",
+            "# quality=90\n# record_size=64\n# resize=crop\n--backbone=efficientnet-b0\n--image_size=64\n--fold=0\n",
+        ),
+        lambda path: preprocessing_config.find_preprocessing(run_directory.read_network(str(path.parent))),
     ),
     "metrics": (write_text("metrics.json", '{"auc": 0.9}'), lambda path: run_directory.read_metrics(str(path.parent))),
     "history": (

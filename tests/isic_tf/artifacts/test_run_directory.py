@@ -40,6 +40,27 @@ def test_a_configuration_without_a_trained_epoch_is_replaced(tmp_path, index):
     assert run_directory.read_flags(str(tmp_path))["image_size"] == "128"
 
 
+def test_a_run_goes_on_as_it_was_begun_whatever_is_known_of_its_records_by_now(tmp_path, index):
+    made = {"resize": "crop", "record_size": 64, "quality": 90}
+
+    def claim(folder, preparation, epochs):
+        flags = {**FLAGS, "epochs": epochs, "schedule": "constant"}
+        run_directory.claim(str(tmp_path / folder), flags, (), index, preparation=preparation, can_grow=True)
+        return run_directory.read_flags(str(tmp_path / folder))
+
+    claim("old", {"resize": "crop"}, 3)
+    with_epoch(tmp_path / "old")
+    for epochs in (3, 4):
+        assert not {"record_size", "quality"} & claim("old", made, epochs).keys()
+    claim("new", made, 3)
+    with_epoch(tmp_path / "new")
+    for epochs in (3, 4):
+        found = claim("new", {"resize": "crop", "record_size": 128, "quality": 80}, epochs)
+        assert (found["record_size"], found["quality"], found["epochs"]) == ("64", "90", str(epochs))
+    with pytest.raises(errors.ConfigError, match="resize was crop, is pad"):
+        claim("new", {**made, "resize": "pad"}, 4)
+
+
 def test_a_configuration_with_a_checkpoint_is_not_replaced(tmp_path, index):
     run_directory.claim(str(tmp_path), FLAGS, (), index)
     atomic_write.write_text(str(tmp_path / "full" / "checkpoints" / "ckpt-1.index"), "")

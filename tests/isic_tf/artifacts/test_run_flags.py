@@ -46,6 +46,10 @@ def test_a_lost_line_is_named(lost):
         ("--seed=1\n--seed\n", "expected --name=value in line 2, got '--seed'"),
         ("--seed=1\n\n--seed=2\n", "expected one line seed=, got another in line 3; restore it"),
         ("--keep=last\n--keep_weights=last\n", "expected one line keep_weights=, got another in line 2"),
+        ("# quality=90\n# record_size=64x\n", "expected record_size= and a whole number from 1 to 32768, got 64x; re"),
+        ("# record_size=64\n# quality=101\n", "expected quality= and a whole number from 1 to 100, got 101; restore"),
+        ("# quality=90\n# record_size=0\n", "expected record_size= and a whole number from 1 to 32768, got 0; resto"),
+        ("# record_size=64\n", "expected quality= and a whole number from 1 to 100, got no such line; restore it"),
         (b"--seed=1\n--mix=\n\xff\xfe", "expected UTF-8 text, got other bytes in line 3; restore it from a copy"),
     ],
 )

@@ -22,11 +22,12 @@ def test_size_and_quality_of_the_records_are_known_together(data_dir):
     path.write_text(json.dumps({**json.loads(path.read_text()), "quality": 90}))
     found = preprocessing_config.read_preprocessing(data_dir)
     assert found == {"resize": "pad", "trim_border": True, "record_size": 64, "quality": 90}
-    assert preprocessing_config.find_preprocessing({"data_dir": data_dir}) == found
     texts = {name: str(value) for name, value in found.items()}
-    assert preprocessing_config.find_preprocessing({"image_size": "32", **texts}) == texts
-    # A run from before it kept that stays as it was.
+    of_run = preprocessing_config.find_preprocessing({"image_size": "32", **texts})
+    assert of_run == {**texts, "record_size": 64, "quality": 90}
+    # Runs from before they kept that stay as they were.
     assert preprocessing_config.find_preprocessing({"data_dir": data_dir, "resize": "pad"}) == {"resize": "pad"}
+    assert preprocessing_config.find_preprocessing({"data_dir": data_dir}) == {"resize": "pad", "trim_border": True}
 
 
 @pytest.mark.parametrize(("size", "quality"), [(0, 90), (64, 101), (64, "90"), (64, 90.0), (True, 90)])

@@ -505,7 +505,7 @@ def test_image_files_have_the_predictions_of_the_records_that_are_made_of_them(r
     given = {"images": str(made_up / "jpeg" / "test"), "csv": str(made_up / "test.csv")}
     of_files = predicted(run, tmp_path / "files.csv", **given)
     of_records = predicted(run, tmp_path / "records.csv", records=f"{record_set}/test*.tfrec")
-    # Decoded, resized and encoded to the same pixels; before, up to 0.28 apart (experiments/LOG.md, 2026-11-30).
+    # Resized, encoded and decoded to the same pixels.
     assert (of_files["prediction"] - of_records["prediction"].loc[of_files.index]).abs().max() <= 1e-6
 
 

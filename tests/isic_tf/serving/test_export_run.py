@@ -1,6 +1,8 @@
+import functools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from importlib import util
@@ -21,7 +23,7 @@ from isic_tf.models.config import ModelConfig
 from isic_tf.patient_context import lesion_features, second_stage
 from isic_tf.serving import config, export_run, exported_predictions, graph_images, onnx_model, saved_model, tflite
 from tfrecord_tools import errors, schema
-from tfrecord_tools.imaging import codec, image_files
+from tfrecord_tools.imaging import codec, image_files, preprocessing
 from tfrecord_tools.io import atomic_write, record_index
 
 FLAGS = {"backbone": "efficientnet-b0", "image_size": 64, "metadata": "age,sex,site", "pooling": "gem"}
@@ -278,6 +280,26 @@ def test_an_onnx_model_predicts_as_the_run_and_its_card_says(run, record_set, ro
     image = decoding.decode(JPEG, 64).numpy()
     [expected] = onnx_model.make_predictor(content, FLAGS["metadata"], 1)(image[np.newaxis], [[55, 0, 0]])
     assert scope["prediction"] == pytest.approx([expected[0]], abs=0.01)
+
+
+def test_files_pass_through_a_record_in_the_exported_model_and_its_card(tmp_path, tiny_backbone):
+    make_run(tmp_path / "run", {**FLAGS, "metadata": ""}, folds=(0,))
+    path = tmp_path / "run" / "flags.txt"
+    path.write_text(f"# resize=stretch\n# record_size=100\n# quality=60\n{path.read_text()}")
+    run_export(tmp_path / "run", tmp_path / "model")
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    square, _ = preprocessing.resize_to_square(functools.partial(codec.decode, JPEG, ""), 100)
+    seen = decoding.decode(codec.encode(square, 60), 64)
+    [expected] = model.signatures["pixels"](pixels=seen[tf.newaxis])["prediction"]
+    [found] = model.signatures["serving_default"](image=tf.constant([JPEG]))["prediction"]
+    assert float(found) == pytest.approx(float(expected), abs=1e-6)
+    assert not np.array_equal(seen, decoding.decode(JPEG, 64))
+    run_export(tmp_path / "run", tmp_path / "onnx", format="onnx")
+    card = (tmp_path / "onnx" / "model_card.md").read_text()
+    assert "the images were encoded as JPEG of quality 60 at 100 pixels" in card
+    assert "[cv2.IMWRITE_JPEG_QUALITY, 60]" in card
+    sizes = re.findall(r"cv2\.resize\(image, \((\d+), \1\)", card)
+    assert sizes == ["100", "64"]
 
 
 def save_context_model(folder, columns=()):
