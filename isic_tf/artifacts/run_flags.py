@@ -21,8 +21,8 @@ RENAMED_FLAGS = {
 # The comment that lists the names of all lines, so that a lost line is noticed. Release 0.1 did not write it.
 _NAMES = "names"
 _REMEDY = "restore it from a copy"
-# How the records hold images, see `preprocessing_config.read_preprocessing`: names of both facts, and the largest values.
-# Runs of release 0.1 know neither.
+# Facts of how the records hold images, see `preprocessing_config.read_preprocessing`, and their largest values. Runs of
+# release 0.1 know neither.
 ENCODING = {"record_size": 2**15, "quality": 100}
 # How a path begins that says where on a machine, or in which bucket, something lies.
 _PLACE = re.compile(r"/|\\\\|~|\.\.|[A-Za-z]:[/\\]|[A-Za-z]+://")
