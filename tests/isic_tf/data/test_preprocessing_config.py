@@ -22,6 +22,9 @@ def test_size_and_quality_of_the_records_are_known_together(data_dir):
     path.write_text(json.dumps({**json.loads(path.read_text()), "quality": 90}))
     found = preprocessing_config.read_preprocessing(data_dir)
     assert found == {"resize": "pad", "trim_border": True, "record_size": 64, "quality": 90}
+    # Records of several sizes have none.
+    path.write_text(path.read_text().replace('"image_size": 64', '"image_size": null'))
+    assert preprocessing_config.read_preprocessing(data_dir) == {"resize": "pad", "trim_border": True}
     texts = {name: str(value) for name, value in found.items()}
     of_run = preprocessing_config.find_preprocessing({"image_size": "32", **texts})
     assert of_run == {**texts, "record_size": 64, "quality": 90}
