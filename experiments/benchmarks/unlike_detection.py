@@ -31,7 +31,7 @@ import sklearn
 import tensorflow as tf
 
 from isic_tf.artifacts import run_directory, seen_images
-from isic_tf.data import image_files, input_pipeline, mixture
+from isic_tf.data import image_files, input_pipeline, mixture, photographs
 from isic_tf.distribution import cpu
 from isic_tf.inference import fold_networks
 from isic_tf.metrics import clustered_share
@@ -183,7 +183,7 @@ def judge_pictures(
             cv2.imwrite(f"{directory}/{number:06d}.jpg", picture.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         rows = image_files.list_files(directory)
         size = options["image_size"]
-        with image_files.open_reader(rows, size, run_directory.read_flags(run), cpu.count_cores()) as reader:
+        with photographs.open_reader(rows, size, run_directory.read_flags(run), cpu.count_cores()) as reader:
             return judge(networks, rows, size, reader)
 
 

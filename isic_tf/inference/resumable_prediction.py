@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from isic_tf.artifacts import class_columns, prediction_files
-from isic_tf.data import clinical_metadata, image_files, input_pipeline, read_errors, targets
+from isic_tf.data import clinical_metadata, image_files, input_pipeline, photographs, read_errors, targets
 from isic_tf.distribution import cpu, workers
 from isic_tf.inference import fold_networks, prediction_shards, test_time_augmentation
 from isic_tf.inference.config import PredictFilesConfig
@@ -126,7 +126,7 @@ def predict_missing_parts(
 def _open_reader(job: PredictionJob, skipped: dict[str, str]) -> contextlib.AbstractContextManager[ImageReader | None]:
     if job.config.images:
         collected = skipped if job.config.on_error == "skip" else None
-        return image_files.open_reader(
+        return photographs.open_reader(
             job.rows, job.run["image_size"], job.run, _count_threads(job), collected, job.config
         )
     return contextlib.nullcontext()

@@ -4,7 +4,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isic_tf.data import image_files, targets
+from isic_tf.data import photographs, targets
 from isic_tf.novelty import detector, detector_file
 from isic_tf.patient_context.second_stage import Stage
 from isic_tf.postprocessing import calibration_file
@@ -59,4 +59,4 @@ def read_parts(
     is_calibrated = not classes.names and filesystem.exists(calibration_file.locate_calibration(workdir))
     calibration = calibration_file.read_calibration(workdir) if is_calibrated else None
     detectors = [detector_file.load_detector(path) for path in paths]
-    return RunParts(image_files.choose_preprocessing(run), versions, calibration, detectors, stage)
+    return RunParts(photographs.choose_preprocessing(run), versions, calibration, detectors, stage)

@@ -8,7 +8,7 @@ import image_bytes
 import numpy as np
 import pytest
 
-from isic_tf.data import image_files, input_pipeline
+from isic_tf.data import image_files, input_pipeline, photographs
 from tfrecord_tools import errors
 from tfrecord_tools.imaging import limits
 
@@ -120,7 +120,7 @@ def test_images_of_several_places_are_listed_and_decoded(directory):
         f"{directory}/more/deep/b.png",
         f"{directory}/c.zip",
     ]
-    with image_files.open_reader(rows, 32, KNOWN, threads=2) as read:
+    with photographs.open_reader(rows, 32, KNOWN, threads=2) as read:
         assert read(np.arange(3))[:, 16, 16].tolist() == [[200, 100, 50], [10, 20, 30], [200, 100, 50]]
     assert image_files.is_source(sources)
     assert not image_files.is_source(f"{directory}/*.tfrec")
@@ -143,7 +143,7 @@ def test_a_monochrome_file_is_read_where_it_is_accepted(tmp_path):
     (tmp_path / "a.dcm").write_bytes(data)
     rows = image_files.list_files(str(tmp_path))
     accept = limits.ImageFileLimits(monochrome="accept")
-    with image_files.open_reader(rows, 32, KNOWN, threads=1, limits=accept) as read:
+    with photographs.open_reader(rows, 32, KNOWN, threads=1, limits=accept) as read:
         assert (read(np.array([0])) == 205).all()
 
 
@@ -164,7 +164,7 @@ def test_a_directory_with_the_other_subdirectory_only_is_refused_with_its_name(t
 
 def test_files_are_decoded_by_their_numbers_and_feed_an_evaluation(directory):
     rows = image_files.list_files(str(directory))
-    with image_files.open_reader(rows, 32, KNOWN, threads=2) as read:
+    with photographs.open_reader(rows, 32, KNOWN, threads=2) as read:
         images = read(np.array([1, 0, 1]))
         dataset = input_pipeline.make_eval_dataset(rows, image_size=32, batch_size=2, images=read, threads=1)
         batch, names = next(dataset.as_numpy_iterator())
@@ -177,9 +177,9 @@ def test_files_are_decoded_by_their_numbers_and_feed_an_evaluation(directory):
 
 def test_assumed_preprocessing_is_logged(directory, capsys):
     rows = image_files.list_files(str(directory))
-    with image_files.open_reader(rows, 32, KNOWN, threads=1):
+    with photographs.open_reader(rows, 32, KNOWN, threads=1):
         assert capsys.readouterr().out == ""
-    with image_files.open_reader(rows, 32, {"resize": "crop"}, threads=1):
+    with photographs.open_reader(rows, 32, {"resize": "crop"}, threads=1):
         assert capsys.readouterr().out == (
             "note: the preprocessing of the run's records is unknown; image files use trim_border=False, "
             "color_constancy=none\n"
@@ -191,16 +191,16 @@ def test_a_file_that_cannot_be_decoded_is_named_also_through_a_dataset(directory
     rows = image_files.list_files(str(directory))
     with (
         pytest.raises(errors.IsicError, match=r"^\S*c\.jpg [^\n]*$"),
-        image_files.open_reader(rows, 32, KNOWN, threads=1) as read,
+        photographs.open_reader(rows, 32, KNOWN, threads=1) as read,
     ):
         list(input_pipeline.make_eval_dataset(rows, image_size=32, batch_size=3, images=read, threads=1))
     with (
         pytest.raises(errors.IsicError, match="to skip unreadable images, use --on_error=skip$"),
-        image_files.open_reader(rows, 32, KNOWN, threads=1) as read,
+        photographs.open_reader(rows, 32, KNOWN, threads=1) as read,
     ):
         read(np.array([2]))
     # Another error in the block is not a file's.
-    with pytest.raises(ZeroDivisionError), image_files.open_reader(rows, 32, KNOWN, threads=1):
+    with pytest.raises(ZeroDivisionError), photographs.open_reader(rows, 32, KNOWN, threads=1):
         raise ZeroDivisionError
 
 
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_decoded_is_black_and_listed_where_such_files_are_
     (directory / "c.jpg").write_bytes(b"\xff\xd8 and no more")
     rows = image_files.list_files(str(directory))
     skipped = {}
-    with image_files.open_reader(rows, 32, KNOWN, threads=2, skipped=skipped) as read:
+    with photographs.open_reader(rows, 32, KNOWN, threads=2, skipped=skipped) as read:
         images = read(np.array([0, 2]))
     assert images[0].any()
     assert not images[1].any()
@@ -221,12 +221,12 @@ def test_files_beyond_the_limits_are_named_and_open_colors_are_counted(directory
     narrow = limits.ImageLimits(max_image_side=60)
     with (
         pytest.raises(errors.IsicError, match=r"a\.png has 64x48 pixels, expected sides of at most 60"),
-        image_files.open_reader(rows, 32, KNOWN, threads=1, limits=narrow) as read,
+        photographs.open_reader(rows, 32, KNOWN, threads=1, limits=narrow) as read,
     ):
         read(np.array([0]))
     frame = image_bytes.raw_rgb_jpeg(dicom_files.PICTURE)
     (directory / "c.dcm").write_bytes(dicom_files.made(frame, "1.2.840.10008.1.2.4.50"))
     rows = image_files.list_files(str(directory))
-    with image_files.open_reader(rows, 32, KNOWN, threads=1) as read:
+    with photographs.open_reader(rows, 32, KNOWN, threads=1) as read:
         read(np.array([0, 1, 2]))
     assert "note: the headers of 1 DICOM files leave open whether" in capsys.readouterr().out

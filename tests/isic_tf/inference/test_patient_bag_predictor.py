@@ -11,7 +11,7 @@ import tensorflow as tf
 from harness import build_set, make_config, predicted, tiny_trunk
 
 from isic_tf.artifacts import fold_results, run_directory, seen_images
-from isic_tf.data import clinical_metadata, decoding, image_files, input_pipeline, mixture, record_metadata
+from isic_tf.data import clinical_metadata, decoding, image_files, input_pipeline, mixture, photographs, record_metadata
 from isic_tf.inference import patient_bag_predictor, prediction_shards, test_time_augmentation
 from isic_tf.metrics import summaries
 from isic_tf.models import backbones, classifiers, patient_context_head, set_transformer
@@ -196,7 +196,7 @@ def test_image_files_have_the_patients_of_the_table_and_those_of_nobody_keep_the
     assert f"patient context: 0 of {len(table)} images are predicted together with others of their patient; pat" in out
     assert "; patients are read from an index" in out
     rows = image_files.list_files(options["images"], options["csv"], "sex")
-    with image_files.open_reader(rows, 32, {}, 1) as read:
+    with photographs.open_reader(rows, 32, {}, 1) as read:
         images = decoding.to_float(read(np.arange(len(rows))))
     logits = [see(network, images, clinical_metadata.encode(rows, "sex"))[:, -1] for network in networks]
     alone = pd.Series(scipy.special.expit(logits).mean(axis=0), rows["image_name"])

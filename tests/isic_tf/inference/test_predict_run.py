@@ -18,7 +18,7 @@ from shard_files import rewrite_index
 import isic_tf
 from isic_tf.artifacts import prediction_files, run_directory, submission_format
 from isic_tf.augmentation import policies
-from isic_tf.data import decoding, image_files, preprocessing_config, record_seeds
+from isic_tf.data import decoding, image_files, photographs, preprocessing_config, record_seeds
 from isic_tf.distribution import workers
 from isic_tf.inference import (
     fold_selection,
@@ -423,7 +423,7 @@ def test_image_files_are_prepared_as_the_runs_records_were(made_up, tmp_path):
         str(tmp_path), {}, (), record_index.read_index(str(tmp_path / "set"), "train"), preparation=preparation
     )
     rows = image_files.list_files(str(made_up / "jpeg" / "test")).iloc[:3]
-    with image_files.open_reader(rows, 64, run_directory.read_flags(str(tmp_path)), threads=2) as read:
+    with photographs.open_reader(rows, 64, run_directory.read_flags(str(tmp_path)), threads=2) as read:
         found = read(np.array([2, 0]))
     expected = []
     for path in map(pathlib.Path, rows["path"].iloc[[2, 0]]):
@@ -433,7 +433,7 @@ def test_image_files_are_prepared_as_the_runs_records_were(made_up, tmp_path):
         expected.append(decoding.decode(codec.encode(square, 95), 64).numpy())
     assert np.array_equal(found, np.stack(expected))
     # Of a run that does not know its records' size and quality, as of release 0.1.
-    with image_files.open_reader(rows, 64, {key: str(value) for key, value in prepared.items()}, threads=2) as read:
+    with photographs.open_reader(rows, 64, {key: str(value) for key, value in prepared.items()}, threads=2) as read:
         found = read(np.array([0]))
     decode = functools.partial(codec.decode, pathlib.Path(rows["path"].iloc[0]).read_bytes(), "")
     assert np.array_equal(found[0], preprocessing.resize_to_square(decode, 64, **prepared)[0][..., ::-1])
@@ -451,7 +451,7 @@ def test_what_is_assumed_of_the_making_of_records_is_said(record_set, tmp_path, 
         # A run from before it kept that: its records' manifest tells.
         ({"data_dir": f"{record_set},{tmp_path}"}, ""),
     ]:
-        with image_files.open_reader(rows, 64, run, threads=1):
+        with photographs.open_reader(rows, 64, run, threads=1):
             assert note in capsys.readouterr().out
     assert preprocessing_config.find_preprocessing({"data_dir": str(record_set)})["resize"] == "stretch"
 
