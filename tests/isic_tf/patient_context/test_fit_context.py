@@ -1,3 +1,4 @@
+import functools
 import json
 
 import numpy as np
@@ -129,7 +130,9 @@ def test_scores_in_relation_to_the_patient_by_hand(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_lesions_without_others_keep_the_order_of_stage_one(method):
+def test_lesions_without_others_keep_the_order_of_stage_one(method, monkeypatch):
+    quick = functools.partial(second_stage.SetModelOptions, members=2, steps=20, units=8, heads=2)
+    monkeypatch.setattr(second_stage, "SetModelOptions", quick)
     rng = np.random.default_rng(0)
     owner = np.where(np.arange(400) < 300, np.arange(400) // 10, np.arange(400)).astype(str)
     owner[350:] = ""
