@@ -105,6 +105,9 @@ _CONSOLE = {
     "--flagfile=experiments/configs/tpu_v5e_b4_384.flags --dry_run --compile_for=v5e:1x1": "compiles for minutes",
     "$ tensorboard --logdir=runs": "serves pages until it is stopped",
     "$ python experiments/examples/serve_client.py exported lesion1.jpg lesion2.jpg": "run by test_export_run.py",
+    "$ python experiments/examples/lite_client.py exported_lite/model_float32.tflite 384 95 lesion1.jpg lesion2.jpg": (
+        "run by test_export_run.py"
+    ),
     "$ mkdir -p models/lesion && cp -r exported models/lesion/1": "its client is run by test_tensorflow_serving.py",
     "$ .venv/bin/python -m pytest tests/isic_tf/training/test_losses.py": "runs tests",
     "$ pip install '.[onnx]'": "installs packages",

@@ -3,17 +3,20 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 from importlib import util
 
+import cv2
+import image_bytes
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 from harness import ENVIRONMENT, ROOT, tiny_trunk
 
-from isic_tf.data import clinical_metadata, decoding, input_pipeline, record_metadata, targets
+from isic_tf.data import clinical_metadata, decoding, input_pipeline, photographs, record_metadata, targets
 from isic_tf.diagnosis import diagnose_images
 from isic_tf.diagnosis.config import DiagnoseConfig
 from isic_tf.inference import predict_run, predictor
@@ -32,6 +35,7 @@ CLASSES = targets.make_class_set("diagnosis")
 OPTIONS = {"fold": "all", "format": "saved_model", "quantize": ["float32"], "records": None, "labels": None}
 OPTIONS |= {"threads": 2}
 CLIENT = ROOT / "experiments" / "examples" / "serve_client.py"
+LITE_CLIENT = CLIENT.with_name("lite_client.py")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -225,6 +229,28 @@ runpy.run_path({str(CLIENT)!r})
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"lesion.jpg {serve(predict, [JPEG])[0]:.4f}\n"
     assert len([line for line in CLIENT.read_text().splitlines() if line]) <= 10
+
+
+def test_the_client_of_lite_models_prepares_files_as_the_run_does(run, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ai_edge_litert")
+    client = runpy.run_path(str(LITE_CLIENT))
+    made = {"resize": "stretch", "trim_border": "False", "color_constancy": "none", "quality": "90"}
+    wide = cv2.resize(image_bytes.SMOOTH, (640, 480), interpolation=cv2.INTER_CUBIC)
+    files = [image_bytes.jpeg(wide), image_bytes.jpeg(), image_bytes.rotated_jpeg(6, wide), image_bytes.png(wide)]
+    for data in files:
+        for record_size, size, furthest in ((64, 64, 0), (150, 75, 0), (100, 64, 1.5)):
+            reader = photographs.PhotographReader(size, {**made, "record_size": str(record_size)})
+            apart = client["prepare"](data, record_size, 90, size) - reader.read_bytes(data, "x").square.astype(float)
+            assert np.abs(apart).mean() <= furthest
+    run_export(run[0], tmp_path / "lite", format="tflite")
+    path = tmp_path / "lesion.jpg"
+    path.write_bytes(files[0])
+    model = tmp_path / "lite" / "model_float32.tflite"
+    monkeypatch.setattr(sys, "argv", ["lite_client.py", str(model), "64", "90", str(path)])
+    runpy.run_path(str(LITE_CLIENT), run_name="__main__")
+    image = client["prepare"](files[0], 64, 90, 64)
+    [expected, *_] = tflite.make_predictor(model.read_bytes(), FLAGS["metadata"], 1)(image, [-1, -1, -1])
+    assert capsys.readouterr().out.splitlines()[-1] == f"{path} {expected:.4f}"
 
 
 @pytest.fixture(scope="module")
