@@ -10,9 +10,10 @@ False alarms are those of held-out images. In sample, the limits of a fold are s
 of the other patients that the fold holds out, of which up to 60 groups are judged in turn. Of a run on the images of
 ISIC 2020, damage is made on every sixth image, and judged by the fold that held the image out, which never saw it, and
 by all folds. Pictures that are not skin are whole and in quarters. All pictures are read from JPEG files of quality 95:
-without any compression, small images are unlike those of the records (experiments/LOG.md).
+PNG files of the same pixels are more unlike the records (experiments/LOG.md).
 
-What the detector is made of was chosen by false alarms and by what is drawn, never by the other pictures.
+What the detector is made of was chosen by false alarms, by what is drawn and, for the neighbors, by every other lesion
+of the clinical close-ups.
 """
 
 import pathlib

@@ -18,13 +18,10 @@ import tensorflow as tf
 import unlike_detection
 from sklearn import metrics
 
-from isic_tf.artifacts import run_directory, seen_images
+from isic_tf.artifacts import run_directory, run_flags, seen_images
 from isic_tf.data import mixture, photographs, preprocessing_config
 from isic_tf.inference import fold_networks
 from isic_tf.novelty import detector_file
-
-# What runs of earlier versions do not know of their records.
-ENCODING = ("record_size", "quality")
 
 
 def main(run: str, records: str) -> None:
@@ -37,7 +34,7 @@ def main(run: str, records: str) -> None:
     for fold, path in enumerate(paths):
         seen = seen_images.read_seen_images(str(common.pathlib.Path(path).parent))
         held_by[~rows["image_name"].isin(seen["image_name"])] = fold
-    plain = {name: value for name, value in options.items() if name not in ENCODING}
+    plain = {name: value for name, value in options.items() if name not in run_flags.ENCODING}
     folder = common.find_real("isic2020/jpeg512/train/*.jpg")[0].parent
     files = [folder / f"{name}.jpg" for name in rows["image_name"]]
     content = {
@@ -47,7 +44,7 @@ def main(run: str, records: str) -> None:
     kinds: dict[str, np.ndarray | None] = {"records": None}
     for way, known in (
         ("resized alone", plain),
-        ("through a record", {**plain, **{name: made[name] for name in ENCODING}}),
+        ("through a record", {**plain, **{name: made[name] for name in run_flags.ENCODING}}),
     ):
         reader = photographs.PhotographReader(options["image_size"], known)
         for name, data in content.items():

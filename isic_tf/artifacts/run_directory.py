@@ -72,10 +72,9 @@ def claim(
     """
     path = os.path.join(workdir, FLAGS_FILE)
     known = {"data_sha256": run_flags.digest_data(index, files), **(preparation or {})}
-    text = run_flags.format_flags(flags, known)
     is_shared = is_shared and filesystem.exists(path)
     if not is_shared and not is_begun(workdir):
-        atomic_write.write_text(path, text)
+        atomic_write.write_text(path, run_flags.format_flags(flags, known))
         return
     old = read_flags(workdir)
     # A run goes on as it was begun, also where it does not know how its records hold images, as of release 0.1.

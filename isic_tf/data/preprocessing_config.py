@@ -12,8 +12,8 @@ from tfrecord_tools.io import filesystem, manifest
 # Assumed where the manifest of a record set does not list them.
 DEFAULTS: dict[str, Any] = {"resize": "stretch", "trim_border": False, "color_constancy": "none"}
 
-# What the manifest calls the facts of `run_flags.ENCODING`.
-_WRITTEN = {"record_size": "image_size", "quality": "quality"}
+# What the manifest and `tfrecord_tools.build` call the facts of `run_flags.ENCODING`.
+WRITTEN = {"record_size": "image_size", "quality": "quality"}
 
 _WORD = re.compile(r"\w{1,30}")
 
@@ -37,14 +37,14 @@ def read_preprocessing(data_dir: str) -> dict[str, Any]:
     for name, value in found.items():
         if type(value) is not type(DEFAULTS[name]) or (isinstance(value, str) and not _WORD.fullmatch(value)):
             raise _explain(data_dir, f"a value like {DEFAULTS[name]!r} as {name}", value)
-    encoding = {name: manifest_facts.get(written) for name, written in _WRITTEN.items()}
+    encoding = {name: manifest_facts.get(written) for name, written in WRITTEN.items()}
     # Records of several sizes, and those of other tools, do not tell.
     if None in encoding.values():
         return found
     for name, value in encoding.items():
         largest = run_flags.ENCODING[name]
         if type(value) is not int or not 0 < value <= largest:
-            raise _explain(data_dir, f"a whole number from 1 to {largest} as {_WRITTEN[name]}", value)
+            raise _explain(data_dir, f"a whole number from 1 to {largest} as {WRITTEN[name]}", value)
     return {**found, **encoding}
 
 

@@ -50,7 +50,7 @@ def split(
     """
     classifier = patient_context_head.image_level_model(classifier)
     backbone = classifiers.backbone_of(classifier)
-    maps = tf.keras.Model(backbone.input, [*_last_of_each_resolution(backbone), backbone.output])
+    maps = tf.keras.Model(backbone.input, _list_maps(backbone))
     image, *known = classifier.inputs
     normalize = tf.keras.Model(image, backbone.get_input_at(-1))
     # As a model, the backbone would be traced once more.
@@ -80,11 +80,11 @@ def count_features(classifier: tf.keras.Model) -> list[int]:
         [16, 24, 40, 112, 1280]
     """
     backbone = classifiers.backbone_of(patient_context_head.image_level_model(classifier))
-    return [found.shape[-1] for found in (*_last_of_each_resolution(backbone), backbone.output)]
+    return [found.shape[-1] for found in _list_maps(backbone)]
 
 
-def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:
-    """Returns the outputs `[b, h, w, f]` of the last block of each resolution between input and output.
+def _list_maps(backbone: tf.keras.Model) -> list[tf.Tensor]:
+    """Returns the outputs `[b, h, w, f]` of the last block of each resolution, and the backbone's own last.
 
     A block ends where its branch is joined; else it is the last layer of the fewest channels: blocks widen inside.
     """
@@ -104,4 +104,4 @@ def _last_of_each_resolution(backbone: tf.keras.Model) -> list[tf.Tensor]:
             narrowest[side] = output
     found = {**narrowest, **joined}
     found.pop(backbone.output.shape[1], None)
-    return [found[side] for side in sorted(found, reverse=True)]
+    return [*(found[side] for side in sorted(found, reverse=True)), backbone.output]

@@ -28,7 +28,6 @@ _LOG = logging.getLogger(__name__)
 
 # The preprocessing that a TensorFlow Lite or ONNX model needs from its client besides resizing.
 _NO_PREPROCESSING = "resize=stretch, trim_border=False, color_constancy=none"
-
 # Number of images from which the ranges of the int8 form's activations are taken.
 _CALIBRATION_IMAGES = 200
 
@@ -142,10 +141,11 @@ def _read_rows(config: ExportConfig, records: str, fields: str, with_patients: b
 
 def _log_limits(run: Mapping[str, Any], format: str, parts: run_parts.RunParts) -> None:
     """Logs what the run does and the exported model does not."""
-    if format != "saved_model" and model_card.describe_preprocessing(run) not in ("", _NO_PREPROCESSING):
+    preprocessing = model_card.describe_preprocessing(run)
+    if format != "saved_model" and preprocessing not in ("", _NO_PREPROCESSING):
         _LOG.warning(
-            f"note: the records of the run were built with {model_card.describe_preprocessing(run)}; a client must "
-            "preprocess its images in the same way, see the model card"
+            f"note: the records of the run were built with {preprocessing}; a client must preprocess its images in the "
+            "same way, see the model card"
         )
     if run.get("context") == "set":
         others = "its other signatures predict" if format == "saved_model" else "the exported model predicts"

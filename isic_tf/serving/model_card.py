@@ -120,7 +120,7 @@ def collect(
         "context": parts.stage.method if parts.stage else "",
         "patient_inputs": _describe_patient_inputs(run.get("metadata", ""), parts.stage),
         "preprocessing": describe_preprocessing(run),
-        "record": {name: preprocessing.get(name) for name in ("record_size", "quality")},
+        "record": {name: preprocessing.get(name) for name in run_flags.ENCODING},
         "versions": parts.versions,
         "calibration": _describe_calibration(parts.calibration),
         "false_alarm_rate": f"{detector.FALSE_ALARM_RATE:.0%}" if any(parts.detectors) else "",
@@ -213,6 +213,5 @@ def describe_preprocessing(run: Mapping[str, Any]) -> str:
     Returns:
         Options of `tfrecord_tools.build`, separated by commas; "" where they are unknown.
     """
-    names = {"record_size": "image_size"}
-    known = preprocessing_config.find_preprocessing(run)
+    names, known = preprocessing_config.WRITTEN, preprocessing_config.find_preprocessing(run)
     return ", ".join(f"{names.get(name, name)}={value}" for name, value in known.items())

@@ -40,10 +40,10 @@ def test_an_unknown_calibration_is_refused():
 
 def test_unlike_images_are_measured_as_by_the_detectors():
     rng = np.random.default_rng(0)
-    # Fewer references than neighbors are wanted in the second.
     # Both distances of the second see some of the features.
     parts = ((None, None), (5, 9))
     detectors = [detector.fit_detector(*rng.normal(3, 1, (2, 90, 12)), early, late) for early, late in parts]
+    # Fewer references than neighbors are wanted.
     detectors[1] = detectors[1]._replace(references=detectors[1].references[:3])
     features = (3 + rng.normal(size=(40, 3, 12)) * rng.uniform(0.5, 2, (40, 1, 1))).astype(np.float32)
     with_gap = [detectors[0], None, detectors[1]]
